@@ -1,0 +1,297 @@
+/* The context: errors, scopes, memory and log lines. */
+#include "ctx.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../tensor/tensor.h"
+
+#define CHUNK_BYTES 16384
+
+struct ql_chunk {
+    ql_chunk *next;
+    size_t used, size;
+    _Alignas(max_align_t) unsigned char data[];
+};
+
+void
+ql_ctx_init(ql_ctx *cx, const ql_log *log)
+{
+    *cx = (ql_ctx){.log = log};
+}
+
+void
+ql_ctx_fini(ql_ctx *cx)
+{
+    while (cx->scope)
+        ql_scope_close(cx, cx->scope);
+}
+
+void
+ql_scope_open(ql_ctx *cx, ql_scope *scope)
+{
+    *scope = (ql_scope){.up = cx->scope};
+    cx->scope = scope;
+}
+
+static void
+scope_free(ql_scope *s)
+{
+    for (int64_t i = s->count; i-- > 0;)
+        ql_tensor_unref(s->tensors[i]);
+    free(s->tensors);
+    for (ql_chunk *c = s->memory, *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+}
+
+void
+ql_scope_close(ql_ctx *cx, ql_scope *scope)
+{
+    for (ql_scope *s = cx->scope, *up; s; s = up) {
+        up = s->up;
+        cx->scope = up;
+        scope_free(s);
+        if (s == scope)
+            return;
+    }
+}
+
+/* False once, when the test harness asked for the n-th allocation to fail. */
+static bool
+may_allocate(ql_ctx *cx)
+{
+    return cx->fail_alloc == 0 || --cx->fail_alloc != 0;
+}
+
+void *
+ql_heap(ql_ctx *cx, size_t count, size_t size)
+{
+    void *p = NULL;
+
+    if (may_allocate(cx))
+        p = calloc(count ? count : 1, size ? size : 1);
+    if (!p)
+        (void)QL_FAIL(cx, QL_MEMORY, "no memory for %zu x %zu bytes on the host", count, size);
+    return p;
+}
+
+ql_status
+ql_grow(ql_ctx *cx, void *items, int64_t *capacity, int64_t need, size_t size)
+{
+    void **p = items;
+    int64_t cap = *capacity ? *capacity : 16;
+    void *grown = NULL;
+
+    if (need <= *capacity)
+        return QL_OK;
+    while (cap < need) {
+        if (cap > INT64_MAX / 2)
+            return QL_FAIL(cx, QL_MEMORY, "a list of %lld items is too long", (long long)need);
+        cap *= 2;
+    }
+    if ((size_t)cap <= SIZE_MAX / size && may_allocate(cx))
+        grown = realloc(*p, (size_t)cap * size);
+    if (!grown)
+        return QL_FAIL(cx, QL_MEMORY, "no memory for %lld x %zu bytes on the host", (long long)cap, size);
+    *p = grown;
+    *capacity = cap;
+    return QL_OK;
+}
+
+void *
+ql_alloc(ql_ctx *cx, size_t count, size_t size)
+{
+    ql_scope *s = cx->scope;
+    ql_chunk *c = s ? s->memory : NULL;
+    size_t bytes, align = _Alignof(max_align_t);
+
+    if (!s || (size && count > (SIZE_MAX - CHUNK_BYTES) / size)) {
+        (void)QL_FAIL(cx, s ? QL_MEMORY : QL_BUG,
+                      s ? "a size of %zu x %zu bytes overflows" : "no scope is open for %zu x %zu bytes", count, size);
+        return NULL;
+    }
+    bytes = (count * size + align - 1) / align * align;
+    if (!c || c->size - c->used < bytes) {
+        size_t room = bytes > CHUNK_BYTES / 4 ? bytes : CHUNK_BYTES;
+        ql_chunk *fresh = may_allocate(cx) ? calloc(1, sizeof *fresh + room) : NULL;
+
+        if (!fresh) {
+            (void)QL_FAIL(cx, QL_MEMORY, "no memory for %zu bytes on the host", bytes);
+            return NULL;
+        }
+        fresh->size = room;
+        if (c && room == bytes) { /* a large block of its own must not hide the room left in the current one */
+            fresh->next = c->next;
+            c->next = fresh;
+        } else {
+            fresh->next = c;
+            s->memory = fresh;
+        }
+        c = fresh;
+    }
+    c->used += bytes;
+    return c->data + c->used - bytes;
+}
+
+const char *
+ql_copy_text(ql_ctx *cx, const char *text, size_t bytes)
+{
+    char *p = ql_alloc(cx, bytes + 1, 1);
+
+    return p ? memcpy(p, text, bytes) : NULL;
+}
+
+const char *
+ql_vformat(ql_ctx *cx, const char *fmt, va_list ap)
+{
+    va_list again;
+    int n;
+    char *p;
+
+    va_copy(again, ap);
+    n = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    p = n < 0 ? NULL : ql_alloc(cx, (size_t)n + 1, 1);
+    if (p)
+        vsnprintf(p, (size_t)n + 1, fmt, ap);
+    return p;
+}
+
+const char *
+ql_format(ql_ctx *cx, const char *fmt, ...)
+{
+    va_list ap;
+    const char *p;
+
+    va_start(ap, fmt);
+    p = ql_vformat(cx, fmt, ap);
+    va_end(ap);
+    return p;
+}
+
+ql_status
+ql_fail_(ql_ctx *cx, ql_status st, const char *file, int line, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(cx->error, sizeof cx->error, fmt, ap);
+    va_end(ap);
+    snprintf(cx->trace, sizeof cx->trace, "%s:%d", file, line);
+    cx->status = st;
+    return st;
+}
+
+ql_status
+ql_trace_(ql_ctx *cx, ql_status st, const char *file, int line, const char *expr)
+{
+    size_t n = strlen(cx->trace);
+
+    snprintf(cx->trace + n, sizeof cx->trace - n, "\n  %s:%d: %s", file, line, expr);
+    if (cx->status == QL_OK)
+        return ql_fail_(cx, st, file, line, "%s, without a text, in %s", ql_status_text(st), expr);
+    return st;
+}
+
+ql_status
+ql_where(ql_ctx *cx, ql_status st, const char *fmt, ...)
+{
+    char text[sizeof cx->error];
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n < sizeof text)
+        snprintf(text + n, sizeof text - (size_t)n, ": %.*s", (int)sizeof text - 3 - n, cx->error);
+    memcpy(cx->error, text, sizeof text);
+    return st;
+}
+
+const char *
+ql_error(const ql_ctx *cx)
+{
+    return cx->error;
+}
+
+void
+ql_error_clear(ql_ctx *cx)
+{
+    cx->error[0] = cx->trace[0] = '\0';
+    cx->status = QL_OK;
+}
+
+const char *
+ql_status_text(ql_status st)
+{
+    static const char *const texts[] = {
+#define TEXT(name, text) text,
+        QL_STATUS_LIST(TEXT)
+#undef TEXT
+    };
+
+    return (size_t)st < sizeof texts / sizeof *texts ? texts[st] : "unknown status";
+}
+
+int
+ql_status_exit(ql_status st)
+{
+    switch (st) {
+    case QL_OK:
+        return 0;
+    case QL_INVALID:
+    case QL_NOT_FOUND:
+    case QL_UNSUPPORTED:
+        return 2;
+    case QL_INTERRUPTED:
+        return 130;
+    default:
+        return 1;
+    }
+}
+
+const char *
+ql_linear_name(const ql_ctx *cx)
+{
+    return cx->linear ? cx->linear : "";
+}
+
+ql_status
+ql_check_interrupt(ql_ctx *cx)
+{
+    return cx->interrupt && *cx->interrupt ? QL_FAIL(cx, QL_INTERRUPTED, "interrupted") : QL_OK;
+}
+
+void
+ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
+{
+    char line[2048];
+    int n = 0;
+
+    if (!cx->log)
+        return;
+    if (cx->who)
+        n = snprintf(line, sizeof line, "%s%s%s: ", cx->who, cx->linear ? ", " : "", cx->linear ? cx->linear : "");
+    if (n < 0 || (size_t)n >= sizeof line)
+        n = 0;
+    vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);
+    cx->log->write(cx->log->user, level, line);
+}
+
+#define LOG_FUNCTION(name, level)               \
+    void name(ql_ctx *cx, const char *fmt, ...) \
+    {                                           \
+        va_list ap;                             \
+                                                \
+        va_start(ap, fmt);                      \
+        ql_vlog(cx, level, fmt, ap);            \
+        va_end(ap);                             \
+    }
+
+LOG_FUNCTION(ql_debug, QL_LOG_DEBUG)
+LOG_FUNCTION(ql_info, QL_LOG_INFO)
+LOG_FUNCTION(ql_warn, QL_LOG_WARN)

@@ -1,0 +1,62 @@
+/* The context: error text and trace, log, scopes, and the device that new tensors live on. One per thread. */
+#ifndef QLOOM_BASE_CTX_H
+#define QLOOM_BASE_CTX_H
+
+#include <stdarg.h>
+
+#include <qloom/quantizer.h>
+
+typedef struct ql_device ql_device; /* core/device/device.h */
+typedef struct ql_walk ql_walk;     /* core/graph/walk.h */
+
+typedef enum ql_log_level { QL_LOG_ERROR, QL_LOG_WARN, QL_LOG_INFO, QL_LOG_DEBUG } ql_log_level;
+
+/* Where log lines go: the terminal and the run's log file are sinks. [any thread] */
+typedef struct ql_log {
+    void (*write)(void *user, ql_log_level level, const char *line);
+    void *user;
+} ql_log;
+
+/* A scope owns memory and tensors; closing it frees both. */
+typedef struct ql_chunk ql_chunk;
+typedef struct ql_scope {
+    struct ql_scope *up;
+    ql_chunk *memory;
+    ql_tensor **tensors;
+    int64_t count, capacity;
+} ql_scope;
+
+struct ql_ctx {
+    ql_scope *scope;
+    ql_device *device; /* NULL until one is open */
+    const ql_log *log;
+    const volatile int *interrupt; /* nonzero once the user asked to stop; may be NULL */
+    ql_walk *walk;                 /* what ql_quantize and the memo need; NULL outside a walk */
+    const char *who;               /* put in front of log lines: "quant (gptq)"; may be NULL */
+    const char *linear;            /* ql_linear_name; may be NULL */
+    int64_t fail_alloc;            /* tests: the n-th allocation from now fails; 0: never */
+    char error[2048];
+    char trace[2048];
+    ql_status status;
+};
+
+void ql_ctx_init(ql_ctx *cx, const ql_log *log);
+void ql_ctx_fini(ql_ctx *cx); /* closes every scope left */
+
+void ql_scope_open(ql_ctx *cx, ql_scope *scope);
+void ql_scope_close(ql_ctx *cx, ql_scope *scope); /* also closes scopes above it that an error left open */
+
+/* Heap memory with the context's fault injection and overflow check: zeroed; NULL with MEMORY set. Freed with free(). */
+void *ql_heap(ql_ctx *cx, size_t count, size_t size);
+/* *items grows to hold `need` items of `size`; doubling. */
+ql_status ql_grow(ql_ctx *cx, void *items, int64_t *capacity, int64_t need, size_t size);
+
+const char *ql_vformat(ql_ctx *cx, const char *fmt, va_list ap);
+const char *ql_copy_text(ql_ctx *cx, const char *text, size_t bytes); /* NUL-terminated, in the innermost scope */
+
+/* Puts text in front of the error: "stage 'quant' (gptq), model.layers.3.mlp.down_proj". Returns st. */
+ql_status ql_where(ql_ctx *cx, ql_status st, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+void ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap);
+
+#endif

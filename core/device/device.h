@@ -1,0 +1,30 @@
+/* An open device: its backend, its memory pool with limit, peak and holders, and the counters of bytes that cross. */
+#ifndef QLOOM_DEVICE_DEVICE_H
+#define QLOOM_DEVICE_DEVICE_H
+
+#include <qloom/backend.h>
+
+#include "../base/ctx.h"
+#include "../tensor/tensor.h"
+
+struct ql_device {
+    const ql_backend *backend;
+    void *dev;
+    ql_device_info info;
+    size_t limit;       /* bytes, 0: none */
+    size_t used, peak;  /* bytes */
+    uint64_t up, down;  /* bytes copied to and from the device */
+    ql_buffer **held;   /* live buffers, for the text of an out-of-memory error */
+    int64_t held_count, held_capacity;
+};
+
+/* Opens `backend` as *out; the context's new tensors live there once cx->device is set. */
+ql_status ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit, ql_device **out);
+void ql_device_close(ql_device *d); /* NULL is fine; all its tensors must be gone */
+/* One line a holder: "1.2 GiB weights of block 3", largest first, into `text`. */
+void ql_device_holders(const ql_device *d, char *text, size_t size);
+
+ql_status ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out);
+void ql_buffer_unref(ql_buffer *b);
+
+#endif

@@ -1,0 +1,86 @@
+/* Device backends: the operations of ops.h on one kind of device. All that a backend includes.
+ *
+ * The host has checked every argument (dtypes, shapes, device, aliasing) before it calls, has made the outputs, and passes `dev`,
+ * what `open` returned. Work is queued in order; only entries that return a host value, download and sync wait. Every entry of the
+ * table must be there. Meanings are those of the functions of the same name in ops.h and tensor.h. [one thread per device] */
+#ifndef QLOOM_BACKEND_H
+#define QLOOM_BACKEND_H
+
+#include <qloom/ops.h>
+#include <qloom/plugin.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Address of element (0, …, 0), on the device. For backends only. */
+QL_API void *ql_ptr(const ql_tensor *t);
+
+typedef struct ql_device_options {
+    int index;   /* cuda:N */
+    int threads; /* host threads to use, >= 1 */
+    bool sync;   /* wait after every operation, so that an error names its own */
+} ql_device_options;
+
+typedef struct ql_device_info {
+    char name[160];         /* for the log: processor, libraries, kernel */
+    ql_dtype compute_dtype; /* of the forward's activations and weights */
+    bool host_memory;       /* pointers can be read on the host: mapping a contiguous tensor costs nothing */
+    size_t memory;          /* bytes, 0 when unknown */
+} ql_device_info;
+
+typedef struct ql_backend {
+    const char *device; /* "cpu", "cuda": what `device:` says */
+    ql_status (*open)(ql_ctx *cx, const ql_device_options *opt, void **dev);
+    void (*close)(void *dev);
+    ql_status (*info)(ql_ctx *cx, void *dev, ql_device_info *out);
+
+    /* memory; alloc: NULL when there is none, without an error text */
+    void *(*alloc)(void *dev, size_t bytes);
+    void (*free)(void *dev, void *ptr, size_t bytes);
+    ql_status (*upload)(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);
+    ql_status (*download)(ql_ctx *cx, void *dev, const void *ptr, void *host, size_t bytes);
+    ql_status (*sync)(ql_ctx *cx, void *dev);
+
+    ql_status (*copy)(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst);
+    ql_status (*fill)(ql_ctx *cx, void *dev, ql_tensor *t, double value);
+    ql_status (*gather)(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out);
+    ql_status (*diag)(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d);
+    ql_status (*diag_set)(ql_ctx *cx, void *dev, const ql_tensor *d, ql_tensor *a);
+
+    ql_status (*gemm)(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
+                      ql_tensor *c);
+    ql_status (*gram)(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
+    ql_status (*potrf)(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok);
+    ql_status (*trtri)(ql_ctx *cx, void *dev, ql_tensor *a);
+    ql_status (*syevd)(ql_ctx *cx, void *dev, ql_tensor *a, ql_tensor *w);
+    ql_status (*orth)(ql_ctx *cx, void *dev, ql_tensor *y);
+    ql_status (*axpby)(ql_ctx *cx, void *dev, double alpha, const ql_tensor *x, double beta, ql_tensor *y);
+    ql_status (*scale_cols)(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t);
+    ql_status (*scale_rows)(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t);
+    ql_status (*dot)(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, double *out);
+    ql_status (*nonfinite)(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first);
+
+    ql_status (*rmsnorm)(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y);
+    ql_status (*rope)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x);
+    ql_status (*attention)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
+                           ql_tensor *y);
+    ql_status (*swiglu)(ql_ctx *cx, void *dev, const ql_tensor *gate, const ql_tensor *up, ql_tensor *y);
+    ql_status (*add)(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, ql_tensor *y);
+    ql_status (*add_bias)(ql_ctx *cx, void *dev, const ql_tensor *bias, ql_tensor *y);
+    ql_status (*nll)(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor *out);
+    ql_status (*abs_stats)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max);
+
+    /* NUMERIC texts of group_minmax name row and column of the weight that is not finite, or of the group and its scale. */
+    ql_status (*group_minmax)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros);
+    ql_status (*group_encode)(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out);
+    ql_status (*group_decode)(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w);
+    ql_status (*feedback_sweep)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of,
+                                bool fit, ql_qlinear *out); /* fit: scales are to be found, else given */
+} ql_backend;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

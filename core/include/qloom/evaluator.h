@@ -1,0 +1,67 @@
+/* Evaluators: numbers for the table, per linear or over a stream of evaluation tokens. All that an evaluator includes. */
+#ifndef QLOOM_EVALUATOR_H
+#define QLOOM_EVALUATOR_H
+
+#include <qloom/compensator.h>
+#include <qloom/data.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where metrics go: name -> number, in the order of the calls. */
+typedef struct ql_metrics ql_metrics;
+QL_API ql_status ql_metric(ql_ctx *cx, ql_metrics *m, const char *name, double value);
+/* A word about the numbers that the results keep beside them: protocol, bos, …. */
+QL_API ql_status ql_metric_note(ql_ctx *cx, ql_metrics *m, const char *name, const char *value);
+
+/* One finished linear of one cell's path. */
+typedef struct ql_linear_result {
+    const char *name;          /* "model.layers.3.mlp.down_proj" */
+    int64_t layer;
+    const ql_tensor *w;        /* [out, in] f32: original */
+    const ql_tensor *what;     /* [out, in] f32: W^ without adapter; equals w where the linear was skipped */
+    const ql_tensor *b, *a;    /* the adapter, as rounded; NULL: none */
+    const ql_stats *stats;     /* of the evaluator's stream (propagate:, original by default) */
+    const ql_qlinear *qlinear; /* NULL where the linear was skipped */
+    unsigned status;           /* QL_NUM_* of quantizer and compensator together */
+    int k;                     /* of the compensator, -1 */
+} ql_linear_result;
+
+/* A chunk of an evaluation stream at the end of the model: whole sequences. */
+typedef struct ql_eval_chunk {
+    const ql_seqs *seqs;
+    const int32_t *ids;   /* [T], host */
+    int64_t first_sequence, first_token; /* of the stream */
+    const ql_tensor *x;   /* [T, hidden]: after the final norm */
+    const ql_tensor *ref; /* the same of the original model; NULL unless `needs_reference` */
+    const ql_tensor *head; /* [vocab, hidden], compute dtype */
+} ql_eval_chunk;
+
+typedef struct ql_eval_info {
+    const ql_tokens *tokens;
+    const char *folder; /* where the stage may write files, made */
+    const char *cell;   /* a file-name-safe name of the path that is evaluated */
+} ql_eval_info;
+
+typedef struct ql_evaluator {
+    unsigned needs;       /* QL_NEEDS_STATS, for `linear` */
+    bool needs_reference; /* chunks carry the original model's hidden state */
+    size_t state_size;    /* what accumulates, one per path, zeroed before `begin` */
+
+    /* Per-layer evaluators: metrics of one linear. The host stores them per linear, and their means over linears per cell. */
+    ql_status (*linear)(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out);
+
+    /* Stream evaluators: `tokens` may replace the data stage's windows (NULL: as they are), then begin, chunks in order, end. */
+    ql_status (*tokens)(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out);
+    ql_bos (*bos)(const void *self); /* NULL: QL_BOS_DATA */
+    ql_status (*begin)(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state);
+    ql_status (*chunk)(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, void *state);
+    ql_status (*end)(ql_ctx *cx, const void *self, void *state, ql_metrics *out);
+} ql_evaluator;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,90 @@
+/* Model architectures: where the tensors of a decoder are, and what happens between its linears. All that a model includes. */
+#ifndef QLOOM_MODEL_H
+#define QLOOM_MODEL_H
+
+#include <qloom/ops.h>
+#include <qloom/plugin.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A model folder, opened: config.json and the directory of its tensors. */
+typedef struct ql_source ql_source;
+typedef struct ql_json ql_json; /* a node of a parsed JSON text; owned by its document */
+
+QL_API const ql_json *ql_source_config(const ql_source *src);              /* the root object of config.json */
+QL_API bool ql_source_has(const ql_source *src, const char *tensor);       /* is there a tensor of that name? */
+
+/* Members of a JSON object. Absent and null give the default; a value of another type is INVALID, naming file and key. */
+QL_API ql_status ql_json_int(ql_ctx *cx, const ql_json *o, const char *key, int64_t def, int64_t *out);
+QL_API ql_status ql_json_real(ql_ctx *cx, const ql_json *o, const char *key, double def, double *out);
+QL_API ql_status ql_json_bool(ql_ctx *cx, const ql_json *o, const char *key, bool def, bool *out);
+QL_API ql_status ql_json_text(ql_ctx *cx, const ql_json *o, const char *key, const char *def, const char **out);
+QL_API const ql_json *ql_json_member(const ql_json *o, const char *key);   /* NULL: absent or null */
+QL_API bool ql_json_is_object(const ql_json *v);
+QL_API bool ql_json_is_array(const ql_json *v);
+QL_API int64_t ql_json_length(const ql_json *v);                           /* items of an array, else 0 */
+QL_API const ql_json *ql_json_item(const ql_json *v, int64_t i);
+QL_API const char *ql_json_string(const ql_json *v);                       /* NULL when it is not a string */
+
+/* A linear of a block, the same in every block. Linears of one subset share their input and are listed together. */
+typedef struct ql_linear_info {
+    const char *name; /* below the block: "self_attn.q_proj"; tensors are name.weight and, with bias, name.bias */
+    int64_t out, in;
+    int subset; /* 0, 1, … in the order in which a forward meets them */
+    bool bias;
+} ql_linear_info;
+
+/* A small tensor of a block that `step` reads: a norm's weight. */
+typedef struct ql_small_info {
+    const char *name; /* below the block: "input_layernorm.weight" */
+    int64_t size;
+} ql_small_info;
+
+typedef struct ql_model_info {
+    const char *architecture; /* "Qwen3ForCausalLM" */
+    int64_t layers, hidden, vocab, max_positions;
+    int subsets;
+    int linear_count;
+    const ql_linear_info *linears;
+    int small_count;
+    const ql_small_info *smalls;
+    const char *block_prefix; /* printf format with one %lld: "model.layers.%lld." */
+    const char *embed, *norm, *head; /* tensor names; head: the embedding's when tied */
+    bool tied;
+    double norm_eps;
+    int64_t bos; /* -1: none in config.json */
+    const void *state; /* the plugin's own, from ql_alloc; read-only after open */
+} ql_model_info;
+
+/* Step k of block `layer`, for k = 0 .. subsets: takes the outputs of subset k - 1 (bias added) and gives the input of subset k.
+ * Pure: running it again gives the same bits. All activations have the device's compute dtype. */
+typedef struct ql_step {
+    const ql_model_info *info;
+    int64_t layer;
+    int k;
+    const ql_seqs *seqs;
+    const ql_tensor *const *smalls; /* in the order of info->smalls, in the compute dtype */
+    const ql_tensor *h;             /* [T, hidden]: the residual stream */
+    const ql_tensor *const *y;      /* outputs [T, out] of the linears of subset k - 1, in their order; k = 0: NULL */
+    ql_tensor **x;                  /* out: input [T, in] of subset k; k = subsets: NULL */
+    ql_tensor **h_next;             /* out: the residual stream after this step; leave NULL where it did not change */
+} ql_step;
+
+typedef struct ql_model {
+    const char *const *architectures; /* of config.json's `architectures`, NULL-terminated */
+    const char *const *types;         /* of `model_type`, the fallback, NULL-terminated */
+    /* Reads the config and fills `out`, whose strings and arrays come from ql_alloc or are static: they live as long as the model.
+     * INVALID or UNSUPPORTED name the key, the value found and the values accepted. */
+    ql_status (*open)(ql_ctx *cx, const void *self, ql_source *src, ql_model_info *out);
+    ql_status (*step)(ql_ctx *cx, const void *self, const ql_step *step);
+} ql_model;
+
+#define QL_MODEL_PATH(S) QL_PATH(S, path, true, "folder with config.json, tokenizer.json and safetensors")
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

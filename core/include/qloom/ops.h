@@ -1,0 +1,126 @@
+/* Operations on tensors, on the device where their tensors live. Mixing devices is an error (INVALID), never a copy, and so is a
+ * wrong dtype or shape. "f32" below means f32, or f64 when all floating tensors of the call are f64 (tests and `precision: fp64`).
+ * Work is queued in order on the context's stream; only functions that return a host value wait. Results depend on shapes and
+ * values only: not on the number of threads, on memory limits or on what else runs. All: [one thread per context]. */
+#ifndef QLOOM_OPS_H
+#define QLOOM_OPS_H
+
+#include <qloom/qlinear.h>
+#include <qloom/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- linear algebra ---------------------------------------------------------------------------------------------- */
+
+typedef enum ql_trans { QL_NN, QL_NT, QL_TN } ql_trans; /* which operands are transposed */
+
+/* C = alpha op(A) op(B) + beta C. A, B: f32, or both bf16 / f16 (products exact, sums in f32); C f32 or the dtype of A. */
+QL_API ql_status ql_gemm(ql_ctx *cx, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c);
+
+/* sum += x^T x for x[T, n] f32/bf16/f16, both triangles, into the compensated pair sum + comp, each [n, n] f32. */
+QL_API ql_status ql_gram(ql_ctx *cx, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
+
+/* Lower Cholesky factor in place, A = L L^T, the strict upper triangle set to zero; only the lower one is read.
+ * *ok = false (status OK, contents undefined) when A is not positive definite. Waits. */
+QL_API ql_status ql_potrf(ql_ctx *cx, ql_tensor *a, bool *ok);
+
+/* Inverse of a lower triangular matrix, in place. */
+QL_API ql_status ql_trtri(ql_ctx *cx, ql_tensor *a);
+
+/* Symmetric eigenproblem: `a` [n, n] (lower triangle read) becomes the eigenvectors as rows, `w` [n] the eigenvalues, ascending. */
+QL_API ql_status ql_syevd(ql_ctx *cx, ql_tensor *a, ql_tensor *w);
+
+/* Orthonormal basis of the columns of y[m, k], k <= m, in place (thin Q of a Householder QR). */
+QL_API ql_status ql_orth(ql_ctx *cx, ql_tensor *y);
+
+QL_API ql_status ql_fill(ql_ctx *cx, ql_tensor *t, double value);
+QL_API ql_status ql_axpby(ql_ctx *cx, double alpha, const ql_tensor *x, double beta, ql_tensor *y); /* y = alpha x + beta y */
+QL_API ql_status ql_scale_cols(ql_ctx *cx, const ql_tensor *v, ql_tensor *t); /* t[:, j] *= v[j] */
+QL_API ql_status ql_scale_rows(ql_ctx *cx, const ql_tensor *v, ql_tensor *t); /* t[i, :] *= v[i] */
+
+/* out[i, j] = src[rows[i], cols[j]]; rows, cols i32 or NULL (identity). Any dtype. `out` is made. */
+QL_API ql_status ql_gather(ql_ctx *cx, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor **out);
+
+/* Diagonal of a square matrix: a new [n] tensor, or written back. */
+QL_API ql_status ql_diag(ql_ctx *cx, const ql_tensor *a, ql_tensor **out);
+QL_API ql_status ql_diag_set(ql_ctx *cx, const ql_tensor *d, ql_tensor *a);
+
+/* sum a_ij b_ij in double. Waits. */
+QL_API ql_status ql_dot(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, double *out);
+
+/* tr(E H E^T) = sum (E H) . E for e[m, n], h[n, n]: the squared output error of a weight error; sums in double. Waits. */
+QL_API ql_status ql_quad(ql_ctx *cx, const ql_tensor *e, const ql_tensor *h, double *out);
+
+/* Linear index of the first element that is NaN or infinite, -1 when all are finite. Waits. */
+QL_API ql_status ql_nonfinite(ql_ctx *cx, const ql_tensor *t, int64_t *first);
+
+/* --- transformer blocks --------------------------------------------------------------------------------------------
+ * Activations have the device's compute dtype (f32 on CPU). Rows are tokens of packed sequences, without padding. */
+
+/* Packed sequences: tokens offsets[s] .. offsets[s + 1] - 1 are sequence s; its first token stands at first[s] (NULL: 0). */
+typedef struct ql_seqs {
+    int64_t count;
+    const int64_t *offsets; /* [count + 1], host */
+    const int64_t *first;   /* [count], host, or NULL */
+} ql_seqs;
+
+/* y[t, :] = x[t, :] * rsqrt(mean(x[t, :]^2) + eps) * w, the product with w after rounding to the dtype of x. `y` is made. */
+QL_API ql_status ql_rmsnorm(ql_ctx *cx, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor **y);
+
+/* Rotary embedding, half-split convention, of every head of x[T, heads * head_dim], in place. Angle of element k of each half at
+ * position p: p * inv_freq[s * stride + k] in f32 for sequence s; cos and sin are multiplied by `scale`. */
+typedef struct ql_rope_spec {
+    int64_t head_dim;
+    const float *inv_freq; /* host, [head_dim / 2], or one row a sequence */
+    int64_t stride;        /* 0: the same row for every sequence */
+    float scale;
+} ql_rope_spec;
+QL_API ql_status ql_rope(ql_ctx *cx, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x);
+
+/* Causal attention inside each sequence: y[T, heads * head_dim] from q (same shape) and k, v [T, kv_heads * head_dim]. Query head j
+ * uses kv head j / (heads / kv_heads). window > 0: key p is seen by query t when t - window < p <= t. Scores times
+ * 1 / sqrt(head_dim), softmax in f32 by tiles: never a [T, T] matrix. `y` is made. */
+typedef struct ql_attention_spec {
+    int64_t heads, kv_heads, head_dim, window;
+} ql_attention_spec;
+QL_API ql_status ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
+                              ql_tensor **y);
+
+QL_API ql_status ql_swiglu(ql_ctx *cx, const ql_tensor *gate, const ql_tensor *up, ql_tensor **y); /* silu(gate) * up */
+QL_API ql_status ql_add(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, ql_tensor **y);        /* a + b */
+QL_API ql_status ql_add_bias(ql_ctx *cx, const ql_tensor *bias, ql_tensor *y);                     /* y[t, :] += bias */
+
+/* out[t] = -log softmax(x[t, :] head^T)[targets[t]] for x[T, d], head[V, d], targets[T] i32 (negative: 0, not scored); out [T] f32,
+ * made. Logits are made tile by tile, never for all tokens at once. */
+QL_API ql_status ql_nll(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor **out);
+
+/* Column sums over the tokens of x[T, n]: abs_sum[j] += sum |x|, and per sequence the mean, abs_max[j] = max(abs_max[j], mean). */
+QL_API ql_status ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max);
+
+/* --- group quantization (methods-projq 1 and 2) --------------------------------------------------------------------- */
+
+/* Scales and zeros [m, G] of every group of w[m, n] f32. NUMERIC when a weight is not finite (text: row and column) or a scale
+ * is below the smallest normal number of grid->scale_dtype. Waits. */
+QL_API ql_status ql_group_minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor **scales, ql_tensor **zeros);
+
+/* out->codes = clamp(rint(w / scale) + zero, 0, 2^bits - 1) with out->grid, scales, zeros, g_idx; with out->levels the nearest
+ * level, the lower index on ties. */
+QL_API ql_status ql_group_encode(ql_ctx *cx, const ql_tensor *w, ql_qlinear *out);
+
+/* W^ [m, n] as f32 (f64 with grid.fp64), without the adapter. `w` is made. */
+QL_API ql_status ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w);
+
+/* GPTQ's column loop (methods-projq 2.3, arXiv:2210.17323 algorithm 1): encodes the columns of w[m, n] in order and feeds each
+ * error, divided by U_jj, into the columns after it. `w` and `u` [n, n] upper are in processing order; so are out->codes, scales
+ * and zeros. Groups are consecutive columns; scales come from the current values at a group's first column, unless out->scales is
+ * given (static groups), where group_of[j] (i32 [n], NULL: j / group) names the column of scales. out->loss = 1/2 sum Err^2
+ * (NaN when the feedback overflowed). Reads out->grid. Waits. */
+QL_API ql_status ql_feedback_sweep(ql_ctx *cx, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, ql_qlinear *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,151 @@
+/* The plugin ABI: one constant descriptor, its parameter table, and the kinds. Include the header of your kind, not
+ * this one. */
+#ifndef QLOOM_PLUGIN_H
+#define QLOOM_PLUGIN_H
+
+#include <qloom/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QL_ABI_MAJOR 0 /* while 0, plugin and host must be equal in both numbers */
+#define QL_ABI_MINOR 1
+
+/* enumerator, name, folder */
+#define QL_KIND_LIST(X)                           \
+    X(BACKEND, "backend", "backends")             \
+    X(MODEL, "model", "models")                   \
+    X(DATA, "data", "data")                       \
+    X(QUANTIZER, "quantizer", "quantizers")       \
+    X(COMPENSATOR, "compensator", "compensators") \
+    X(EVALUATOR, "evaluator", "evaluators")       \
+    X(EXPORTER, "exporter", "exporters")          \
+    X(TRAINER, "trainer", "trainers")
+
+typedef enum ql_kind {
+    QL_KIND_NONE,
+#define QL_KIND_ENUM(name, text, folder) QL_##name,
+    QL_KIND_LIST(QL_KIND_ENUM)
+#undef QL_KIND_ENUM
+} ql_kind;
+
+/* --- parameters: one row a field; the host parses, checks, fills, documents, prints and hashes from it ---------------
+ */
+
+typedef enum ql_type { QL_T_END, QL_T_BOOL, QL_T_INT, QL_T_REAL, QL_T_STRING, QL_T_ENUM, QL_T_PATH, QL_T_LIST } ql_type;
+
+typedef struct ql_strings { /* field type of QL_LIST rows; the host owns the strings */
+    int64_t count;
+    const char *const *items;
+} ql_strings;
+
+typedef struct ql_param {
+    const char *name, *help;
+    ql_type type;
+    size_t offset;
+    double def, min, max;      /* BOOL, INT, REAL; ENUM: index of the default */
+    const char *def_text;      /* STRING, PATH: default; NULL: none */
+    const char *const *values; /* ENUM: allowed words, NULL-terminated; the field (int) holds the index */
+    bool required;
+} ql_param;
+
+/* The type of a numeric row comes from its field, so a row that does not fit doesn't compile. */
+#define QL_NUM(S, f, d, lo, hi, h)                                                             \
+    {                                                                                          \
+        .name = #f, .help = h, .offset = offsetof(S, f), .def = (d), .min = (lo), .max = (hi), \
+        .type = _Generic(((S *)0)->f, int                                                      \
+                         : QL_T_INT, double                                                    \
+                         : QL_T_REAL)                                                          \
+    }
+#define QL_FLAG(S, f, d, h)                                                                                          \
+    {                                                                                                                \
+        .name = #f, .help = h, .offset = offsetof(S, f), .def = (d), .type = _Generic(((S *)0)->f, bool : QL_T_BOOL) \
+    }
+#define QL_ENUM(S, f, d, words, h)                                                      \
+    {                                                                                   \
+        .name = #f, .help = h, .offset = offsetof(S, f), .def = (d), .values = (words), \
+        .type = _Generic(((S *)0)->f, int                                               \
+                         : QL_T_ENUM)                                                   \
+    }
+#define QL_TEXT(S, f, d, h)                                                                              \
+    {                                                                                                    \
+        .name = #f, .help = h, .offset = offsetof(S, f), .def_text = (d),                              \
+        .type = _Generic(((S *)0)->f, const char *: QL_T_STRING) \
+    }
+#define QL_PATH(S, f, req, h)                                                                            \
+    {                                                                                                    \
+        .name = #f, .help = h, .offset = offsetof(S, f), .required = (req),                            \
+        .type = _Generic(((S *)0)->f, const char *: QL_T_PATH) \
+    }
+#define QL_LIST(S, f, h)                                                                                       \
+    {                                                                                                          \
+        .name = #f, .help = h, .offset = offsetof(S, f), .type = _Generic(((S *)0)->f, ql_strings : QL_T_LIST) \
+    }
+#define QL_PARAMS_END    \
+    {                    \
+        .type = QL_T_END \
+    }
+
+/* --- ports ---------------------------------------------------------------------------------------------------------
+ */
+
+typedef enum ql_edge {
+    QL_EDGE_NONE,
+    QL_EDGE_MODEL,
+    QL_EDGE_TOKENS,
+    QL_EDGE_METRICS,
+    QL_EDGE_FILE,
+    QL_EDGE_QUANTIZER
+} ql_edge;
+
+typedef struct ql_port {
+    const char *name, *help;
+    ql_edge type; /* QL_EDGE_NONE ends a table */
+    bool output, optional;
+} ql_port;
+
+/* --- the descriptor --------------------------------------------------------------------------------------------------
+ */
+
+struct ql_backend;
+struct ql_model;
+struct ql_data;
+struct ql_quantizer;
+struct ql_compensator;
+struct ql_evaluator;
+
+typedef struct ql_plugin {
+    uint16_t abi_major, abi_minor; /* these three never move */
+    uint32_t size;
+    ql_kind kind;
+    const char *name;                  /* what `use:` says; unique over all kinds */
+    const char *version, *help, *cite; /* cite: "arXiv:2210.17323", the table's footnote, or NULL */
+    const ql_param *params;            /* ends with QL_PARAMS_END; a plugin without parameters has an empty table */
+    const ql_port *ports;              /* beyond those of the kind; NULL: none */
+    size_t self_size;                  /* of the parameter struct, which the host allocates, fills, hashes and frees */
+    ql_status (*check)(ql_ctx *cx,
+                       const void *self); /* optional: rules over several parameters; reports, never corrects */
+    union {
+        const struct ql_backend *backend;
+        const struct ql_model *model;
+        const struct ql_data *data;
+        const struct ql_quantizer *quantizer;
+        const struct ql_compensator *compensator;
+        const struct ql_evaluator *evaluator;
+    };
+} ql_plugin;
+
+#ifdef __cplusplus
+}
+#define QL_PLUGIN_LINKAGE extern "C"
+#else
+#define QL_PLUGIN_LINKAGE extern
+#endif
+
+QL_PLUGIN_LINKAGE QL_EXPORT const ql_plugin ql_plugin_entry;
+#define QL_PLUGIN(...)                  \
+    const ql_plugin ql_plugin_entry = { \
+        .abi_major = QL_ABI_MAJOR, .abi_minor = QL_ABI_MINOR, .size = sizeof(ql_plugin), __VA_ARGS__}
+
+#endif

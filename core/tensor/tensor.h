@@ -1,0 +1,42 @@
+/* Tensors from the inside: header over a counted buffer. Only core/tensor and core/device include this. */
+#ifndef QLOOM_TENSOR_TENSOR_H
+#define QLOOM_TENSOR_TENSOR_H
+
+#include <stdatomic.h>
+
+#include <qloom/tensor.h>
+
+#include "../base/ctx.h"
+
+typedef struct ql_buffer {
+    atomic_int refs;
+    ql_device *device; /* NULL: host memory of an owner that `release` gives back to (a mapped file) */
+    void *ptr;
+    size_t bytes;
+    const char *owner; /* who asked for it, for out-of-memory texts; static or as long-lived as the run */
+} ql_buffer;
+
+struct ql_tensor {
+    atomic_int refs;
+    ql_dtype dtype;
+    int ndim;
+    int64_t dims[QL_MAX_DIMS], strides[QL_MAX_DIMS]; /* in elements; the last stride is 1 */
+    size_t offset;                                   /* bytes into the buffer */
+    ql_buffer *buffer;
+    void *mapped; /* host copy while mapped, on devices whose memory the host can't read */
+    ql_access access;
+};
+
+/* Adoption: a result keeps a tensor beyond its scope with one more reference. NULL is fine for both. */
+ql_tensor *ql_tensor_ref(const ql_tensor *t);
+void ql_tensor_unref(ql_tensor *t);
+/* Puts a reference into the innermost scope: the tensor is released when that scope closes. */
+ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
+
+bool ql_contiguous(const ql_tensor *t);
+ql_device *ql_tensor_device(const ql_tensor *t);
+size_t ql_tensor_bytes(const ql_tensor *t); /* of its elements */
+/* dims product * dtype size with overflow check. */
+ql_status ql_shape_bytes(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, size_t *out);
+
+#endif

@@ -38,6 +38,7 @@ typedef struct ql_factor_spec {
 typedef struct ql_factor {
     const ql_tensor *u;    /* [n, n] upper: (H + lambda I)^-1 = U^T U in processing order, f32 or f64; NULL: no damping helped */
     const ql_tensor *perm; /* [n] i32: processing position -> column; NULL: natural */
+    const int32_t *order;  /* the same on the host; NULL: natural */
     const ql_tensor *live; /* [n] f32, in stored order: 0 where H_jj == 0 (the column saw nothing), else 1; NULL: all live */
     double damp;           /* damp that succeeded */
     double lambda;         /* what was added to the diagonal of H (sums, not means) */

@@ -78,6 +78,9 @@ QL_API ql_status ql_unmap(ql_ctx *cx, const ql_tensor *t);
 /* One element (linear index in row-major order) as a double; waits for the device. */
 QL_API ql_status ql_item(ql_ctx *cx, const ql_tensor *t, int64_t index, double *out);
 
+/* Writes tensors to a safetensors file: aside, flushed, renamed. IO names the file and the system's reason. */
+QL_API ql_status ql_save(ql_ctx *cx, const char *file, int count, const char *const *names, const ql_tensor *const *tensors);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,7 @@
+/* No compensation: the model stays as its quantizer left it. */
+#include <qloom/compensator.h>
+
+static const ql_param params[] = {QL_PARAMS_END};
+
+QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "none", .version = "1.0", .help = "no compensation", .params = params,
+          .compensator = &(const ql_compensator){.needs = 0}, );

@@ -1,0 +1,161 @@
+/* Perplexity (formats 8.1): `gptq`, windows scored whole, and `llama.cpp`, the second half of each window behind a BOS.
+ */
+#include <math.h>
+#include <string.h>
+
+#include <qloom/evaluator.h>
+
+typedef struct perplexity {
+    int protocol, bos;
+    bool save_nll;
+} perplexity;
+
+enum { GPTQ, LLAMA_CPP };
+static const char *const protocols[] = {"gptq", "llama.cpp", NULL};
+static const char *const bos_modes[] = {"auto", "yes", "no", "data", NULL}; /* order of ql_bos */
+
+static const ql_param params[] = {
+    QL_ENUM(
+        perplexity, protocol, GPTQ, protocols,
+        "gptq: every position of disjoint windows; llama.cpp: the second half of each window, its first token a BOS"),
+    QL_ENUM(perplexity, bos, QL_BOS_DATA, bos_modes,
+            "BOS at the start: as the tokenizer says, always, never, as the data stage says"),
+    QL_FLAG(perplexity, save_nll, false,
+            "write the negative log-likelihood of every token to a safetensors file of the run"),
+    QL_PARAMS_END,
+};
+
+typedef struct sums {
+    const char *file;
+    float *nll; /* [tokens], with save_nll; 0 where nothing is scored */
+    int64_t tokens, scored, windows;
+    double mean, spread; /* of the windows' mean losses: running mean and sum of squared deviations (Welford) */
+    double token_sum, token_squares;
+} sums;
+
+static ql_bos
+bos(const void *self)
+{
+    return (ql_bos)((const perplexity *)self)->bos;
+}
+
+/* llama.cpp puts a BOS over the first token of each window, where the model uses one. */
+static ql_status
+tokens(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out)
+{
+    const perplexity *p = self;
+    int32_t *ids;
+
+    *out = *in;
+    if (p->protocol != LLAMA_CPP || !in->bos || in->bos_id < 0)
+        return QL_OK;
+    ids = ql_alloc(cx, (size_t)in->offsets[in->count], sizeof *ids);
+    if (!ids)
+        return QL_MEMORY;
+    memcpy(ids, in->ids, (size_t)in->offsets[in->count] * sizeof *ids);
+    for (int64_t s = 0; s < in->count; s++)
+        if (in->offsets[s + 1] > in->offsets[s])
+            ids[in->offsets[s]] = (int32_t)in->bos_id;
+    out->ids = ids;
+    return QL_OK;
+}
+
+static ql_status
+begin(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state)
+{
+    const perplexity *p = self;
+    sums *s = state;
+
+    if (!p->save_nll)
+        return QL_OK;
+    s->file = ql_format(cx, "%s/nll-%s.safetensors", info->folder, info->cell);
+    s->tokens = info->tokens->offsets[info->tokens->count];
+    s->nll = ql_alloc(cx, (size_t)s->tokens, sizeof *s->nll);
+    return s->file && s->nll ? QL_OK : QL_MEMORY;
+}
+
+/* The first position of a window of n tokens whose successor is scored. */
+static int64_t
+first_scored(const perplexity *p, int64_t n)
+{
+    return p->protocol == LLAMA_CPP ? n / 2 : 0;
+}
+
+static ql_status
+chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
+{
+    const perplexity *p = self;
+    sums *s = state;
+    const int64_t total = c->seqs->offsets[c->seqs->count];
+    int32_t *next = ql_alloc(cx, (size_t)total, sizeof *next);
+    ql_tensor *targets, *out;
+    float *nll;
+
+    if (!next)
+        return QL_MEMORY;
+    for (int64_t w = 0; w < c->seqs->count; w++) {
+        const int64_t a = c->seqs->offsets[w], b = c->seqs->offsets[w + 1];
+
+        for (int64_t t = a; t < b; t++)
+            next[t] = t + 1 < b && t - a >= first_scored(p, b - a) ? c->ids[t + 1] : -1;
+    }
+    QL_TRY(cx, ql_upload(cx, QL_I32, total, -1, next, &targets));
+    QL_TRY(cx, ql_nll(cx, c->x, c->head, targets, &out));
+    QL_TRY(cx, ql_map(cx, out, QL_READ, &nll));
+    for (int64_t w = 0; w < c->seqs->count; w++) {
+        const int64_t a = c->seqs->offsets[w] + first_scored(p, c->seqs->offsets[w + 1] - c->seqs->offsets[w]);
+        const int64_t n = c->seqs->offsets[w + 1] - 1 - a;
+        double sum = 0, delta;
+
+        for (int64_t t = a; t < a + n; t++) {
+            sum += nll[t];
+            s->token_squares += (double)nll[t] * nll[t];
+        }
+        if (n < 1)
+            continue;
+        if (!isfinite(sum))
+            return QL_FAIL(cx, QL_NUMERIC, "the loss of window %lld is not finite", (long long)(c->first_sequence + w));
+        s->token_sum += sum;
+        s->scored += n;
+        delta = sum / (double)n - s->mean;
+        s->mean += delta / (double)++s->windows;
+        s->spread += delta * (sum / (double)n - s->mean);
+    }
+    if (s->nll)
+        memcpy(s->nll + c->first_token, nll, (size_t)total * sizeof *nll);
+    return ql_unmap(cx, out);
+}
+
+static ql_status
+end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+{
+    const perplexity *p = self;
+    const sums *s = state;
+    double loss, error = 0;
+
+    if (s->scored == 0)
+        return QL_FAIL(cx, QL_INVALID, "no token to score: the data stage gave no window of two tokens or more");
+    /* gptq: mean of window means; llama.cpp: mean over tokens, with the standard error it prints */
+    loss = p->protocol == GPTQ ? s->mean : s->token_sum / (double)s->scored;
+    if (p->protocol == GPTQ && s->windows > 1)
+        error = sqrt(s->spread / (double)(s->windows - 1) / (double)s->windows);
+    else if (p->protocol == LLAMA_CPP && s->scored > 1)
+        error = sqrt(fmax(0, s->token_squares / (double)s->scored - loss * loss) / (double)(s->scored - 1));
+    if (s->nll) {
+        ql_tensor *t;
+
+        QL_TRY(cx, ql_upload(cx, QL_F32, s->tokens, -1, s->nll, &t));
+        QL_TRY(cx, ql_save(cx, s->file, 1, (const char *[]){"nll"}, (const ql_tensor *[]){t}));
+    }
+    QL_TRY(cx, ql_metric_note(cx, out, "protocol", protocols[p->protocol]));
+    QL_TRY(cx, ql_metric(cx, out, "perplexity", exp(loss)));
+    QL_TRY(cx, ql_metric(cx, out, "loss", loss));
+    QL_TRY(cx, ql_metric(cx, out, "stderr", exp(loss) * error));
+    return ql_metric(cx, out, "tokens", (double)s->scored);
+}
+
+QL_PLUGIN(.kind = QL_EVALUATOR, .name = "perplexity", .version = "1.0",
+          .help = "perplexity of a text, by the protocol of the quantization papers or of llama.cpp", .params = params,
+          .self_size = sizeof(perplexity),
+          .evaluator = &(const ql_evaluator){
+              .state_size = sizeof(sums), .tokens = tokens, .bos = bos, .begin = begin, .chunk = chunk, .end = end}, );

@@ -11,10 +11,12 @@ typedef struct ql_walk ql_walk;     /* core/graph/walk.h */
 
 typedef enum ql_log_level { QL_LOG_ERROR, QL_LOG_WARN, QL_LOG_INFO, QL_LOG_DEBUG } ql_log_level;
 
-/* Where log lines go: the terminal and the run's log file are sinks. [any thread] */
+/* Where log lines go: the terminal and the run's log file are sinks. `progress` shows a line that takes the place of the one before,
+ * `last` ends it; NULL: a sink that shows none. [any thread] */
 typedef struct ql_log {
     void (*write)(void *user, ql_log_level level, const char *line);
     void *user;
+    void (*progress)(void *user, const char *line, bool last);
 } ql_log;
 
 /* A scope owns memory and tensors; closing it frees both. */

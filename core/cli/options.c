@@ -1,0 +1,110 @@
+/* Options of a command: taken out of argv by a table. */
+#include <string.h>
+
+#include "cli.h"
+#include "options.h"
+
+#define NAMES_MAX 64
+
+/* `argument` is the option's name, alone or with "=value" behind it, which *value then points to. */
+static bool
+matches(const ql_option *o, const char *argument, const char **value)
+{
+    size_t n = strlen(o->name);
+
+    *value = NULL;
+    if (o->letter && strcmp(argument, o->letter) == 0)
+        return true;
+    if (strncmp(argument, o->name, n) != 0 || (argument[n] != '\0' && argument[n] != '='))
+        return false;
+    *value = argument[n] == '=' ? argument + n + 1 : NULL;
+    return true;
+}
+
+static const ql_option *
+find(const ql_option *options, int count, const char *argument, const char **value)
+{
+    for (int i = 0; i < count; i++)
+        if (matches(&options[i], argument, value))
+            return &options[i];
+    return NULL;
+}
+
+static ql_status
+append(ql_ctx *cx, const char ***list, const char *value, int argc)
+{
+    int64_t n = 0;
+
+    if (!*list) /* no list is longer than the command line */
+        *list = ql_alloc(cx, (size_t)argc + 1, sizeof **list);
+    if (!*list)
+        return QL_MEMORY;
+    while ((*list)[n])
+        n++;
+    (*list)[n] = value;
+    return QL_OK;
+}
+
+static ql_status
+unknown(ql_ctx *cx, const ql_option *options, int count, const char *argument)
+{
+    const char *names[NAMES_MAX], *near;
+    int n = 0, length = (int)strcspn(argument, "=");
+
+    for (int i = 0; i < count && n < NAMES_MAX; i++)
+        names[n++] = options[i].name;
+    for (int i = 0; ql_common_names[i] && n < NAMES_MAX; i++)
+        names[n++] = ql_common_names[i];
+    near = ql_format(cx, "%.*s", length, argument);
+    near = near ? ql_nearest(near, names, n) : NULL;
+    if (near)
+        return QL_FAIL(cx, QL_INVALID, "unknown option '%.*s' (did you mean '%s'?)", length, argument, near);
+    return QL_FAIL(cx, QL_INVALID, "unknown option '%.*s'", length, argument);
+}
+
+ql_status
+ql_options_take(ql_ctx *cx, const ql_option_table *table, int *argc, char **argv)
+{
+    const int n = *argc;
+    int kept = n > 0 ? 1 : 0, i = kept;
+
+    for (; i < n && strcmp(argv[i], "--") != 0; i++) {
+        const char *value = NULL;
+        const ql_option *o =
+            argv[i][0] == '-' && argv[i][1] ? find(table->options, table->count, argv[i], &value) : NULL;
+
+        if (!o) {
+            if (argv[i][0] == '-' && argv[i][1] && !table->partial)
+                return unknown(cx, table->options, table->count, argv[i]);
+            argv[kept++] = argv[i];
+            continue;
+        }
+        if (o->flag) {
+            if (value)
+                return QL_FAIL(cx, QL_INVALID, "option '%s' takes no value, got '%s'", o->name, value);
+            *o->flag = true;
+            continue;
+        }
+        if (!value && i + 1 == n)
+            return QL_FAIL(cx, QL_INVALID, "option '%s' needs a value", o->name);
+        if (!value)
+            value = argv[++i];
+        if (o->list)
+            QL_TRY(cx, append(cx, o->list, value, n));
+        else
+            *o->value = value;
+    }
+    if (i < n && !table->partial) /* a partial table leaves "--" to the next one */
+        i++;
+    while (i < n)
+        argv[kept++] = argv[i++];
+    argv[kept] = NULL;
+    *argc = kept;
+    return QL_OK;
+}
+
+ql_status
+ql_options(ql_cli *cli, const ql_option *options, int count, int *argc, char **argv)
+{
+    return ql_options_take(cli->cx, &(ql_option_table){.options = options, .count = count}, argc, argv);
+}

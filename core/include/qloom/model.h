@@ -22,6 +22,7 @@ QL_API ql_status ql_json_real(ql_ctx *cx, const ql_json *o, const char *key, dou
 QL_API ql_status ql_json_bool(ql_ctx *cx, const ql_json *o, const char *key, bool def, bool *out);
 QL_API ql_status ql_json_text(ql_ctx *cx, const ql_json *o, const char *key, const char *def, const char **out);
 QL_API const ql_json *ql_json_member(const ql_json *o, const char *key);   /* NULL: absent or null */
+QL_API bool ql_json_is_null(const ql_json *o, const char *key);             /* is the member there, and null? */
 QL_API bool ql_json_is_object(const ql_json *v);
 QL_API bool ql_json_is_array(const ql_json *v);
 QL_API int64_t ql_json_length(const ql_json *v);                           /* items of an array, else 0 */

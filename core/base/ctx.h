@@ -37,7 +37,7 @@ struct ql_ctx {
     const char *who;               /* put in front of log lines: "quant (gptq)"; may be NULL */
     const char *linear;            /* ql_linear_name; may be NULL */
     int64_t fail_alloc;            /* tests: the n-th allocation from now fails; 0: never */
-    char error[2048];
+    char error[16384]; /* a pipeline file has all of its errors reported at once */
     char trace[2048];
     ql_status status;
 };

@@ -70,7 +70,7 @@ typedef struct ql_graph {
     const char *name, *file, *folder; /* folder: of the file, for relative paths */
     const char *device;               /* "auto", "cpu", "cuda", "cuda:1" */
     uint64_t seed, memory;            /* memory: bytes, 0: no limit */
-    int64_t chunk_tokens, lanes;
+    int64_t chunk_tokens;
     bool baseline;
     int64_t axis_count, cell_count, stage_count, node_count;
     const ql_axis *axes;

@@ -258,6 +258,14 @@ ql_json_member(const ql_json *o, const char *key)
     return v && v->kind != KIND_NULL ? v : NULL;
 }
 
+bool
+ql_json_is_null(const ql_json *o, const char *key)
+{
+    const ql_json *v = find(o, key);
+
+    return v && v->kind == KIND_NULL;
+}
+
 const char *
 ql_json_bytes(const ql_json *v, size_t *bytes)
 {

@@ -49,6 +49,7 @@ check_values(ql_ctx *cx)
     CHECK(ql_json_is_object(o) && !ql_json_is_array(o) && ql_json_length(o) == 0);
     CHECK(!ql_json_is_object(NULL) && !ql_json_is_array(NULL) && !ql_json_member(NULL, "x"));
     CHECK(!ql_json_member(o, "n") && !ql_json_item(o, 0));
+    CHECK(ql_json_is_null(o, "n") && !ql_json_is_null(o, "i") && !ql_json_is_null(o, "absent"));
     CHECK_INT(ql_json_members(o), 8);
     CHECK(ql_json_at(o, 5, &key) != NULL);
     CHECK_STR(key, "n");

@@ -10,29 +10,35 @@ typedef struct ql_registry ql_registry;
 
 typedef struct ql_found { /* one shared object in a plugin folder */
     const char *file;
+    const char *name; /* of the plugin; of the file, without "lib" and ".so", where the plugin's own can't be read */
     const ql_plugin *plugin; /* host-side copy of the descriptor; NULL: broken */
     const char *problem;     /* why, one line; NULL when fine */
 } ql_found;
 
-/* Looks into `paths` (colon-separated, may be NULL), QLOOM_PLUGIN_PATH, then the folder beside the library. Broken plugins are kept with
- * their problem. Never unloads a plugin. */
+/* Looks into `paths` (colon-separated, may be NULL), QLOOM_PLUGIN_PATH, then the folder qloom/ beside the library.
+ * Broken plugins are kept with their problem and logged as warnings. NOT_FOUND for a folder of a path that is not
+ * there. Never unloads a plugin. */
 ql_status ql_registry_open(ql_ctx *cx, const char *paths, ql_registry **out);
 void ql_registry_close(ql_registry *r); /* NULL is fine */
 
 int64_t ql_registry_count(const ql_registry *r);
 const ql_found *ql_registry_item(const ql_registry *r, int64_t i); /* sorted by kind, then name; broken ones last */
-/* NULL when there is none. `problem` (may be NULL) gets the reason when a broken file has that name ("lib<name>.so"). */
+/* A broken one of that name comes before a good one (a duplicate, say), so that nothing else runs in its place. NULL:
+ * none. */
 const ql_found *ql_registry_find(const ql_registry *r, const char *name);
+/* Adds a descriptor that is in memory, checked as one from a file. */
+ql_status ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin);
 /* Loads one file as the registry would, for check-plugin: INVALID with the reason when it is broken. */
-ql_status ql_plugin_load(ql_ctx *cx, const char *file, const ql_plugin **out);
+ql_status ql_plugin_load(ql_ctx *cx, const char *file, ql_plugin *out);
 
-/* --- parameter tables ------------------------------------------------------------------------------------------------- */
+/* --- parameter tables
+ * ------------------------------------------------------------------------------------------------- */
 
 /* A value as a file gives it: a scalar's text, or a list of them. */
 typedef struct ql_value {
-    const char *text;
-    bool quoted;               /* "3" in quotes is a string */
-    int64_t count;             /* of a list; text == NULL then */
+    const char *text; /* NULL with count == 0: no value (null) */
+    bool quoted;      /* "3" in quotes is a string */
+    int64_t count;    /* of a list; text == NULL then */
     const char *const *items;
 } ql_value;
 
@@ -40,17 +46,25 @@ typedef struct ql_value {
 const ql_param *ql_param_find(const ql_plugin *p, const char *name);
 /* Fills every field of `self` (zeroed, p->self_size) with its default. */
 void ql_param_defaults(const ql_plugin *p, void *self);
-/* Sets one field; strings are copied into the innermost scope; paths are taken relative to `folder` unless absolute.
- * INVALID texts say what the value is, what is allowed, and the parameter's help. */
+/* Sets one field; strings are copied into the innermost scope; paths are taken relative to `folder` (NULL: as they are)
+ * unless absolute. INVALID texts begin with the parameter's name and say what the value is, what is allowed, and the
+ * parameter's help. */
 ql_status ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, const char *folder, void *self);
 /* The value of a field as text, canonical: the shortest that reads back equal. In the innermost scope. */
 const char *ql_param_print(ql_ctx *cx, const ql_param *row, const void *self);
 /* The nearest of `names` to `wrong` for "did you mean"; NULL when none is near. */
 const char *ql_nearest(const char *wrong, const char *const *names, int64_t count);
-/* Is `name` shared by all plugins of this kind (bits, group_size, rank, …), so that a variant with another `use:` inherits it? */
+/* Is `name` shared by all plugins of this kind (bits, group_size, rank, …), so that a variant with another `use:`
+ * inherits it? */
 bool ql_param_shared(ql_kind kind, const char *name);
-/* Ports of a kind, ended by QL_EDGE_NONE. */
+/* The row that its kind's header gives a shared parameter; NULL when `name` is not shared. */
+const ql_param *ql_shared_row(ql_kind kind, const char *name);
+/* Ports of a kind, ended by QL_EDGE_NONE; those of the plugin's own table come on top. */
 const ql_port *ql_kind_ports(ql_kind kind);
-const char *ql_kind_name(ql_kind kind);
+/* Must a stage of this plugin connect `port`? Some optional ports of a kind are needed by some of its plugins: `calib`
+ * by those that need statistics, `data` by evaluators of a stream. */
+bool ql_port_needed(const ql_plugin *p, const ql_port *port);
+const char *ql_kind_name(ql_kind kind); /* "quantizer"; NULL for what is no kind */
+const char *ql_edge_name(ql_edge edge); /* "tokens" */
 
 #endif

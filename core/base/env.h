@@ -1,0 +1,8 @@
+/* The environment. It is read through here only, so that what a run depends on can be found in one place. */
+#ifndef QLOOM_BASE_ENV_H
+#define QLOOM_BASE_ENV_H
+
+/* Value of an environment variable; NULL when it is not set. Valid until the environment changes. [any thread] */
+const char *ql_env(const char *name);
+
+#endif

@@ -1,0 +1,205 @@
+/* Checks of a plugin's descriptor: ABI, names, the functions of its kind, and parameter rows that stay inside their
+ * struct. */
+#include "descriptor.h"
+
+#include <string.h>
+
+#include <qloom/backend.h>
+#include <qloom/evaluator.h>
+#include <qloom/model.h>
+
+#include "registry.h"
+
+static ql_status
+check_abi(ql_ctx *cx, const char *file, const ql_plugin *entry)
+{
+    const unsigned major = entry->abi_major, minor = entry->abi_minor;
+    const bool fits = major == QL_ABI_MAJOR && (QL_ABI_MAJOR == 0 ? minor == QL_ABI_MINOR : minor <= QL_ABI_MINOR);
+
+    if (!fits)
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: built for plugin ABI %u.%u, this qloom has %d.%d: rebuild it against this qloom", file,
+                       major, minor, QL_ABI_MAJOR, QL_ABI_MINOR);
+    return QL_OK;
+}
+
+static bool
+name_ok(const char *name)
+{
+    const char *const letters = "abcdefghijklmnopqrstuvwxyz";
+
+    return name && *name && strchr(letters, *name) &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0' && strlen(name) < 64;
+}
+
+/* Name of the first required function that `b` lacks; NULL: none. */
+static const char *
+backend_lacks(const ql_backend *b)
+{
+#define NEED(f) \
+    if (!b->f)  \
+        return #f;
+    NEED(device)
+    NEED(open)
+    NEED(close)
+    NEED(info) NEED(alloc) NEED(free) NEED(upload) NEED(download) NEED(sync) NEED(copy) NEED(fill) NEED(gather)
+        NEED(diag) NEED(diag_set) NEED(gemm) NEED(gram) NEED(potrf) NEED(trtri) NEED(syevd) NEED(orth) NEED(axpby)
+            NEED(scale_cols) NEED(scale_rows) NEED(dot) NEED(nonfinite) NEED(rmsnorm) NEED(rope) NEED(attention)
+                NEED(swiglu) NEED(add) NEED(add_bias) NEED(nll) NEED(abs_stats) NEED(group_minmax) NEED(group_encode)
+                    NEED(group_decode) NEED(feedback_sweep)
+#undef NEED
+                        return NULL;
+}
+
+static const char *
+evaluator_lacks(const ql_evaluator *e)
+{
+    if (e->linear && !e->begin && !e->chunk && !e->end)
+        return NULL;
+    return !e->chunk   ? (e->begin || e->end ? "chunk" : "linear' or 'chunk")
+           : !e->begin ? "begin"
+           : !e->end   ? "end"
+                       : NULL;
+}
+
+static const char *
+model_lacks(const ql_model *m)
+{
+    return !m->architectures ? "architectures" : !m->types ? "types" : !m->open ? "open" : !m->step ? "step" : NULL;
+}
+
+/* What the kind requires and the plugin has not; NULL: nothing. */
+static const char *
+lacks(const ql_plugin *p)
+{
+    if (!p->backend) /* the union holds one pointer, whatever the kind */
+        return "";
+    switch (p->kind) {
+    case QL_BACKEND:
+        return backend_lacks(p->backend);
+    case QL_MODEL:
+        return model_lacks(p->model);
+    case QL_DATA:
+        return p->data->read ? NULL : "read";
+    case QL_QUANTIZER:
+        return p->quantizer->quantize ? NULL : "quantize";
+    case QL_EVALUATOR:
+        return evaluator_lacks(p->evaluator);
+    case QL_COMPENSATOR: /* without a function it is the identity */
+    case QL_EXPORTER:
+    case QL_TRAINER:
+    case QL_KIND_NONE:
+        return NULL;
+    }
+    return NULL;
+}
+
+static size_t
+field_size(ql_type type)
+{
+    switch (type) {
+    case QL_T_BOOL:
+        return sizeof(bool);
+    case QL_T_INT:
+    case QL_T_ENUM:
+        return sizeof(int);
+    case QL_T_REAL:
+        return sizeof(double);
+    case QL_T_STRING:
+    case QL_T_PATH:
+        return sizeof(const char *);
+    case QL_T_LIST:
+        return sizeof(ql_strings);
+    case QL_T_END:
+        return 0;
+    }
+    return 0;
+}
+
+/* Word number `index` of an enum row; NULL when there is none. */
+static const char *
+word_at(const ql_param *row, double index)
+{
+    for (int i = 0; row->values && row->values[i]; i++)
+        if ((double)i == index)
+            return row->values[i];
+    return NULL;
+}
+
+/* The host writes through these rows, so a wrong one must not get further. */
+static ql_status
+check_rows(ql_ctx *cx, const char *file, const ql_plugin *p)
+{
+    if (!p->params)
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: plugin '%s' has no parameter table: a plugin without parameters has an empty one, "
+                       "{QL_PARAMS_END}",
+                       file, p->name);
+    for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
+        const size_t size = field_size(row->type);
+
+        if (!name_ok(row->name))
+            return QL_FAIL(cx, QL_INVALID,
+                           "%s: plugin '%s': row %d of the parameter table has no valid name: expected lower case "
+                           "letters, digits and _",
+                           file, p->name, (int)(row - p->params));
+        if (!size)
+            return QL_FAIL(cx, QL_INVALID,
+                           "%s: plugin '%s': parameter '%s' has type %d, which this qloom does not know: rebuild it "
+                           "against this qloom",
+                           file, p->name, row->name, (int)row->type);
+        if (row->offset > p->self_size || p->self_size - row->offset < size)
+            return QL_FAIL(cx, QL_INVALID,
+                           "%s: plugin '%s': parameter '%s' ends at byte %zu of a struct of %zu bytes: set self_size "
+                           "to the size of the parameter struct",
+                           file, p->name, row->name, row->offset + size, p->self_size);
+        if (row->type == QL_T_ENUM && !word_at(row, row->def))
+            return QL_FAIL(cx, QL_INVALID, "%s: plugin '%s': parameter '%s' has no word number %g, its default", file,
+                           p->name, row->name, row->def);
+        for (const ql_param *other = p->params; other < row; other++)
+            if (strcmp(other->name, row->name) == 0)
+                return QL_FAIL(cx, QL_INVALID, "%s: plugin '%s' has two parameters '%s'", file, p->name, row->name);
+    }
+    return QL_OK;
+}
+
+static ql_status
+check_kind(ql_ctx *cx, const char *file, const ql_plugin *p)
+{
+    const char *const kind = ql_kind_name(p->kind), *missing;
+
+    if (!kind || p->kind == QL_EXPORTER || p->kind == QL_TRAINER)
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: plugin '%s' is of kind %d%s%s, which this qloom can't run: use a newer qloom", file,
+                       p->name, (int)p->kind, kind ? " " : "", kind ? kind : "");
+    missing = lacks(p);
+    if (missing && !*missing)
+        return QL_FAIL(cx, QL_INVALID, "%s: %s '%s' has no function table: set .%s in its QL_PLUGIN block", file, kind,
+                       p->name, kind);
+    if (missing)
+        return QL_FAIL(cx, QL_INVALID, "%s: %s '%s' lacks '%s': set it in its ql_%s", file, kind, p->name, missing,
+                       kind);
+    return QL_OK;
+}
+
+ql_status
+ql_descriptor_read(ql_ctx *cx, const char *file, const ql_plugin *entry, ql_plugin *copy)
+{
+    const char *name;
+
+    *copy = (ql_plugin){.kind = QL_KIND_NONE};
+    QL_TRY(cx, check_abi(cx, file, entry));
+    memcpy(copy, entry, entry->size < sizeof *copy ? entry->size : sizeof *copy);
+    name = copy->name;
+    copy->name = NULL;
+    if (!name_ok(name))
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: the plugin has no valid name: expected lower case letters, digits and _, got '%s'", file,
+                       name ? name : "");
+    copy->name = name;
+    if (!copy->version || !copy->help)
+        return QL_FAIL(cx, QL_INVALID, "%s: plugin '%s' has no %s: set it in its QL_PLUGIN block", file, name,
+                       copy->version ? "help" : "version");
+    QL_TRY(cx, check_kind(cx, file, copy));
+    return check_rows(cx, file, copy);
+}

@@ -1,0 +1,400 @@
+/* Parameter tables at work: defaults, values from a file, and their canonical print. */
+#include "registry.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_MAX_LENGTH 64 /* longer words are not compared by distance */
+
+const ql_param *
+ql_param_find(const ql_plugin *p, const char *name)
+{
+    for (const ql_param *row = p->params; row->type != QL_T_END; row++)
+        if (strcmp(row->name, name) == 0)
+            return row;
+    return NULL;
+}
+
+static void *
+field(const ql_param *row, void *self)
+{
+    return (char *)self + row->offset;
+}
+
+static const void *
+field_read(const ql_param *row, const void *self)
+{
+    return (const char *)self + row->offset;
+}
+
+void
+ql_param_defaults(const ql_plugin *p, void *self)
+{
+    for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
+        void *at = field(row, self);
+
+        switch (row->type) {
+        case QL_T_BOOL:
+            *(bool *)at = row->def != 0;
+            break;
+        case QL_T_INT:
+        case QL_T_ENUM:
+            *(int *)at = (int)row->def;
+            break;
+        case QL_T_REAL:
+            *(double *)at = row->def;
+            break;
+        case QL_T_STRING:
+        case QL_T_PATH:
+            *(const char **)at = row->def_text;
+            break;
+        case QL_T_LIST:
+            *(ql_strings *)at = (ql_strings){.count = 0};
+            break;
+        case QL_T_END:
+            break;
+        }
+    }
+}
+
+/* --- distance --------------------------------------------------------------------------------------------------------
+ */
+
+static int
+least(int a, int b, int c)
+{
+    const int ab = a < b ? a : b;
+
+    return ab < c ? ab : c;
+}
+
+/* Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`, upper and lower case alike. */
+static int
+distance(const char *a, size_t na, const char *b, size_t nb)
+{
+    int rows[3][NAME_MAX_LENGTH + 1];
+
+    for (size_t j = 0; j <= nb; j++)
+        rows[0][j] = (int)j;
+    for (size_t i = 1; i <= na; i++) {
+        int *now = rows[i % 3];
+        const int *before = rows[(i + 2) % 3], *twice = rows[(i + 1) % 3];
+
+        now[0] = (int)i;
+        for (size_t j = 1; j <= nb; j++) {
+            const int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
+
+            now[j] = least(before[j] + 1, now[j - 1] + 1, before[j - 1] + (x != y));
+            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && y == tolower((unsigned char)a[i - 2]) &&
+                twice[j - 2] + 1 < now[j])
+                now[j] = twice[j - 2] + 1;
+        }
+    }
+    return rows[na % 3][nb];
+}
+
+const char *
+ql_nearest(const char *wrong, const char *const *names, int64_t count)
+{
+    const size_t n = strlen(wrong);
+    const char *best = NULL;
+    int best_distance = n < 4 ? 2 : n < 7 ? 3 : 4; /* a word of three letters with two wrong ones is another word */
+
+    if (n == 0 || n > NAME_MAX_LENGTH)
+        return NULL;
+    for (int64_t i = 0; i < count; i++) {
+        const size_t m = strlen(names[i]);
+        const int d = m <= NAME_MAX_LENGTH ? distance(wrong, n, names[i], m) : INT_MAX;
+
+        if (d < best_distance) {
+            best_distance = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+/* --- values from a file ----------------------------------------------------------------------------------------------
+ */
+
+/* "true or false", "a whole number from 2 to 8", "fp16, bf16 or fp32": what a row accepts. */
+static void
+describe(const ql_param *row, char *out, size_t size)
+{
+    size_t n = 0;
+
+    out[0] = '\0';
+    switch (row->type) {
+    case QL_T_BOOL:
+        snprintf(out, size, "true or false");
+        return;
+    case QL_T_INT:
+        snprintf(out, size, "a whole number from %.0f to %.0f", row->min, row->max);
+        return;
+    case QL_T_REAL:
+        snprintf(out, size, "a number from %g to %g", row->min, row->max);
+        return;
+    case QL_T_ENUM:
+        for (const char *const *w = row->values; *w && n < size; w++) {
+            const char *sep = w == row->values ? "" : w[1] ? ", " : " or ";
+
+            n += (size_t)snprintf(out + n, size - n, "%s%s", sep, *w);
+        }
+        return;
+    case QL_T_STRING:
+        snprintf(out, size, "a text");
+        return;
+    case QL_T_PATH:
+        snprintf(out, size, "a path");
+        return;
+    case QL_T_LIST:
+        snprintf(out, size, "a list");
+        return;
+    case QL_T_END:
+        return;
+    }
+}
+
+static ql_status
+refuse(ql_ctx *cx, const ql_param *row, const ql_value *v)
+{
+    char allowed[512];
+    const char *got = v->text ? v->text : v->items ? "a list" : "nothing";
+    const char *mark = !v->text ? "" : v->quoted ? "\"" : "'", *near = NULL;
+    int64_t words = 0;
+
+    describe(row, allowed, sizeof allowed);
+    if (row->type == QL_T_ENUM && v->text) {
+        while (row->values[words])
+            words++;
+        near = ql_nearest(v->text, row->values, words);
+    }
+    return QL_FAIL(cx, QL_INVALID, "%s: got %s%.200s%s, expected %s%s%s%s (%s)", row->name, mark, got, mark, allowed,
+                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", row->help ? row->help : "");
+}
+
+static bool
+parse_bool(const char *text, bool *out)
+{
+    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+        return false;
+    *out = text[0] == 't';
+    return true;
+}
+
+static bool
+parse_int(const ql_param *row, const char *text, int *out)
+{
+    char *end;
+    long long n;
+
+    if (text[strspn(text, "+-0123456789")] != '\0' || !*text)
+        return false;
+    errno = 0;
+    n = strtoll(text, &end, 10);
+    if (errno || *end || n < INT_MIN || n > INT_MAX || (double)n < row->min || (double)n > row->max)
+        return false;
+    *out = (int)n;
+    return true;
+}
+
+static bool
+parse_real(const ql_param *row, const char *text, double *out)
+{
+    char *end;
+    double x;
+
+    if (text[strspn(text, "+-.0123456789eE")] != '\0' || !*text)
+        return false;
+    x = strtod(text, &end);
+    if (*end || !isfinite(x) || x < row->min || x > row->max)
+        return false;
+    *out = x;
+    return true;
+}
+
+static ql_status
+set_word(ql_ctx *cx, const ql_param *row, const ql_value *v, int *out)
+{
+    for (int i = 0; v->text && row->values[i]; i++) {
+        if (strcmp(row->values[i], v->text) == 0) {
+            *out = i;
+            return QL_OK;
+        }
+    }
+    return refuse(cx, row, v);
+}
+
+static ql_status
+set_text(ql_ctx *cx, const ql_param *row, const ql_value *v, const char *folder, const char **out)
+{
+    const bool relative = row->type == QL_T_PATH && folder && *folder && v->text && v->text[0] != '/';
+
+    if (!v->text && !v->items && !row->required) {
+        *out = NULL;
+        return QL_OK;
+    }
+    if (!v->text || (row->type == QL_T_PATH && !*v->text))
+        return refuse(cx, row, v);
+    *out = relative ? ql_format(cx, "%s/%s", folder, v->text) : ql_copy_text(cx, v->text, strlen(v->text));
+    return *out ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+set_list(ql_ctx *cx, const ql_param *row, const ql_value *v, ql_strings *out)
+{
+    const char **items;
+
+    if (v->text || (!v->items && v->count))
+        return refuse(cx, row, v);
+    items = ql_alloc(cx, (size_t)v->count, sizeof *items);
+    if (!items)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < v->count; i++)
+        if (!(items[i] = ql_copy_text(cx, v->items[i], strlen(v->items[i]))))
+            return QL_MEMORY;
+    *out = (ql_strings){.count = v->count, .items = items};
+    return QL_OK;
+}
+
+ql_status
+ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, const char *folder, void *self)
+{
+    void *at = field(row, self);
+    const bool plain = value->text && !value->quoted;
+
+    switch (row->type) {
+    case QL_T_BOOL:
+        return plain && parse_bool(value->text, at) ? QL_OK : refuse(cx, row, value);
+    case QL_T_INT:
+        return plain && parse_int(row, value->text, at) ? QL_OK : refuse(cx, row, value);
+    case QL_T_REAL:
+        return plain && parse_real(row, value->text, at) ? QL_OK : refuse(cx, row, value);
+    case QL_T_ENUM:
+        return set_word(cx, row, value, at);
+    case QL_T_STRING:
+    case QL_T_PATH:
+        return set_text(cx, row, value, folder, at);
+    case QL_T_LIST:
+        return set_list(cx, row, value, at);
+    case QL_T_END:
+        break;
+    }
+    return QL_FAIL(cx, QL_BUG, "parameter '%s' has no type", row->name);
+}
+
+/* --- canonical print -------------------------------------------------------------------------------------------------
+ */
+
+static const char *
+print_real(ql_ctx *cx, double value)
+{
+    char text[32];
+
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    return ql_copy_text(cx, text, strlen(text));
+}
+
+/* Does YAML read this text back as itself without quotes? */
+static bool
+is_plain(const char *text)
+{
+    static const char *const words[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"};
+    const char *const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+    if (!(*text == '/' || (*text && strchr(letters, *text))))
+        return false;
+    for (const char *c = text; *c; c++)
+        if (!strchr(letters, *c) && !strchr("0123456789_-./", *c))
+            return false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(text, words[i]) == 0)
+            return false;
+    return true;
+}
+
+/* Double-quoted as in YAML and JSON. */
+static const char *
+print_text(ql_ctx *cx, const char *text)
+{
+    char *out, *p;
+
+    if (!text)
+        return "null";
+    if (is_plain(text))
+        return text;
+    p = out = ql_alloc(cx, strlen(text) + 1, 6);
+    if (!out)
+        return NULL;
+    *p++ = '"';
+    for (const char *c = text; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            p += snprintf(p, 7, "\\u%04x", (unsigned)(unsigned char)*c);
+            continue;
+        }
+        if (*c == '"' || *c == '\\')
+            *p++ = '\\';
+        *p++ = *c;
+    }
+    *p++ = '"';
+    *p = '\0';
+    return out;
+}
+
+static const char *
+print_list(ql_ctx *cx, const ql_strings *list)
+{
+    const char **items = ql_alloc(cx, (size_t)list->count, sizeof *items);
+    size_t bytes = 3; /* brackets and the end */
+    char *out, *p;
+
+    if (!items)
+        return NULL;
+    for (int64_t i = 0; i < list->count; i++) {
+        if (!(items[i] = print_text(cx, list->items[i])))
+            return NULL;
+        bytes += strlen(items[i]) + 2;
+    }
+    p = out = ql_alloc(cx, bytes, 1);
+    if (!out)
+        return NULL;
+    *p++ = '[';
+    for (int64_t i = 0; i < list->count; i++)
+        p += snprintf(p, bytes - (size_t)(p - out), "%s%s", i ? ", " : "", items[i]);
+    *p = ']';
+    return out;
+}
+
+const char *
+ql_param_print(ql_ctx *cx, const ql_param *row, const void *self)
+{
+    const void *at = field_read(row, self);
+
+    switch (row->type) {
+    case QL_T_BOOL:
+        return *(const bool *)at ? "true" : "false";
+    case QL_T_INT:
+        return ql_format(cx, "%d", *(const int *)at);
+    case QL_T_REAL:
+        return print_real(cx, *(const double *)at);
+    case QL_T_ENUM:
+        return row->values[*(const int *)at];
+    case QL_T_STRING:
+    case QL_T_PATH:
+        return print_text(cx, *(const char *const *)at);
+    case QL_T_LIST:
+        return print_list(cx, at);
+    case QL_T_END:
+        break;
+    }
+    return "";
+}

@@ -1,0 +1,398 @@
+/* The plugins of this process: which folders are searched, in which order, and what was found in them. */
+#define _GNU_SOURCE /* dladdr */
+#include "registry.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../base/env.h"
+#include "descriptor.h"
+
+typedef struct entry {
+    ql_found found;
+    ql_plugin copy;
+    dev_t dev;
+    ino_t ino; /* with dev: the same file under another name */
+    char *file, *name, *problem;
+} entry;
+
+struct ql_registry {
+    int64_t count, capacity;
+    entry **items;
+};
+
+typedef struct folder_list {
+    int64_t count, capacity;
+    char **names;
+} folder_list;
+
+static char *
+heap_text(ql_ctx *cx, const char *text)
+{
+    const size_t n = strlen(text) + 1;
+    char *copy = ql_heap(cx, n, 1);
+
+    return copy ? memcpy(copy, text, n) : NULL;
+}
+
+static void
+entry_free(entry *e)
+{
+    if (!e)
+        return;
+    free(e->file);
+    free(e->name);
+    free(e->problem);
+    free(e);
+}
+
+void
+ql_registry_close(ql_registry *r)
+{
+    if (!r)
+        return;
+    for (int64_t i = 0; i < r->count; i++)
+        entry_free(r->items[i]);
+    free(r->items);
+    free(r);
+}
+
+/* "foo" of "/a/libfoo.so". */
+static char *
+name_of_file(ql_ctx *cx, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    char *name = heap_text(cx, slash ? slash + 1 : file);
+    char *dot = name ? strrchr(name, '.') : NULL;
+
+    if (dot)
+        *dot = '\0';
+    if (name && strncmp(name, "lib", 3) == 0)
+        memmove(name, name + 3, strlen(name + 3) + 1);
+    return name;
+}
+
+/* What dlopen says, without the file's name that our own text begins with. */
+static const char *
+loader_text(const char *file)
+{
+    const char *text = dlerror();
+    const size_t n = strlen(file);
+
+    if (!text)
+        return "the loader gives no reason";
+    return strncmp(text, file, n) == 0 && strncmp(text + n, ": ", 2) == 0 ? text + n + 2 : text;
+}
+
+/* INVALID: the file is broken. Other failures are ours. */
+static ql_status
+load(ql_ctx *cx, const char *file, ql_plugin *copy)
+{
+    void *handle, *symbol;
+
+    *copy = (ql_plugin){.kind = QL_KIND_NONE};
+    handle = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!handle)
+        return QL_FAIL(cx, QL_INVALID, "%s: can't be loaded: %s: rebuild it against this qloom", file,
+                       loader_text(file));
+    symbol = dlsym(handle, "ql_plugin_entry");
+    if (!symbol)
+        return QL_FAIL(cx, QL_INVALID, "%s: exports no ql_plugin_entry: not a plugin, or one without a QL_PLUGIN block",
+                       file);
+    return ql_descriptor_read(cx, file, symbol, copy);
+}
+
+ql_status
+ql_plugin_load(ql_ctx *cx, const char *file, ql_plugin *out)
+{
+    struct stat st;
+    char *path;
+    ql_status status;
+
+    *out = (ql_plugin){.kind = QL_KIND_NONE};
+    if (stat(file, &st) != 0)
+        return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such file", file);
+    path = realpath(file, NULL); /* a bare name would make dlopen search the system's folders */
+    if (!path)
+        return QL_FAIL(cx, QL_IO, "%s: can't be resolved", file);
+    status = load(cx, path, out);
+    free(path);
+    return status;
+}
+
+/* The plugin that already has this name; NULL: none. */
+static const entry *
+holder(const ql_registry *r, const char *name)
+{
+    for (int64_t i = 0; i < r->count; i++)
+        if (r->items[i]->found.plugin && strcmp(r->items[i]->found.name, name) == 0)
+            return r->items[i];
+    return NULL;
+}
+
+static ql_status
+check_unique(ql_ctx *cx, const ql_registry *r, const entry *e)
+{
+    const entry *first = holder(r, e->copy.name);
+
+    if (first)
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: the name '%s' is taken by the %s of %s: rename one, or take its folder off the plugin path",
+                       e->file, e->copy.name, ql_kind_name(first->copy.kind), first->file);
+    return QL_OK;
+}
+
+/* Takes `e` over. `status` is what loading it gave; INVALID makes it a broken one. */
+static ql_status
+keep(ql_ctx *cx, ql_registry *r, entry *e, ql_status status)
+{
+    if (status == QL_OK)
+        status = check_unique(cx, r, e);
+    if (status == QL_INVALID) {
+        e->problem = heap_text(cx, ql_error(cx));
+        status = e->problem ? QL_OK : QL_MEMORY;
+    }
+    if (status == QL_OK)
+        e->name = e->copy.name ? heap_text(cx, e->copy.name) : name_of_file(cx, e->file);
+    if (status == QL_OK && !e->name)
+        status = QL_MEMORY;
+    if (status == QL_OK)
+        status = ql_grow(cx, &r->items, &r->capacity, r->count + 1, sizeof *r->items);
+    if (status != QL_OK) {
+        entry_free(e);
+        return status;
+    }
+    e->found =
+        (ql_found){.file = e->file, .name = e->name, .plugin = e->problem ? NULL : &e->copy, .problem = e->problem};
+    r->items[r->count++] = e;
+    if (e->problem)
+        ql_warn(cx, "%s", e->problem);
+    ql_error_clear(cx);
+    return QL_OK;
+}
+
+static entry *
+entry_new(ql_ctx *cx, const char *file)
+{
+    entry *e = ql_heap(cx, 1, sizeof *e);
+
+    if (e && !(e->file = heap_text(cx, file))) {
+        entry_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+static bool
+met(const ql_registry *r, const struct stat *st)
+{
+    for (int64_t i = 0; i < r->count; i++)
+        if (r->items[i]->ino == st->st_ino && r->items[i]->dev == st->st_dev)
+            return true;
+    return false;
+}
+
+static ql_status
+add_file(ql_ctx *cx, ql_registry *r, const char *file)
+{
+    struct stat st;
+    entry *e;
+
+    if (stat(file, &st) != 0 || !S_ISREG(st.st_mode) || met(r, &st))
+        return QL_OK;
+    e = entry_new(cx, file);
+    if (!e)
+        return QL_MEMORY;
+    e->dev = st.st_dev;
+    e->ino = st.st_ino;
+    return keep(cx, r, e, load(cx, e->file, &e->copy));
+}
+
+static int
+by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool
+is_library(const char *name)
+{
+    const size_t n = strlen(name);
+
+    return n > 3 && strcmp(name + n - 3, ".so") == 0;
+}
+
+static ql_status
+list_folder(ql_ctx *cx, DIR *dir, folder_list *out)
+{
+    for (const struct dirent *d; (d = readdir(dir));) {
+        if (!is_library(d->d_name))
+            continue;
+        QL_TRY(cx, ql_grow(cx, &out->names, &out->capacity, out->count + 1, sizeof *out->names));
+        if (!(out->names[out->count] = heap_text(cx, d->d_name)))
+            return QL_MEMORY;
+        out->count++;
+    }
+    qsort(out->names, (size_t)out->count, sizeof *out->names, by_text); /* the order of a folder is nobody's choice */
+    return QL_OK;
+}
+
+/* `origin`: what named the folder, for the text when it isn't there; NULL: it need not be. */
+static ql_status
+add_folder(ql_ctx *cx, ql_registry *r, const char *folder, const char *origin)
+{
+    folder_list list = {.count = 0};
+    char *real = realpath(folder, NULL);
+    DIR *dir = real ? opendir(real) : NULL;
+    ql_status st = QL_OK;
+
+    if (dir)
+        st = list_folder(cx, dir, &list);
+    else if (origin)
+        st = QL_FAIL(cx, QL_NOT_FOUND, "%s: no plugin folder '%s'", origin, folder);
+    for (int64_t i = 0; i < list.count && st == QL_OK; i++) {
+        const char *file = ql_format(cx, "%s/%s", real, list.names[i]);
+
+        st = file ? add_file(cx, r, file) : QL_MEMORY;
+    }
+    if (dir)
+        closedir(dir);
+    for (int64_t i = 0; i < list.count; i++)
+        free(list.names[i]);
+    free(list.names);
+    free(real);
+    return st;
+}
+
+static ql_status
+add_paths(ql_ctx *cx, ql_registry *r, const char *paths, const char *origin)
+{
+    for (const char *p = paths; p && *p;) {
+        const size_t n = strcspn(p, ":");
+        const char *folder = ql_copy_text(cx, p, n);
+
+        if (!folder)
+            return QL_MEMORY;
+        if (n)
+            QL_TRY(cx, add_folder(cx, r, folder, origin));
+        p += n + (p[n] == ':');
+    }
+    return QL_OK;
+}
+
+/* The folder qloom/ beside the library that holds this table; NULL when the loader does not know it. */
+static ql_status
+own_folder(ql_ctx *cx, const char **out)
+{
+    static const char here = 0; /* an address of this library that is no function */
+    Dl_info info;
+    char *file, *slash;
+
+    *out = NULL;
+    if (!dladdr(&here, &info) || !info.dli_fname)
+        return QL_OK;
+    file = realpath(info.dli_fname, NULL);
+    slash = file ? strrchr(file, '/') : NULL;
+    if (slash) {
+        *slash = '\0';
+        *out = ql_format(cx, "%s/qloom", file);
+    }
+    free(file);
+    return slash && !*out ? QL_MEMORY : QL_OK;
+}
+
+static int
+by_kind(const void *a, const void *b)
+{
+    const ql_found *x = &(*(entry *const *)a)->found, *y = &(*(entry *const *)b)->found;
+    int order;
+
+    if (!x->plugin || !y->plugin)
+        return !x->plugin && !y->plugin ? strcmp(x->file, y->file) : x->plugin ? -1 : 1;
+    order = (x->plugin->kind > y->plugin->kind) - (x->plugin->kind < y->plugin->kind);
+    return order ? order : strcmp(x->name, y->name);
+}
+
+static void
+sort(ql_registry *r)
+{
+    if (r->count)
+        qsort(r->items, (size_t)r->count, sizeof *r->items, by_kind);
+}
+
+static ql_status
+search(ql_ctx *cx, ql_registry *r, const char *paths)
+{
+    const char *own;
+
+    QL_TRY(cx, add_paths(cx, r, paths, "--plugin-path"));
+    QL_TRY(cx, add_paths(cx, r, ql_env("QLOOM_PLUGIN_PATH"), "QLOOM_PLUGIN_PATH"));
+    QL_TRY(cx, own_folder(cx, &own));
+    return own ? add_folder(cx, r, own, NULL) : QL_OK;
+}
+
+ql_status
+ql_registry_open(ql_ctx *cx, const char *paths, ql_registry **out)
+{
+    ql_registry *r = ql_heap(cx, 1, sizeof *r);
+    ql_scope scope;
+    ql_status st;
+
+    *out = NULL;
+    if (!r)
+        return QL_MEMORY;
+    ql_scope_open(cx, &scope);
+    st = search(cx, r, paths);
+    ql_scope_close(cx, &scope);
+    if (st != QL_OK) {
+        ql_registry_close(r);
+        return st;
+    }
+    sort(r);
+    *out = r;
+    return QL_OK;
+}
+
+ql_status
+ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin)
+{
+    entry *e = entry_new(cx, "(memory)");
+
+    if (!e)
+        return QL_MEMORY;
+    QL_TRY(cx, keep(cx, r, e, ql_descriptor_read(cx, e->file, plugin, &e->copy)));
+    sort(r);
+    return QL_OK;
+}
+
+int64_t
+ql_registry_count(const ql_registry *r)
+{
+    return r->count;
+}
+
+const ql_found *
+ql_registry_item(const ql_registry *r, int64_t i)
+{
+    return &r->items[i]->found;
+}
+
+const ql_found *
+ql_registry_find(const ql_registry *r, const char *name)
+{
+    const ql_found *good = NULL;
+
+    for (int64_t i = 0; i < r->count; i++) {
+        const ql_found *f = &r->items[i]->found;
+
+        if (strcmp(f->name, name) != 0)
+            continue;
+        if (f->problem)
+            return f;
+        good = f;
+    }
+    return good;
+}

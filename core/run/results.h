@@ -1,0 +1,86 @@
+/* What a run found: cells with their metrics, notes and failures, in memory and in results.db. docs/results.md has the
+ * schema. */
+#ifndef QLOOM_RUN_RESULTS_H
+#define QLOOM_RUN_RESULTS_H
+
+#include "../graph/graph.h"
+
+#define QL_RESULTS_FILE "results.db"
+#define QL_ORIGINAL_LABEL "original" /* every label of the baseline */
+
+typedef struct ql_result_metric {
+    const char *stage, *name;
+    double value; /* NaN and infinities are legal */
+} ql_result_metric;
+
+typedef struct ql_result_note { /* protocol, bos, seqlen, fingerprint, … of a stage's numbers */
+    const char *stage, *name, *value;
+} ql_result_note;
+
+typedef struct ql_result_linear {
+    const char *stage, *linear, *name; /* "layers", "model.layers.3.mlp.down_proj", "rel_error" */
+    double value;
+} ql_result_linear;
+
+typedef struct ql_result_cell {
+    bool baseline;             /* the original model */
+    const char *const *labels; /* [reference_count]; NULL where the reference means nothing in this cell */
+    const char *error;         /* why the cell failed; NULL: it did not */
+    int64_t metric_count, metric_capacity, note_count, note_capacity, linear_count, linear_capacity, footnote_count,
+        footnote_capacity;
+    ql_result_metric *metrics;
+    ql_result_note *notes;
+    ql_result_linear *linears;
+    const char **footnotes;
+} ql_result_cell;
+
+typedef struct ql_result_stage { /* what a node cost, all cells together */
+    const char *name;            /* its label: "quant: gptq bits=3" */
+    double seconds;
+    uint64_t calls, up, down, peak; /* bytes to and from the device, and its peak of device memory */
+} ql_result_stage;
+
+typedef struct ql_result_cite { /* the label of a stage's variant stands for a plugin with a paper */
+    const char *stage, *label, *plugin, *cite;
+} ql_result_cite;
+
+/* One run. Strings and arrays are the set's own: added texts are copied. */
+typedef struct ql_result_set {
+    ql_scope memory;
+    const char *run; /* name of the run folder: "tiny-ablation-1a2b3c4d" */
+    const char *device, *version;
+    double seconds; /* of the whole run */
+    uint64_t peak;  /* bytes of host memory at most */
+    int64_t axis_count, reference_count;
+    const char *const *references; /* what labels answer to: the axes of the matrix first, then "quant.use", … */
+    int64_t cell_count, cell_capacity, stage_count, stage_capacity, cite_count, cite_capacity;
+    ql_result_cell *cells; /* those of the graph in their order, then the baseline */
+    ql_result_stage *stages;
+    ql_result_cite *cites;
+    ql_table_spec table; /* of the pipeline file */
+} ql_result_set;
+
+/* An empty set shaped like the graph: references, one cell a cell of the graph, then the baseline unless the file says
+ * `baseline: false`; citations; table. ql_results_fini in every case. [one thread per context, as all here] */
+ql_status ql_results_init(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set);
+void ql_results_fini(ql_ctx *cx, ql_result_set *set); /* a zeroed set is fine */
+
+ql_result_cell *ql_results_baseline(ql_result_set *set); /* NULL: none */
+
+/* Adding to cell `cell`. */
+ql_status ql_results_metric(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_metric *m);
+ql_status ql_results_note(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_note *n);
+ql_status ql_results_linear(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_linear *l);
+ql_status ql_results_footnote(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *text);
+/* Marks the cell failed; the first reason stays. */
+ql_status ql_results_fail(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *error);
+ql_status ql_results_stage(ql_ctx *cx, ql_result_set *set, const ql_result_stage *s);
+/* Means over linears of every per-linear metric, as metrics of their cells. Call once, when all linears are there. */
+ql_status ql_results_means(ql_ctx *cx, ql_result_set *set);
+
+/* Puts the run into RUNS/results.db, in the place of an earlier one of that name, in one transaction. */
+ql_status ql_results_save(ql_ctx *cx, const char *runs, const ql_result_set *set);
+/* `run`: a run folder ("runs/tiny-1a2b3c4d"), or its name under `runs`. NOT_FOUND names the nearest. */
+ql_status ql_results_load(ql_ctx *cx, const char *runs, const char *run, ql_result_set *set);
+
+#endif

@@ -1,0 +1,24 @@
+/* A model folder and the plugin that understands it. */
+#ifndef QLOOM_GRAPH_OPEN_MODEL_H
+#define QLOOM_GRAPH_OPEN_MODEL_H
+
+#include <qloom/model.h>
+
+#include "../plugin/registry.h"
+#include "../tensor/source.h"
+
+typedef struct ql_model_handle {
+    ql_source *source;
+    const ql_plugin *plugin;
+    const void *self;
+    ql_model_info info;
+} ql_model_handle;
+
+/* Opens folder `path` with `plugin` and its parameters `self`; plugin NULL is `use: auto`: the model plugin that lists what config.json
+ * says in `architectures`, else in `model_type`, with default parameters. UNSUPPORTED lists the architectures known. Everything
+ * lives in the innermost scope; ql_model_close before it closes. */
+ql_status ql_model_open(ql_ctx *cx, ql_registry *registry, const ql_plugin *plugin, const void *self, const char *path,
+                        ql_model_handle *out);
+void ql_model_close(ql_model_handle *m); /* a zeroed handle is fine */
+
+#endif

@@ -1,0 +1,46 @@
+/* A model folder: config.json and the tensors of its safetensors, one file or shards, by name. The part for model plugins is in
+ * <qloom/model.h>. */
+#ifndef QLOOM_TENSOR_SOURCE_H
+#define QLOOM_TENSOR_SOURCE_H
+
+#include <qloom/model.h>
+
+#include "safetensors.h"
+
+/* Opens FOLDER and checks every file's header; no weight is read. Memory comes from the innermost scope, which must outlive the source;
+ * the files stay mapped until ql_source_close. */
+ql_status ql_source_open(ql_ctx *cx, const char *folder, ql_source **out);
+void ql_source_close(ql_source *src); /* NULL is fine */
+
+const char *ql_source_folder(const ql_source *src);
+
+/* Tensors sorted by name. */
+int64_t ql_source_count(const ql_source *src);
+const ql_st_tensor *ql_source_item(const ql_source *src, int64_t i);
+const ql_st_tensor *ql_source_find(const ql_source *src, const char *name); /* NULL: none */
+
+typedef struct ql_want { /* a tensor as the caller needs it */
+    const char *name;
+    ql_dtype dtype; /* QL_DTYPE_NONE: the file's own */
+    int ndim;
+    int64_t dims[QL_MAX_DIMS];
+} ql_want;
+
+/* A tensor onto the device of `cx`, converted there, in the innermost scope. NOT_FOUND; INVALID for another shape; UNSUPPORTED for a
+ * dtype that can't be converted. Counts as one read, and the mapped pages are given back. */
+ql_status ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out);
+/* Rows `ids` of the table that `want` describes ([vocab, width]) as [count, width], gathered on the host. INVALID for an id outside. */
+ql_status ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, const int32_t *ids, int64_t count,
+                         ql_tensor **out);
+
+/* Asks the system to read the pages of a tensor ahead: a hint. */
+void ql_source_prefetch(const ql_source *src, const char *name);
+/* Times that the whole tensor left its file; rows don't count. */
+int64_t ql_source_reads(const ql_source *src, const char *name);
+
+/* One warning with a count when the folder has tensors whose names are not among `names`. */
+ql_status ql_source_warn_unknown(ql_ctx *cx, const ql_source *src, const char *const *names, int64_t count);
+/* A warning when the tensors `a` and `b` are both there and differ in shape, dtype or bytes. */
+void ql_source_warn_different(ql_ctx *cx, const ql_source *src, const char *a, const char *b);
+
+#endif

@@ -1,0 +1,277 @@
+/* The pre-norm decoder, h += Attn(norm1(h)), h += MLP(norm2(h)): reads the config, lists the linears, and computes what
+ * lies between them. */
+#include "decoder.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "rope.h"
+
+#define MAX_SIZE ((int64_t)1 << 30)
+#define MAX_LAYERS ((int64_t)1 << 16)
+
+enum { FULL, SLIDING };
+enum { NORM_1, NORM_2, NORM_Q, NORM_K };
+
+static const char *const layer_types[] = {"full_attention", "sliding_attention"};
+
+typedef struct decoder {
+    int64_t hidden, intermediate;
+    int64_t heads, kv_heads, head_dim, window;
+    bool qkv_bias, o_bias, mlp_bias, qk_norm;
+    const unsigned char *type; /* [layers]: FULL or SLIDING */
+    rope rope[2];              /* by layer type; empty for a type that no layer has */
+} decoder;
+
+static ql_status
+read_size(ql_ctx *cx, const ql_json *o, const char *key, int64_t def, int64_t *out)
+{
+    const int64_t most = strcmp(key, "num_hidden_layers") == 0 ? MAX_LAYERS : MAX_SIZE;
+
+    QL_TRY(cx, ql_json_int(cx, o, key, def, out));
+    if (*out < 1 || *out > most)
+        return QL_FAIL(cx, QL_INVALID, "config.json: '%s': expected 1 to %lld, got %lld", key, (long long)most,
+                       (long long)*out);
+    return QL_OK;
+}
+
+static ql_status
+read_heads(ql_ctx *cx, const decoder_arch *arch, const ql_json *o, decoder *m)
+{
+    /* An explicit null means "as many as heads" even where absence means a number. */
+    const bool all = arch->kv_heads == 0 || ql_json_is_null(o, "num_key_value_heads");
+    const bool derived = arch->head_dim == 0 && !ql_json_member(o, "head_dim");
+
+    QL_TRY(cx, read_size(cx, o, "num_attention_heads", 32, &m->heads));
+    QL_TRY(cx, read_size(cx, o, "num_key_value_heads", all ? m->heads : arch->kv_heads, &m->kv_heads));
+    if (m->heads % m->kv_heads != 0)
+        return QL_FAIL(cx, QL_INVALID,
+                       "config.json: 'num_key_value_heads': expected a divisor of the %lld attention heads, got %lld",
+                       (long long)m->heads, (long long)m->kv_heads);
+    if (derived && m->hidden % m->heads != 0)
+        return QL_FAIL(cx, QL_INVALID,
+                       "config.json: 'hidden_size': expected a multiple of the %lld attention heads where head_dim is "
+                       "not given, got %lld",
+                       (long long)m->heads, (long long)m->hidden);
+    QL_TRY(cx, read_size(cx, o, "head_dim", derived ? m->hidden / m->heads : arch->head_dim, &m->head_dim));
+    if (m->head_dim % 2 != 0)
+        return QL_FAIL(cx, QL_INVALID,
+                       "config.json: 'head_dim': expected an even number, because RoPE turns pairs, got %lld%s",
+                       (long long)m->head_dim, derived ? " (hidden_size / num_attention_heads)" : "");
+    if (m->head_dim > MAX_SIZE / m->heads)
+        return QL_FAIL(cx, QL_INVALID,
+                       "config.json: 'head_dim': expected 1 to %lld with %lld attention heads, got %lld",
+                       (long long)(MAX_SIZE / m->heads), (long long)m->heads, (long long)m->head_dim);
+    return QL_OK;
+}
+
+/* `layer_types` says which layers slide; without it, max_window_layers does where use_sliding_window is on. */
+static ql_status
+read_listed_types(ql_ctx *cx, const ql_json *list, int64_t layers, unsigned char *type)
+{
+    if (!ql_json_is_array(list) || ql_json_length(list) != layers)
+        return QL_FAIL(cx, QL_INVALID, "config.json: 'layer_types': expected a list of %lld, one a layer, got %lld",
+                       (long long)layers, (long long)ql_json_length(list));
+    for (int64_t i = 0; i < layers; i++) {
+        const char *word = ql_json_string(ql_json_item(list, i));
+
+        if (!word || (strcmp(word, layer_types[FULL]) != 0 && strcmp(word, layer_types[SLIDING]) != 0))
+            return QL_FAIL(
+                cx, QL_UNSUPPORTED,
+                "config.json: 'layer_types'[%lld]: expected \"full_attention\" or \"sliding_attention\", got %s",
+                (long long)i, word ? ql_format(cx, "\"%s\"", word) : "no string");
+        type[i] = strcmp(word, layer_types[SLIDING]) == 0 ? SLIDING : FULL;
+    }
+    return QL_OK;
+}
+
+static ql_status
+read_windows(ql_ctx *cx, const decoder_arch *arch, const ql_json *o, int64_t layers, decoder *m)
+{
+    const ql_json *list = arch->window ? ql_json_member(o, "layer_types") : NULL;
+    const bool none = ql_json_is_null(o, "sliding_window");
+    unsigned char *type = ql_alloc(cx, (size_t)layers, 1);
+    int64_t from = layers;
+    bool use = false;
+
+    if (!type)
+        return QL_MEMORY;
+    m->type = type;
+    if (list) {
+        QL_TRY(cx, read_listed_types(cx, list, layers, type));
+    } else if (arch->window) {
+        QL_TRY(cx, ql_json_bool(cx, o, "use_sliding_window", false, &use));
+        QL_TRY(cx, ql_json_int(cx, o, "max_window_layers", 28, &from));
+        for (int64_t i = 0; i < layers; i++)
+            type[i] = use && !none && i >= from ? SLIDING : FULL;
+    }
+    if (!memchr(type, SLIDING, (size_t)layers))
+        return QL_OK;
+    if (none)
+        return QL_FAIL(
+            cx, QL_INVALID,
+            "config.json: 'sliding_window': expected 1 or more, because layer_types has sliding_attention, got null");
+    return read_size(cx, o, "sliding_window", 4096, &m->window);
+}
+
+static ql_status
+read_rope(ql_ctx *cx, const ql_json *o, int64_t layers, int64_t max_positions, decoder *m)
+{
+    for (int t = FULL; t <= SLIDING; t++)
+        if (memchr(m->type, t, (size_t)layers))
+            QL_TRY(cx, rope_open(cx, o, layer_types[t], m->head_dim, max_positions, &m->rope[t]));
+    return QL_OK;
+}
+
+static ql_status
+read_refused(ql_ctx *cx, const ql_json *o)
+{
+    const char *act;
+
+    QL_TRY(cx, ql_json_text(cx, o, "hidden_act", "silu", &act));
+    if (strcmp(act, "silu") != 0)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "config.json: 'hidden_act': expected \"silu\", got \"%s\"", act);
+    if (ql_json_member(o, "quantization_config"))
+        return QL_FAIL(cx, QL_UNSUPPORTED,
+                       "config.json: 'quantization_config': expected none, got one: the weights are quantized already");
+    return QL_OK;
+}
+
+static ql_status
+read_ends(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_model_info *out)
+{
+    const ql_json *o = ql_source_config(src);
+
+    out->embed = "model.embed_tokens.weight";
+    out->norm = "model.norm.weight";
+    QL_TRY(cx, ql_json_bool(cx, o, "tie_word_embeddings", false, &out->tied));
+    QL_TRY(cx, ql_json_int(cx, o, "bos_token_id", arch->bos, &out->bos));
+    QL_TRY(cx, ql_json_real(cx, o, "rms_norm_eps", 1e-6, &out->norm_eps));
+    if (!(out->norm_eps >= 0) || !(out->norm_eps <= 1))
+        return QL_FAIL(cx, QL_INVALID, "config.json: 'rms_norm_eps': expected 0 to 1, got %g", out->norm_eps);
+    out->head = out->tied ? out->embed : "lm_head.weight";
+    if (!ql_source_has(src, out->head))
+        return QL_FAIL(cx, QL_INVALID, "config.json: 'tie_word_embeddings' is %s: expected a tensor %s, got none",
+                       out->tied ? "true" : "false", out->head);
+    return QL_OK;
+}
+
+static ql_status
+list_tensors(ql_ctx *cx, const decoder *m, ql_model_info *out)
+{
+    const int64_t d = m->hidden, f = m->intermediate, h = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
+    const ql_linear_info linears[] = {
+        {"self_attn.q_proj", h, d, 0, m->qkv_bias},  {"self_attn.k_proj", kv, d, 0, m->qkv_bias},
+        {"self_attn.v_proj", kv, d, 0, m->qkv_bias}, {"self_attn.o_proj", d, h, 1, m->o_bias},
+        {"mlp.gate_proj", f, d, 2, m->mlp_bias},     {"mlp.up_proj", f, d, 2, m->mlp_bias},
+        {"mlp.down_proj", d, f, 3, m->mlp_bias},
+    };
+    const ql_small_info smalls[] = {
+        [NORM_1] = {"input_layernorm.weight", d},
+        [NORM_2] = {"post_attention_layernorm.weight", d},
+        [NORM_Q] = {"self_attn.q_norm.weight", m->head_dim},
+        [NORM_K] = {"self_attn.k_norm.weight", m->head_dim},
+    };
+    ql_linear_info *l = ql_alloc(cx, 1, sizeof linears);
+    ql_small_info *s = ql_alloc(cx, 1, sizeof smalls);
+
+    if (!l || !s)
+        return QL_MEMORY;
+    out->linears = memcpy(l, linears, sizeof linears);
+    out->linear_count = (int)(sizeof linears / sizeof *linears);
+    out->subsets = 4;
+    out->smalls = memcpy(s, smalls, sizeof smalls);
+    out->small_count = m->qk_norm ? 4 : 2;
+    out->block_prefix = "model.layers.%lld.";
+    return QL_OK;
+}
+
+ql_status
+decoder_open(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_model_info *out)
+{
+    const ql_json *o = ql_source_config(src);
+    decoder *m = ql_alloc(cx, 1, sizeof *m);
+    bool bias = false;
+
+    if (!m)
+        return QL_MEMORY;
+    *out = (ql_model_info){.architecture = arch->name, .state = m};
+    QL_TRY(cx, read_refused(cx, o));
+    QL_TRY(cx, read_size(cx, o, "vocab_size", arch->vocab, &out->vocab));
+    QL_TRY(cx, read_size(cx, o, "hidden_size", 4096, &m->hidden));
+    QL_TRY(cx, read_size(cx, o, "intermediate_size", arch->intermediate, &m->intermediate));
+    QL_TRY(cx, read_size(cx, o, "num_hidden_layers", 32, &out->layers));
+    QL_TRY(cx, read_size(cx, o, "max_position_embeddings", arch->max_positions, &out->max_positions));
+    QL_TRY(cx, read_heads(cx, arch, o, m));
+    if (arch->attention_bias)
+        QL_TRY(cx, ql_json_bool(cx, o, "attention_bias", false, &bias));
+    m->qkv_bias = arch->qkv_bias || bias;
+    m->o_bias = bias;
+    if (arch->mlp_bias)
+        QL_TRY(cx, ql_json_bool(cx, o, "mlp_bias", false, &m->mlp_bias));
+    m->qk_norm = arch->qk_norm;
+    out->hidden = m->hidden;
+    QL_TRY(cx, read_windows(cx, arch, o, out->layers, m));
+    QL_TRY(cx, read_rope(cx, o, out->layers, out->max_positions, m));
+    QL_TRY(cx, read_ends(cx, arch, src, out));
+    return list_tensors(cx, m, out);
+}
+
+/* A head's RMSNorm where `norm` is given, then RoPE: of y[T, heads * head_dim] into a new tensor. */
+static ql_status
+turn_heads(ql_ctx *cx, const ql_step *st, const ql_tensor *y, const ql_tensor *norm, ql_tensor **out)
+{
+    const decoder *m = st->info->state;
+    const int64_t tokens = ql_dim(y, 0), width = ql_dim(y, 1);
+    ql_rope_spec spec;
+
+    if (norm) {
+        ql_tensor *heads, *normed;
+
+        QL_TRY(cx, ql_reshape(cx, y, 2, (const int64_t[]){tokens * (width / m->head_dim), m->head_dim}, &heads));
+        QL_TRY(cx, ql_rmsnorm(cx, heads, norm, st->info->norm_eps, &normed));
+        QL_TRY(cx, ql_reshape(cx, normed, 2, (const int64_t[]){tokens, width}, out));
+    } else {
+        QL_TRY(cx, ql_convert(cx, y, ql_dtype_of(y), out));
+    }
+    QL_TRY(cx, rope_for(cx, &m->rope[m->type[st->layer]], st->seqs, &spec));
+    return ql_rope(cx, st->seqs, &spec, *out);
+}
+
+static ql_status
+attend(ql_ctx *cx, const ql_step *st)
+{
+    const decoder *m = st->info->state;
+    const ql_attention_spec spec = {.heads = m->heads,
+                                    .kv_heads = m->kv_heads,
+                                    .head_dim = m->head_dim,
+                                    .window = m->type[st->layer] == SLIDING ? m->window : 0};
+    ql_tensor *q, *k;
+
+    QL_TRY(cx, turn_heads(cx, st, st->y[0], m->qk_norm ? st->smalls[NORM_Q] : NULL, &q));
+    QL_TRY(cx, turn_heads(cx, st, st->y[1], m->qk_norm ? st->smalls[NORM_K] : NULL, &k));
+    return ql_attention(cx, st->seqs, &spec, (const ql_tensor *const[]){q, k, st->y[2]}, st->x);
+}
+
+ql_status
+decoder_step(ql_ctx *cx, const void *self, const ql_step *st)
+{
+    const double eps = st->info->norm_eps;
+
+    (void)self;
+    switch (st->k) {
+    case 0:
+        return ql_rmsnorm(cx, st->h, st->smalls[NORM_1], eps, st->x);
+    case 1:
+        return attend(cx, st);
+    case 2:
+        QL_TRY(cx, ql_add(cx, st->h, st->y[0], st->h_next));
+        return ql_rmsnorm(cx, *st->h_next, st->smalls[NORM_2], eps, st->x);
+    case 3:
+        return ql_swiglu(cx, st->y[0], st->y[1], st->x);
+    case 4:
+        return ql_add(cx, st->h, st->y[0], st->h_next);
+    default:
+        return QL_FAIL(cx, QL_BUG, "a block has steps 0 to 4, not %d", st->k);
+    }
+}

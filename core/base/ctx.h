@@ -34,10 +34,11 @@ struct ql_ctx {
     const ql_log *log;
     const volatile int *interrupt; /* nonzero once the user asked to stop; may be NULL */
     ql_walk *walk;                 /* what ql_quantize and the memo need; NULL outside a walk */
-    const char *who;               /* put in front of log lines: "quant (gptq)"; may be NULL */
-    const char *linear;            /* ql_linear_name; may be NULL */
-    int64_t fail_alloc;            /* tests: the n-th allocation from now fails; 0: never */
-    char error[16384]; /* a pipeline file has all of its errors reported at once */
+    const char *who;    /* put in front of log lines: "quant (gptq)"; may be NULL. Buffers made meanwhile point to it
+                         * as their owner, so it lives as long as the device. */
+    const char *linear; /* ql_linear_name; may be NULL */
+    int64_t fail_alloc; /* tests: the n-th allocation from now fails; 0: never */
+    char error[16384];  /* a pipeline file has all of its errors reported at once */
     char trace[2048];
     ql_status status;
 };
@@ -48,7 +49,8 @@ void ql_ctx_fini(ql_ctx *cx); /* closes every scope left */
 void ql_scope_open(ql_ctx *cx, ql_scope *scope);
 void ql_scope_close(ql_ctx *cx, ql_scope *scope); /* also closes scopes above it that an error left open */
 
-/* Heap memory with the context's fault injection and overflow check: zeroed; NULL with MEMORY set. Freed with free(). */
+/* Heap memory with the context's fault injection and overflow check: zeroed; NULL with MEMORY set. Freed with free().
+ */
 void *ql_heap(ql_ctx *cx, size_t count, size_t size);
 /* *items grows to hold `need` items of `size`; doubling. */
 ql_status ql_grow(ql_ctx *cx, void *items, int64_t *capacity, int64_t need, size_t size);

@@ -11,19 +11,25 @@ struct ql_device {
     const ql_backend *backend;
     void *dev;
     ql_device_info info;
-    size_t limit;       /* bytes, 0: none */
-    size_t used, peak;  /* bytes */
-    uint64_t up, down;  /* bytes copied to and from the device */
-    ql_buffer **held;   /* live buffers, for the text of an out-of-memory error */
+    bool sync;         /* wait after every operation, so that an error names its own */
+    size_t limit;      /* bytes, 0: none */
+    size_t used, peak; /* bytes */
+    uint64_t up, down; /* bytes copied to and from the device */
+    ql_buffer **held;  /* live buffers, for the text of an out-of-memory error */
     int64_t held_count, held_capacity;
 };
 
 /* Opens `backend` as *out; the context's new tensors live there once cx->device is set. */
-ql_status ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit, ql_device **out);
+ql_status ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit,
+                         ql_device **out);
 void ql_device_close(ql_device *d); /* NULL is fine; all its tensors must be gone */
+/* "1.2 GiB", for messages; returns `text`. */
+const char *ql_bytes_text(size_t bytes, char *text, size_t size);
 /* One line a holder: "1.2 GiB weights of block 3", largest first, into `text`. */
 void ql_device_holders(const ql_device *d, char *text, size_t size);
 
+/* A buffer of the pool with one reference. MEMORY, with the holders in the text, when `limit` or the device has no
+ * room. */
 ql_status ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out);
 void ql_buffer_unref(ql_buffer *b);
 

@@ -10,10 +10,12 @@
 
 typedef struct ql_buffer {
     atomic_int refs;
-    ql_device *device; /* NULL: host memory of an owner that `release` gives back to (a mapped file) */
-    void *ptr;
+    ql_device *device; /* NULL: host memory that someone else owns and frees (a mapped file) */
+    void *ptr;         /* NULL when there are no bytes */
     size_t bytes;
-    const char *owner; /* who asked for it, for out-of-memory texts; static or as long-lived as the run */
+    int64_t slot;      /* place in device->held */
+    const char *owner; /* who asked for it, for out-of-memory texts: cx->who, not copied; static or as long-lived as the
+                          device */
 } ql_buffer;
 
 struct ql_tensor {
@@ -33,9 +35,17 @@ void ql_tensor_unref(ql_tensor *t);
 /* Puts a reference into the innermost scope: the tensor is released when that scope closes. */
 ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 
+/* A tensor over host memory of someone else, who keeps it until every holder is gone. Devices that share the host's
+ * memory compute on it; others take it through ql_upload. */
+ql_status ql_tensor_wrap(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, const void *host, ql_tensor **out);
+
 bool ql_contiguous(const ql_tensor *t);
 ql_device *ql_tensor_device(const ql_tensor *t);
 size_t ql_tensor_bytes(const ql_tensor *t); /* of its elements */
+/* Do the two share an element? Interleaved column views of one matrix don't. */
+bool ql_tensor_overlap(const ql_tensor *a, const ql_tensor *b);
+/* "f32 [3, 4]", for messages; returns `text`. */
+const char *ql_tensor_text(const ql_tensor *t, char *text, size_t size);
 /* dims product * dtype size with overflow check. */
 ql_status ql_shape_bytes(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, size_t *out);
 

@@ -1,0 +1,186 @@
+/* Open devices and their memory pool: exact sizes, a limit, a peak, and who holds what. */
+#include "device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOLDERS_SHOWN 8
+
+typedef struct holder {
+    const char *owner;
+    size_t bytes;
+} holder;
+
+static ql_status
+open_backend(ql_ctx *cx, ql_device *d, const ql_device_options *opt)
+{
+    ql_status st;
+
+    QL_TRY(cx, d->backend->open(cx, opt, &d->dev));
+    st = d->backend->info(cx, d->dev, &d->info);
+    if (st != QL_OK)
+        d->backend->close(d->dev);
+    return st;
+}
+
+ql_status
+ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit, ql_device **out)
+{
+    ql_device *d = ql_heap(cx, 1, sizeof *d);
+    ql_status st;
+
+    if (!d)
+        return QL_MEMORY;
+    d->backend = backend;
+    d->limit = limit;
+    d->sync = opt->sync;
+    st = open_backend(cx, d, opt);
+    if (st != QL_OK) {
+        free(d);
+        return st;
+    }
+    *out = d;
+    return QL_OK;
+}
+
+void
+ql_device_close(ql_device *d)
+{
+    if (!d)
+        return;
+    d->backend->close(d->dev);
+    free(d->held);
+    free(d);
+}
+
+const char *
+ql_bytes_text(size_t bytes, char *text, size_t size)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+    double n = (double)bytes / 1024.0;
+    size_t u = 0;
+
+    if (bytes < 1024) {
+        snprintf(text, size, "%zu bytes", bytes);
+        return text;
+    }
+    for (; n >= 1024.0 && u < 3; u++)
+        n /= 1024.0;
+    snprintf(text, size, "%.1f %s", n, units[u]);
+    return text;
+}
+
+static int
+larger(const void *pa, const void *pb)
+{
+    const holder *a = pa, *b = pb;
+
+    return a->bytes != b->bytes ? (a->bytes < b->bytes ? 1 : -1) : strcmp(a->owner, b->owner);
+}
+
+/* Sums by owner into `list`, which has room for `max`; what doesn't fit counts under the last name. */
+static int
+sum_by_owner(const ql_device *d, holder *list, int max)
+{
+    int n = 0;
+
+    for (int64_t i = 0; i < d->held_count; i++) {
+        const ql_buffer *b = d->held[i];
+        int k = 0;
+
+        while (k < n && strcmp(list[k].owner, b->owner) != 0)
+            k++;
+        if (k == n && n == max)
+            list[k = n - 1].owner = "others";
+        else if (k == n)
+            list[n++] = (holder){.owner = b->owner};
+        list[k].bytes += b->bytes;
+    }
+    qsort(list, (size_t)n, sizeof *list, larger);
+    return n;
+}
+
+void
+ql_device_holders(const ql_device *d, char *text, size_t size)
+{
+    holder list[64] = {{0}};
+    int count = sum_by_owner(d, list, (int)(sizeof list / sizeof *list));
+    char bytes[32];
+    size_t n = 0;
+
+    if (size)
+        text[0] = '\0';
+    for (int i = 0; i < count && i < HOLDERS_SHOWN && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%s %s", i ? "\n" : "",
+                              ql_bytes_text(list[i].bytes, bytes, sizeof bytes), list[i].owner);
+}
+
+static ql_status
+no_room(ql_ctx *cx, const ql_device *d, size_t asked, const char *owner)
+{
+    char want[32], used[32], all[32], held[1024];
+    bool limited = d->limit && (asked > d->limit || d->used > d->limit - asked);
+
+    ql_bytes_text(asked, want, sizeof want);
+    ql_bytes_text(d->used, used, sizeof used);
+    ql_bytes_text(limited ? d->limit : d->info.memory, all, sizeof all);
+    ql_device_holders(d, held, sizeof held);
+    if (limited)
+        return QL_FAIL(cx, QL_MEMORY,
+                       "%s does not fit: %s asks for %s, %s of `memory: %s` are in use; raise `memory:` or lower "
+                       "`chunk_tokens:`%s%s",
+                       d->backend->device, owner, want, used, all, *held ? "; held:\n" : "", held);
+    return QL_FAIL(cx, QL_MEMORY,
+                   "%s has no room: %s asks for %s, %s of %s are in use; lower `memory:` or `chunk_tokens:`%s%s",
+                   d->backend->device, owner, want, used, d->info.memory ? all : "an unknown size",
+                   *held ? "; held:\n" : "", held);
+}
+
+ql_status
+ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out)
+{
+    const char *owner = cx->who ? cx->who : "qloom";
+    ql_buffer *b;
+
+    QL_TRY(cx, ql_grow(cx, &d->held, &d->held_capacity, d->held_count + 1, sizeof *d->held));
+    if (d->limit && (bytes > d->limit || d->used > d->limit - bytes))
+        return no_room(cx, d, bytes, owner);
+    b = ql_heap(cx, 1, sizeof *b);
+    if (!b)
+        return QL_MEMORY;
+    b->ptr = bytes ? d->backend->alloc(d->dev, bytes) : NULL;
+    if (bytes && !b->ptr) {
+        free(b);
+        return no_room(cx, d, bytes, owner);
+    }
+    b->device = d;
+    b->bytes = bytes;
+    b->owner = owner;
+    b->slot = d->held_count;
+    d->held[d->held_count++] = b;
+    d->used += bytes;
+    if (d->used > d->peak)
+        d->peak = d->used;
+    atomic_init(&b->refs, 1);
+    *out = b;
+    return QL_OK;
+}
+
+void
+ql_buffer_unref(ql_buffer *b)
+{
+    ql_device *d;
+
+    if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    d = b->device;
+    if (d) {
+        if (b->ptr)
+            d->backend->free(d->dev, b->ptr, b->bytes);
+        d->used -= b->bytes;
+        d->held[b->slot] = d->held[--d->held_count];
+        d->held[b->slot]->slot = b->slot;
+    }
+    free(b);
+}

@@ -1,0 +1,218 @@
+/* Contents of tensors: copies, conversions, and what crosses between host and device. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../device/check.h"
+
+/* The device that work on `t` runs on: a wrapped host tensor is worked on by the context's. */
+static ql_status
+home(ql_ctx *cx, const char *op, const ql_tensor *t, ql_device **out)
+{
+    QL_TRY(cx, ql_operands_check(cx, op, (const ql_operand[]){{"the tensor", t, QL_ANY_DTYPE, 0, -1, -1}, {0}}));
+    *out = cx->device;
+    return QL_OK;
+}
+
+ql_status
+ql_zeros(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, ql_tensor **out)
+{
+    QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
+    return ql_fill(cx, *out, 0.0);
+}
+
+ql_status
+ql_copy(ql_ctx *cx, const ql_tensor *src, ql_tensor *dst)
+{
+    char a[128], b[128];
+    bool equal = ql_ndim(src) == ql_ndim(dst);
+
+    QL_TRY(cx, ql_operands_check(cx, "copy",
+                                 (const ql_operand[]){{"the source", src, QL_ANY_DTYPE, 0, -1, -1},
+                                                      {"the target", dst, QL_ANY_DTYPE, 0, -1, -1},
+                                                      {0}}));
+    for (int i = 0; i < src->ndim && equal; i++)
+        equal = src->dims[i] == dst->dims[i];
+    if (!equal)
+        return QL_FAIL(cx, QL_INVALID, "copy: the source is %s, the target %s; expected equal shapes",
+                       ql_tensor_text(src, a, sizeof a), ql_tensor_text(dst, b, sizeof b));
+    QL_TRY(cx, ql_apart_check(cx, "copy", "the target", dst, "the source", src));
+    if (ql_count(src) == 0)
+        return QL_OK;
+    return ql_op_done(cx, "copy", cx->device->backend->copy(cx, cx->device->dev, src, dst));
+}
+
+ql_status
+ql_convert(ql_ctx *cx, const ql_tensor *src, ql_dtype dtype, ql_tensor **out)
+{
+    QL_TRY(cx, ql_new_nd(cx, dtype, src->ndim, src->dims, out));
+    return ql_copy(cx, src, *out);
+}
+
+ql_status
+ql_writable(ql_ctx *cx, ql_tensor **t)
+{
+    ql_tensor *copy, *old = *t;
+
+    if (atomic_load(&old->refs) == 1 && atomic_load(&old->buffer->refs) == 1 && old->buffer->device)
+        return QL_OK;
+    QL_TRY(cx, ql_convert(cx, old, old->dtype, &copy));
+    ql_drop(cx, &old);
+    *t = copy;
+    return QL_OK;
+}
+
+ql_status
+ql_upload(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out)
+{
+    ql_device *d = cx->device;
+    size_t bytes;
+
+    QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
+    bytes = ql_tensor_bytes(*out);
+    if (bytes == 0)
+        return QL_OK;
+    d->up += bytes;
+    return ql_op_done(cx, "upload", d->backend->upload(cx, d->dev, host, ql_ptr(*out), bytes));
+}
+
+/* Is the tensor's own memory what a map hands out? */
+static bool
+direct(const ql_device *d, const ql_tensor *t)
+{
+    return d->info.host_memory && ql_contiguous(t);
+}
+
+static ql_status
+download(ql_ctx *cx, ql_device *d, const ql_tensor *t, void *host)
+{
+    ql_tensor *flat = NULL;
+
+    if (!ql_contiguous(t)) {
+        QL_TRY(cx, ql_convert(cx, t, t->dtype, &flat));
+        t = flat;
+    }
+    d->down += ql_tensor_bytes(t);
+    QL_TRY(cx, d->backend->download(cx, d->dev, ql_ptr(t), host, ql_tensor_bytes(t)));
+    ql_drop(cx, &flat);
+    return QL_OK;
+}
+
+ql_status
+ql_map(ql_ctx *cx, const ql_tensor *t, ql_access access, void *host_out)
+{
+    ql_device *d;
+    ql_tensor *self = (ql_tensor *)t; /* the host copy is not part of what const protects */
+    void *host;
+    ql_status st;
+
+    QL_TRY(cx, home(cx, "map", t, &d));
+    QL_TRY(cx, ql_op_done(cx, "map", d->backend->sync(cx, d->dev)));
+    if (t->mapped)
+        return QL_FAIL(cx, QL_BUG, "map: the tensor is mapped already");
+    host = ql_ptr(t);
+    if (!direct(d, t)) {
+        host = ql_heap(cx, (size_t)ql_count(t), ql_dtype_size(t->dtype));
+        st = !host ? QL_MEMORY : (access & QL_READ) && ql_count(t) ? download(cx, d, t, host) : QL_OK;
+        if (st != QL_OK) {
+            free(host);
+            return st;
+        }
+        self->mapped = host;
+        self->access = access;
+    }
+    memcpy(host_out, &host, sizeof host);
+    return QL_OK;
+}
+
+ql_status
+ql_unmap(ql_ctx *cx, const ql_tensor *t)
+{
+    ql_tensor *self = (ql_tensor *)t, *flat;
+    void *host = t->mapped;
+    ql_device *d = cx->device;
+    ql_status st = QL_OK;
+
+    self->mapped = NULL;
+    if (host && (self->access & QL_WRITE) && ql_count(t)) {
+        if (ql_contiguous(t)) {
+            d->up += ql_tensor_bytes(t);
+            st = d->backend->upload(cx, d->dev, host, ql_ptr(t), ql_tensor_bytes(t));
+        } else if ((st = ql_upload(cx, t->dtype, ql_count(t), -1, host, &flat)) == QL_OK) {
+            ql_tensor shaped = *flat;
+
+            shaped.ndim = t->ndim;
+            memcpy(shaped.dims, t->dims, sizeof shaped.dims);
+            for (int64_t i = t->ndim - 1, stride = 1; i >= 0; stride *= t->dims[i--])
+                shaped.strides[i] = stride;
+            st = ql_copy(cx, &shaped, self);
+            ql_drop(cx, &flat);
+        }
+    }
+    free(host);
+    return st;
+}
+
+static double
+half_value(uint16_t h)
+{
+    int exponent = h >> 10 & 31, mantissa = h & 1023;
+    double v = exponent == 31 ? (mantissa ? (double)NAN : (double)INFINITY)
+               : exponent     ? ldexp(1024 + mantissa, exponent - 25)
+                              : ldexp(mantissa, -24);
+
+    return h >> 15 ? -v : v;
+}
+
+static double
+element(ql_dtype dtype, const void *p)
+{
+    uint32_t bits;
+    uint16_t h;
+    float f;
+    double d;
+    int32_t i;
+    int64_t l;
+
+    switch (dtype) {
+    case QL_F32:
+        return memcpy(&f, p, sizeof f), (double)f;
+    case QL_F64:
+        return memcpy(&d, p, sizeof d), d;
+    case QL_F16:
+        return memcpy(&h, p, sizeof h), half_value(h);
+    case QL_BF16:
+        memcpy(&h, p, sizeof h);
+        bits = (uint32_t)h << 16;
+        return memcpy(&f, &bits, sizeof f), (double)f;
+    case QL_I32:
+        return memcpy(&i, p, sizeof i), (double)i;
+    case QL_I64:
+        return memcpy(&l, p, sizeof l), (double)l;
+    default:
+        return *(const uint8_t *)p;
+    }
+}
+
+ql_status
+ql_item(ql_ctx *cx, const ql_tensor *t, int64_t index, double *out)
+{
+    _Alignas(8) unsigned char host[8];
+    int64_t at = 0, rest = index;
+    size_t size = ql_dtype_size(t->dtype);
+    ql_device *d;
+
+    QL_TRY(cx, home(cx, "item", t, &d));
+    if (index < 0 || index >= ql_count(t))
+        return QL_FAIL(cx, QL_INVALID, "item: element %lld of a tensor that has %lld", (long long)index,
+                       (long long)ql_count(t));
+    for (int i = t->ndim - 1; i >= 0; i--) {
+        at += rest % t->dims[i] * t->strides[i];
+        rest /= t->dims[i];
+    }
+    d->down += size;
+    QL_TRY(cx,
+           ql_op_done(cx, "item", d->backend->download(cx, d->dev, (char *)ql_ptr(t) + (size_t)at * size, host, size)));
+    *out = element(t->dtype, host);
+    return QL_OK;
+}

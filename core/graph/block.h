@@ -3,16 +3,7 @@
 #ifndef QLOOM_GRAPH_BLOCK_H
 #define QLOOM_GRAPH_BLOCK_H
 
-#include <qloom/model.h>
-
-#include "../base/ctx.h"
-
-typedef struct ql_decoder { /* an opened model: what a block needs of it; must outlive its blocks */
-    ql_source *source;
-    const ql_model *model;
-    const void *self; /* parameter struct of the model plugin */
-    const ql_model_info *info;
-} ql_decoder;
+#include "open_model.h"
 
 /* --- the weights of one block
  * ----------------------------------------------------------------------------------------- */
@@ -21,12 +12,12 @@ typedef struct ql_block ql_block;
 
 /* Asks the system to read the pages of block `layer` ahead; nothing when there is no such block. A hint: never fails.
  */
-void ql_block_prefetch(const ql_decoder *d, int64_t layer);
+void ql_block_prefetch(const ql_model_handle *m, int64_t layer);
 
 /* Loads block `layer`: linears, biases and smalls in the device's compute dtype. Each tensor leaves the file once, and
  * its mapped pages are given back. INVALID names the tensor whose shape is not what the config says. Lives on the heap
  * until ql_block_close, whatever scopes come and go. */
-ql_status ql_block_open(ql_ctx *cx, const ql_decoder *d, int64_t layer, ql_block **out);
+ql_status ql_block_open(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out);
 void ql_block_close(ql_block *b); /* NULL is fine */
 
 int64_t ql_block_layer(const ql_block *b);
@@ -53,7 +44,8 @@ typedef struct ql_weight {
 ql_status ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, const ql_tensor *x,
                           ql_tensor **y);
 
-/* A chunk of whole sequences on its way through a block. */
+/* A chunk of whole sequences on its way through a block. What the functions below make lies in the innermost scope; x and the
+ * tensors of y may be dropped as soon as they have been read. */
 typedef struct ql_flow {
     const ql_seqs *seqs;
     const ql_tensor *h; /* [T, hidden]: the residual stream */
@@ -75,7 +67,7 @@ ql_status ql_block_forward(ql_ctx *cx, const ql_block *b, const ql_seqs *seqs, c
  */
 
 /* h [count, hidden] = embedding rows of `ids`, gathered on the host. INVALID for an id outside the vocabulary. */
-ql_status ql_decoder_embed(ql_ctx *cx, const ql_decoder *d, const int32_t *ids, int64_t count, ql_tensor **h);
+ql_status ql_model_embed(ql_ctx *cx, const ql_model_handle *m, const int32_t *ids, int64_t count, ql_tensor **h);
 
 typedef struct ql_ends { /* in the compute dtype */
     ql_tensor *norm;     /* [hidden] */
@@ -83,12 +75,12 @@ typedef struct ql_ends { /* in the compute dtype */
 } ql_ends;
 
 /* Loads final norm and head into the innermost scope. */
-ql_status ql_decoder_ends(ql_ctx *cx, const ql_decoder *d, ql_ends *out);
+ql_status ql_model_ends(ql_ctx *cx, const ql_model_handle *m, ql_ends *out);
 /* x [T, hidden]: h after the final norm. */
-ql_status ql_decoder_norm(ql_ctx *cx, const ql_decoder *d, const ql_ends *ends, const ql_tensor *h, ql_tensor **x);
+ql_status ql_model_norm(ql_ctx *cx, const ql_model_handle *m, const ql_ends *ends, const ql_tensor *h, ql_tensor **x);
 
 /* The original model in one go: logits [T, vocab] of `ids`, block by block. For short inputs. */
-ql_status ql_decoder_logits(ql_ctx *cx, const ql_decoder *d, const ql_seqs *seqs, const int32_t *ids,
-                            ql_tensor **logits);
+ql_status ql_model_logits(ql_ctx *cx, const ql_model_handle *m, const ql_seqs *seqs, const int32_t *ids,
+                          ql_tensor **logits);
 
 #endif

@@ -15,6 +15,9 @@ enum { NORM_1, NORM_2, NORM_Q, NORM_K };
 
 static const char *const layer_types[] = {"full_attention", "sliding_attention"};
 
+/* Old Llama files carry the default frequencies along. */
+static const char *const ignored[] = {"self_attn.rotary_emb.inv_freq", NULL};
+
 typedef struct decoder {
     int64_t hidden, intermediate;
     int64_t heads, kv_heads, head_dim, window;
@@ -141,6 +144,7 @@ static ql_status
 read_ends(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_model_info *out)
 {
     const ql_json *o = ql_source_config(src);
+    const char *lm_head = "lm_head.weight";
 
     out->embed = "model.embed_tokens.weight";
     out->norm = "model.norm.weight";
@@ -149,7 +153,8 @@ read_ends(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_model_i
     QL_TRY(cx, ql_json_real(cx, o, "rms_norm_eps", 1e-6, &out->norm_eps));
     if (!(out->norm_eps >= 0) || !(out->norm_eps <= 1))
         return QL_FAIL(cx, QL_INVALID, "config.json: 'rms_norm_eps': expected 0 to 1, got %g", out->norm_eps);
-    out->head = out->tied ? out->embed : "lm_head.weight";
+    out->head = out->tied ? out->embed : lm_head;
+    out->head_copy = out->tied ? lm_head : NULL;
     if (!ql_source_has(src, out->head))
         return QL_FAIL(cx, QL_INVALID, "config.json: 'tie_word_embeddings' is %s: expected a tensor %s, got none",
                        out->tied ? "true" : "false", out->head);
@@ -182,6 +187,7 @@ list_tensors(ql_ctx *cx, const decoder *m, ql_model_info *out)
     out->subsets = 4;
     out->smalls = memcpy(s, smalls, sizeof smalls);
     out->small_count = m->qk_norm ? 4 : 2;
+    out->ignored = ignored;
     out->block_prefix = "model.layers.%lld.";
     return QL_OK;
 }

@@ -1,0 +1,345 @@
+/* From the merged graph to streams, visits and units of work, by the counting rule of the walk. */
+#include "plan.h"
+
+#include <string.h>
+
+#include <qloom/evaluator.h>
+
+/* Grown in place: no more units than quantizers × compensators can exist, so arrays are sized once. */
+typedef struct planner {
+    ql_ctx *cx;
+    const ql_graph *graph;
+    ql_plan *plan;
+} planner;
+
+static bool
+is_identity(const ql_node *n)
+{
+    return n->plugin->kind == QL_COMPENSATOR && !n->plugin->compensator->compensate;
+}
+
+/* The node whose output an edge to `n` really carries: an identity is its input. */
+static const ql_node *
+resolve(const ql_node *n)
+{
+    while (n && is_identity(n))
+        n = ql_node_input(n, "model");
+    return n;
+}
+
+const ql_node *
+ql_plan_root(const ql_node *n)
+{
+    while (n && n->plugin->kind != QL_MODEL)
+        n = ql_node_input(n, "model");
+    return n;
+}
+
+static unsigned
+needs(const ql_node *n)
+{
+    switch (n->plugin->kind) {
+    case QL_QUANTIZER:
+        return n->plugin->quantizer->needs;
+    case QL_COMPENSATOR:
+        return n->plugin->compensator->needs;
+    case QL_EVALUATOR:
+        return n->plugin->evaluator->needs;
+    default:
+        return 0;
+    }
+}
+
+static ql_propagate
+propagate(const ql_node *n)
+{
+    if (n->propagate != QL_PROPAGATE_DEFAULT)
+        return n->propagate;
+    return n->plugin->kind == QL_QUANTIZER ? QL_QUANTIZED : QL_ORIGINAL;
+}
+
+static bool
+is_joint(const ql_node *quantizer)
+{
+    return propagate(quantizer) == QL_COMPENSATED;
+}
+
+/* The calibration data of a node: its own `calib:`, else that of the stages upstream. */
+static const ql_node *
+calib_of(const ql_node *n)
+{
+    for (; n; n = ql_node_input(n, "model")) {
+        const ql_node *data = ql_node_input(n, "calib");
+
+        if (data)
+            return data;
+    }
+    return NULL;
+}
+
+static ql_unit *
+add_unit(planner *p, const ql_node *node, ql_unit *quantizer)
+{
+    ql_plan *plan = p->plan;
+    ql_unit *u = ql_alloc(p->cx, 1, sizeof *u);
+
+    if (u) {
+        *u = (ql_unit){.id = plan->unit_count, .node = node, .quantizer = quantizer, .stream = -1};
+        plan->units[plan->unit_count++] = u;
+    }
+    return u;
+}
+
+/* A joint quantizer's compensator: the one unit that was made with it. */
+static ql_unit *
+partner(const ql_plan *plan, const ql_unit *quantizer)
+{
+    for (int64_t i = 0; i < plan->unit_count && is_joint(quantizer->node); i++)
+        if (plan->units[i]->quantizer == quantizer)
+            return plan->units[i];
+    return NULL;
+}
+
+/* The unit of a quantizer node: its only one, or for a joint one that of compensator node `comp` (NULL: bare). */
+static ql_status
+quantizer_unit(planner *p, const ql_node *node, const ql_node *comp, ql_unit **out)
+{
+    const bool own = is_joint(node) && comp;
+
+    *out = NULL;
+    for (int64_t i = 0; i < p->plan->unit_count && !*out; i++) {
+        ql_unit *u = p->plan->units[i];
+
+        if (u->node == node && !own && !partner(p->plan, u))
+            *out = u;
+        if (own && u->node == comp)
+            *out = u->quantizer;
+    }
+    if (!*out)
+        *out = add_unit(p, node, NULL);
+    return *out ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+compensator_unit(planner *p, const ql_node *node, ql_unit **out)
+{
+    const ql_node *quantizer = resolve(ql_node_input(node, "model"));
+    ql_unit *q;
+
+    for (int64_t i = 0; i < p->plan->unit_count; i++)
+        if (p->plan->units[i]->node == node) {
+            *out = p->plan->units[i];
+            return QL_OK;
+        }
+    QL_TRY(p->cx, quantizer_unit(p, quantizer, node, &q));
+    *out = add_unit(p, node, q);
+    return *out ? QL_OK : QL_MEMORY;
+}
+
+/* The path that a model edge from `n` means; found or added. */
+static ql_status
+add_path(planner *p, const ql_node *n, int64_t *out)
+{
+    ql_plan *plan = p->plan;
+    ql_path path = {NULL, NULL};
+
+    n = resolve(n);
+    if (n->plugin->kind == QL_QUANTIZER)
+        QL_TRY(p->cx, quantizer_unit(p, n, NULL, &path.quantizer));
+    if (n->plugin->kind == QL_COMPENSATOR) {
+        QL_TRY(p->cx, compensator_unit(p, n, &path.compensator));
+        path.quantizer = path.compensator->quantizer;
+    }
+    for (*out = 0; *out < plan->path_count; ++*out)
+        if (plan->paths[*out].quantizer == path.quantizer && plan->paths[*out].compensator == path.compensator)
+            return QL_OK;
+    plan->paths[plan->path_count++] = path;
+    return QL_OK;
+}
+
+/* Found or added. A stream through a unit follows that unit's outputs; `gram`: its statistics are read. */
+static int64_t
+add_stream(planner *p, const ql_node *data, ql_propagate kind, ql_unit *through)
+{
+    ql_plan *plan = p->plan;
+
+    for (int64_t i = 0; i < plan->stream_count; i++)
+        if (plan->streams[i].data == data && plan->streams[i].through == through)
+            return i;
+    plan->streams[plan->stream_count] = (ql_stream_plan){.data = data, .kind = kind, .through = through, .gram = true};
+    return plan->stream_count++;
+}
+
+static ql_status
+no_calib(planner *p, const ql_node *n)
+{
+    return QL_FAIL(p->cx, QL_INVALID, "%s:%lld:%lld: stage '%s': '%s' needs statistics: give it `calib:`, a data stage",
+                   n->place.file, (long long)n->place.line, (long long)n->place.column, n->name, n->plugin->name);
+}
+
+/* The stream that `propagate:` names for `node`, on the path of units (q, c). */
+static ql_status
+stats_stream(planner *p, const ql_node *node, ql_unit *q, ql_unit *c, int64_t *out)
+{
+    const ql_node *data = calib_of(node);
+
+    if (!data)
+        return no_calib(p, node);
+    switch (propagate(node)) {
+    case QL_COMPENSATED:
+        *out = add_stream(p, data, c ? QL_COMPENSATED : QL_QUANTIZED, c ? c : q);
+        return QL_OK;
+    case QL_QUANTIZED:
+        *out = add_stream(p, data, q ? QL_QUANTIZED : QL_ORIGINAL, q);
+        return QL_OK;
+    default:
+        *out = add_stream(p, data, QL_ORIGINAL, NULL);
+        return QL_OK;
+    }
+}
+
+static ql_status
+assign_streams(planner *p)
+{
+    ql_plan *plan = p->plan;
+
+    for (int64_t i = 0; i < plan->unit_count; i++) {
+        ql_unit *u = plan->units[i], *q = u->quantizer ? u->quantizer : u;
+
+        if (needs(u->node) & QL_NEEDS_STATS)
+            QL_TRY(p->cx, stats_stream(p, u->node, q, u->quantizer ? u : partner(plan, u), &u->stream));
+    }
+    for (int64_t i = 0; i < plan->eval_count; i++) {
+        ql_eval *e = &plan->evals[i];
+
+        if (needs(e->node) & QL_NEEDS_STATS)
+            QL_TRY(p->cx, stats_stream(p, e->node, plan->paths[e->path].quantizer, plan->paths[e->path].compensator,
+                                       &e->stream));
+    }
+    return QL_OK;
+}
+
+/* Order of visits: one without tokens, then original streams, quantizers', compensators'. */
+static ql_status
+order_visits(planner *p)
+{
+    static const ql_propagate order[] = {QL_ORIGINAL, QL_QUANTIZED, QL_COMPENSATED};
+    ql_plan *plan = p->plan;
+
+    plan->visits = ql_alloc(p->cx, (size_t)plan->stream_count + 1, sizeof *plan->visits);
+    if (!plan->visits)
+        return QL_MEMORY;
+    plan->visits[plan->visit_count++] = (ql_visit){.stream = -1};
+    for (size_t k = 0; k < sizeof order / sizeof *order; k++)
+        for (int64_t s = 0; s < plan->stream_count; s++)
+            if (plan->streams[s].kind == order[k]) {
+                plan->streams[s].visit = plan->visit_count;
+                plan->visits[plan->visit_count++] = (ql_visit){.stream = s};
+            }
+    return QL_OK;
+}
+
+static int64_t
+later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* A unit runs in the first visit by which its statistics and its supplier's result are there. */
+static ql_status
+place_units(planner *p)
+{
+    ql_plan *plan = p->plan;
+
+    for (int64_t i = 0; i < plan->unit_count; i++) {
+        ql_unit *u = plan->units[i];
+        ql_unit *q = u->quantizer;
+        ql_visit *v;
+
+        u->visit = u->stream < 0 ? 0 : plan->streams[u->stream].visit;
+        if (q) {
+            u->visit = later(u->visit, q->visit);
+            if (u->node->plugin->compensator->couples && q->stream >= 0 && plan->streams[q->stream].visit < u->visit)
+                plan->streams[q->stream].kept = true;
+        }
+        if (u->stream >= 0 && plan->streams[u->stream].visit < u->visit)
+            plan->streams[u->stream].kept = true;
+        v = &plan->visits[u->visit];
+        if (!v->units && !(v->units = ql_alloc(p->cx, (size_t)plan->unit_count, sizeof *v->units)))
+            return QL_MEMORY;
+        v->units[v->unit_count++] = u;
+    }
+    for (int64_t i = 0; i < plan->eval_count; i++)
+        if (plan->evals[i].stream >= 0)
+            plan->streams[plan->evals[i].stream].kept = true;
+    return QL_OK;
+}
+
+/* Is `e` the evaluation of `n` at path `path`? Baselines of cells that differ only upstream are one. */
+static bool
+same_eval(const ql_eval *e, const ql_node *n, int64_t path)
+{
+    return e->path == path && strcmp(e->node->canonical, n->canonical) == 0 &&
+           ql_node_input(e->node, "data") == ql_node_input(n, "data") &&
+           (!(needs(n) & QL_NEEDS_STATS) || calib_of(e->node) == calib_of(n));
+}
+
+static ql_status
+add_evals(planner *p)
+{
+    ql_plan *plan = p->plan;
+
+    for (int64_t pass = 0; pass < 2; pass++) /* the original first: it is the reference, and the table's first row */
+        for (int64_t i = 0; i < p->graph->node_count; i++) {
+            const ql_node *n = p->graph->nodes[i];
+            int64_t path = 0;
+            bool known = false;
+
+            if (n->plugin->kind != QL_EVALUATOR || ql_plan_root(n) != plan->root)
+                continue;
+            if (pass == 0 && (!p->graph->baseline || n->plugin->evaluator->linear))
+                continue;
+            QL_TRY(p->cx, add_path(p, pass == 0 ? plan->root : ql_node_input(n, "model"), &path));
+            for (int64_t j = 0; j < plan->eval_count; j++)
+                known = known || same_eval(&plan->evals[j], n, path);
+            if (!known)
+                plan->evals[plan->eval_count++] = (ql_eval){.node = n, .path = path, .stream = -1};
+        }
+    return QL_OK;
+}
+
+ql_status
+ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out)
+{
+    planner p = {.cx = cx, .graph = g, .plan = out};
+    const size_t n = (size_t)g->node_count;
+
+    *out = (ql_plan){.root = root};
+    out->units = ql_alloc(cx, 2 * n + 1, sizeof *out->units); /* a joint quantizer has a unit a compensator */
+    out->streams = ql_alloc(cx, 4 * n + 1, sizeof *out->streams);
+    out->paths = ql_alloc(cx, 2 * n + 1, sizeof *out->paths);
+    out->evals = ql_alloc(cx, 2 * n + 1, sizeof *out->evals);
+    if (!out->units || !out->streams || !out->paths || !out->evals)
+        return QL_MEMORY;
+    QL_TRY(cx, add_evals(&p));
+    QL_TRY(cx, assign_streams(&p));
+    QL_TRY(cx, order_visits(&p));
+    return place_units(&p);
+}
+
+const ql_eval *
+ql_plan_find(const ql_plan *p, const ql_node *n, bool baseline)
+{
+    for (int64_t i = 0; i < p->eval_count; i++) {
+        const ql_eval *e = &p->evals[i];
+        const ql_path *path = &p->paths[e->path];
+        const ql_node *end = resolve(ql_node_input(n, "model"));
+        const ql_node *unit = path->compensator ? path->compensator->node
+                              : path->quantizer ? path->quantizer->node
+                                                : p->root;
+
+        if (same_eval(e, n, e->path) && unit == (baseline ? p->root : end))
+            return e;
+    }
+    return NULL;
+}

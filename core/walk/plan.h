@@ -1,8 +1,8 @@
 /* What one walk over one model does: streams, visits, units of work, final models. A pure function of the checked graph. */
-#ifndef QLOOM_GRAPH_PLAN_H
-#define QLOOM_GRAPH_PLAN_H
+#ifndef QLOOM_WALK_PLAN_H
+#define QLOOM_WALK_PLAN_H
 
-#include "graph.h"
+#include "../graph/graph.h"
 
 /* A set of calibration sequences on its way through one variant of the model. */
 typedef struct ql_unit ql_unit;

@@ -1,0 +1,38 @@
+/* Numbers and notes of evaluators. */
+#include "metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/ctx.h"
+
+ql_status
+ql_metric(ql_ctx *cx, ql_metrics *m, const char *name, double value)
+{
+    if (strlen(name) >= sizeof m->values->name)
+        return QL_FAIL(cx, QL_BUG, "the metric name '%s' is longer than %zu bytes", name, sizeof m->values->name - 1);
+    QL_TRY(cx, ql_grow(cx, &m->values, &m->capacity, m->count + 1, sizeof *m->values));
+    m->values[m->count] = (ql_metric_value){.value = value};
+    snprintf(m->values[m->count++].name, sizeof m->values->name, "%s", name);
+    return QL_OK;
+}
+
+ql_status
+ql_metric_note(ql_ctx *cx, ql_metrics *m, const char *name, const char *value)
+{
+    if (strlen(name) >= sizeof m->notes->name || strlen(value) >= sizeof m->notes->value)
+        return QL_FAIL(cx, QL_BUG, "the note '%s' or its value is too long", name);
+    QL_TRY(cx, ql_grow(cx, &m->notes, &m->note_capacity, m->note_count + 1, sizeof *m->notes));
+    snprintf(m->notes[m->note_count].name, sizeof m->notes->name, "%s", name);
+    snprintf(m->notes[m->note_count++].value, sizeof m->notes->value, "%s", value);
+    return QL_OK;
+}
+
+void
+ql_metrics_fini(ql_metrics *m)
+{
+    free(m->values);
+    free(m->notes);
+    *m = (ql_metrics){0};
+}

@@ -1,0 +1,24 @@
+/* What evaluators report: numbers and notes by name, in the order of the calls. */
+#ifndef QLOOM_RUN_METRICS_H
+#define QLOOM_RUN_METRICS_H
+
+#include <qloom/evaluator.h>
+
+typedef struct ql_metric_value {
+    char name[48];
+    double value;
+} ql_metric_value;
+
+typedef struct ql_metric_word {
+    char name[48], value[80];
+} ql_metric_word;
+
+struct ql_metrics { /* zero is empty; on the heap until ql_metrics_fini */
+    int64_t count, capacity, note_count, note_capacity;
+    ql_metric_value *values;
+    ql_metric_word *notes;
+};
+
+void ql_metrics_fini(ql_metrics *m);
+
+#endif

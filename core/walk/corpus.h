@@ -1,0 +1,31 @@
+/* Token sequences cut into chunks of whole sequences: what a stream carries through the model. */
+#ifndef QLOOM_WALK_CORPUS_H
+#define QLOOM_WALK_CORPUS_H
+
+#include <qloom/data.h>
+#include <qloom/ops.h>
+
+#include "../graph/graph.h"
+
+typedef struct ql_span { /* one chunk */
+    ql_seqs seqs;        /* offsets from 0 */
+    int64_t first_sequence, first_token;
+} ql_span;
+
+typedef struct ql_corpus {
+    ql_tokens tokens;
+    uint64_t key[2]; /* hash of ids and offsets: equal corpora are one stream */
+    int64_t span_count;
+    const ql_span *spans;
+} ql_corpus;
+
+/* Cuts `tokens` into chunks of at most `chunk_tokens` tokens, never less than a sequence. Lives in the innermost scope. */
+ql_status ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out);
+
+/* Reads data node `n` with the request; errors name the stage. INVALID when there is no sequence. */
+ql_status ql_corpus_read(ql_ctx *cx, const ql_node *n, const ql_data_request *req, ql_tokens *out);
+
+/* Tokens of a chunk. */
+int64_t ql_span_tokens(const ql_span *s);
+
+#endif

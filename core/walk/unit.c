@@ -1,0 +1,420 @@
+/* Units at work: one quantizer or compensator on one linear, what it leaves, and what a path makes of it. */
+#include <fnmatch.h>
+#include <string.h>
+
+#include "../base/clock.h"
+#include "../plugin/registry.h"
+#include "../tensor/tensor.h"
+#include "walk.h"
+
+/* --- overrides --- */
+
+static const ql_override *
+override_of(const ql_walk *w, const ql_node *n, int64_t l)
+{
+    const char *name = ql_block_name(w->block, (int)l);
+
+    for (int64_t i = 0; i < n->override_count; i++)
+        if (fnmatch(n->overrides[i].match, name, 0) == 0)
+            return &n->overrides[i];
+    return NULL;
+}
+
+bool
+ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l)
+{
+    const ql_override *o = override_of(w, n, l);
+
+    return o && o->skip;
+}
+
+static const void *
+self_of(const ql_walk *w, const ql_node *n, int64_t l)
+{
+    const ql_override *o = override_of(w, n, l);
+
+    return o ? o->self : n->self;
+}
+
+bool
+ql_path_differs(const ql_walk *w, const ql_path *path, int subset)
+{
+    for (int l = 0; path->quantizer && l < w->decoder->info->linear_count; l++)
+        if ((subset < 0 || w->decoder->info->linears[l].subset == subset) &&
+            !ql_node_skips(w, path->quantizer->node, l))
+            return true;
+    return false;
+}
+
+/* --- results --- */
+
+static void
+adopt(ql_tensor **t)
+{
+    *t = *t ? ql_tensor_ref(*t) : NULL;
+}
+
+static void
+drop(ql_tensor **t)
+{
+    ql_tensor_unref(*t);
+    *t = NULL;
+}
+
+static void
+adopt_qlinear(ql_qlinear *q)
+{
+    adopt(&q->codes);
+    adopt(&q->scales);
+    adopt(&q->zeros);
+    adopt(&q->g_idx);
+    adopt(&q->levels);
+    adopt(&q->b);
+    adopt(&q->a);
+}
+
+static void
+forget(ql_result *r)
+{
+    drop(&r->q.codes);
+    drop(&r->q.scales);
+    drop(&r->q.zeros);
+    drop(&r->q.g_idx);
+    drop(&r->q.levels);
+    drop(&r->q.b);
+    drop(&r->q.a);
+    drop(&r->b);
+    drop(&r->a);
+    drop(&r->what);
+    *r = (ql_result){0};
+}
+
+void
+ql_unit_forget_decoded(ql_walk *w)
+{
+    for (int64_t i = 0; i < w->plan->unit_count; i++)
+        for (int l = 0; l < w->decoder->info->linear_count; l++)
+            drop(&w->work[i].results[l].what);
+}
+
+void
+ql_unit_forget_results(ql_walk *w)
+{
+    for (int64_t i = 0; i < w->plan->unit_count; i++)
+        for (int l = 0; l < w->decoder->info->linear_count; l++)
+            forget(&w->work[i].results[l]);
+}
+
+const char *
+ql_unit_failed(const ql_walk *w, const ql_unit *u)
+{
+    if (!u)
+        return NULL;
+    if (w->work[u->id].failed)
+        return w->work[u->id].failed;
+    return ql_unit_failed(w, u->quantizer);
+}
+
+static ql_result *
+result_of(ql_walk *w, const ql_unit *u, int64_t l)
+{
+    return &w->work[u->id].results[l];
+}
+
+/* --- what a path has --- */
+
+/* The result whose codes the path uses: a coupling compensator's, else the quantizer's. NULL: the original weight. */
+static ql_result *
+coded(ql_walk *w, const ql_path *path, int64_t l)
+{
+    ql_result *r;
+
+    if (path->compensator && (r = result_of(w, path->compensator, l))->q.codes)
+        return r;
+    if (path->quantizer && (r = result_of(w, path->quantizer, l))->q.codes)
+        return r;
+    return NULL;
+}
+
+static ql_status
+decode(ql_walk *w, ql_result *r, const ql_tensor **out)
+{
+    if (!r->what) {
+        ql_scope scope;
+        ql_tensor *t;
+
+        ql_scope_open(w->cx, &scope);
+        QL_TRY(w->cx, ql_group_decode(w->cx, &r->q, &t));
+        if (ql_dtype_of(t) != QL_F32)
+            QL_TRY(w->cx, ql_convert(w->cx, t, QL_F32, &t));
+        r->what = ql_tensor_ref(t);
+        ql_scope_close(w->cx, &scope);
+    }
+    *out = r->what;
+    return QL_OK;
+}
+
+ql_status
+ql_path_what(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **what, const ql_result **from)
+{
+    ql_result *r = coded(w, path, l);
+
+    *from = r;
+    if (!r)
+        return ql_block_weight(w->cx, w->block, (int)l, false, what);
+    return decode(w, r, what);
+}
+
+/* In the device's compute dtype, in the innermost scope. */
+static ql_status
+to_compute(ql_walk *w, const ql_tensor *t, const ql_tensor **out)
+{
+    const ql_dtype d = w->cx->device->info.compute_dtype;
+    ql_tensor *made;
+
+    *out = t;
+    if (!t || ql_dtype_of(t) == d)
+        return QL_OK;
+    QL_TRY(w->cx, ql_convert(w->cx, t, d, &made));
+    *out = made;
+    return QL_OK;
+}
+
+void
+ql_path_adapter(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **b, const ql_tensor **a)
+{
+    const ql_result *r = path->compensator ? result_of(w, path->compensator, l) : NULL;
+
+    *b = *a = NULL;
+    if (r) { /* a compensator replaces what its quantizer brought */
+        *b = r->b;
+        *a = r->a;
+    } else if ((r = coded(w, path, l))) {
+        *b = r->q.b;
+        *a = r->q.a;
+    }
+}
+
+ql_status
+ql_path_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *out, bool *differs)
+{
+    const ql_tensor *what, *b, *a;
+    ql_result *r = coded(w, path, l);
+
+    *out = (ql_weight){0};
+    *differs = r != NULL;
+    if (!r)
+        return QL_OK;
+    QL_TRY(w->cx, decode(w, r, &what));
+    ql_path_adapter(w, path, l, &b, &a);
+    QL_TRY(w->cx, to_compute(w, what, &out->w));
+    QL_TRY(w->cx, to_compute(w, b, &out->b));
+    return to_compute(w, a, &out->a);
+}
+
+/* --- running --- */
+
+static const ql_stats *
+stats_of(ql_walk *w, const ql_unit *u, int64_t l)
+{
+    return u->stream < 0 ? NULL : &(*ql_gather_at(w, u->stream, w->decoder->info->linears[l].subset))->stats;
+}
+
+static ql_status
+check_finite(ql_walk *w, const ql_tensor *t, const char *what)
+{
+    int64_t at = -1;
+
+    if (t)
+        QL_TRY(w->cx, ql_nonfinite(w->cx, t, &at));
+    return at < 0 ? QL_OK : QL_FAIL(w->cx, QL_NUMERIC, "element %lld of the %s is not finite", (long long)at, what);
+}
+
+static ql_status
+check_qlinear(ql_walk *w, const ql_qlinear *q, const ql_tensor *weight)
+{
+    if (!q->codes || !q->scales || (!q->zeros && !q->levels))
+        return QL_FAIL(w->cx, QL_BUG, "the plugin returned no codes, scales or zeros");
+    if (ql_dim(q->codes, 0) != ql_dim(weight, 0) || ql_dim(q->codes, 1) != ql_dim(weight, 1))
+        return QL_FAIL(w->cx, QL_BUG, "the plugin returned codes of another shape than the weight");
+    QL_TRY(w->cx, check_finite(w, q->scales, "scales"));
+    QL_TRY(w->cx, check_finite(w, q->b, "adapter's B"));
+    return check_finite(w, q->a, "adapter's A");
+}
+
+/* Calls the plugin of quantizer unit `u`; what it makes lies in the innermost scope. */
+static ql_status
+call_quantizer(ql_walk *w, const ql_unit *u, const ql_tensor *weight, const ql_stats *stats, ql_qlinear *out)
+{
+    const ql_quantizer *q = u->node->plugin->quantizer;
+
+    *out = (ql_qlinear){0};
+    QL_TRY(w->cx,
+           q->quantize(w->cx, self_of(w, u->node, w->linear), weight, q->needs & QL_NEEDS_STATS ? stats : NULL, out));
+    return check_qlinear(w, out, weight);
+}
+
+/* Rounds an adapter to the stage's adapter_dtype and keeps it. */
+static ql_status
+keep_adapter(ql_walk *w, const ql_unit *u, const ql_adapter *made, ql_result *r)
+{
+    const ql_param *row = ql_param_find(u->node->plugin, "adapter_dtype");
+    const char *self = self_of(w, u->node, w->linear);
+    ql_dtype dtype = QL_F16;
+    ql_tensor *b, *a;
+
+    if (!made->b || !made->a)
+        return QL_OK;
+    if (row) {
+        int word;
+
+        memcpy(&word, self + row->offset, sizeof word);
+        dtype = ql_float_dtype(word);
+    }
+    QL_TRY(w->cx, ql_convert(w->cx, made->b, dtype, &b));
+    QL_TRY(w->cx, ql_convert(w->cx, made->a, dtype, &a));
+    QL_TRY(w->cx, check_finite(w, b, "adapter's B"));
+    QL_TRY(w->cx, check_finite(w, a, "adapter's A"));
+    r->b = ql_tensor_ref(b);
+    r->a = ql_tensor_ref(a);
+    return QL_OK;
+}
+
+static ql_status
+run_compensator(ql_walk *w, const ql_unit *u, ql_result *r)
+{
+    const ql_compensator *c = u->node->plugin->compensator;
+    const ql_path upstream = {.quantizer = u->quantizer};
+    const ql_result *from;
+    ql_compensate_in in = {
+        .w = w->weight, .quantizer = &w->work[u->quantizer->id].stage, .stats = stats_of(w, u, w->linear)};
+    ql_adapter made = {.k = -1};
+
+    QL_TRY(w->cx, ql_path_what(w, &upstream, w->linear, &in.what, &from));
+    QL_TRY(w->cx, c->compensate(w->cx, self_of(w, u->node, w->linear), &in, &made));
+    QL_TRY(w->cx, keep_adapter(w, u, &made, r));
+    if (c->couples) {
+        QL_TRY(w->cx, check_qlinear(w, &made.qlinear, w->weight));
+        r->q = made.qlinear;
+        adopt_qlinear(&r->q);
+    }
+    r->status = made.status | (c->couples ? made.qlinear.status : from ? from->status : 0);
+    r->k = made.k;
+    return QL_OK;
+}
+
+static ql_status
+run_quantizer(ql_walk *w, const ql_unit *u, ql_result *r)
+{
+    const ql_tensor *weight = w->weight;
+    double norm;
+
+    if (u->node->plugin->quantizer->needs & QL_RAW_DTYPE)
+        QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)w->linear, true, &weight));
+    QL_TRY(w->cx, call_quantizer(w, u, weight, stats_of(w, u, w->linear), &r->q));
+    QL_TRY(w->cx, ql_dot(w->cx, w->weight, w->weight, &norm));
+    r->q.status |= norm == 0 ? QL_NUM_ZERO : 0u;
+    r->status = r->q.status;
+    r->k = -1;
+    adopt_qlinear(&r->q);
+    return QL_OK;
+}
+
+static void
+log_status(ql_walk *w, const ql_result *r)
+{
+    if (r->status & QL_NUM_DAMP_RAISED)
+        ql_warn(w->cx, "damping raised to %g", r->q.damp);
+    if (r->status & QL_NUM_FLOORED)
+        ql_warn(w->cx, "H needed a floor under its diagonal, damping %g", r->q.damp);
+    if (r->status & QL_NUM_ZERO)
+        ql_warn(w->cx, "the weight is zero");
+    if (r->status & QL_NUM_DEAD)
+        ql_info(w->cx, "%lld input columns saw no value", (long long)r->q.dead);
+}
+
+bool
+ql_stays_in_cell(ql_status st)
+{
+    return st == QL_NUMERIC || st == QL_INVALID || st == QL_UNSUPPORTED;
+}
+
+ql_status
+ql_fail_cell(ql_walk *w, char **failed)
+{
+    const size_t bytes = strlen(ql_error(w->cx)) + 1;
+    char *text = ql_heap(w->cx, bytes, 1);
+
+    if (!text)
+        return QL_MEMORY;
+    *failed = memcpy(text, ql_error(w->cx), bytes);
+    ql_error_clear(w->cx);
+    ql_warn(w->cx, "%s: its cells are marked failed, the others go on", text);
+    return QL_OK;
+}
+
+ql_status
+ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
+{
+    ql_ctx *cx = w->cx;
+    ql_work *work = &w->work[u->id];
+    ql_result *r = &work->results[l];
+    const bool quantizer = u->node->plugin->kind == QL_QUANTIZER;
+    const double start = ql_seconds();
+    ql_scope scope;
+    ql_status st;
+
+    if (ql_unit_failed(w, u))
+        return QL_OK;
+    *r = (ql_result){.k = -1};
+    r->skipped = ql_node_skips(w, quantizer ? u->node : u->quantizer->node, l) || ql_node_skips(w, u->node, l);
+    if (r->skipped)
+        return QL_OK;
+    ql_scope_open(cx, &scope);
+    w->linear = l;
+    cx->linear = ql_block_name(w->block, (int)l);
+    cx->who = u->node->label;
+    st = ql_block_weight(cx, w->block, (int)l, false, &w->weight);
+    if (st == QL_OK)
+        st = quantizer ? run_quantizer(w, u, r) : run_compensator(w, u, r);
+    if (st == QL_OK) {
+        log_status(w, r);
+        work->troubled += r->status != 0;
+    } else {
+        (void)ql_where(cx, st, "stage '%s' (%s), %s", u->node->name, u->node->plugin->name, cx->linear);
+        r->q = (ql_qlinear){0}; /* what a failed call left belongs to its scope */
+    }
+    ql_scope_close(cx, &scope);
+    cx->linear = cx->who = NULL;
+    work->seconds += ql_seconds() - start;
+    if (st == QL_OK || !ql_stays_in_cell(st))
+        return st;
+    return ql_fail_cell(w, &work->failed);
+}
+
+/* --- for plugins --- */
+
+static ql_status
+borrow(ql_ctx *cx, ql_tensor **t)
+{
+    return *t ? ql_tensor_borrow(cx, *t, t) : QL_OK;
+}
+
+ql_status
+ql_quantize(ql_ctx *cx, const ql_stage *q, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
+{
+    ql_walk *walk = cx->walk;
+
+    if (!walk)
+        return QL_FAIL(cx, QL_BUG, "no walk is under way");
+    if (stats || w != walk->weight)
+        return call_quantizer(walk, q->unit, w, stats ? stats : stats_of(walk, q->unit, walk->linear), out);
+    *out = result_of(walk, q->unit, walk->linear)->q;
+    QL_TRY(cx, borrow(cx, &out->codes));
+    QL_TRY(cx, borrow(cx, &out->scales));
+    QL_TRY(cx, borrow(cx, &out->zeros));
+    QL_TRY(cx, borrow(cx, &out->g_idx));
+    QL_TRY(cx, borrow(cx, &out->levels));
+    QL_TRY(cx, borrow(cx, &out->b));
+    return borrow(cx, &out->a);
+}

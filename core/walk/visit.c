@@ -1,0 +1,227 @@
+/* One stream's turn at one block: forward up to each subset, gather statistics, run the units, multiply by what they left. */
+#include "../tensor/tensor.h"
+#include "walk.h"
+
+typedef struct visit {
+    ql_walk *w;
+    const ql_visit *plan;
+    const ql_stream_plan *stream_plan;
+    ql_stream *stream;
+    ql_stream *twin; /* the stream that this one was equal to when the block began, while it still is; NULL: none */
+    ql_path path;
+    ql_flow *flows; /* [span_count] */
+} visit;
+
+static int64_t
+span_count(const visit *v)
+{
+    return v->stream->corpus->span_count;
+}
+
+/* Lets go of a tensor that a step or a product made. */
+static void
+let_go(ql_ctx *cx, const ql_tensor *t)
+{
+    ql_tensor *mine = (ql_tensor *)t;
+
+    ql_drop(cx, &mine);
+}
+
+ql_status
+ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out)
+{
+    const int n = w->decoder->info->linear_count;
+    const ql_weight **as = ql_alloc(w->cx, (size_t)n, sizeof *as);
+    ql_weight *weights = ql_alloc(w->cx, (size_t)n, sizeof *weights);
+
+    if (!as || !weights)
+        return QL_MEMORY;
+    for (int l = 0; l < n; l++) {
+        bool differs = false;
+
+        if (subset < 0 || w->decoder->info->linears[l].subset == subset)
+            QL_TRY(w->cx, ql_path_weight(w, path, l, &weights[l], &differs));
+        as[l] = differs ? &weights[l] : NULL;
+    }
+    *out = as;
+    return QL_OK;
+}
+
+/* Step k of chunk c; the products that it consumed and a residual stream of its own that it replaced are let go. */
+static ql_status
+step(visit *v, int64_t c, int k)
+{
+    ql_ctx *cx = v->w->cx;
+    ql_flow *f = &v->flows[c];
+    const ql_flow old = *f;
+
+    QL_TRY(cx, ql_check_interrupt(cx));
+    QL_TRY(cx, ql_block_step(cx, v->w->block, k, f));
+    for (int l = 0, i = 0; old.y && l < v->w->decoder->info->linear_count; l++)
+        if (v->w->decoder->info->linears[l].subset == k - 1)
+            let_go(cx, old.y[i++]);
+    f->y = NULL;
+    if (old.h != f->h && old.h != v->stream->h[c])
+        let_go(cx, old.h);
+    return QL_OK;
+}
+
+/* Must the inputs of this subset be made a second time, because `memory:` has no room to keep them for all tokens? */
+static bool
+made_again(const visit *v, int64_t width)
+{
+    const ql_device *d = v->w->cx->device;
+    const ql_tokens *t = &v->stream->corpus->tokens;
+    const size_t whole = (size_t)t->offsets[t->count] * (size_t)width * ql_dtype_size(d->info.compute_dtype);
+
+    return d->limit > 0 && whole > (d->limit - (d->used < d->limit ? d->used : d->limit)) / 2;
+}
+
+static int64_t
+subset_width(const ql_walk *w, int k)
+{
+    for (int l = 0; l < w->decoder->info->linear_count; l++)
+        if (w->decoder->info->linears[l].subset == k)
+            return w->decoder->info->linears[l].in;
+    return 0;
+}
+
+static ql_status
+gather(visit *v, int k)
+{
+    ql_ctx *cx = v->w->cx;
+    ql_gathered **slot = ql_gather_at(v->w, v->plan->stream, k);
+    const int64_t width = subset_width(v->w, k);
+    const bool again = made_again(v, width);
+
+    if (v->twin) {
+        ql_gathered *shared = *ql_gather_at(v->w, v->twin - v->w->streams, k);
+
+        if (shared) {
+            *slot = ql_gather_ref(shared);
+            return QL_OK;
+        }
+    }
+    QL_TRY(cx, ql_gather_open(v->w, width, slot));
+    for (int64_t c = 0; c < span_count(v); c++) {
+        const ql_seqs *seqs = &v->stream->corpus->spans[c].seqs;
+
+        if (again) {
+            ql_flow f = v->flows[c];
+            ql_scope scope;
+
+            ql_scope_open(cx, &scope);
+            QL_TRY(cx, ql_check_interrupt(cx));
+            QL_TRY(cx, ql_block_step(cx, v->w->block, k, &f));
+            QL_TRY(cx, ql_gather_add(v->w, *slot, seqs, f.x));
+            ql_scope_close(cx, &scope);
+        } else {
+            QL_TRY(cx, step(v, c, k));
+            QL_TRY(cx, ql_gather_add(v->w, *slot, seqs, v->flows[c].x));
+        }
+    }
+    return ql_gather_close(v->w, *slot);
+}
+
+static ql_status
+run_units(ql_walk *w, const ql_visit *plan, int k)
+{
+    for (int64_t i = 0; i < plan->unit_count; i++)
+        for (int l = 0; l < w->decoder->info->linear_count; l++)
+            if (w->decoder->info->linears[l].subset == k) {
+                QL_TRY(w->cx, ql_check_interrupt(w->cx));
+                QL_TRY(w->cx, ql_unit_run(w, plan->units[i], l));
+            }
+    return QL_OK;
+}
+
+static ql_status
+multiply(visit *v, int k)
+{
+    ql_ctx *cx = v->w->cx;
+    const ql_weight *const *as;
+
+    QL_TRY(cx, ql_path_weights(v->w, &v->path, k, &as));
+    for (int64_t c = 0; c < span_count(v); c++) {
+        ql_flow *f = &v->flows[c];
+
+        if (!f->x)
+            QL_TRY(cx, step(v, c, k));
+        QL_TRY(cx, ql_block_linears(cx, v->w->block, k, as, f));
+        let_go(cx, f->x);
+        f->x = NULL;
+    }
+    return QL_OK;
+}
+
+static ql_status
+visit_subset(visit *v, int k)
+{
+    ql_gathered **slot = ql_gather_at(v->w, v->plan->stream, k);
+
+    if (v->stream_plan->gram)
+        QL_TRY(v->w->cx, gather(v, k));
+    QL_TRY(v->w->cx, run_units(v->w, v->plan, k));
+    v->stream->dead = ql_unit_failed(v->w, v->stream_plan->through) != NULL;
+    if (v->stream->dead)
+        return QL_OK;
+    QL_TRY(v->w->cx, multiply(v, k));
+    if (v->twin && ql_path_differs(v->w, &v->path, k))
+        v->twin = NULL;
+    if (!v->stream_plan->kept && v->stream->followers == 0) {
+        ql_gather_unref(*slot);
+        *slot = NULL;
+    }
+    return QL_OK;
+}
+
+static ql_status
+visit_tokens(visit *v)
+{
+    ql_ctx *cx = v->w->cx;
+    const int subsets = v->w->decoder->info->subsets;
+
+    v->flows = ql_alloc(cx, (size_t)span_count(v), sizeof *v->flows);
+    if (!v->flows)
+        return QL_MEMORY;
+    for (int64_t c = 0; c < span_count(v); c++)
+        v->flows[c] = (ql_flow){.seqs = &v->stream->corpus->spans[c].seqs, .h = v->stream->h[c]};
+    for (int k = 0; k < subsets && !v->stream->dead; k++)
+        QL_TRY(cx, visit_subset(v, k));
+    for (int64_t c = 0; c < span_count(v) && !v->stream->dead; c++) {
+        QL_TRY(cx, step(v, c, subsets));
+        ql_stream_put(v->stream, c, v->flows[c].h);
+        let_go(cx, v->flows[c].h);
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_visit_run(ql_walk *w, const ql_visit *plan)
+{
+    visit v = {.w = w, .plan = plan};
+    const ql_unit *through;
+    ql_scope scope;
+
+    if (plan->stream < 0) {
+        for (int k = 0; k < w->decoder->info->subsets; k++)
+            QL_TRY(w->cx, run_units(w, plan, k));
+        ql_unit_forget_decoded(w);
+        return QL_OK;
+    }
+    v.stream = &w->streams[plan->stream];
+    v.stream_plan = &w->plan->streams[plan->stream];
+    through = v.stream_plan->through;
+    if (through)
+        v.path = (ql_path){.quantizer = through->quantizer ? through->quantizer : v.stream_plan->through,
+                           .compensator = through->quantizer ? v.stream_plan->through : NULL};
+    v.twin = v.stream->parent;
+    if (v.stream->dead || (v.twin && !ql_path_differs(w, &v.path, -1)))
+        return QL_OK; /* overrides leave the whole block alone: the stream goes on following */
+    ql_stream_fork(v.stream);
+    ql_scope_open(w->cx, &scope);
+    QL_TRY(w->cx, visit_tokens(&v));
+    ql_scope_close(w->cx, &scope);
+    ql_unit_forget_decoded(w);
+    return QL_OK;
+}

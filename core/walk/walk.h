@@ -1,0 +1,122 @@
+/* The walk: one pass over a model's blocks that serves every cell (architecture.md, The walk in detail).
+ * This header is the inside, shared by the files of core/walk; the outside is core/walk/run.h. */
+#ifndef QLOOM_WALK_WALK_H
+#define QLOOM_WALK_WALK_H
+
+#include <qloom/evaluator.h>
+
+#include "../base/progress.h"
+#include "../device/memo.h"
+#include "../graph/block.h"
+#include "../run/metrics.h"
+#include "corpus.h"
+#include "plan.h"
+
+/* Sums of one stream at one subset of the current block; shared by streams that are still equal there. */
+typedef struct ql_gathered {
+    int refs;
+    ql_tensor *sum, *comp, *abs_sum, *abs_mean, *abs_max;
+    ql_stats stats;
+} ql_gathered;
+
+/* Hidden states of a corpus, one tensor a chunk. A stream with a parent has none of its own: it is equal to it so far. */
+typedef struct ql_stream {
+    const ql_corpus *corpus;
+    struct ql_stream *parent;
+    int64_t followers;  /* streams whose parent this is */
+    ql_tensor **h;      /* [span_count], at the border of blocks */
+    ql_tensor **before; /* h before the current block, kept while there are followers */
+    bool dead;          /* its unit failed */
+} ql_stream;
+
+/* What a unit made of one linear of the current block. */
+typedef struct ql_result {
+    bool skipped;     /* by an override: the original weight */
+    ql_qlinear q;     /* a quantizer's, or that of a compensator which couples */
+    ql_tensor *b, *a; /* a compensator's, rounded */
+    unsigned status;
+    int k;
+    ql_tensor *what; /* W^ decoded, f32; made on demand, dropped after each visit */
+} ql_result;
+
+/* A quantizer as others call it. */
+struct ql_stage {
+    const ql_unit *unit;
+};
+
+typedef struct ql_work { /* a unit and what it has */
+    struct ql_stage stage;
+    ql_result *results; /* [linear_count] */
+    char *failed;       /* NULL: fine so far; else why, with the linear's name; on the heap */
+    double seconds;
+    int64_t troubled; /* linears whose numerical status is not 0 */
+} ql_work;
+
+struct ql_walk {
+    ql_ctx *cx;
+    const ql_graph *graph;
+    const ql_plan *plan;
+    const ql_decoder *decoder;
+    const ql_tokenizer *tokenizer;
+    ql_progress *progress;
+    ql_block *block;
+    ql_stream *streams;      /* [stream_count], calibration */
+    ql_gathered **gathered;  /* [stream_count * subsets], of the current block */
+    ql_work *work;           /* [unit_count] */
+    int64_t linear;          /* that is being worked on, for ql_quantize */
+    const ql_tensor *weight; /* its original weight */
+};
+
+/* --- stream.c --- */
+/* Gives the stream its embeddings, or makes it follow `parent` (may be NULL). On the heap until ql_stream_close. */
+ql_status ql_stream_open(ql_walk *w, const ql_corpus *corpus, ql_stream *parent, ql_stream *out);
+void ql_stream_close(ql_stream *s);
+/* Keeps h of the block's start for followers; lets go of it at the block's end. */
+void ql_stream_block_begin(ql_stream *s);
+void ql_stream_block_end(ql_stream *s);
+/* The stream stops following: from here its hidden states are its own. Nothing when it follows nobody. */
+void ql_stream_fork(ql_stream *s);
+/* Chunk c moves on: `h` is adopted. */
+void ql_stream_put(ql_stream *s, int64_t c, const ql_tensor *h);
+/* The whole current block, original or substituted linears, chunk by chunk. */
+ql_status ql_stream_forward(ql_walk *w, ql_stream *s, const ql_weight *const *as);
+
+/* --- gather.c --- */
+ql_status ql_gather_open(ql_walk *w, int64_t width, ql_gathered **out);
+ql_status ql_gather_add(ql_walk *w, ql_gathered *g, const ql_seqs *seqs, const ql_tensor *x);
+ql_status ql_gather_close(ql_walk *w, ql_gathered *g); /* sums are final; stats may be read */
+ql_gathered *ql_gather_ref(ql_gathered *g);
+void ql_gather_unref(ql_gathered *g); /* NULL is fine */
+ql_gathered **ql_gather_at(ql_walk *w, int64_t stream, int subset);
+
+/* --- unit.c --- */
+/* Runs unit u on linear l. A numerical failure marks the unit failed and returns OK; other errors come back. */
+ql_status ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l);
+/* Why the path has no numbers: the failure of the unit or of one upstream; NULL: fine. */
+const char *ql_unit_failed(const ql_walk *w, const ql_unit *u);
+/* Does an override skip linear l of the current block in node n? */
+bool ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l);
+/* Would any linear of the current block differ from the original on the path (q, c)? Decided by overrides alone. */
+bool ql_path_differs(const ql_walk *w, const ql_path *path, int subset);
+/* The linear l of the current block as the path has it; false: the original. Decodes W^ when it must. */
+ql_status ql_path_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *out, bool *differs);
+/* W^ [out, in] f32 of the path without adapter, and the result it comes from (NULL: the original). */
+ql_status ql_path_what(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **what, const ql_result **from);
+/* The adapter that the path applies to linear l; NULL: none. */
+void ql_path_adapter(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **b, const ql_tensor **a);
+void ql_unit_forget_decoded(ql_walk *w);
+void ql_unit_forget_results(ql_walk *w);
+
+/* A number that can't be had fails its cell; a broken machine or a broken plugin stops the run. */
+bool ql_stays_in_cell(ql_status st);
+/* Takes the context's error as the text of a failed cell and goes on. */
+ql_status ql_fail_cell(ql_walk *w, char **failed);
+
+/* --- visit.c --- */
+/* One stream's turn at the current block: statistics, units and products subset by subset; then the stream stands at the next block. */
+ql_status ql_visit_run(ql_walk *w, const ql_visit *v);
+/* The linears of the current block as the path has them, for ql_block_linears; arrays in the innermost scope. With subset >= 0 only
+ * that subset's entries are set. */
+ql_status ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out);
+
+#endif

@@ -1,0 +1,425 @@
+/* One block's weights, and the forward that model plugin and host share: the plugin steps between the linears, the host
+ * multiplies. */
+#include "block.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../device/device.h"
+
+typedef struct block_linear {
+    char *name;       /* "model.layers.3.mlp.down_proj" */
+    ql_tensor *w;     /* compute dtype */
+    ql_tensor *bias;  /* compute dtype; NULL: none */
+    ql_tensor *exact; /* as the file has it, where w has lost bits of it; else NULL */
+    ql_dtype file;
+    ql_tensor *f32, *raw; /* for quantizers, on demand */
+} block_linear;
+
+struct ql_block {
+    const ql_model_handle *m;
+    int64_t layer;
+    ql_dtype compute;
+    block_linear *linears; /* [linear_count] */
+    ql_tensor **smalls;    /* [small_count] */
+};
+
+static const char *
+block_name(ql_ctx *cx, const ql_model_handle *m, int64_t layer, const char *below, const char *suffix)
+{
+    const char *prefix = ql_format(cx, m->info.block_prefix, (long long)layer);
+
+    return prefix ? ql_format(cx, "%s%s%s", prefix, below, suffix) : NULL;
+}
+
+void
+ql_block_prefetch(ql_ctx *cx, const ql_model_handle *m, int64_t layer)
+{
+    ql_scope scope;
+
+    if (layer < 0 || layer >= m->info.layers)
+        return;
+    ql_scope_open(cx, &scope);
+    for (int i = 0; i < m->info.linear_count; i++) {
+        const char *name = block_name(cx, m, layer, m->info.linears[i].name, ".weight");
+
+        if (name)
+            ql_source_prefetch(m->source, name);
+    }
+    ql_scope_close(cx, &scope);
+}
+
+/* --- loading ---------------------------------------------------------------------------------------------------- */
+
+/* A tensor of the block, kept beyond the scope. */
+static ql_status
+load(ql_ctx *cx, const ql_block *b, const ql_want *want, ql_tensor **out)
+{
+    ql_scope scope;
+    ql_tensor *t;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = ql_source_load(cx, b->m->source, want, &t);
+    *out = st == QL_OK ? ql_tensor_ref(t) : NULL;
+    ql_scope_close(cx, &scope);
+    return st;
+}
+
+/* `t` in another dtype, kept beyond the scope. */
+static ql_status
+converted(ql_ctx *cx, const ql_tensor *t, ql_dtype dtype, ql_tensor **out)
+{
+    ql_scope scope;
+    ql_tensor *made;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = ql_convert(cx, t, dtype, &made);
+    *out = st == QL_OK ? ql_tensor_ref(made) : NULL;
+    ql_scope_close(cx, &scope);
+    return st;
+}
+
+/* Does every value of dtype `file` have its own in dtype `compute`? */
+static bool
+holds(ql_dtype compute, ql_dtype file)
+{
+    return compute == file || (compute == QL_F32 && (file == QL_F16 || file == QL_BF16));
+}
+
+static ql_status
+load_linear(ql_ctx *cx, const ql_block *b, const ql_linear_info *info, block_linear *l)
+{
+    ql_want want = {.ndim = 2, .dims = {info->out, info->in}};
+    const char *name = block_name(cx, b->m, b->layer, info->name, "");
+    const ql_st_tensor *stored;
+
+    want.name = block_name(cx, b->m, b->layer, info->name, ".weight");
+    if (!name || !want.name)
+        return QL_MEMORY;
+    l->name = ql_heap(cx, strlen(name) + 1, 1);
+    if (!l->name)
+        return QL_MEMORY;
+    memcpy(l->name, name, strlen(name));
+    stored = ql_source_find(b->m->source, want.name);
+    l->file = stored ? ql_st_dtype_device(stored->dtype) : QL_DTYPE_NONE;
+    if (holds(b->compute, l->file)) {
+        want.dtype = b->compute;
+        QL_TRY(cx, load(cx, b, &want, &l->w));
+    } else {
+        QL_TRY(cx, load(cx, b, &want, &l->exact));
+        QL_TRY(cx, converted(cx, l->exact, b->compute, &l->w));
+    }
+    if (!info->bias)
+        return QL_OK;
+    want = (ql_want){.dtype = b->compute, .ndim = 1, .dims = {info->out}};
+    want.name = block_name(cx, b->m, b->layer, info->name, ".bias");
+    return want.name ? load(cx, b, &want, &l->bias) : QL_MEMORY;
+}
+
+static ql_status
+load_block(ql_ctx *cx, ql_block *b)
+{
+    const ql_model_info *info = &b->m->info;
+
+    b->linears = ql_heap(cx, (size_t)info->linear_count, sizeof *b->linears);
+    b->smalls = ql_heap(cx, (size_t)info->small_count, sizeof(ql_tensor *));
+    if (!b->linears || !b->smalls)
+        return QL_MEMORY;
+    for (int i = 0; i < info->linear_count; i++)
+        QL_TRY(cx, load_linear(cx, b, &info->linears[i], &b->linears[i]));
+    for (int i = 0; i < info->small_count; i++) {
+        ql_want want = {.dtype = b->compute, .ndim = 1, .dims = {info->smalls[i].size}};
+
+        want.name = block_name(cx, b->m, b->layer, info->smalls[i].name, "");
+        if (!want.name)
+            return QL_MEMORY;
+        QL_TRY(cx, load(cx, b, &want, &b->smalls[i]));
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_block_open(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out)
+{
+    ql_block *b = ql_heap(cx, 1, sizeof *b);
+    ql_scope scope;
+    ql_status st;
+
+    *out = NULL;
+    if (!b)
+        return QL_MEMORY;
+    *b = (ql_block){.m = m, .layer = layer, .compute = cx->device->info.compute_dtype};
+    ql_scope_open(cx, &scope);
+    st = load_block(cx, b);
+    ql_scope_close(cx, &scope);
+    if (st == QL_OK)
+        *out = b;
+    else
+        ql_block_close(b);
+    return st;
+}
+
+static void
+forget(block_linear *l)
+{
+    ql_tensor_unref(l->f32);
+    ql_tensor_unref(l->raw);
+    l->f32 = l->raw = NULL;
+}
+
+void
+ql_block_close(ql_block *b)
+{
+    if (!b)
+        return;
+    for (int i = 0; b->linears && i < b->m->info.linear_count; i++) {
+        block_linear *l = &b->linears[i];
+
+        forget(l);
+        ql_tensor_unref(l->w);
+        ql_tensor_unref(l->bias);
+        ql_tensor_unref(l->exact);
+        free(l->name);
+    }
+    for (int i = 0; b->smalls && i < b->m->info.small_count; i++)
+        ql_tensor_unref(b->smalls[i]);
+    free(b->linears);
+    free(b->smalls);
+    free(b);
+}
+
+int64_t
+ql_block_layer(const ql_block *b)
+{
+    return b->layer;
+}
+
+const char *
+ql_block_name(const ql_block *b, int linear)
+{
+    return b->linears[linear].name;
+}
+
+ql_status
+ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor **out)
+{
+    block_linear *l = &b->linears[linear];
+    const ql_tensor *from = l->exact ? l->exact : l->w;
+    const ql_dtype dtype = raw ? l->file : QL_F32;
+    ql_tensor **made = raw ? &l->raw : &l->f32;
+
+    *out = ql_dtype_of(l->w) == dtype ? l->w : ql_dtype_of(from) == dtype ? from : *made;
+    if (*out)
+        return QL_OK;
+    QL_TRY(cx, converted(cx, from, dtype, made));
+    *out = *made;
+    return QL_OK;
+}
+
+void
+ql_block_forget(ql_block *b, int subset)
+{
+    for (int i = 0; i < b->m->info.linear_count; i++)
+        if (b->m->info.linears[i].subset == subset)
+            forget(&b->linears[i]);
+}
+
+/* --- forward ---------------------------------------------------------------------------------------------------- */
+
+/* Closes `scope` and moves the tensors of `kept` into the one around it; those that are NULL stay so. Returns `st`, or
+ * why a move failed. */
+static ql_status
+hand_up(ql_ctx *cx, ql_scope *scope, ql_status st, ql_tensor **kept[2])
+{
+    ql_tensor *held[2];
+
+    for (int i = 0; i < 2; i++)
+        held[i] = st == QL_OK ? ql_tensor_ref(*kept[i]) : NULL;
+    ql_scope_close(cx, scope);
+    for (int i = 0; i < 2; i++) {
+        *kept[i] = NULL;
+        if (held[i] && st == QL_OK)
+            st = ql_tensor_borrow(cx, held[i], kept[i]);
+        ql_tensor_unref(held[i]);
+    }
+    return st;
+}
+
+ql_status
+ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, const ql_tensor *x, ql_tensor **y)
+{
+    const block_linear *l = &b->linears[linear];
+    const ql_tensor *w = as && as->w ? as->w : l->w;
+    ql_tensor *u;
+
+    QL_TRY(cx, ql_new(cx, b->compute, ql_dim(x, 0), ql_dim(w, 0), y));
+    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, x, w, 0, *y));
+    if (l->bias)
+        QL_TRY(cx, ql_add_bias(cx, l->bias, *y));
+    if (!as || !as->a)
+        return QL_OK;
+    QL_TRY(cx, ql_new(cx, b->compute, ql_dim(x, 0), ql_dim(as->a, 0), &u));
+    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, x, as->a, 0, u));
+    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, u, as->b, 1, *y));
+    ql_drop(cx, &u);
+    return QL_OK;
+}
+
+ql_status
+ql_block_step(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
+{
+    const ql_model_handle *m = b->m;
+    ql_tensor *x = NULL, *h = NULL;
+    const ql_step step = {.info = &m->info,
+                          .layer = b->layer,
+                          .k = k,
+                          .seqs = f->seqs,
+                          .smalls = (const ql_tensor *const *)b->smalls,
+                          .h = f->h,
+                          .y = (const ql_tensor *const *)f->y,
+                          .x = k < m->info.subsets ? &x : NULL,
+                          .h_next = &h};
+    ql_scope scope;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = m->plugin->model->step(cx, m->self, &step);
+    if (st == QL_OK && step.x && !x)
+        st = QL_FAIL(cx, QL_BUG, "plugin '%s' gave no input for subset %d", m->plugin->name, k);
+    QL_TRY(cx, hand_up(cx, &scope, st, (ql_tensor * *[2]){&x, &h}));
+    f->x = x;
+    if (h)
+        f->h = h;
+    return QL_OK;
+}
+
+ql_status
+ql_block_linears(ql_ctx *cx, const ql_block *b, int k, const ql_weight *const *as, ql_flow *f)
+{
+    const ql_model_info *info = &b->m->info;
+    int n = 0;
+
+    f->y = ql_alloc(cx, (size_t)info->linear_count, sizeof(ql_tensor *));
+    if (!f->y)
+        return QL_MEMORY;
+    for (int i = 0; i < info->linear_count; i++)
+        if (info->linears[i].subset == k)
+            QL_TRY(cx, ql_block_linear(cx, b, i, as ? as[i] : NULL, f->x, &f->y[n++]));
+    return QL_OK;
+}
+
+static void
+drop_outputs(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
+{
+    for (int i = 0, n = 0; f->y && i < b->m->info.linear_count; i++)
+        if (b->m->info.linears[i].subset == k)
+            ql_drop(cx, &f->y[n++]);
+    f->y = NULL;
+}
+
+static ql_status
+forward(ql_ctx *cx, const ql_block *b, const ql_weight *const *as, ql_flow *f)
+{
+    const int subsets = b->m->info.subsets;
+
+    for (int k = 0; k < subsets; k++) {
+        QL_TRY(cx, ql_block_step(cx, b, k, f));
+        drop_outputs(cx, b, k - 1, f);
+        QL_TRY(cx, ql_block_linears(cx, b, k, as, f));
+        ql_drop(cx, &f->x);
+    }
+    return ql_block_step(cx, b, subsets, f);
+}
+
+ql_status
+ql_block_forward(ql_ctx *cx, const ql_block *b, const ql_weight *const *as, ql_flow *f)
+{
+    ql_flow inner = {.seqs = f->seqs, .h = f->h};
+    ql_tensor *h = NULL, *none = NULL;
+    ql_scope scope;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = forward(cx, b, as, &inner);
+    h = (ql_tensor *)inner.h;
+    QL_TRY(cx, hand_up(cx, &scope, st, (ql_tensor * *[2]){&h, &none}));
+    *f = (ql_flow){.seqs = f->seqs, .h = h};
+    return QL_OK;
+}
+
+/* --- the ends of the model -------------------------------------------------------------------------------------- */
+
+static ql_want
+want_table(const ql_ctx *cx, const ql_model_handle *m, const char *name)
+{
+    return (ql_want){
+        .name = name, .dtype = cx->device->info.compute_dtype, .ndim = 2, .dims = {m->info.vocab, m->info.hidden}};
+}
+
+ql_status
+ql_model_embed(ql_ctx *cx, const ql_model_handle *m, const int32_t *ids, int64_t count, ql_tensor **h)
+{
+    const ql_want want = want_table(cx, m, m->info.embed);
+
+    return ql_source_rows(cx, m->source, &want, ids, count, h);
+}
+
+ql_status
+ql_model_ends(ql_ctx *cx, const ql_model_handle *m, ql_ends *out)
+{
+    const ql_want head = want_table(cx, m, m->info.head);
+    const ql_want norm = {.name = m->info.norm, .dtype = head.dtype, .ndim = 1, .dims = {m->info.hidden}};
+
+    QL_TRY(cx, ql_source_load(cx, m->source, &norm, &out->norm));
+    return ql_source_load(cx, m->source, &head, &out->head);
+}
+
+ql_status
+ql_model_norm(ql_ctx *cx, const ql_model_handle *m, const ql_ends *ends, const ql_tensor *h, ql_tensor **x)
+{
+    return ql_rmsnorm(cx, h, ends->norm, m->info.norm_eps, x);
+}
+
+static ql_status
+run_block(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_flow *f)
+{
+    ql_block *b;
+    ql_status st;
+
+    QL_TRY(cx, ql_block_open(cx, m, layer, &b));
+    st = ql_block_forward(cx, b, NULL, f);
+    ql_block_close(b);
+    return st;
+}
+
+static ql_status
+run_model(ql_ctx *cx, const ql_model_handle *m, const int32_t *ids, ql_flow *f, ql_tensor **logits)
+{
+    ql_tensor *h, *x;
+    ql_ends ends;
+
+    QL_TRY(cx, ql_model_embed(cx, m, ids, f->seqs->offsets[f->seqs->count], &h));
+    f->h = h;
+    for (int64_t i = 0; i < m->info.layers; i++)
+        QL_TRY(cx, run_block(cx, m, i, f));
+    QL_TRY(cx, ql_model_ends(cx, m, &ends));
+    QL_TRY(cx, ql_model_norm(cx, m, &ends, f->h, &x));
+    QL_TRY(cx, ql_new(cx, ql_dtype_of(x), ql_dim(x, 0), m->info.vocab, logits));
+    return ql_gemm(cx, QL_NT, 1, x, ends.head, 0, *logits);
+}
+
+ql_status
+ql_model_logits(ql_ctx *cx, const ql_model_handle *m, const ql_seqs *seqs, const int32_t *ids, ql_tensor **logits)
+{
+    ql_flow f = {.seqs = seqs};
+    ql_tensor *none = NULL;
+    ql_scope scope;
+    ql_status st;
+
+    *logits = NULL;
+    ql_scope_open(cx, &scope);
+    st = run_model(cx, m, ids, &f, logits);
+    return hand_up(cx, &scope, st, (ql_tensor * *[2]){logits, &none});
+}

@@ -4,9 +4,6 @@
 
 #define QUAD_ELEMENTS (1 << 22) /* of the product that ql_quad holds at once */
 
-#define BACKEND(cx) ((cx)->device->backend)
-#define DEV(cx) ((cx)->device->dev)
-
 /* C = beta C, for a product over nothing. */
 static ql_status
 scale(ql_ctx *cx, double beta, ql_tensor *c)
@@ -14,8 +11,8 @@ scale(ql_ctx *cx, double beta, ql_tensor *c)
     if (beta == 1.0)
         return QL_OK;
     if (beta == 0.0)
-        return BACKEND(cx)->fill(cx, DEV(cx), c, 0.0);
-    return BACKEND(cx)->axpby(cx, DEV(cx), 0.0, c, beta, c);
+        return cx->device->backend->fill(cx, cx->device->dev, c, 0.0);
+    return cx->device->backend->axpby(cx, cx->device->dev, 0.0, c, beta, c);
 }
 
 ql_status
@@ -36,7 +33,8 @@ ql_gemm(ql_ctx *cx, ql_trans op, double alpha, const ql_tensor *a, const ql_tens
     QL_TRY(cx, ql_apart_check(cx, "gemm", "C", c, "B", b));
     if (m == 0 || n == 0)
         return QL_OK;
-    return ql_op_done(cx, "gemm", k ? BACKEND(cx)->gemm(cx, DEV(cx), op, alpha, a, b, beta, c) : scale(cx, beta, c));
+    return ql_op_done(
+        cx, "gemm", k ? cx->device->backend->gemm(cx, cx->device->dev, op, alpha, a, b, beta, c) : scale(cx, beta, c));
 }
 
 ql_status
@@ -57,7 +55,7 @@ ql_gram(ql_ctx *cx, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
     QL_TRY(cx, ql_apart_check(cx, "gram", "sum", sum, "comp", comp));
     if (ql_count(x) == 0)
         return QL_OK;
-    return ql_op_done(cx, "gram", BACKEND(cx)->gram(cx, DEV(cx), x, sum, comp));
+    return ql_op_done(cx, "gram", cx->device->backend->gram(cx, cx->device->dev, x, sum, comp));
 }
 
 static ql_status
@@ -73,7 +71,7 @@ ql_potrf(ql_ctx *cx, ql_tensor *a, bool *ok)
     *ok = true;
     if (ql_count(a) == 0)
         return QL_OK;
-    return ql_op_done(cx, "potrf", BACKEND(cx)->potrf(cx, DEV(cx), a, ok));
+    return ql_op_done(cx, "potrf", cx->device->backend->potrf(cx, cx->device->dev, a, ok));
 }
 
 ql_status
@@ -82,7 +80,7 @@ ql_trtri(ql_ctx *cx, ql_tensor *a)
     QL_TRY(cx, square_check(cx, "trtri", a));
     if (ql_count(a) == 0)
         return QL_OK;
-    return ql_op_done(cx, "trtri", BACKEND(cx)->trtri(cx, DEV(cx), a));
+    return ql_op_done(cx, "trtri", cx->device->backend->trtri(cx, cx->device->dev, a));
 }
 
 ql_status
@@ -99,7 +97,7 @@ ql_syevd(ql_ctx *cx, ql_tensor *a, ql_tensor *w)
     QL_TRY(cx, ql_apart_check(cx, "syevd", "A", a, "the eigenvalues", w));
     if (n == 0)
         return QL_OK;
-    return ql_op_done(cx, "syevd", BACKEND(cx)->syevd(cx, DEV(cx), a, w));
+    return ql_op_done(cx, "syevd", cx->device->backend->syevd(cx, cx->device->dev, a, w));
 }
 
 ql_status
@@ -113,7 +111,7 @@ ql_orth(ql_ctx *cx, ql_tensor *y)
                        ql_tensor_text(y, text, sizeof text));
     if (ql_count(y) == 0)
         return QL_OK;
-    return ql_op_done(cx, "orth", BACKEND(cx)->orth(cx, DEV(cx), y));
+    return ql_op_done(cx, "orth", cx->device->backend->orth(cx, cx->device->dev, y));
 }
 
 ql_status
@@ -122,7 +120,7 @@ ql_fill(ql_ctx *cx, ql_tensor *t, double value)
     QL_TRY(cx, ql_operands_check(cx, "fill", (const ql_operand[]){{"the tensor", t, QL_ANY_DTYPE, 0, -1, -1}, {0}}));
     if (ql_count(t) == 0)
         return QL_OK;
-    return ql_op_done(cx, "fill", BACKEND(cx)->fill(cx, DEV(cx), t, value));
+    return ql_op_done(cx, "fill", cx->device->backend->fill(cx, cx->device->dev, t, value));
 }
 
 /* Two operands of one dtype, vectors or matrices of one shape. */
@@ -150,7 +148,7 @@ ql_axpby(ql_ctx *cx, double alpha, const ql_tensor *x, double beta, ql_tensor *y
         QL_TRY(cx, ql_apart_check(cx, "axpby", "y", y, "x", x));
     if (ql_count(x) == 0)
         return QL_OK;
-    return ql_op_done(cx, "axpby", BACKEND(cx)->axpby(cx, DEV(cx), alpha, x, beta, y));
+    return ql_op_done(cx, "axpby", cx->device->backend->axpby(cx, cx->device->dev, alpha, x, beta, y));
 }
 
 static ql_status
@@ -172,7 +170,7 @@ ql_scale_cols(ql_ctx *cx, const ql_tensor *v, ql_tensor *t)
     QL_TRY(cx, scaling_check(cx, "scale_cols", 1, v, t));
     if (ql_count(t) == 0)
         return QL_OK;
-    return ql_op_done(cx, "scale_cols", BACKEND(cx)->scale_cols(cx, DEV(cx), v, t));
+    return ql_op_done(cx, "scale_cols", cx->device->backend->scale_cols(cx, cx->device->dev, v, t));
 }
 
 ql_status
@@ -181,7 +179,7 @@ ql_scale_rows(ql_ctx *cx, const ql_tensor *v, ql_tensor *t)
     QL_TRY(cx, scaling_check(cx, "scale_rows", 0, v, t));
     if (ql_count(t) == 0)
         return QL_OK;
-    return ql_op_done(cx, "scale_rows", BACKEND(cx)->scale_rows(cx, DEV(cx), v, t));
+    return ql_op_done(cx, "scale_rows", cx->device->backend->scale_rows(cx, cx->device->dev, v, t));
 }
 
 /* `indices` NULL stands for all of `length`. */
@@ -208,7 +206,7 @@ ql_gather(ql_ctx *cx, const ql_tensor *src, const ql_tensor *rows, const ql_tens
         return QL_OK;
     if (ql_count(src) == 0)
         return QL_FAIL(cx, QL_INVALID, "gather: elements of an empty tensor");
-    return ql_op_done(cx, "gather", BACKEND(cx)->gather(cx, DEV(cx), src, rows, cols, *out));
+    return ql_op_done(cx, "gather", cx->device->backend->gather(cx, cx->device->dev, src, rows, cols, *out));
 }
 
 ql_status
@@ -218,7 +216,7 @@ ql_diag(ql_ctx *cx, const ql_tensor *a, ql_tensor **out)
     QL_TRY(cx, ql_new(cx, a->dtype, a->dims[0], -1, out));
     if (ql_count(a) == 0)
         return QL_OK;
-    return ql_op_done(cx, "diag", BACKEND(cx)->diag(cx, DEV(cx), a, *out));
+    return ql_op_done(cx, "diag", cx->device->backend->diag(cx, cx->device->dev, a, *out));
 }
 
 ql_status
@@ -228,7 +226,7 @@ ql_diag_set(ql_ctx *cx, const ql_tensor *d, ql_tensor *a)
     QL_TRY(cx, scaling_check(cx, "diag_set", 0, d, a));
     if (ql_count(a) == 0)
         return QL_OK;
-    return ql_op_done(cx, "diag_set", BACKEND(cx)->diag_set(cx, DEV(cx), d, a));
+    return ql_op_done(cx, "diag_set", cx->device->backend->diag_set(cx, cx->device->dev, d, a));
 }
 
 ql_status
@@ -238,7 +236,7 @@ ql_dot(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, double *out)
     *out = 0.0;
     if (ql_count(a) == 0)
         return QL_OK;
-    return ql_op_done(cx, "dot", BACKEND(cx)->dot(cx, DEV(cx), a, b, out));
+    return ql_op_done(cx, "dot", cx->device->backend->dot(cx, cx->device->dev, a, b, out));
 }
 
 static ql_status
@@ -289,5 +287,5 @@ ql_nonfinite(ql_ctx *cx, const ql_tensor *t, int64_t *first)
     *first = -1;
     if (ql_count(t) == 0)
         return QL_OK;
-    return ql_op_done(cx, "nonfinite", BACKEND(cx)->nonfinite(cx, DEV(cx), t, first));
+    return ql_op_done(cx, "nonfinite", cx->device->backend->nonfinite(cx, cx->device->dev, t, first));
 }

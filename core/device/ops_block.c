@@ -1,9 +1,6 @@
 /* Operations of transformer blocks: checks, outputs, dispatch. */
 #include "check.h"
 
-#define BACKEND(cx) ((cx)->device->backend)
-#define DEV(cx) ((cx)->device->dev)
-
 /* A new tensor of dtype and shape of the matrix `x`. */
 static ql_status
 like(ql_ctx *cx, const ql_tensor *x, ql_tensor **out)
@@ -31,7 +28,7 @@ ql_rmsnorm(ql_ctx *cx, const ql_tensor *x, const ql_tensor *w, double eps, ql_te
     QL_TRY(cx, like(cx, x, y));
     if (ql_count(x) == 0)
         return QL_OK;
-    return ql_op_done(cx, "rmsnorm", BACKEND(cx)->rmsnorm(cx, DEV(cx), x, w, eps, *y));
+    return ql_op_done(cx, "rmsnorm", cx->device->backend->rmsnorm(cx, cx->device->dev, x, w, eps, *y));
 }
 
 ql_status
@@ -48,7 +45,7 @@ ql_rope(ql_ctx *cx, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
                        (long long)spec->stride, (long long)spec->head_dim);
     if (ql_count(x) == 0)
         return QL_OK;
-    return ql_op_done(cx, "rope", BACKEND(cx)->rope(cx, DEV(cx), seqs, spec, x));
+    return ql_op_done(cx, "rope", cx->device->backend->rope(cx, cx->device->dev, seqs, spec, x));
 }
 
 ql_status
@@ -79,7 +76,7 @@ ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, con
     QL_TRY(cx, like(cx, q, y));
     if (ql_count(q) == 0)
         return QL_OK;
-    return ql_op_done(cx, "attention", BACKEND(cx)->attention(cx, DEV(cx), seqs, spec, qkv, *y));
+    return ql_op_done(cx, "attention", cx->device->backend->attention(cx, cx->device->dev, seqs, spec, qkv, *y));
 }
 
 /* Two equal matrices in, one out. */
@@ -102,7 +99,7 @@ ql_swiglu(ql_ctx *cx, const ql_tensor *gate, const ql_tensor *up, ql_tensor **y)
     QL_TRY(cx, like(cx, gate, y));
     if (ql_count(gate) == 0)
         return QL_OK;
-    return ql_op_done(cx, "swiglu", BACKEND(cx)->swiglu(cx, DEV(cx), gate, up, *y));
+    return ql_op_done(cx, "swiglu", cx->device->backend->swiglu(cx, cx->device->dev, gate, up, *y));
 }
 
 ql_status
@@ -112,7 +109,7 @@ ql_add(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, ql_tensor **y)
     QL_TRY(cx, like(cx, a, y));
     if (ql_count(a) == 0)
         return QL_OK;
-    return ql_op_done(cx, "add", BACKEND(cx)->add(cx, DEV(cx), a, b, *y));
+    return ql_op_done(cx, "add", cx->device->backend->add(cx, cx->device->dev, a, b, *y));
 }
 
 ql_status
@@ -128,7 +125,7 @@ ql_add_bias(ql_ctx *cx, const ql_tensor *bias, ql_tensor *y)
     QL_TRY(cx, ql_apart_check(cx, "add_bias", "y", y, "the bias", bias));
     if (ql_count(y) == 0)
         return QL_OK;
-    return ql_op_done(cx, "add_bias", BACKEND(cx)->add_bias(cx, DEV(cx), bias, y));
+    return ql_op_done(cx, "add_bias", cx->device->backend->add_bias(cx, cx->device->dev, bias, y));
 }
 
 ql_status
@@ -147,7 +144,7 @@ ql_nll(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *t
     QL_TRY(cx, ql_new(cx, result_dtype(x), x->dims[0], -1, out));
     if (x->dims[0] == 0)
         return QL_OK;
-    return ql_op_done(cx, "nll", BACKEND(cx)->nll(cx, DEV(cx), x, head, targets, *out));
+    return ql_op_done(cx, "nll", cx->device->backend->nll(cx, cx->device->dev, x, head, targets, *out));
 }
 
 ql_status
@@ -166,5 +163,5 @@ ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs
     QL_TRY(cx, ql_apart_check(cx, "abs_stats", "the sums", abs_sum, "the maxima", abs_max));
     if (ql_count(x) == 0)
         return QL_OK;
-    return ql_op_done(cx, "abs_stats", BACKEND(cx)->abs_stats(cx, DEV(cx), seqs, x, abs_sum, abs_max));
+    return ql_op_done(cx, "abs_stats", cx->device->backend->abs_stats(cx, cx->device->dev, seqs, x, abs_sum, abs_max));
 }

@@ -4,9 +4,6 @@
 
 #include <math.h>
 
-#define BACKEND(cx) ((cx)->device->backend)
-#define DEV(cx) ((cx)->device->dev)
-
 static ql_status
 grid_check(ql_ctx *cx, const char *op, const ql_grid *g)
 {
@@ -68,16 +65,6 @@ parts_check(ql_ctx *cx, const char *op, const ql_qlinear *q, int64_t m, int64_t 
     return q->g_idx ? ql_operands_check(cx, op, index) : QL_OK;
 }
 
-/* Runs `e` with temporaries of its own; what it makes for the caller was made before. */
-#define WITH_SCOPE(cx, st, e)        \
-    do {                             \
-        ql_scope scope_;             \
-                                     \
-        ql_scope_open(cx, &scope_);  \
-        (st) = (e);                  \
-        ql_scope_close(cx, &scope_); \
-    } while (0)
-
 static ql_status
 minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros)
 {
@@ -86,7 +73,8 @@ minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, q
     QL_TRY(cx, weight(cx, "group_minmax", grid, w, &x));
     if (ql_count(x) == 0)
         return QL_OK;
-    return ql_op_done(cx, "group_minmax", BACKEND(cx)->group_minmax(cx, DEV(cx), x, grid, scales, zeros));
+    return ql_op_done(cx, "group_minmax",
+                      cx->device->backend->group_minmax(cx, cx->device->dev, x, grid, scales, zeros));
 }
 
 /* New [m, G] tensors for scales and zeros. */
@@ -102,11 +90,14 @@ new_scales(ql_ctx *cx, const ql_grid *grid, const ql_tensor *w, ql_tensor **scal
 ql_status
 ql_group_minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor **scales, ql_tensor **zeros)
 {
+    ql_scope scope;
     ql_status st;
 
     QL_TRY(cx, grid_check(cx, "group_minmax", grid));
     QL_TRY(cx, new_scales(cx, grid, w, scales, zeros));
-    WITH_SCOPE(cx, st, minmax(cx, w, grid, *scales, *zeros));
+    ql_scope_open(cx, &scope);
+    st = minmax(cx, w, grid, *scales, *zeros);
+    ql_scope_close(cx, &scope);
     return st;
 }
 
@@ -119,16 +110,19 @@ encode(ql_ctx *cx, const ql_tensor *w, ql_qlinear *out)
     QL_TRY(cx, parts_check(cx, "group_encode", out, x->dims[0], x->dims[1]));
     if (ql_count(x) == 0)
         return QL_OK;
-    return ql_op_done(cx, "group_encode", BACKEND(cx)->group_encode(cx, DEV(cx), x, out));
+    return ql_op_done(cx, "group_encode", cx->device->backend->group_encode(cx, cx->device->dev, x, out));
 }
 
 ql_status
 ql_group_encode(ql_ctx *cx, const ql_tensor *w, ql_qlinear *out)
 {
+    ql_scope scope;
     ql_status st;
 
     QL_TRY(cx, ql_new(cx, QL_U8, ql_dim(w, 0), ql_dim(w, 1), &out->codes));
-    WITH_SCOPE(cx, st, encode(cx, w, out));
+    ql_scope_open(cx, &scope);
+    st = encode(cx, w, out);
+    ql_scope_close(cx, &scope);
     return st;
 }
 
@@ -143,7 +137,7 @@ ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w)
     QL_TRY(cx, ql_new(cx, arithmetic(&q->grid), q->codes->dims[0], q->codes->dims[1], w));
     if (ql_count(*w) == 0)
         return QL_OK;
-    return ql_op_done(cx, "group_decode", BACKEND(cx)->group_decode(cx, DEV(cx), q, *w));
+    return ql_op_done(cx, "group_decode", cx->device->backend->group_decode(cx, cx->device->dev, q, *w));
 }
 
 static ql_status
@@ -166,19 +160,23 @@ sweep(ql_ctx *cx, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group
     out->loss = 0.0;
     if (ql_count(x) == 0)
         return QL_OK;
-    return ql_op_done(cx, "feedback_sweep", BACKEND(cx)->feedback_sweep(cx, DEV(cx), x, u, group_of, fit, out));
+    return ql_op_done(cx, "feedback_sweep",
+                      cx->device->backend->feedback_sweep(cx, cx->device->dev, x, u, group_of, fit, out));
 }
 
 ql_status
 ql_feedback_sweep(ql_ctx *cx, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, ql_qlinear *out)
 {
     bool fit = !out->scales;
+    ql_scope scope;
     ql_status st;
 
     QL_TRY(cx, grid_check(cx, "feedback_sweep", &out->grid));
     if (fit)
         QL_TRY(cx, new_scales(cx, &out->grid, w, &out->scales, &out->zeros));
     QL_TRY(cx, ql_new(cx, QL_U8, ql_dim(w, 0), ql_dim(w, 1), &out->codes));
-    WITH_SCOPE(cx, st, sweep(cx, w, u, group_of, fit, out));
+    ql_scope_open(cx, &scope);
+    st = sweep(cx, w, u, group_of, fit, out);
+    ql_scope_close(cx, &scope);
     return st;
 }

@@ -5,13 +5,10 @@
 
 #include "../device/check.h"
 
-/* The device that work on `t` runs on: a wrapped host tensor is worked on by the context's. */
 static ql_status
-home(ql_ctx *cx, const char *op, const ql_tensor *t, ql_device **out)
+tensor_check(ql_ctx *cx, const char *op, const ql_tensor *t)
 {
-    QL_TRY(cx, ql_operands_check(cx, op, (const ql_operand[]){{"the tensor", t, QL_ANY_DTYPE, 0, -1, -1}, {0}}));
-    *out = cx->device;
-    return QL_OK;
+    return ql_operands_check(cx, op, (const ql_operand[]){{"the tensor", t, QL_ANY_DTYPE, 0, -1, -1}, {0}});
 }
 
 ql_status
@@ -76,44 +73,58 @@ ql_upload(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *ho
     return ql_op_done(cx, "upload", d->backend->upload(cx, d->dev, host, ql_ptr(*out), bytes));
 }
 
-/* Is the tensor's own memory what a map hands out? */
-static bool
-direct(const ql_device *d, const ql_tensor *t)
-{
-    return d->info.host_memory && ql_contiguous(t);
-}
-
+/* The elements of `t`, in order, to or from host memory; temporaries are the caller's. */
 static ql_status
-download(ql_ctx *cx, ql_device *d, const ql_tensor *t, void *host)
+download(ql_ctx *cx, const ql_tensor *t, void *host)
 {
-    ql_tensor *flat = NULL;
+    ql_device *d = cx->device;
+    size_t bytes = ql_tensor_bytes(t);
+    ql_tensor *flat;
 
     if (!ql_contiguous(t)) {
         QL_TRY(cx, ql_convert(cx, t, t->dtype, &flat));
         t = flat;
     }
-    d->down += ql_tensor_bytes(t);
-    QL_TRY(cx, d->backend->download(cx, d->dev, ql_ptr(t), host, ql_tensor_bytes(t)));
-    ql_drop(cx, &flat);
-    return QL_OK;
+    d->down += bytes;
+    return d->backend->download(cx, d->dev, ql_ptr(t), host, bytes);
+}
+
+static ql_status
+hand_back(ql_ctx *cx, ql_tensor *t, const void *host)
+{
+    ql_device *d = cx->device;
+    ql_tensor *flat, *shaped;
+
+    if (ql_contiguous(t)) {
+        d->up += ql_tensor_bytes(t);
+        return d->backend->upload(cx, d->dev, host, ql_ptr(t), ql_tensor_bytes(t));
+    }
+    QL_TRY(cx, ql_upload(cx, t->dtype, ql_count(t), -1, host, &flat));
+    QL_TRY(cx, ql_reshape(cx, flat, t->ndim, t->dims, &shaped));
+    return ql_copy(cx, shaped, t);
 }
 
 ql_status
 ql_map(ql_ctx *cx, const ql_tensor *t, ql_access access, void *host_out)
 {
-    ql_device *d;
     ql_tensor *self = (ql_tensor *)t; /* the host copy is not part of what const protects */
+    ql_status st = QL_OK;
+    ql_scope scope;
     void *host;
-    ql_status st;
 
-    QL_TRY(cx, home(cx, "map", t, &d));
-    QL_TRY(cx, ql_op_done(cx, "map", d->backend->sync(cx, d->dev)));
+    QL_TRY(cx, tensor_check(cx, "map", t));
+    QL_TRY(cx, ql_op_done(cx, "map", cx->device->backend->sync(cx, cx->device->dev)));
     if (t->mapped)
         return QL_FAIL(cx, QL_BUG, "map: the tensor is mapped already");
     host = ql_ptr(t);
-    if (!direct(d, t)) {
+    if (!cx->device->info.host_memory || !ql_contiguous(t)) {
         host = ql_heap(cx, (size_t)ql_count(t), ql_dtype_size(t->dtype));
-        st = !host ? QL_MEMORY : (access & QL_READ) && ql_count(t) ? download(cx, d, t, host) : QL_OK;
+        if (!host)
+            return QL_MEMORY;
+        ql_scope_open(cx, &scope);
+        if ((access & QL_READ) && ql_count(t))
+            st = download(cx, t, host);
+        ql_scope_close(cx, &scope);
         if (st != QL_OK) {
             free(host);
             return st;
@@ -128,27 +139,18 @@ ql_map(ql_ctx *cx, const ql_tensor *t, ql_access access, void *host_out)
 ql_status
 ql_unmap(ql_ctx *cx, const ql_tensor *t)
 {
-    ql_tensor *self = (ql_tensor *)t, *flat;
+    ql_tensor *self = (ql_tensor *)t;
     void *host = t->mapped;
-    ql_device *d = cx->device;
     ql_status st = QL_OK;
+    ql_scope scope;
 
+    if (!host)
+        return QL_OK;
     self->mapped = NULL;
-    if (host && (self->access & QL_WRITE) && ql_count(t)) {
-        if (ql_contiguous(t)) {
-            d->up += ql_tensor_bytes(t);
-            st = d->backend->upload(cx, d->dev, host, ql_ptr(t), ql_tensor_bytes(t));
-        } else if ((st = ql_upload(cx, t->dtype, ql_count(t), -1, host, &flat)) == QL_OK) {
-            ql_tensor shaped = *flat;
-
-            shaped.ndim = t->ndim;
-            memcpy(shaped.dims, t->dims, sizeof shaped.dims);
-            for (int64_t i = t->ndim - 1, stride = 1; i >= 0; stride *= t->dims[i--])
-                shaped.strides[i] = stride;
-            st = ql_copy(cx, &shaped, self);
-            ql_drop(cx, &flat);
-        }
-    }
+    ql_scope_open(cx, &scope);
+    if ((t->access & QL_WRITE) && ql_count(t))
+        st = hand_back(cx, self, host);
+    ql_scope_close(cx, &scope);
     free(host);
     return st;
 }
@@ -199,10 +201,10 @@ ql_item(ql_ctx *cx, const ql_tensor *t, int64_t index, double *out)
 {
     _Alignas(8) unsigned char host[8];
     int64_t at = 0, rest = index;
-    size_t size = ql_dtype_size(t->dtype);
-    ql_device *d;
+    size_t size = ql_dtype_size(ql_dtype_of(t));
+    ql_device *d = cx->device;
 
-    QL_TRY(cx, home(cx, "item", t, &d));
+    QL_TRY(cx, tensor_check(cx, "item", t));
     if (index < 0 || index >= ql_count(t))
         return QL_FAIL(cx, QL_INVALID, "item: element %lld of a tensor that has %lld", (long long)index,
                        (long long)ql_count(t));

@@ -35,7 +35,7 @@ typedef struct ql_backend {
     void (*close)(void *dev);
     ql_status (*info)(ql_ctx *cx, void *dev, ql_device_info *out);
 
-    /* memory; alloc: NULL when there is none, without an error text */
+    /* memory; alloc: NULL when there is none, without an error text; upload has read `host` when it returns */
     void *(*alloc)(void *dev, size_t bytes);
     void (*free)(void *dev, void *ptr, size_t bytes);
     ql_status (*upload)(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);

@@ -6,7 +6,7 @@
 #include "../graph/graph.h"
 
 #define QL_RESULTS_FILE "results.db"
-#define QL_ORIGINAL_LABEL "original" /* every label of the baseline */
+#define QL_ORIGINAL_LABEL "original" /* of a baseline, where it stands for every label */
 
 typedef struct ql_result_metric {
     const char *stage, *name;
@@ -23,9 +23,10 @@ typedef struct ql_result_linear {
 } ql_result_linear;
 
 typedef struct ql_result_cell {
-    bool baseline;             /* the original model */
-    const char *const *labels; /* [reference_count]; NULL where the reference means nothing in this cell */
-    const char *error;         /* why the cell failed; NULL: it did not */
+    bool baseline;       /* the original model */
+    int64_t original;    /* the baseline that the cell is compared with; -1: none */
+    const char **labels; /* [reference_count]; NULL where the reference means nothing in this cell */
+    const char *error;   /* why the cell failed; NULL: it did not */
     int64_t metric_count, metric_capacity, note_count, note_capacity, linear_count, linear_capacity, footnote_count,
         footnote_capacity;
     ql_result_metric *metrics;
@@ -54,18 +55,17 @@ typedef struct ql_result_set {
     int64_t axis_count, reference_count;
     const char *const *references; /* what labels answer to: the axes of the matrix first, then "quant.use", … */
     int64_t cell_count, cell_capacity, stage_count, stage_capacity, cite_count, cite_capacity;
-    ql_result_cell *cells; /* those of the graph in their order, then the baseline */
+    ql_result_cell *cells; /* those of the graph in their order, then the baselines */
     ql_result_stage *stages;
     ql_result_cite *cites;
     ql_table_spec table; /* of the pipeline file */
 } ql_result_set;
 
-/* An empty set shaped like the graph: references, one cell a cell of the graph, then the baseline unless the file says
- * `baseline: false`; citations; table. ql_results_fini in every case. [one thread per context, as all here] */
+/* An empty set shaped like the graph: references, one cell a cell of the graph, then the baselines unless the file says
+ * `baseline: false`; citations; table. Cells whose evaluators, evaluation data and base model are the same share a baseline: there are
+ * several only where the matrix varies those. ql_results_fini in every case. [one thread per context, as all here] */
 ql_status ql_results_init(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set);
 void ql_results_fini(ql_ctx *cx, ql_result_set *set); /* a zeroed set is fine */
-
-ql_result_cell *ql_results_baseline(ql_result_set *set); /* NULL: none */
 
 /* Adding to cell `cell`. */
 ql_status ql_results_metric(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_metric *m);

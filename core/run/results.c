@@ -1,0 +1,253 @@
+/* Result sets in memory: what they hold is copied into a scope of their own, so that they outlive the caller's. */
+#include "results.h"
+
+#include <string.h>
+
+static void
+enter(ql_ctx *cx, ql_result_set *set)
+{
+    set->memory.up = cx->scope;
+    cx->scope = &set->memory;
+}
+
+static ql_status
+leave(ql_ctx *cx, ql_result_set *set, ql_status st)
+{
+    cx->scope = set->memory.up;
+    set->memory.up = NULL;
+    return st;
+}
+
+void
+ql_results_fini(ql_ctx *cx, ql_result_set *set)
+{
+    enter(cx, set);
+    ql_scope_close(cx, &set->memory);
+    *set = (ql_result_set){0};
+}
+
+/* A fresh item at the end of `*items`, which grows inside the scope by doubling; NULL without memory. */
+static void *
+append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size)
+{
+    void **p = items;
+
+    if (*count == *capacity) {
+        int64_t room = *capacity ? 2 * *capacity : 8;
+        void *grown = ql_alloc(cx, (size_t)room, size);
+
+        if (!grown)
+            return NULL;
+        if (*count)
+            memcpy(grown, *p, (size_t)*count * size);
+        *p = grown;
+        *capacity = room;
+    }
+    return (char *)*p + (size_t)(*count)++ * size;
+}
+
+static const char *
+copy(ql_ctx *cx, const char *text)
+{
+    return text ? ql_copy_text(cx, text, strlen(text)) : NULL;
+}
+
+/* Names repeat from one metric to the next: the one before is shared. */
+static const char *
+share(ql_ctx *cx, const char *text, const char *before)
+{
+    return before && strcmp(text, before) == 0 ? before : copy(cx, text);
+}
+
+static ql_result_cell *
+cell_at(ql_ctx *cx, const ql_result_set *set, int64_t cell)
+{
+    if (cell >= 0 && cell < set->cell_count)
+        return &set->cells[cell];
+    (void)QL_FAIL(cx, QL_BUG, "results have %lld cells, got a number for cell %lld", (long long)set->cell_count,
+                  (long long)cell);
+    return NULL;
+}
+
+static ql_status
+add_metric(ql_ctx *cx, ql_result_cell *c, const ql_result_metric *m)
+{
+    const ql_result_metric *before = c->metric_count ? &c->metrics[c->metric_count - 1] : NULL;
+    const char *stage = share(cx, m->stage, before ? before->stage : NULL), *name = copy(cx, m->name);
+    ql_result_metric *item;
+
+    for (int64_t i = 0; i < c->metric_count; i++)
+        if (strcmp(c->metrics[i].stage, m->stage) == 0 && strcmp(c->metrics[i].name, m->name) == 0)
+            return QL_FAIL(cx, QL_INVALID, "metric %s.%s was given twice", m->stage, m->name);
+    item = stage && name ? append(cx, &c->metrics, &c->metric_count, &c->metric_capacity, sizeof *item) : NULL;
+    if (!item)
+        return QL_MEMORY;
+    *item = (ql_result_metric){.stage = stage, .name = name, .value = m->value};
+    return QL_OK;
+}
+
+ql_status
+ql_results_metric(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_metric *m)
+{
+    ql_result_cell *c = cell_at(cx, set, cell);
+
+    if (!c)
+        return QL_BUG;
+    enter(cx, set);
+    return leave(cx, set, add_metric(cx, c, m));
+}
+
+static ql_status
+add_note(ql_ctx *cx, ql_result_cell *c, const ql_result_note *n)
+{
+    ql_result_note note = {.stage = copy(cx, n->stage), .name = copy(cx, n->name), .value = copy(cx, n->value)};
+    ql_result_note *item;
+
+    if (!note.stage || !note.name || !note.value)
+        return QL_MEMORY;
+    item = append(cx, &c->notes, &c->note_count, &c->note_capacity, sizeof *item);
+    if (!item)
+        return QL_MEMORY;
+    *item = note;
+    return QL_OK;
+}
+
+ql_status
+ql_results_note(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_note *n)
+{
+    ql_result_cell *c = cell_at(cx, set, cell);
+
+    if (!c)
+        return QL_BUG;
+    enter(cx, set);
+    return leave(cx, set, add_note(cx, c, n));
+}
+
+static ql_status
+add_linear(ql_ctx *cx, ql_result_cell *c, const ql_result_linear *l)
+{
+    static const ql_result_linear none = {0};
+    const ql_result_linear *before = c->linear_count ? &c->linears[c->linear_count - 1] : &none;
+    ql_result_linear linear = {.stage = share(cx, l->stage, before->stage),
+                               .linear = share(cx, l->linear, before->linear),
+                               .name = share(cx, l->name, before->name),
+                               .value = l->value};
+    ql_result_linear *item;
+
+    if (!linear.stage || !linear.linear || !linear.name)
+        return QL_MEMORY;
+    item = append(cx, &c->linears, &c->linear_count, &c->linear_capacity, sizeof *item);
+    if (!item)
+        return QL_MEMORY;
+    *item = linear;
+    return QL_OK;
+}
+
+ql_status
+ql_results_linear(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_linear *l)
+{
+    ql_result_cell *c = cell_at(cx, set, cell);
+
+    if (!c)
+        return QL_BUG;
+    enter(cx, set);
+    return leave(cx, set, add_linear(cx, c, l));
+}
+
+static ql_status
+add_footnote(ql_ctx *cx, ql_result_cell *c, const char *text)
+{
+    const char *own = copy(cx, text), **item;
+
+    for (int64_t i = 0; i < c->footnote_count; i++)
+        if (strcmp(c->footnotes[i], text) == 0)
+            return QL_OK;
+    item = own ? append(cx, &c->footnotes, &c->footnote_count, &c->footnote_capacity, sizeof *item) : NULL;
+    if (!item)
+        return QL_MEMORY;
+    *item = own;
+    return QL_OK;
+}
+
+ql_status
+ql_results_footnote(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *text)
+{
+    ql_result_cell *c = cell_at(cx, set, cell);
+
+    if (!c)
+        return QL_BUG;
+    enter(cx, set);
+    return leave(cx, set, add_footnote(cx, c, text));
+}
+
+ql_status
+ql_results_fail(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *error)
+{
+    ql_result_cell *c = cell_at(cx, set, cell);
+
+    if (!c)
+        return QL_BUG;
+    if (c->error)
+        return QL_OK;
+    enter(cx, set);
+    c->error = copy(cx, error);
+    return leave(cx, set, c->error ? QL_OK : QL_MEMORY);
+}
+
+ql_status
+ql_results_stage(ql_ctx *cx, ql_result_set *set, const ql_result_stage *s)
+{
+    ql_result_stage *item;
+    const char *name;
+
+    enter(cx, set);
+    name = copy(cx, s->name);
+    item = name ? append(cx, &set->stages, &set->stage_count, &set->stage_capacity, sizeof *item) : NULL;
+    if (item) {
+        *item = *s;
+        item->name = name;
+    }
+    return leave(cx, set, item ? QL_OK : QL_MEMORY);
+}
+
+static bool
+same_metric(const ql_result_linear *a, const ql_result_linear *b)
+{
+    return (a->stage == b->stage || strcmp(a->stage, b->stage) == 0) &&
+           (a->name == b->name || strcmp(a->name, b->name) == 0);
+}
+
+static ql_status
+add_means(ql_ctx *cx, ql_result_cell *c)
+{
+    for (int64_t i = 0; i < c->linear_count; i++) {
+        const ql_result_linear *l = &c->linears[i];
+        bool first = true;
+        double sum = 0;
+        int64_t n = 0;
+
+        for (int64_t k = 0; k < c->metric_count; k++)
+            first = first && (strcmp(c->metrics[k].stage, l->stage) != 0 || strcmp(c->metrics[k].name, l->name) != 0);
+        for (int64_t k = i; first && k < c->linear_count; k++) {
+            if (!same_metric(l, &c->linears[k]))
+                continue;
+            sum += c->linears[k].value;
+            n++;
+        }
+        if (first)
+            QL_TRY(cx, add_metric(cx, c,
+                                  &(ql_result_metric){.stage = l->stage, .name = l->name, .value = sum / (double)n}));
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_results_means(ql_ctx *cx, ql_result_set *set)
+{
+    ql_status st = QL_OK;
+
+    enter(cx, set);
+    for (int64_t i = 0; i < set->cell_count && st == QL_OK; i++)
+        st = add_means(cx, &set->cells[i]);
+    return leave(cx, set, st);
+}

@@ -1,0 +1,317 @@
+/* The empty result set of a graph: references and the labels that cells have under them, baselines, citations. */
+#include <string.h>
+
+#include "results.h"
+
+typedef struct shape {
+    ql_ctx *cx;
+    const ql_graph *g;
+    ql_result_set *set;
+    const char **references;
+    int64_t count, capacity;
+} shape;
+
+static bool
+known(const shape *s, const char *reference)
+{
+    for (int64_t i = 0; i < s->count; i++)
+        if (strcmp(s->references[i], reference) == 0)
+            return true;
+    return false;
+}
+
+static ql_status
+add_reference(shape *s, const char *reference)
+{
+    if (!reference)
+        return QL_MEMORY;
+    if (known(s, reference))
+        return QL_OK;
+    if (s->count == s->capacity) {
+        int64_t room = s->capacity ? 2 * s->capacity : 32;
+        const char **grown = ql_alloc(s->cx, (size_t)room, sizeof *grown);
+
+        if (!grown)
+            return QL_MEMORY;
+        if (s->count)
+            memcpy(grown, s->references, (size_t)s->count * sizeof *grown);
+        s->references = grown;
+        s->capacity = room;
+    }
+    s->references[s->count] = ql_copy_text(s->cx, reference, strlen(reference));
+    return s->references[s->count++] ? QL_OK : QL_MEMORY;
+}
+
+static bool
+same_label(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool
+varies(const shape *s, const char *reference)
+{
+    const char *first = s->g->cell_count ? ql_cell_label(s->cx, s->g, &s->g->cells[0], reference) : NULL;
+
+    for (int64_t i = 1; i < s->g->cell_count; i++)
+        if (!same_label(first, ql_cell_label(s->cx, s->g, &s->g->cells[i], reference)))
+            return true;
+    return false;
+}
+
+/* Parameters that differ between variants of a stage can be asked for, though they are no axis by themselves. */
+static ql_status
+add_parameters(shape *s, int64_t stage)
+{
+    for (int64_t i = 0; i < s->g->cell_count; i++) {
+        const ql_node *n = s->g->cells[i].stages[stage], *before = i ? s->g->cells[i - 1].stages[stage] : NULL;
+
+        if (!n || (before && n->plugin == before->plugin))
+            continue;
+        for (const ql_param *p = n->plugin->params; p && p->type != QL_T_END; p++) {
+            const char *reference = ql_format(s->cx, "%s.%s", s->g->stage_names[stage], p->name);
+
+            if (!reference)
+                return QL_MEMORY;
+            if (!known(s, reference) && varies(s, reference))
+                QL_TRY(s->cx, add_reference(s, reference));
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status
+add_references(shape *s)
+{
+    const ql_graph *g = s->g;
+
+    for (int64_t i = 0; i < g->axis_count; i++)
+        QL_TRY(s->cx, add_reference(s, g->axes[i].key));
+    s->set->axis_count = s->count;
+    for (int64_t i = 0; i < g->stage_count; i++)
+        QL_TRY(s->cx, add_reference(s, ql_format(s->cx, "%s.use", g->stage_names[i])));
+    for (int64_t i = 0; i < g->table.row_count; i++)
+        QL_TRY(s->cx, add_reference(s, g->table.rows[i]));
+    for (int64_t i = 0; i < g->table.column_count; i++)
+        QL_TRY(s->cx, add_reference(s, g->table.columns[i]));
+    for (int64_t i = 0; i < g->stage_count; i++)
+        QL_TRY(s->cx, add_parameters(s, i));
+    s->set->references = s->references;
+    s->set->reference_count = s->count;
+    return QL_OK;
+}
+
+static const char *
+copy(ql_ctx *cx, const char *text)
+{
+    return text ? ql_copy_text(cx, text, strlen(text)) : NULL;
+}
+
+/* Labels are copied, for the set outlives the graph. */
+static const char **
+label_cell(shape *s, const ql_cell *cell)
+{
+    const char **labels = ql_alloc(s->cx, (size_t)s->count, sizeof *labels);
+
+    for (int64_t i = 0; labels && i < s->count; i++) {
+        const char *label = ql_cell_label(s->cx, s->g, cell, s->references[i]);
+
+        labels[i] = copy(s->cx, label);
+        if (label && !labels[i])
+            return NULL;
+    }
+    return labels;
+}
+
+static const ql_node *
+base_model(const ql_node *n)
+{
+    while (n && n->plugin->kind != QL_MODEL)
+        n = ql_node_input(n, "model");
+    return n;
+}
+
+/* Do both cells measure the same original model in the same way? */
+static bool
+same_original(const ql_graph *g, const ql_cell *a, const ql_cell *b)
+{
+    for (int64_t i = 0; i < g->stage_count; i++) {
+        const ql_node *x = a->stages[i], *y = b->stages[i];
+
+        if (x == y || !((x && x->plugin->kind == QL_EVALUATOR) || (y && y->plugin->kind == QL_EVALUATOR)))
+            continue;
+        if (!x || !y || strcmp(x->canonical, y->canonical) != 0 || base_model(x) != base_model(y) ||
+            ql_node_input(x, "data") != ql_node_input(y, "data"))
+            return false;
+    }
+    return true;
+}
+
+static ql_status
+add_baselines(shape *s)
+{
+    ql_result_set *set = s->set;
+    const ql_graph *g = s->g;
+    int64_t cells = set->cell_count;
+
+    for (int64_t i = 0; i < cells && g->baseline; i++) {
+        for (int64_t k = 0; k < i && set->cells[i].original < 0; k++)
+            if (same_original(g, &g->cells[i], &g->cells[k]))
+                set->cells[i].original = set->cells[k].original;
+        if (set->cells[i].original < 0) {
+            const char **labels = ql_alloc(s->cx, (size_t)s->count, sizeof *labels);
+
+            if (!labels)
+                return QL_MEMORY;
+            set->cells[i].original = set->cell_count;
+            set->cells[set->cell_count++] = (ql_result_cell){.baseline = true, .original = -1, .labels = labels};
+        }
+    }
+    return QL_OK;
+}
+
+/* The label that all cells of baseline `b` share; NULL when they differ. */
+static const char *
+common_label(const ql_result_set *set, int64_t b, int64_t reference)
+{
+    const char *label = NULL;
+    bool first = true;
+
+    for (int64_t i = 0; i < set->cell_count; i++) {
+        const ql_result_cell *c = &set->cells[i];
+
+        if (c->original != b)
+            continue;
+        if (!first && !same_label(label, c->labels[reference]))
+            return NULL;
+        label = c->labels[reference];
+        first = false;
+    }
+    return label;
+}
+
+/* A baseline keeps the labels that tell it from another baseline; under all other references it is "original". */
+static void
+label_baselines(const ql_result_set *set, int64_t first)
+{
+    for (int64_t r = 0; r < set->reference_count; r++) {
+        const char *before = common_label(set, first, r);
+        bool tells = before != NULL, differs = false;
+
+        for (int64_t b = first; b < set->cell_count && tells; b++) {
+            const char *label = common_label(set, b, r);
+
+            tells = label != NULL;
+            differs = differs || !same_label(label, before);
+        }
+        for (int64_t b = first; b < set->cell_count; b++) {
+            const char *label = tells && differs ? common_label(set, b, r) : QL_ORIGINAL_LABEL;
+
+            set->cells[b].labels[r] = label;
+        }
+    }
+}
+
+static ql_status
+add_cells(shape *s)
+{
+    const ql_graph *g = s->g;
+    ql_result_set *set = s->set;
+
+    set->cell_capacity = 2 * g->cell_count;
+    set->cells = ql_alloc(s->cx, (size_t)set->cell_capacity, sizeof *set->cells);
+    if (!set->cells)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < g->cell_count; i++) {
+        const char **labels = label_cell(s, &g->cells[i]);
+
+        if (!labels)
+            return QL_MEMORY;
+        set->cells[set->cell_count++] = (ql_result_cell){.labels = labels, .original = -1};
+    }
+    QL_TRY(s->cx, add_baselines(s));
+    if (set->cell_count > g->cell_count)
+        label_baselines(set, g->cell_count);
+    return QL_OK;
+}
+
+static ql_status
+add_cites(shape *s)
+{
+    const ql_graph *g = s->g;
+    ql_result_set *set = s->set;
+
+    set->cite_capacity = g->cell_count * g->stage_count;
+    set->cites = ql_alloc(s->cx, (size_t)set->cite_capacity, sizeof *set->cites);
+    if (!set->cites)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < g->cell_count; i++) {
+        for (int64_t k = 0; k < g->stage_count; k++) {
+            const ql_node *n = g->cells[i].stages[k];
+            ql_result_cite cite;
+            bool seen = false;
+
+            if (!n || !n->plugin->cite)
+                continue;
+            cite = (ql_result_cite){.stage = copy(s->cx, g->stage_names[k]), .plugin = copy(s->cx, n->plugin->name)};
+            cite.cite = copy(s->cx, n->plugin->cite);
+            cite.label = copy(s->cx, ql_cell_label(s->cx, g, &g->cells[i], ql_format(s->cx, "%s.use", cite.stage)));
+            for (int64_t j = 0; j < set->cite_count; j++)
+                seen = seen ||
+                       (strcmp(set->cites[j].stage, cite.stage) == 0 && same_label(set->cites[j].label, cite.label));
+            if (!cite.stage || !cite.plugin || !cite.cite || !cite.label)
+                return QL_MEMORY;
+            if (!seen)
+                set->cites[set->cite_count++] = cite;
+        }
+    }
+    return QL_OK;
+}
+
+static const char *const *
+copy_list(ql_ctx *cx, const char *const *from, int64_t count)
+{
+    const char **to = ql_alloc(cx, (size_t)count, sizeof *to);
+
+    for (int64_t i = 0; to && i < count; i++)
+        if (!(to[i] = copy(cx, from[i])))
+            return NULL;
+    return to;
+}
+
+static ql_status
+copy_table(ql_ctx *cx, const ql_table_spec *from, ql_table_spec *to)
+{
+    *to = (ql_table_spec){.row_count = from->row_count, .column_count = from->column_count};
+    to->rows = copy_list(cx, from->rows, from->row_count);
+    to->columns = copy_list(cx, from->columns, from->column_count);
+    to->value = copy(cx, from->value);
+    return to->rows && to->columns && (to->value || !from->value) ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+fill(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set)
+{
+    shape s = {.cx = cx, .g = g, .set = set};
+
+    set->run = ql_copy_text(cx, run, strlen(run));
+    if (!set->run)
+        return QL_MEMORY;
+    QL_TRY(cx, copy_table(cx, &g->table, &set->table));
+    QL_TRY(cx, add_references(&s));
+    QL_TRY(cx, add_cells(&s));
+    return add_cites(&s);
+}
+
+ql_status
+ql_results_init(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set)
+{
+    ql_status st;
+
+    *set = (ql_result_set){.memory = {.up = cx->scope}};
+    cx->scope = &set->memory;
+    st = fill(cx, g, run, set);
+    cx->scope = set->memory.up;
+    set->memory.up = NULL;
+    return st;
+}

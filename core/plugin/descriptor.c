@@ -42,11 +42,12 @@ backend_lacks(const ql_backend *b)
     NEED(device)
     NEED(open)
     NEED(close)
-    NEED(info) NEED(alloc) NEED(free) NEED(upload) NEED(download) NEED(sync) NEED(copy) NEED(fill) NEED(gather)
-        NEED(diag) NEED(diag_set) NEED(gemm) NEED(gram) NEED(potrf) NEED(trtri) NEED(syevd) NEED(orth) NEED(axpby)
-            NEED(scale_cols) NEED(scale_rows) NEED(dot) NEED(nonfinite) NEED(rmsnorm) NEED(rope) NEED(attention)
-                NEED(swiglu) NEED(add) NEED(add_bias) NEED(nll) NEED(abs_stats) NEED(group_minmax) NEED(group_encode)
-                    NEED(group_decode) NEED(feedback_sweep)
+    NEED(info)
+    NEED(alloc) NEED(free) NEED(upload) NEED(download) NEED(sync) NEED(copy) NEED(fill) NEED(gather) NEED(diag)
+        NEED(diag_set) NEED(gemm) NEED(gram) NEED(potrf) NEED(trtri) NEED(syevd) NEED(orth) NEED(axpby) NEED(scale_cols)
+            NEED(scale_rows) NEED(dot) NEED(nonfinite) NEED(rmsnorm) NEED(rope) NEED(attention) NEED(swiglu) NEED(add)
+                NEED(add_bias) NEED(nll) NEED(abs_stats) NEED(group_minmax) NEED(group_encode) NEED(group_decode)
+                    NEED(feedback_sweep)
 #undef NEED
                         return NULL;
 }

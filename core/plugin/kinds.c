@@ -46,7 +46,7 @@ typedef struct shared_fields { /* never filled: the macros of the kinds' headers
                                   from */
     int bits, group_size, scale_dtype, rank, adapter_dtype;
     bool sym;
-    double damp;
+    double damp, mse;
     const char *path;
 } shared_fields;
 

@@ -122,9 +122,8 @@ ql_nearest(const char *wrong, const char *const *names, int64_t count)
 /* --- values from a file ----------------------------------------------------------------------------------------------
  */
 
-/* "true or false", "a whole number from 2 to 8", "fp16, bf16 or fp32": what a row accepts. */
-static void
-describe(const ql_param *row, char *out, size_t size)
+void
+ql_param_allowed(const ql_param *row, char *out, size_t size)
 {
     size_t n = 0;
 
@@ -168,7 +167,7 @@ refuse(ql_ctx *cx, const ql_param *row, const ql_value *v)
     const char *mark = !v->text ? "" : v->quoted ? "\"" : "'", *near = NULL;
     int64_t words = 0;
 
-    describe(row, allowed, sizeof allowed);
+    ql_param_allowed(row, allowed, sizeof allowed);
     if (row->type == QL_T_ENUM && v->text) {
         while (row->values[words])
             words++;

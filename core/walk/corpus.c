@@ -13,6 +13,7 @@ ql_status
 ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out)
 {
     const int64_t *at = tokens->offsets;
+    uint64_t both[4];
     ql_span *spans = ql_alloc(cx, (size_t)tokens->count, sizeof *spans);
 
     if (!spans)
@@ -34,8 +35,9 @@ ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_cor
             .first_token = at[s],
         };
     }
-    ql_hash_pair(out->key, at, (size_t)(tokens->count + 1) * sizeof *at, tokens->ids,
-                 (size_t)at[tokens->count] * sizeof *tokens->ids);
+    ql_hash_bytes(at, (size_t)(tokens->count + 1) * sizeof *at, both);
+    ql_hash_bytes(tokens->ids, (size_t)at[tokens->count] * sizeof *tokens->ids, both + 2);
+    ql_hash_bytes(both, sizeof both, out->key);
     return QL_OK;
 }
 

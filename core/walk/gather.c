@@ -21,7 +21,7 @@ make(ql_walk *w, int64_t rows, int64_t cols, ql_tensor **out)
 ql_gathered **
 ql_gather_at(ql_walk *w, int64_t stream, int subset)
 {
-    return &w->gathered[stream * w->decoder->info->subsets + subset];
+    return &w->gathered[stream * w->model->info.subsets + subset];
 }
 
 ql_status

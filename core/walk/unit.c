@@ -39,8 +39,8 @@ self_of(const ql_walk *w, const ql_node *n, int64_t l)
 bool
 ql_path_differs(const ql_walk *w, const ql_path *path, int subset)
 {
-    for (int l = 0; path->quantizer && l < w->decoder->info->linear_count; l++)
-        if ((subset < 0 || w->decoder->info->linears[l].subset == subset) &&
+    for (int l = 0; path->quantizer && l < w->model->info.linear_count; l++)
+        if ((subset < 0 || w->model->info.linears[l].subset == subset) &&
             !ql_node_skips(w, path->quantizer->node, l))
             return true;
     return false;
@@ -93,7 +93,7 @@ void
 ql_unit_forget_decoded(ql_walk *w)
 {
     for (int64_t i = 0; i < w->plan->unit_count; i++)
-        for (int l = 0; l < w->decoder->info->linear_count; l++)
+        for (int l = 0; l < w->model->info.linear_count; l++)
             drop(&w->work[i].results[l].what);
 }
 
@@ -101,7 +101,7 @@ void
 ql_unit_forget_results(ql_walk *w)
 {
     for (int64_t i = 0; i < w->plan->unit_count; i++)
-        for (int l = 0; l < w->decoder->info->linear_count; l++)
+        for (int l = 0; l < w->model->info.linear_count; l++)
             forget(&w->work[i].results[l]);
 }
 
@@ -217,7 +217,7 @@ ql_path_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *out, bool 
 static const ql_stats *
 stats_of(ql_walk *w, const ql_unit *u, int64_t l)
 {
-    return u->stream < 0 ? NULL : &(*ql_gather_at(w, u->stream, w->decoder->info->linears[l].subset))->stats;
+    return u->stream < 0 ? NULL : &(*ql_gather_at(w, u->stream, w->model->info.linears[l].subset))->stats;
 }
 
 static ql_status

@@ -30,7 +30,7 @@ let_go(ql_ctx *cx, const ql_tensor *t)
 ql_status
 ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out)
 {
-    const int n = w->decoder->info->linear_count;
+    const int n = w->model->info.linear_count;
     const ql_weight **as = ql_alloc(w->cx, (size_t)n, sizeof *as);
     ql_weight *weights = ql_alloc(w->cx, (size_t)n, sizeof *weights);
 
@@ -39,7 +39,7 @@ ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *co
     for (int l = 0; l < n; l++) {
         bool differs = false;
 
-        if (subset < 0 || w->decoder->info->linears[l].subset == subset)
+        if (subset < 0 || w->model->info.linears[l].subset == subset)
             QL_TRY(w->cx, ql_path_weight(w, path, l, &weights[l], &differs));
         as[l] = differs ? &weights[l] : NULL;
     }
@@ -57,8 +57,8 @@ step(visit *v, int64_t c, int k)
 
     QL_TRY(cx, ql_check_interrupt(cx));
     QL_TRY(cx, ql_block_step(cx, v->w->block, k, f));
-    for (int l = 0, i = 0; old.y && l < v->w->decoder->info->linear_count; l++)
-        if (v->w->decoder->info->linears[l].subset == k - 1)
+    for (int l = 0, i = 0; old.y && l < v->w->model->info.linear_count; l++)
+        if (v->w->model->info.linears[l].subset == k - 1)
             let_go(cx, old.y[i++]);
     f->y = NULL;
     if (old.h != f->h && old.h != v->stream->h[c])
@@ -80,9 +80,9 @@ made_again(const visit *v, int64_t width)
 static int64_t
 subset_width(const ql_walk *w, int k)
 {
-    for (int l = 0; l < w->decoder->info->linear_count; l++)
-        if (w->decoder->info->linears[l].subset == k)
-            return w->decoder->info->linears[l].in;
+    for (int l = 0; l < w->model->info.linear_count; l++)
+        if (w->model->info.linears[l].subset == k)
+            return w->model->info.linears[l].in;
     return 0;
 }
 
@@ -127,8 +127,8 @@ static ql_status
 run_units(ql_walk *w, const ql_visit *plan, int k)
 {
     for (int64_t i = 0; i < plan->unit_count; i++)
-        for (int l = 0; l < w->decoder->info->linear_count; l++)
-            if (w->decoder->info->linears[l].subset == k) {
+        for (int l = 0; l < w->model->info.linear_count; l++)
+            if (w->model->info.linears[l].subset == k) {
                 QL_TRY(w->cx, ql_check_interrupt(w->cx));
                 QL_TRY(w->cx, ql_unit_run(w, plan->units[i], l));
             }
@@ -179,7 +179,7 @@ static ql_status
 visit_tokens(visit *v)
 {
     ql_ctx *cx = v->w->cx;
-    const int subsets = v->w->decoder->info->subsets;
+    const int subsets = v->w->model->info.subsets;
 
     v->flows = ql_alloc(cx, (size_t)span_count(v), sizeof *v->flows);
     if (!v->flows)
@@ -204,7 +204,7 @@ ql_visit_run(ql_walk *w, const ql_visit *plan)
     ql_scope scope;
 
     if (plan->stream < 0) {
-        for (int k = 0; k < w->decoder->info->subsets; k++)
+        for (int k = 0; k < w->model->info.subsets; k++)
             QL_TRY(w->cx, run_units(w, plan, k));
         ql_unit_forget_decoded(w);
         return QL_OK;

@@ -52,17 +52,47 @@ typedef struct ql_work { /* a unit and what it has */
     int64_t troubled; /* linears whose numerical status is not 0 */
 } ql_work;
 
+/* A set of evaluation tokens, and its stream through each final model that somebody scores on it. */
+typedef struct ql_exam {
+    ql_corpus corpus;
+    const ql_node *data;
+    ql_stream *streams; /* [path_count]; without a corpus where nobody asks */
+} ql_exam;
+
+/* Numbers of one linear from a per-layer evaluator. */
+typedef struct ql_linear_row {
+    const char *linear;
+    ql_metrics metrics;
+} ql_linear_row;
+
+/* One evaluator at one path, at work. */
+typedef struct ql_evaluation {
+    const ql_eval *plan;
+    ql_exam *exam;    /* of a stream evaluator */
+    void *state;
+    ql_scope scope;   /* memory of `begin` and of what it keeps */
+    ql_metrics metrics;
+    ql_linear_row *rows;
+    int64_t row_count, row_capacity;
+    char *failed;     /* on the heap; NULL: fine so far */
+    double seconds;
+} ql_evaluation;
+
 struct ql_walk {
     ql_ctx *cx;
     const ql_graph *graph;
     const ql_plan *plan;
-    const ql_decoder *decoder;
+    const ql_model_handle *model;
     const ql_tokenizer *tokenizer;
-    ql_progress *progress;
+    ql_progress progress;
     ql_block *block;
     ql_stream *streams;      /* [stream_count], calibration */
     ql_gathered **gathered;  /* [stream_count * subsets], of the current block */
     ql_work *work;           /* [unit_count] */
+    ql_exam *exams;
+    int64_t exam_count;
+    ql_evaluation *evaluations; /* [eval_count] */
+    const char *folder;      /* where stages may write files */
     int64_t linear;          /* that is being worked on, for ql_quantize */
     const ql_tensor *weight; /* its original weight */
 };
@@ -118,5 +148,14 @@ ql_status ql_visit_run(ql_walk *w, const ql_visit *v);
 /* The linears of the current block as the path has them, for ql_block_linears; arrays in the innermost scope. With subset >= 0 only
  * that subset's entries are set. */
 ql_status ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out);
+
+/* --- evaluate.c --- */
+/* Evaluation corpora, their streams through every final model, and the states of stream evaluators. */
+ql_status ql_evaluate_open(ql_walk *w);
+/* After the visits of a block: forwards the evaluation streams, runs per-layer evaluators. */
+ql_status ql_evaluate_block(ql_walk *w);
+/* After the last block: final norm, head, and the evaluators, chunk by chunk. */
+ql_status ql_evaluate_end(ql_walk *w);
+void ql_evaluate_close(ql_walk *w);
 
 #endif

@@ -1,0 +1,400 @@
+/* Evaluation inside the walk: streams of test tokens through every final model, and the evaluators that read them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/clock.h"
+#include "../tensor/tensor.h"
+#include "walk.h"
+
+static const ql_evaluator *
+evaluator(const ql_evaluation *e)
+{
+    return e->plan->node->plugin->evaluator;
+}
+
+/* A scope that survives between calls of one evaluator: put on the stack for a call, taken off after it. */
+static void
+enter(ql_ctx *cx, ql_scope *kept)
+{
+    kept->up = cx->scope;
+    cx->scope = kept;
+}
+
+static void
+leave(ql_ctx *cx, ql_scope *kept)
+{
+    cx->scope = kept->up;
+}
+
+static const ql_path *
+path_of(const ql_walk *w, const ql_evaluation *e)
+{
+    return &w->plan->paths[e->plan->path];
+}
+
+static bool
+failed(const ql_walk *w, const ql_evaluation *e)
+{
+    const ql_path *p = path_of(w, e);
+
+    return e->failed || ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer);
+}
+
+/* After a call that came back with `st`: a numerical failure stays in the cell. */
+static ql_status
+settle(ql_walk *w, ql_evaluation *e, ql_status st)
+{
+    if (st == QL_OK)
+        return st;
+    (void)ql_where(w->cx, st, "stage '%s' (%s)", e->plan->node->name, e->plan->node->plugin->name);
+    return ql_stays_in_cell(st) ? ql_fail_cell(w, &e->failed) : st;
+}
+
+/* --- opening --- */
+
+/* The tokens that evaluator `e` scores: the data stage's, with the evaluator's BOS rule and its own change. */
+static ql_status
+tokens_of(ql_walk *w, const ql_evaluation *e, const ql_node *data, ql_tokens *out)
+{
+    const ql_evaluator *ev = evaluator(e);
+    const ql_data_request req = {
+        .tokenizer = w->tokenizer,
+        .bos = ev->bos ? ev->bos(e->plan->node->self) : QL_BOS_DATA,
+        .max_positions = w->model->info.max_positions,
+        .seed = data->seed,
+    };
+    ql_tokens read;
+
+    QL_TRY(w->cx, ql_corpus_read(w->cx, data, &req, &read));
+    *out = read;
+    return ev->tokens ? ev->tokens(w->cx, e->plan->node->self, &read, out) : QL_OK;
+}
+
+static ql_status
+find_exam(ql_walk *w, ql_evaluation *e, const ql_node *data)
+{
+    ql_exam *exam = &w->exams[w->exam_count];
+    ql_tokens tokens;
+
+    QL_TRY(w->cx, tokens_of(w, e, data, &tokens));
+    QL_TRY(w->cx, ql_corpus_make(w->cx, &tokens, w->graph->chunk_tokens, &exam->corpus));
+    for (int64_t i = 0; i < w->exam_count && !e->exam; i++)
+        if (memcmp(w->exams[i].corpus.key, exam->corpus.key, sizeof exam->corpus.key) == 0)
+            e->exam = &w->exams[i];
+    if (e->exam)
+        return QL_OK;
+    exam->data = data;
+    exam->streams = ql_alloc(w->cx, (size_t)w->plan->path_count, sizeof *exam->streams);
+    e->exam = exam;
+    w->exam_count++;
+    return exam->streams ? QL_OK : QL_MEMORY;
+}
+
+/* An earlier evaluation of the same data by the same rule has read the tokens already. */
+static ql_exam *
+known_exam(const ql_walk *w, const ql_evaluation *e)
+{
+    const ql_node *n = e->plan->node;
+
+    for (const ql_evaluation *o = w->evaluations; o < e; o++)
+        if (o->exam && strcmp(o->plan->node->canonical, n->canonical) == 0 && ql_node_input(o->plan->node, "data") == ql_node_input(n, "data"))
+            return o->exam;
+    return NULL;
+}
+
+static bool
+is_original(const ql_path *p)
+{
+    return !p->quantizer;
+}
+
+/* Index of the original among the paths, -1 when nobody asked for it. */
+static int64_t
+original_path(const ql_plan *plan)
+{
+    for (int64_t i = 0; i < plan->path_count; i++)
+        if (is_original(&plan->paths[i]))
+            return i;
+    return -1;
+}
+
+static ql_status
+open_streams(ql_walk *w, ql_evaluation *e)
+{
+    const int64_t original = original_path(w->plan);
+    ql_stream *streams = e->exam->streams, *parent = NULL;
+
+    if (original >= 0 && original != e->plan->path && streams[original].corpus)
+        parent = &streams[original];
+    if (!streams[e->plan->path].corpus)
+        QL_TRY(w->cx, ql_stream_open(w, &e->exam->corpus, parent, &streams[e->plan->path]));
+    return QL_OK;
+}
+
+static ql_status
+begin(ql_walk *w, ql_evaluation *e)
+{
+    const ql_evaluator *ev = evaluator(e);
+    const ql_path *p = path_of(w, e);
+    const ql_node *end = p->compensator ? p->compensator->node : p->quantizer ? p->quantizer->node : w->plan->root;
+    ql_eval_info info = {.tokens = &e->exam->corpus.tokens, .folder = w->folder};
+    ql_status st;
+
+    info.cell = ql_format(w->cx, "%s-%016llx", e->plan->node->name, (unsigned long long)end->key[0]);
+    e->state = ql_alloc(w->cx, 1, ev->state_size ? ev->state_size : 1);
+    if (!info.cell || !e->state)
+        return QL_MEMORY;
+    enter(w->cx, &e->scope);
+    st = ev->begin ? ev->begin(w->cx, e->plan->node->self, &info, e->state) : QL_OK;
+    leave(w->cx, &e->scope);
+    return settle(w, e, st);
+}
+
+ql_status
+ql_evaluate_open(ql_walk *w)
+{
+    const size_t n = (size_t)w->plan->eval_count;
+
+    w->exams = ql_alloc(w->cx, n, sizeof *w->exams);
+    w->evaluations = ql_alloc(w->cx, n, sizeof *w->evaluations);
+    if (!w->exams || !w->evaluations)
+        return QL_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        ql_evaluation *e = &w->evaluations[i];
+        const ql_node *data;
+
+        e->plan = &w->plan->evals[i];
+        data = ql_node_input(e->plan->node, "data");
+        if (evaluator(e)->linear || !data)
+            continue;
+        if (!(e->exam = known_exam(w, e)))
+            QL_TRY(w->cx, find_exam(w, e, data));
+        QL_TRY(w->cx, open_streams(w, e));
+        QL_TRY(w->cx, begin(w, e));
+    }
+    return QL_OK;
+}
+
+void
+ql_evaluate_close(ql_walk *w)
+{
+    for (int64_t i = 0; w->evaluations && i < w->plan->eval_count; i++) {
+        ql_evaluation *e = &w->evaluations[i];
+
+        enter(w->cx, &e->scope);
+        ql_scope_close(w->cx, &e->scope);
+        for (int64_t r = 0; r < e->row_count; r++)
+            ql_metrics_fini(&e->rows[r].metrics);
+        ql_metrics_fini(&e->metrics);
+        free(e->rows);
+        free(e->failed);
+    }
+    for (int64_t i = 0; i < w->exam_count; i++)
+        for (int64_t p = w->plan->path_count; p-- > 0;)
+            ql_stream_close(&w->exams[i].streams[p]);
+}
+
+/* --- block by block --- */
+
+static ql_status
+forward(ql_walk *w, int64_t path, ql_stream *s)
+{
+    const ql_path *p = &w->plan->paths[path];
+    const ql_weight *const *as;
+    ql_scope scope;
+
+    s->dead = ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer) != NULL;
+    if (s->dead || (s->parent && !ql_path_differs(w, p, -1)))
+        return QL_OK;
+    ql_stream_fork(s);
+    ql_scope_open(w->cx, &scope);
+    QL_TRY(w->cx, ql_path_weights(w, p, -1, &as));
+    QL_TRY(w->cx, ql_stream_forward(w, s, as));
+    ql_scope_close(w->cx, &scope);
+    return QL_OK;
+}
+
+static ql_status
+evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
+{
+    const ql_path *p = path_of(w, e);
+    const int subset = w->model->info.linears[l].subset;
+    const ql_result *from = NULL;
+    const ql_gathered *g = e->plan->stream < 0 ? NULL : *ql_gather_at(w, e->plan->stream, subset);
+    ql_linear_result in = {.name = ql_block_name(w->block, l), .layer = ql_block_layer(w->block), .stats = g ? &g->stats : NULL, .k = -1};
+    ql_linear_row *row;
+    char *name;
+
+    QL_TRY(w->cx, ql_block_weight(w->cx, w->block, l, false, &in.w));
+    QL_TRY(w->cx, ql_path_what(w, p, l, &in.what, &from));
+    ql_path_adapter(w, p, l, &in.b, &in.a);
+    if (from) {
+        in.qlinear = &from->q;
+        in.status = from->status;
+    }
+    if (p->compensator) {
+        in.k = w->work[p->compensator->id].results[l].k;
+        in.status |= w->work[p->compensator->id].results[l].status;
+    }
+    QL_TRY(w->cx, ql_grow(w->cx, &e->rows, &e->row_capacity, e->row_count + 1, sizeof *e->rows));
+    row = &e->rows[e->row_count++];
+    *row = (ql_linear_row){0};
+    enter(w->cx, &e->scope);
+    name = ql_alloc(w->cx, strlen(in.name) + 1, 1);
+    leave(w->cx, &e->scope);
+    if (!name)
+        return QL_MEMORY;
+    row->linear = memcpy(name, in.name, strlen(in.name) + 1);
+    return evaluator(e)->linear(w->cx, e->plan->node->self, &in, &row->metrics);
+}
+
+static ql_status
+evaluate_linears(ql_walk *w, ql_evaluation *e)
+{
+    const double start = ql_seconds();
+
+    for (int l = 0; l < w->model->info.linear_count && !failed(w, e); l++) {
+        ql_scope scope;
+        ql_status st;
+
+        ql_scope_open(w->cx, &scope);
+        w->cx->linear = ql_block_name(w->block, l);
+        st = evaluate_linear(w, e, l);
+        if (st != QL_OK)
+            (void)ql_where(w->cx, st, "%s", w->cx->linear);
+        ql_scope_close(w->cx, &scope);
+        w->cx->linear = NULL;
+        QL_TRY(w->cx, settle(w, e, st));
+    }
+    e->seconds += ql_seconds() - start;
+    return QL_OK;
+}
+
+ql_status
+ql_evaluate_block(ql_walk *w)
+{
+    for (int64_t x = 0; x < w->exam_count; x++)
+        for (int64_t p = 0; p < w->plan->path_count; p++)
+            ql_stream_block_begin(&w->exams[x].streams[p]);
+    for (int64_t p = 0; p < w->plan->path_count; p++) { /* paths of one quantizer are neighbours: its W^ is decoded once */
+        for (int64_t x = 0; x < w->exam_count; x++)
+            if (w->exams[x].streams[p].corpus)
+                QL_TRY(w->cx, forward(w, p, &w->exams[x].streams[p]));
+        for (int64_t i = 0; i < w->plan->eval_count; i++)
+            if (w->plan->evals[i].path == p && evaluator(&w->evaluations[i])->linear)
+                QL_TRY(w->cx, evaluate_linears(w, &w->evaluations[i]));
+        if (p + 1 == w->plan->path_count || w->plan->paths[p + 1].quantizer != w->plan->paths[p].quantizer)
+            ql_unit_forget_decoded(w);
+    }
+    for (int64_t x = 0; x < w->exam_count; x++)
+        for (int64_t p = 0; p < w->plan->path_count; p++)
+            ql_stream_block_end(&w->exams[x].streams[p]);
+    return QL_OK;
+}
+
+/* --- the end of the model --- */
+
+static ql_status
+score(ql_walk *w, ql_evaluation *e, ql_eval_chunk *chunk)
+{
+    const double start = ql_seconds();
+    ql_scope scope;
+    ql_status st;
+
+    if (failed(w, e))
+        return QL_OK;
+    enter(w->cx, &e->scope);
+    ql_scope_open(w->cx, &scope);
+    st = evaluator(e)->chunk(w->cx, e->plan->node->self, chunk, e->state);
+    ql_scope_close(w->cx, &scope);
+    leave(w->cx, &e->scope);
+    e->seconds += ql_seconds() - start;
+    return settle(w, e, st);
+}
+
+static ql_status
+score_chunk(ql_walk *w, ql_exam *exam, int64_t c, const ql_ends *ends)
+{
+    const int64_t original = original_path(w->plan);
+    const ql_span *span = &exam->corpus.spans[c];
+    ql_eval_chunk chunk = {
+        .seqs = &span->seqs,
+        .ids = exam->corpus.tokens.ids + span->first_token,
+        .first_sequence = span->first_sequence,
+        .first_token = span->first_token,
+        .head = ends->head,
+    };
+    ql_tensor *ref = NULL, *x;
+
+    if (original >= 0 && exam->streams[original].corpus) {
+        QL_TRY(w->cx, ql_model_norm(w->cx, w->model, ends, exam->streams[original].h[c], &ref));
+        chunk.ref = ref;
+    }
+    for (int64_t p = 0; p < w->plan->path_count; p++) {
+        ql_stream *s = &exam->streams[p];
+        ql_scope scope;
+
+        if (!s->corpus || s->dead)
+            continue;
+        QL_TRY(w->cx, ql_check_interrupt(w->cx));
+        ql_scope_open(w->cx, &scope);
+        chunk.x = ref;
+        if (p != original && !s->parent) {
+            QL_TRY(w->cx, ql_model_norm(w->cx, w->model, ends, s->h[c], &x));
+            chunk.x = x;
+        }
+        for (int64_t i = 0; i < w->plan->eval_count; i++)
+            if (w->evaluations[i].exam == exam && w->plan->evals[i].path == p)
+                QL_TRY(w->cx, score(w, &w->evaluations[i], &chunk));
+        ql_scope_close(w->cx, &scope);
+    }
+    return QL_OK;
+}
+
+static ql_status
+finish(ql_walk *w, ql_evaluation *e)
+{
+    const ql_tokens *t = &e->exam->corpus.tokens;
+    ql_status st;
+    ql_scope scope;
+
+    if (failed(w, e))
+        return QL_OK;
+    enter(w->cx, &e->scope);
+    ql_scope_open(w->cx, &scope);
+    st = evaluator(e)->end(w->cx, e->plan->node->self, e->state, &e->metrics);
+    ql_scope_close(w->cx, &scope);
+    leave(w->cx, &e->scope);
+    if (st == QL_OK) {
+        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "bos", t->bos ? "yes" : "no"));
+        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "seqlen", ql_format(w->cx, "%lld", (long long)t->seqlen)));
+        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "data", ql_format(w->cx, "%016llx%016llx", (unsigned long long)e->exam->corpus.key[0],
+                                                                          (unsigned long long)e->exam->corpus.key[1])));
+    }
+    return settle(w, e, st);
+}
+
+ql_status
+ql_evaluate_end(ql_walk *w)
+{
+    ql_scope scope;
+    ql_ends ends;
+
+    if (w->exam_count == 0)
+        return QL_OK;
+    ql_scope_open(w->cx, &scope);
+    QL_TRY(w->cx, ql_model_ends(w->cx, w->model, &ends));
+    for (int64_t x = 0; x < w->exam_count; x++)
+        for (int64_t c = 0; c < w->exams[x].corpus.span_count; c++) {
+            ql_scope inner;
+
+            ql_scope_open(w->cx, &inner);
+            QL_TRY(w->cx, score_chunk(w, &w->exams[x], c, &ends));
+            ql_scope_close(w->cx, &inner);
+        }
+    for (int64_t i = 0; i < w->plan->eval_count; i++)
+        if (w->evaluations[i].exam)
+            QL_TRY(w->cx, finish(w, &w->evaluations[i]));
+    ql_scope_close(w->cx, &scope);
+    return QL_OK;
+}

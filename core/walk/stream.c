@@ -33,7 +33,7 @@ ql_stream_open(ql_walk *w, const ql_corpus *corpus, ql_stream *parent, ql_stream
         ql_tensor *h;
 
         ql_scope_open(w->cx, &scope);
-        QL_TRY(w->cx, ql_decoder_embed(w->cx, w->model, corpus->tokens.ids + s->first_token, ql_span_tokens(s), &h));
+        QL_TRY(w->cx, ql_model_embed(w->cx, w->model, corpus->tokens.ids + s->first_token, ql_span_tokens(s), &h));
         out->h[c] = ql_tensor_ref(h);
         ql_scope_close(w->cx, &scope);
     }

@@ -1,0 +1,274 @@
+/* One walk over one model: streams are opened, blocks go by, numbers are collected. */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/clock.h"
+#include "../tensor/tensor.h"
+#include "../text/tokenizer.h"
+#include "walk.h"
+
+/* --- opening --- */
+
+static int64_t
+token_count(const ql_corpus *c)
+{
+    return c->tokens.offsets[c->tokens.count];
+}
+
+/* The original's stream of the same data: what another stream is equal to at first. */
+static ql_stream *
+parent_of(ql_walk *w, int64_t s)
+{
+    const ql_stream_plan *plan = w->plan->streams;
+
+    for (int64_t i = 0; i < w->plan->stream_count && !plan[s].kept; i++)
+        if (i != s && plan[i].data == plan[s].data && plan[i].kind == QL_ORIGINAL)
+            return &w->streams[i];
+    return NULL;
+}
+
+static ql_status
+open_corpus(ql_walk *w, int64_t s, const ql_corpus **out)
+{
+    const ql_node *data = w->plan->streams[s].data;
+    const ql_data_request req = {
+        .tokenizer = w->tokenizer,
+        .bos = QL_BOS_DATA,
+        .max_positions = w->model->info.max_positions,
+        .seed = data->seed,
+    };
+    ql_corpus *c;
+    ql_tokens tokens;
+
+    for (int64_t i = 0; i < s; i++)
+        if (w->plan->streams[i].data == data) {
+            *out = w->streams[i].corpus;
+            return QL_OK;
+        }
+    c = ql_alloc(w->cx, 1, sizeof *c);
+    if (!c)
+        return QL_MEMORY;
+    QL_TRY(w->cx, ql_corpus_read(w->cx, data, &req, &tokens));
+    QL_TRY(w->cx, ql_corpus_make(w->cx, &tokens, w->graph->chunk_tokens, c));
+    *out = c;
+    return QL_OK;
+}
+
+/* Originals first: the others follow them. */
+static ql_status
+open_streams(ql_walk *w)
+{
+    const int64_t n = w->plan->stream_count;
+
+    w->streams = ql_alloc(w->cx, (size_t)n, sizeof *w->streams);
+    w->gathered = ql_alloc(w->cx, (size_t)n * (size_t)w->model->info.subsets, sizeof(ql_gathered *));
+    w->work = ql_alloc(w->cx, (size_t)w->plan->unit_count, sizeof *w->work);
+    if (!w->streams || !w->gathered || !w->work)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < w->plan->unit_count; i++) {
+        w->work[i].stage.unit = w->plan->units[i];
+        w->work[i].results = ql_alloc(w->cx, (size_t)w->model->info.linear_count, sizeof(ql_result));
+        if (!w->work[i].results)
+            return QL_MEMORY;
+    }
+    for (int original = 1; original >= 0; original--)
+        for (int64_t s = 0; s < n; s++)
+            if ((w->plan->streams[s].kind == QL_ORIGINAL) == original) {
+                const ql_corpus *corpus;
+
+                QL_TRY(w->cx, open_corpus(w, s, &corpus));
+                QL_TRY(w->cx, ql_stream_open(w, corpus, parent_of(w, s), &w->streams[s]));
+            }
+    return QL_OK;
+}
+
+static int64_t
+exam_stream_count(const ql_walk *w)
+{
+    int64_t n = 0;
+
+    for (int64_t x = 0; x < w->exam_count; x++)
+        for (int64_t p = 0; p < w->plan->path_count; p++)
+            n += w->exams[x].streams[p].corpus != NULL;
+    return n;
+}
+
+/* --- walking --- */
+
+/* What a visit costs, for the time that is left: its tokens, or next to nothing. */
+static double
+visit_cost(const ql_walk *w, const ql_visit *v)
+{
+    return v->stream < 0 ? 1 : 3.0 * (double)token_count(w->streams[v->stream].corpus);
+}
+
+static double
+exam_cost(const ql_walk *w)
+{
+    double sum = 1;
+
+    for (int64_t x = 0; x < w->exam_count; x++)
+        for (int64_t p = 0; p < w->plan->path_count; p++)
+            if (w->exams[x].streams[p].corpus)
+                sum += (double)token_count(&w->exams[x].corpus);
+    return sum;
+}
+
+static double
+block_cost(const ql_walk *w)
+{
+    double sum = exam_cost(w);
+
+    for (int64_t v = 0; v < w->plan->visit_count; v++)
+        sum += visit_cost(w, &w->plan->visits[v]);
+    return sum;
+}
+
+static void
+close_block(ql_walk *w)
+{
+    const int64_t n = w->plan->stream_count * w->model->info.subsets;
+
+    for (int64_t i = 0; w->gathered && i < n; i++) {
+        ql_gather_unref(w->gathered[i]);
+        w->gathered[i] = NULL;
+    }
+    for (int64_t s = 0; w->streams && s < w->plan->stream_count; s++)
+        ql_stream_block_end(&w->streams[s]);
+    if (w->block)
+        ql_unit_forget_results(w);
+    ql_block_close(w->block);
+    w->block = NULL;
+}
+
+static ql_status
+walk_block(ql_walk *w, int64_t layer)
+{
+    ql_ctx *cx = w->cx;
+    const char *what = ql_format(cx, "block %lld of %lld", (long long)layer + 1, (long long)w->model->info.layers);
+
+    QL_TRY(cx, ql_block_open(cx, w->model, layer, &w->block));
+    ql_block_prefetch(w->model, layer + 1);
+    for (int64_t s = 0; s < w->plan->stream_count; s++)
+        ql_stream_block_begin(&w->streams[s]);
+    for (int64_t v = 0; v < w->plan->visit_count; v++) {
+        QL_TRY(cx, ql_visit_run(w, &w->plan->visits[v]));
+        ql_progress_step(cx, &w->progress, visit_cost(w, &w->plan->visits[v]), what);
+    }
+    QL_TRY(cx, ql_evaluate_block(w));
+    ql_progress_step(cx, &w->progress, exam_cost(w), what);
+    close_block(w);
+    return QL_OK;
+}
+
+/* --- collecting --- */
+
+static ql_status
+collect_eval(ql_walk *w, const ql_evaluation *e, const char *stage, int64_t cell, ql_result_set *set)
+{
+    const ql_path *p = &w->plan->paths[e->plan->path];
+    const char *why = e->failed ? e->failed : ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer);
+
+    if (why)
+        return ql_results_fail(w->cx, set, cell, why);
+    for (int64_t i = 0; i < e->metrics.count; i++)
+        QL_TRY(w->cx, ql_results_metric(w->cx, set, cell, &(ql_result_metric){stage, e->metrics.values[i].name, e->metrics.values[i].value}));
+    for (int64_t i = 0; i < e->metrics.note_count; i++)
+        QL_TRY(w->cx, ql_results_note(w->cx, set, cell, &(ql_result_note){stage, e->metrics.notes[i].name, e->metrics.notes[i].value}));
+    for (int64_t r = 0; r < e->row_count; r++)
+        for (int64_t i = 0; i < e->rows[r].metrics.count; i++) {
+            const ql_metric_value *v = &e->rows[r].metrics.values[i];
+
+            QL_TRY(w->cx, ql_results_linear(w->cx, set, cell, &(ql_result_linear){stage, e->rows[r].linear, v->name, v->value}));
+        }
+    return QL_OK;
+}
+
+static const ql_evaluation *
+evaluation_of(const ql_walk *w, const ql_node *n, bool baseline)
+{
+    const ql_eval *e = ql_plan_find(w->plan, n, baseline);
+
+    return e ? &w->evaluations[e - w->plan->evals] : NULL;
+}
+
+static ql_status
+collect(ql_walk *w, ql_result_set *set)
+{
+    const ql_graph *g = w->graph;
+    const ql_result_cell *baseline = ql_results_baseline(set);
+
+    for (int64_t c = 0; c < g->cell_count; c++)
+        for (int64_t s = 0; s < g->stage_count; s++) {
+            const ql_node *n = g->cells[c].stages[s];
+            const ql_evaluation *e;
+
+            if (!n || n->plugin->kind != QL_EVALUATOR || ql_plan_root(n) != w->plan->root)
+                continue;
+            if ((e = evaluation_of(w, n, false)))
+                QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], c, set));
+            if (baseline && (e = evaluation_of(w, n, true)) && c == 0)
+                QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], baseline - set->cells, set));
+        }
+    for (int64_t i = 0; i < w->plan->unit_count; i++) {
+        const ql_work *work = &w->work[i];
+
+        QL_TRY(w->cx, ql_results_stage(w->cx, set, &(ql_result_stage){.name = work->stage.unit->node->label, .seconds = work->seconds, .calls = 1}));
+        if (work->troubled)
+            ql_info(w->cx, "%s: %lld linears with a numerical status", work->stage.unit->node->label, (long long)work->troubled);
+    }
+    return QL_OK;
+}
+
+/* --- the whole --- */
+
+static ql_status
+walk(ql_walk *w, ql_result_set *set)
+{
+    ql_ctx *cx = w->cx;
+
+    QL_TRY(cx, open_streams(w));
+    QL_TRY(cx, ql_evaluate_open(w));
+    ql_info(cx, "%s: %lld blocks, %lld calibration streams, %lld evaluation streams, %lld units of work", w->plan->root->name,
+            (long long)w->model->info.layers, (long long)w->plan->stream_count, (long long)exam_stream_count(w),
+            (long long)w->plan->unit_count);
+    ql_progress_start(cx, &w->progress, block_cost(w) * (double)w->model->info.layers + exam_cost(w), w->plan->root->name);
+    for (int64_t i = 0; i < w->model->info.layers; i++) {
+        ql_scope scope;
+
+        ql_scope_open(cx, &scope);
+        QL_TRY(cx, walk_block(w, i));
+        ql_scope_close(cx, &scope);
+    }
+    QL_TRY(cx, ql_evaluate_end(w));
+    ql_progress_step(cx, &w->progress, exam_cost(w), NULL);
+    return collect(w, set);
+}
+
+static void
+close_walk(ql_walk *w)
+{
+    ql_progress_end(w->cx, &w->progress);
+    close_block(w);
+    ql_evaluate_close(w);
+    for (int64_t s = w->plan->stream_count; w->streams && s-- > 0;)
+        ql_stream_close(&w->streams[s]);
+    for (int64_t i = 0; w->work && i < w->plan->unit_count; i++)
+        free(w->work[i].failed);
+    w->cx->walk = NULL;
+    w->cx->linear = w->cx->who = NULL;
+}
+
+static ql_status
+walk_model(ql_ctx *cx, const ql_graph *g, const ql_model_handle *model, const ql_plan *plan, ql_walk *w)
+{
+    ql_tokenizer *tokenizer;
+
+    *w = (ql_walk){.cx = cx, .graph = g, .plan = plan, .model = model};
+    QL_TRY(cx, ql_tokenizer_open(cx, ql_source_folder(model->source), &tokenizer));
+    w->tokenizer = tokenizer;
+    cx->walk = w;
+    return QL_OK;
+}

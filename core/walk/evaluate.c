@@ -97,7 +97,8 @@ known_exam(const ql_walk *w, const ql_evaluation *e)
     const ql_node *n = e->plan->node;
 
     for (const ql_evaluation *o = w->evaluations; o < e; o++)
-        if (o->exam && strcmp(o->plan->node->canonical, n->canonical) == 0 && ql_node_input(o->plan->node, "data") == ql_node_input(n, "data"))
+        if (o->exam && strcmp(o->plan->node->canonical, n->canonical) == 0 &&
+            ql_node_input(o->plan->node, "data") == ql_node_input(n, "data"))
             return o->exam;
     return NULL;
 }
@@ -221,7 +222,8 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
     const int subset = w->model->info.linears[l].subset;
     const ql_result *from = NULL;
     const ql_gathered *g = e->plan->stream < 0 ? NULL : *ql_gather_at(w, e->plan->stream, subset);
-    ql_linear_result in = {.name = ql_block_name(w->block, l), .layer = ql_block_layer(w->block), .stats = g ? &g->stats : NULL, .k = -1};
+    ql_linear_result in = {
+        .name = ql_block_name(w->block, l), .layer = ql_block_layer(w->block), .stats = g ? &g->stats : NULL, .k = -1};
     ql_linear_row *row;
     char *name;
 
@@ -276,7 +278,8 @@ ql_evaluate_block(ql_walk *w)
     for (int64_t x = 0; x < w->exam_count; x++)
         for (int64_t p = 0; p < w->plan->path_count; p++)
             ql_stream_block_begin(&w->exams[x].streams[p]);
-    for (int64_t p = 0; p < w->plan->path_count; p++) { /* paths of one quantizer are neighbours: its W^ is decoded once */
+    for (int64_t p = 0; p < w->plan->path_count;
+         p++) { /* paths of one quantizer are neighbours: its W^ is decoded once */
         for (int64_t x = 0; x < w->exam_count; x++)
             if (w->exams[x].streams[p].corpus)
                 QL_TRY(w->cx, forward(w, p, &w->exams[x].streams[p]));
@@ -368,8 +371,9 @@ finish(ql_walk *w, ql_evaluation *e)
     if (st == QL_OK) {
         QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "bos", t->bos ? "yes" : "no"));
         QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "seqlen", ql_format(w->cx, "%lld", (long long)t->seqlen)));
-        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "data", ql_format(w->cx, "%016llx%016llx", (unsigned long long)e->exam->corpus.key[0],
-                                                                          (unsigned long long)e->exam->corpus.key[1])));
+        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "data",
+                                     ql_format(w->cx, "%016llx%016llx", (unsigned long long)e->exam->corpus.key[0],
+                                               (unsigned long long)e->exam->corpus.key[1])));
     }
     return settle(w, e, st);
 }

@@ -174,14 +174,18 @@ collect_eval(ql_walk *w, const ql_evaluation *e, const char *stage, int64_t cell
     if (why)
         return ql_results_fail(w->cx, set, cell, why);
     for (int64_t i = 0; i < e->metrics.count; i++)
-        QL_TRY(w->cx, ql_results_metric(w->cx, set, cell, &(ql_result_metric){stage, e->metrics.values[i].name, e->metrics.values[i].value}));
+        QL_TRY(w->cx,
+               ql_results_metric(w->cx, set, cell,
+                                 &(ql_result_metric){stage, e->metrics.values[i].name, e->metrics.values[i].value}));
     for (int64_t i = 0; i < e->metrics.note_count; i++)
-        QL_TRY(w->cx, ql_results_note(w->cx, set, cell, &(ql_result_note){stage, e->metrics.notes[i].name, e->metrics.notes[i].value}));
+        QL_TRY(w->cx, ql_results_note(w->cx, set, cell,
+                                      &(ql_result_note){stage, e->metrics.notes[i].name, e->metrics.notes[i].value}));
     for (int64_t r = 0; r < e->row_count; r++)
         for (int64_t i = 0; i < e->rows[r].metrics.count; i++) {
             const ql_metric_value *v = &e->rows[r].metrics.values[i];
 
-            QL_TRY(w->cx, ql_results_linear(w->cx, set, cell, &(ql_result_linear){stage, e->rows[r].linear, v->name, v->value}));
+            QL_TRY(w->cx, ql_results_linear(w->cx, set, cell,
+                                            &(ql_result_linear){stage, e->rows[r].linear, v->name, v->value}));
         }
     return QL_OK;
 }
@@ -215,9 +219,13 @@ collect(ql_walk *w, ql_result_set *set)
     for (int64_t i = 0; i < w->plan->unit_count; i++) {
         const ql_work *work = &w->work[i];
 
-        QL_TRY(w->cx, ql_results_stage(w->cx, set, &(ql_result_stage){.name = work->stage.unit->node->label, .seconds = work->seconds, .calls = 1}));
+        QL_TRY(w->cx,
+               ql_results_stage(
+                   w->cx, set,
+                   &(ql_result_stage){.name = work->stage.unit->node->label, .seconds = work->seconds, .calls = 1}));
         if (work->troubled)
-            ql_info(w->cx, "%s: %lld linears with a numerical status", work->stage.unit->node->label, (long long)work->troubled);
+            ql_info(w->cx, "%s: %lld linears with a numerical status", work->stage.unit->node->label,
+                    (long long)work->troubled);
     }
     return QL_OK;
 }
@@ -231,10 +239,11 @@ walk(ql_walk *w, ql_result_set *set)
 
     QL_TRY(cx, open_streams(w));
     QL_TRY(cx, ql_evaluate_open(w));
-    ql_info(cx, "%s: %lld blocks, %lld calibration streams, %lld evaluation streams, %lld units of work", w->plan->root->name,
-            (long long)w->model->info.layers, (long long)w->plan->stream_count, (long long)exam_stream_count(w),
-            (long long)w->plan->unit_count);
-    ql_progress_start(cx, &w->progress, block_cost(w) * (double)w->model->info.layers + exam_cost(w), w->plan->root->name);
+    ql_info(cx, "%s: %lld blocks, %lld calibration streams, %lld evaluation streams, %lld units of work",
+            w->plan->root->name, (long long)w->model->info.layers, (long long)w->plan->stream_count,
+            (long long)exam_stream_count(w), (long long)w->plan->unit_count);
+    ql_progress_start(cx, &w->progress, block_cost(w) * (double)w->model->info.layers + exam_cost(w),
+                      w->plan->root->name);
     for (int64_t i = 0; i < w->model->info.layers; i++) {
         ql_scope scope;
 
@@ -247,6 +256,7 @@ walk(ql_walk *w, ql_result_set *set)
     return collect(w, set);
 }
 
+/* What a failed walk leaves open, as well. */
 static void
 close_walk(ql_walk *w)
 {
@@ -262,13 +272,51 @@ close_walk(ql_walk *w)
 }
 
 static ql_status
-walk_model(ql_ctx *cx, const ql_graph *g, const ql_model_handle *model, const ql_plan *plan, ql_walk *w)
+walk_model(ql_walk *w, ql_result_set *set)
 {
     ql_tokenizer *tokenizer;
+    ql_status st;
 
-    *w = (ql_walk){.cx = cx, .graph = g, .plan = plan, .model = model};
-    QL_TRY(cx, ql_tokenizer_open(cx, ql_source_folder(model->source), &tokenizer));
+    QL_TRY(w->cx, ql_tokenizer_open(w->cx, ql_source_folder(w->model->source), &tokenizer));
     w->tokenizer = tokenizer;
-    cx->walk = w;
-    return QL_OK;
+    w->cx->walk = w;
+    st = walk(w, set);
+    close_walk(w);
+    ql_tokenizer_close(tokenizer);
+    return st;
+}
+
+static ql_status
+run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *root, const char *folder,
+         ql_result_set *set)
+{
+    ql_model_handle model = {0};
+    ql_plan plan;
+    ql_walk w;
+    ql_status st;
+
+    QL_TRY(cx, ql_plan_make(cx, g, root, &plan));
+    st = ql_model_open(cx, registry, root->plugin, root->self, NULL, &model);
+    if (st != QL_OK)
+        return ql_where(cx, st, "stage '%s'", root->name);
+    w = (ql_walk){.cx = cx, .graph = g, .plan = &plan, .model = &model, .folder = folder};
+    st = walk_model(&w, set);
+    ql_model_close(&model);
+    return st;
+}
+
+ql_status
+ql_run_graph(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const char *folder, ql_result_set *set)
+{
+    ql_status st = QL_OK;
+
+    for (int64_t i = 0; i < g->node_count && st == QL_OK; i++)
+        if (g->nodes[i]->plugin->kind == QL_MODEL) {
+            ql_scope scope;
+
+            ql_scope_open(cx, &scope);
+            st = run_root(cx, registry, g, g->nodes[i], folder, set);
+            ql_scope_close(cx, &scope);
+        }
+    return st == QL_OK ? ql_results_means(cx, set) : st;
 }

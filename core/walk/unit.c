@@ -40,8 +40,7 @@ bool
 ql_path_differs(const ql_walk *w, const ql_path *path, int subset)
 {
     for (int l = 0; path->quantizer && l < w->model->info.linear_count; l++)
-        if ((subset < 0 || w->model->info.linears[l].subset == subset) &&
-            !ql_node_skips(w, path->quantizer->node, l))
+        if ((subset < 0 || w->model->info.linears[l].subset == subset) && !ql_node_skips(w, path->quantizer->node, l))
             return true;
     return false;
 }

@@ -68,13 +68,13 @@ typedef struct ql_linear_row {
 /* One evaluator at one path, at work. */
 typedef struct ql_evaluation {
     const ql_eval *plan;
-    ql_exam *exam;    /* of a stream evaluator */
+    ql_exam *exam; /* of a stream evaluator */
     void *state;
-    ql_scope scope;   /* memory of `begin` and of what it keeps */
+    ql_scope scope; /* memory of `begin` and of what it keeps */
     ql_metrics metrics;
     ql_linear_row *rows;
     int64_t row_count, row_capacity;
-    char *failed;     /* on the heap; NULL: fine so far */
+    char *failed; /* on the heap; NULL: fine so far */
     double seconds;
 } ql_evaluation;
 
@@ -86,15 +86,15 @@ struct ql_walk {
     const ql_tokenizer *tokenizer;
     ql_progress progress;
     ql_block *block;
-    ql_stream *streams;      /* [stream_count], calibration */
-    ql_gathered **gathered;  /* [stream_count * subsets], of the current block */
-    ql_work *work;           /* [unit_count] */
+    ql_stream *streams;     /* [stream_count], calibration */
+    ql_gathered **gathered; /* [stream_count * subsets], of the current block */
+    ql_work *work;          /* [unit_count] */
     ql_exam *exams;
     int64_t exam_count;
     ql_evaluation *evaluations; /* [eval_count] */
-    const char *folder;      /* where stages may write files */
-    int64_t linear;          /* that is being worked on, for ql_quantize */
-    const ql_tensor *weight; /* its original weight */
+    const char *folder;         /* where stages may write files */
+    int64_t linear;             /* that is being worked on, for ql_quantize */
+    const ql_tensor *weight;    /* its original weight */
 };
 
 /* --- stream.c --- */

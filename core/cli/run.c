@@ -1,0 +1,171 @@
+/* qloom run FILE: checks the pipeline, walks, stores and prints the table. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include <qloom/qloom.h>
+
+#include "../base/clock.h"
+#include "../base/file.h"
+#include "../device/select.h"
+#include "../run/folder.h"
+#include "../run/table.h"
+#include "../walk/run.h"
+#include "cli.h"
+
+typedef struct run_options {
+    const char *runs, *format, *device;
+    const char **sets;
+} run_options;
+
+static const struct {
+    ql_table_format format;
+    const char *file;
+} tables[] = {
+    {QL_TABLE_MARKDOWN, "table.md"},
+    {QL_TABLE_CSV, "table.csv"},
+    {QL_TABLE_LATEX, "table.tex"},
+    {QL_TABLE_JSON, "table.json"},
+};
+
+static uint64_t
+peak_memory(void)
+{
+    struct rusage u;
+
+    return getrusage(RUSAGE_SELF, &u) == 0 ? (uint64_t)u.ru_maxrss * 1024 : 0;
+}
+
+/* The table in every format, beside the log. */
+static ql_status
+write_tables(ql_ctx *cx, const ql_folder *folder, const ql_result_set *set)
+{
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        const char *path = ql_format(cx, "%s/%s", folder->path, tables[i].file);
+        char *text = NULL;
+        size_t bytes = 0;
+        FILE *f;
+        ql_status st;
+
+        if (!path)
+            return QL_MEMORY;
+        f = open_memstream(&text, &bytes);
+        if (!f)
+            return QL_FAIL(cx, QL_MEMORY, "no memory for a table");
+        st = ql_table_write(cx, &set, 1, &set->table, tables[i].format, f);
+        if (fclose(f) != 0 && st == QL_OK)
+            st = QL_FAIL(cx, QL_MEMORY, "no memory for a table");
+        if (st == QL_OK)
+            st = ql_write_file(cx, path, text, bytes);
+        free(text);
+        QL_TRY(cx, st);
+    }
+    return QL_OK;
+}
+
+static ql_status
+count_failures(ql_ctx *cx, const ql_result_set *set)
+{
+    int64_t failed = 0;
+
+    for (int64_t i = 0; i < set->cell_count; i++)
+        failed += set->cells[i].error != NULL;
+    return failed == 0 ? QL_OK
+                       : QL_FAIL(cx, QL_NUMERIC, "%lld of %lld cells failed; the table says which and why",
+                                 (long long)failed, (long long)set->cell_count);
+}
+
+static ql_status
+run_in_folder(ql_cli *cli, const ql_graph *g, ql_registry *registry, const ql_folder *folder, ql_table_format format,
+              ql_result_set *set)
+{
+    ql_ctx *cx = cli->cx;
+    const double start = ql_seconds();
+
+    set->device = cx->device->info.name;
+    set->version = ql_version();
+    QL_TRY(cx, ql_run_graph(cx, registry, g, folder->path, set));
+    set->seconds = ql_seconds() - start;
+    set->peak = peak_memory();
+    QL_TRY(cx, ql_results_save(cx, folder->runs, set));
+    QL_TRY(cx, write_tables(cx, folder, set));
+    ql_info(cx, "results in %s", folder->path);
+    QL_TRY(cx, ql_table_write(cx, (const ql_result_set *const[]){set}, 1, &set->table, format, stdout));
+    return count_failures(cx, set);
+}
+
+static ql_status
+run_graph(ql_cli *cli, const ql_graph *g, ql_registry *registry, const run_options *opt)
+{
+    ql_ctx *cx = cli->cx;
+    ql_table_format format = QL_TABLE_MARKDOWN;
+    ql_folder folder = {0};
+    ql_result_set set = {0};
+    ql_status st;
+
+    if (opt->format)
+        QL_TRY(cx, ql_table_format_parse(cx, opt->format, &format));
+    QL_TRY(cx, ql_device_select(cx, registry,
+                                &(ql_device_wish){.word = opt->device ? opt->device : g->device,
+                                                  .threads = cli->threads,
+                                                  .limit = g->memory}));
+    st = ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, g, &folder);
+    if (st == QL_OK)
+        st = ql_folder_manifest(
+            cx, &folder, g,
+            &(ql_manifest){.registry = registry, .device = cx->device->info.name, .threads = cli->threads});
+    if (st == QL_OK)
+        st = ql_results_init(cx, g, folder.name, &set);
+    if (st == QL_OK)
+        st = run_in_folder(cli, g, registry, &folder, format, &set);
+    ql_results_fini(cx, &set);
+    ql_folder_close(cx, &folder);
+    return st;
+}
+
+static ql_status
+run(ql_cli *cli, int argc, char **argv)
+{
+    ql_ctx *cx = cli->cx;
+    run_options opt = {0};
+    const ql_option options[] = {
+        {.name = "--set", .letter = "-s", .list = &opt.sets},
+        {.name = "--runs", .value = &opt.runs},
+        {.name = "--format", .letter = "-f", .value = &opt.format},
+        {.name = "--device", .value = &opt.device},
+    };
+    ql_registry *registry = NULL;
+    ql_graph g;
+    ql_scope scope;
+    ql_status st;
+
+    QL_TRY(cx, ql_options(cli, options, sizeof options / sizeof *options, &argc, argv));
+    if (argc != 2)
+        return QL_FAIL(cx, QL_INVALID, "run: expected one pipeline file, got %d operands", argc - 1);
+    QL_TRY(cx, ql_registry_open(cx, cli->plugin_path, &registry));
+    ql_scope_open(cx, &scope);
+    st = ql_graph_open(cx, registry, argv[1], &(ql_graph_options){.sets = (const char *const *)opt.sets}, &g);
+    if (st == QL_OK)
+        st = run_graph(cli, &g, registry, &opt);
+    ql_scope_close(cx, &scope);
+    ql_device_close(cx->device);
+    cx->device = NULL;
+    ql_registry_close(registry);
+    return st;
+}
+
+const ql_command ql_cmd_run = {
+    .name = "run",
+    .arguments = "FILE",
+    .help = "run a pipeline file and print its table",
+    .usage = "Runs every cell of the pipeline in one walk over the model's blocks, stores the numbers in "
+             "RUNS/results.db and\n"
+             "prints the table. Exit status: 0 done, 1 a cell failed, 2 wrong input, 130 interrupted.\n"
+             "\n"
+             "Options:\n"
+             "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n"
+             "  -f, --format FORMAT   md (default), csv, tex or json\n"
+             "      --device DEVICE   auto, cpu, cuda or cuda:N, in place of the file's\n"
+             "      --runs DIR        folder of run folders and results.db; default: runs\n",
+    .run = run,
+};

@@ -1,0 +1,87 @@
+/* Which device a run uses: the one that was named, or the best one that answers. */
+#include "select.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/env.h"
+
+#define HOST_DEVICE "cpu"
+
+static const ql_plugin *
+backend_of(ql_registry *r, const char *device, size_t length)
+{
+    for (int64_t i = 0; i < ql_registry_count(r); i++) {
+        const ql_plugin *p = ql_registry_item(r, i)->plugin;
+
+        if (p && p->kind == QL_BACKEND && strlen(p->backend->device) == length &&
+            strncmp(p->backend->device, device, length) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+static int
+thread_count(const ql_device_wish *wish)
+{
+    const char *env = ql_env("QLOOM_THREADS");
+    long n = wish->threads > 0 ? wish->threads : env ? atol(env) : sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
+}
+
+static ql_status
+open_backend(ql_ctx *cx, const ql_plugin *p, int index, const ql_device_wish *wish)
+{
+    const char *sync = ql_env("QLOOM_SYNC");
+    const ql_device_options opt = {
+        .index = index, .threads = thread_count(wish), .sync = sync && strcmp(sync, "0") != 0};
+
+    return ql_device_open(cx, p->backend, &opt, wish->limit, &cx->device);
+}
+
+static ql_status
+open_named(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
+{
+    const char *colon = strchr(wish->word, ':');
+    const size_t length = colon ? (size_t)(colon - wish->word) : strlen(wish->word);
+    const ql_plugin *p = backend_of(r, wish->word, length);
+    char *end = NULL;
+    long index = colon ? strtol(colon + 1, &end, 10) : 0;
+
+    if (colon && (end == colon + 1 || *end || index < 0 || index > 1023))
+        return QL_FAIL(cx, QL_INVALID, "device: got '%s', expected auto, cpu, cuda or cuda:N", wish->word);
+    if (!p)
+        return QL_FAIL(cx, QL_INVALID, "device: no plugin offers '%s' (`qloom plugins` lists the backends)",
+                       wish->word);
+    return open_backend(cx, p, (int)index, wish);
+}
+
+ql_status
+ql_device_select(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
+{
+    const char *why = "no accelerator's plugin is there";
+
+    if (strcmp(wish->word, "auto") != 0) {
+        QL_TRY(cx, open_named(cx, r, wish));
+        ql_info(cx, "device: %s", cx->device->info.name);
+        return QL_OK;
+    }
+    for (int64_t i = 0; i < ql_registry_count(r); i++) {
+        const ql_plugin *p = ql_registry_item(r, i)->plugin;
+
+        if (!p || p->kind != QL_BACKEND || strcmp(p->backend->device, HOST_DEVICE) == 0)
+            continue;
+        if (open_backend(cx, p, 0, wish) == QL_OK) {
+            ql_info(cx, "device: %s (auto: it answers)", cx->device->info.name);
+            return QL_OK;
+        }
+        why = ql_format(cx, "%s", ql_error(cx));
+        ql_error_clear(cx);
+    }
+    QL_TRY(cx,
+           open_named(cx, r, &(ql_device_wish){.word = HOST_DEVICE, .threads = wish->threads, .limit = wish->limit}));
+    ql_info(cx, "device: %s (auto: %s)", cx->device->info.name, why ? why : "no memory");
+    return QL_OK;
+}

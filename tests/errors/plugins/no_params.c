@@ -1,0 +1,12 @@
+/* No parameter table: even an empty one must be there. */
+#include <qloom/quantizer.h>
+
+static ql_status
+quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
+{
+    (void)self, (void)stats, (void)out;
+    return QL_FAIL(cx, QL_UNSUPPORTED, "not meant to run on %lld columns", (long long)ql_dim(w, 1));
+}
+
+QL_PLUGIN(.kind = QL_QUANTIZER, .name = "no_params", .version = "1.0", .help = "lacks its parameter table",
+          .quantizer = &(const ql_quantizer){.quantize = quantize}, );

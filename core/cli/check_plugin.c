@@ -10,7 +10,7 @@ static const char usage[] =
     "Loads one plugin as a pipeline would and runs the contract that every plugin keeps: tables that document\n"
     "themselves, shared parameter names with their shared meaning, defaults in range, and for quantizers, compensators\n"
     "and per-layer evaluators results on tiny random layers that are complete, finite, the same twice, and clean after\n"
-    "every error. Exit status 0: all kept, 1: some broken, 2: the file is no plugin that this qloom can load.\n";
+    "every error. Exit status 0: all kept, 2: some broken, or no plugin that this qloom can load.\n";
 
 static void
 print_line(void *user, ql_verdict verdict, const char *text)
@@ -57,7 +57,7 @@ check(ql_cli *cli, const ql_plugin *p)
     printf("%s %s (%s): %lld passed, %lld failed, %lld skipped\n", p->name, p->version, ql_kind_name(p->kind),
            (long long)contract.count[QL_PASSED], (long long)contract.count[QL_FAILED], (long long)contract.count[QL_SKIPPED]);
     if (contract.count[QL_FAILED])
-        return QL_FAIL(cx, QL_BUG, "plugin '%s' breaks its contract", p->name);
+        return QL_FAIL(cx, QL_INVALID, "plugin '%s' breaks its contract", p->name);
     return QL_OK;
 }
 

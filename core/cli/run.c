@@ -56,7 +56,7 @@ write_tables(ql_ctx *cx, const ql_folder *folder, const ql_result_set *set)
         if (fclose(f) != 0 && st == QL_OK)
             st = QL_FAIL(cx, QL_MEMORY, "no memory for a table");
         if (st == QL_OK)
-            st = ql_write_file(cx, path, text, bytes);
+            st = ql_file_write(cx, path, text, bytes);
         free(text);
         QL_TRY(cx, st);
     }

@@ -72,11 +72,11 @@ ql_gather_ref(ql_gathered *g)
 }
 
 void
-ql_gather_unref(ql_gathered *g)
+ql_gather_unref(ql_ctx *cx, ql_gathered *g)
 {
     if (!g || --g->refs > 0)
         return;
-    ql_memo_free(g->stats.memo);
+    ql_memo_free(cx, g->stats.memo);
     ql_tensor_unref(g->sum);
     ql_tensor_unref(g->comp);
     ql_tensor_unref(g->abs_sum);

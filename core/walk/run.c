@@ -132,7 +132,7 @@ close_block(ql_walk *w)
     const int64_t n = w->plan->stream_count * w->model->info.subsets;
 
     for (int64_t i = 0; w->gathered && i < n; i++) {
-        ql_gather_unref(w->gathered[i]);
+        ql_gather_unref(w->cx, w->gathered[i]);
         w->gathered[i] = NULL;
     }
     for (int64_t s = 0; w->streams && s < w->plan->stream_count; s++)

@@ -92,13 +92,13 @@ ql_status
 ql_stream_forward(ql_walk *w, ql_stream *s, const ql_weight *const *as)
 {
     for (int64_t c = 0; c < s->corpus->span_count; c++) {
+        ql_flow f = {.seqs = &s->corpus->spans[c].seqs, .h = s->h[c]};
         ql_scope scope;
-        ql_tensor *h;
 
         QL_TRY(w->cx, ql_check_interrupt(w->cx));
         ql_scope_open(w->cx, &scope);
-        QL_TRY(w->cx, ql_block_forward(w->cx, w->block, &s->corpus->spans[c].seqs, as, s->h[c], &h));
-        ql_stream_put(s, c, h);
+        QL_TRY(w->cx, ql_block_forward(w->cx, w->block, as, &f));
+        ql_stream_put(s, c, f.h);
         ql_scope_close(w->cx, &scope);
     }
     return QL_OK;

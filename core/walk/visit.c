@@ -169,7 +169,7 @@ visit_subset(visit *v, int k)
     if (v->twin && ql_path_differs(v->w, &v->path, k))
         v->twin = NULL;
     if (!v->stream_plan->kept && v->stream->followers == 0) {
-        ql_gather_unref(*slot);
+        ql_gather_unref(v->w->cx, *slot);
         *slot = NULL;
     }
     return QL_OK;

@@ -6,6 +6,7 @@
 #include <qloom/evaluator.h>
 
 #include "../base/progress.h"
+#include "../device/device.h"
 #include "../device/memo.h"
 #include "../graph/block.h"
 #include "../run/metrics.h"
@@ -116,7 +117,7 @@ ql_status ql_gather_open(ql_walk *w, int64_t width, ql_gathered **out);
 ql_status ql_gather_add(ql_walk *w, ql_gathered *g, const ql_seqs *seqs, const ql_tensor *x);
 ql_status ql_gather_close(ql_walk *w, ql_gathered *g); /* sums are final; stats may be read */
 ql_gathered *ql_gather_ref(ql_gathered *g);
-void ql_gather_unref(ql_gathered *g); /* NULL is fine */
+void ql_gather_unref(ql_ctx *cx, ql_gathered *g); /* NULL is fine */
 ql_gathered **ql_gather_at(ql_walk *w, int64_t stream, int subset);
 
 /* --- unit.c --- */

@@ -67,20 +67,21 @@ typedef struct ql_st_file {
     bool mapped;
 } ql_st_file;
 
-/* Checks a file in memory, in the order of the format's rules; INVALID names the file, the tensor, what is there and what belongs there.
- * The directory lives in the innermost scope; `path` and `data` have to live as long. */
+/* Checks a file in memory, in the order of the format's rules; INVALID names the file, the tensor, what is there and what
+ * belongs there. The directory lives in the innermost scope; `path` and `data` have to live as long. `out` must stay where
+ * it is: its tensors point to it. */
 ql_status ql_st_parse(ql_ctx *cx, const char *path, const void *data, size_t size, ql_st_file *out);
 
-/* Maps and checks a file. `out` must stay where it is, its tensors point to it. */
+/* The same for a file, mapped. */
 ql_status ql_st_open(ql_ctx *cx, const char *path, ql_st_file *out);
-void ql_st_close(ql_st_file *f); /* unmaps; a file never opened is fine */
+void ql_st_close(ql_st_file *f); /* unmaps; a zeroed file is fine */
 
 /* NULL when there is none. */
 ql_st_tensor *ql_st_find(const ql_st_file *f, const char *name);
 
 /* The bytes of a tensor; not aligned. */
 const unsigned char *ql_st_data(const ql_st_tensor *t);
-/* Hints to the system, which never fail: read the pages ahead; give back those that lie wholly inside the tensor. */
+/* Hints to the system, which never fail: read the pages ahead; give them back. */
 void ql_st_prefetch(const ql_st_tensor *t);
 void ql_st_release(const ql_st_tensor *t);
 

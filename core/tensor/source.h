@@ -1,5 +1,5 @@
-/* A model folder: config.json and the tensors of its safetensors, one file or shards, by name. The part for model plugins is in
- * <qloom/model.h>. */
+/* A model folder: config.json and the tensors of its safetensors, one file or shards, by name. The part for model plugins
+ * is in <qloom/model.h>. */
 #ifndef QLOOM_TENSOR_SOURCE_H
 #define QLOOM_TENSOR_SOURCE_H
 
@@ -7,8 +7,8 @@
 
 #include "safetensors.h"
 
-/* Opens FOLDER and checks every file's header; no weight is read. Memory comes from the innermost scope, which must outlive the source;
- * the files stay mapped until ql_source_close. */
+/* Opens FOLDER and checks every file's header; no weight is read. Memory comes from the innermost scope, which must outlive
+ * the source; the files stay mapped until ql_source_close. */
 ql_status ql_source_open(ql_ctx *cx, const char *folder, ql_source **out);
 void ql_source_close(ql_source *src); /* NULL is fine */
 
@@ -17,19 +17,22 @@ const char *ql_source_folder(const ql_source *src);
 /* Tensors sorted by name. */
 int64_t ql_source_count(const ql_source *src);
 const ql_st_tensor *ql_source_item(const ql_source *src, int64_t i);
-const ql_st_tensor *ql_source_find(const ql_source *src, const char *name); /* NULL: none */
+int64_t ql_source_find(const ql_source *src, const char *name); /* its index; -1: none */
 
 typedef struct ql_want { /* a tensor as the caller needs it */
     const char *name;
-    ql_dtype dtype; /* QL_DTYPE_NONE: the file's own */
+    ql_dtype dtype; /* QL_DTYPE_NONE: the file's own; I64 for integers that no device tensor has */
     int ndim;
     int64_t dims[QL_MAX_DIMS];
 } ql_want;
 
-/* A tensor onto the device of `cx`, converted there, in the innermost scope. NOT_FOUND; INVALID for another shape; UNSUPPORTED for a
- * dtype that can't be converted. Counts as one read, and the mapped pages are given back. */
+/* Is it there, of this shape, of a dtype that loads? NOT_FOUND, INVALID, UNSUPPORTED name it. */
+ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want, int64_t *index);
+/* A tensor, checked, onto the device of `cx` and converted there, in the innermost scope. Counts as one read, and the
+ * mapped pages are given back. */
 ql_status ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out);
-/* Rows `ids` of the table that `want` describes ([vocab, width]) as [count, width], gathered on the host. INVALID for an id outside. */
+/* Rows `ids` of the table that `want` describes ([vocab, width]) as [count, width], gathered on the host. INVALID for an
+ * id outside. */
 ql_status ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, const int32_t *ids, int64_t count,
                          ql_tensor **out);
 
@@ -37,10 +40,7 @@ ql_status ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, 
 void ql_source_prefetch(const ql_source *src, const char *name);
 /* Times that the whole tensor left its file; rows don't count. */
 int64_t ql_source_reads(const ql_source *src, const char *name);
-
-/* One warning with a count when the folder has tensors whose names are not among `names`. */
-ql_status ql_source_warn_unknown(ql_ctx *cx, const ql_source *src, const char *const *names, int64_t count);
-/* A warning when the tensors `a` and `b` are both there and differ in shape, dtype or bytes. */
-void ql_source_warn_different(ql_ctx *cx, const ql_source *src, const char *a, const char *b);
+/* Have tensors `a` and `b`, by index, the same shape, dtype and bytes? */
+bool ql_source_equal(const ql_source *src, int64_t a, int64_t b);
 
 #endif

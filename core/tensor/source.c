@@ -165,23 +165,35 @@ open_tensors(ql_ctx *cx, ql_source *src)
 }
 
 static ql_status
-open_folder(ql_ctx *cx, ql_source *src)
+check_config(ql_ctx *cx, const ql_json *config)
 {
-    const char *config = ql_format(cx, "%s/config.json", src->folder);
+    if (!ql_json_is_object(config))
+        return ql_json_expected(cx, config, "an object");
+    if (ql_json_member(config, "quantization_config"))
+        return QL_FAIL(cx, QL_UNSUPPORTED,
+                       "config.json: 'quantization_config': the model is already quantized, its original is needed");
+    return QL_OK;
+}
 
-    if (!config)
+/* Complaints about the config name it "config.json", here as in model plugins; the host puts the folder in front. */
+static ql_status
+read_config(ql_ctx *cx, ql_source *src)
+{
+    const char *path = ql_format(cx, "%s/config.json", src->folder), *text;
+    size_t bytes;
+    ql_status st;
+
+    if (!path)
         return QL_MEMORY;
     if (!ql_is_folder(src->folder))
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such folder", src->folder);
-    if (!ql_is_file(config))
+    if (!ql_is_file(path))
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: no config.json in this folder: is it a model?", src->folder);
-    QL_TRY(cx, ql_json_read(cx, config, &src->config));
-    if (!ql_json_is_object(src->config))
-        return ql_json_expected(cx, src->config, "an object");
-    if (ql_json_member(src->config, "quantization_config"))
-        return QL_FAIL(cx, QL_UNSUPPORTED,
-                       "%s: 'quantization_config': this model is already quantized; its original is needed", config);
-    return open_tensors(cx, src);
+    QL_TRY(cx, ql_file_read(cx, path, &text, &bytes));
+    st = ql_json_parse(cx, "config.json", text, bytes, QL_JSON_DEPTH, &src->config);
+    if (st == QL_OK)
+        st = check_config(cx, src->config);
+    return st == QL_OK ? QL_OK : ql_where(cx, st, "%s", src->folder);
 }
 
 ql_status
@@ -196,7 +208,9 @@ ql_source_open(ql_ctx *cx, const char *folder, ql_source **out)
     while (n > 1 && folder[n - 1] == '/')
         n--;
     src->folder = ql_copy_text(cx, folder, n);
-    st = src->folder ? open_folder(cx, src) : QL_MEMORY;
+    st = src->folder ? read_config(cx, src) : QL_MEMORY;
+    if (st == QL_OK)
+        st = open_tensors(cx, src);
     if (st != QL_OK) {
         ql_source_close(src);
         return st;
@@ -241,7 +255,7 @@ ql_source_item(const ql_source *src, int64_t i)
 }
 
 int64_t
-ql_source_find(const ql_source *src, const char *name)
+ql_source_index(const ql_source *src, const char *name)
 {
     const ql_st_tensor wanted = {.name = name}, *key = &wanted;
     ql_st_tensor **hit = NULL;
@@ -251,43 +265,56 @@ ql_source_find(const ql_source *src, const char *name)
     return hit ? hit - src->tensors : -1;
 }
 
-bool
-ql_source_has(const ql_source *src, const char *tensor)
+static ql_st_tensor *
+find(const ql_source *src, const char *name)
 {
-    return ql_source_find(src, tensor) >= 0;
+    int64_t i = ql_source_index(src, name);
+
+    return i < 0 ? NULL : src->tensors[i];
+}
+
+const ql_st_tensor *
+ql_source_find(const ql_source *src, const char *name)
+{
+    return find(src, name);
 }
 
 bool
-ql_source_equal(const ql_source *src, int64_t a, int64_t b)
+ql_source_has(const ql_source *src, const char *tensor)
 {
-    const ql_st_tensor *x = src->tensors[a], *y = src->tensors[b];
-    bool same = x->ndim == y->ndim && strcmp(x->dtype_name, y->dtype_name) == 0 && x->bytes == y->bytes;
+    return find(src, tensor) != NULL;
+}
 
-    for (int64_t i = 0; same && i < x->ndim; i++)
-        same = x->dims[i] == y->dims[i];
+bool
+ql_source_equal(const ql_st_tensor *a, const ql_st_tensor *b)
+{
+    bool same = a->ndim == b->ndim && strcmp(a->dtype_name, b->dtype_name) == 0 && a->bytes == b->bytes;
+
+    for (int64_t i = 0; same && i < a->ndim; i++)
+        same = a->dims[i] == b->dims[i];
     if (!same)
         return false;
-    same = memcmp(ql_st_data(x), ql_st_data(y), x->bytes) == 0;
-    ql_st_release(x);
-    ql_st_release(y);
+    same = memcmp(ql_st_data(a), ql_st_data(b), a->bytes) == 0;
+    ql_st_release(a);
+    ql_st_release(b);
     return same;
 }
 
 void
 ql_source_prefetch(const ql_source *src, const char *name)
 {
-    int64_t i = ql_source_find(src, name);
+    const ql_st_tensor *t = find(src, name);
 
-    if (i >= 0)
-        ql_st_prefetch(src->tensors[i]);
+    if (t)
+        ql_st_prefetch(t);
 }
 
 int64_t
 ql_source_reads(const ql_source *src, const char *name)
 {
-    int64_t i = ql_source_find(src, name);
+    const ql_st_tensor *t = find(src, name);
 
-    return i < 0 ? 0 : (int64_t)atomic_load(&src->tensors[i]->reads);
+    return t ? (int64_t)atomic_load(&t->reads) : 0;
 }
 
 /* --- loading ---------------------------------------------------------------------------------------------------------- */
@@ -322,16 +349,14 @@ is_widened(ql_st_dtype d)
     return d == QL_ST_I8 || d == QL_ST_I16 || d == QL_ST_U16 || d == QL_ST_U32 || d == QL_ST_U64;
 }
 
-ql_status
-ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want, int64_t *index)
+static ql_status
+locate(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_st_tensor **out)
 {
-    const ql_st_tensor *t;
+    const ql_st_tensor *t = *out = find(src, want->name);
     bool same;
 
-    *index = ql_source_find(src, want->name);
-    if (*index < 0)
-        return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such tensor in %s", want->name, src->folder);
-    t = src->tensors[*index];
+    if (!t)
+        return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such tensor in the files", want->name);
     same = t->ndim == want->ndim;
     for (int i = 0; same && i < want->ndim; i++)
         same = t->dims[i] == want->dims[i];
@@ -340,6 +365,14 @@ ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want, int64_t *
     if (ql_st_dtype_device(t->dtype) == QL_DTYPE_NONE && !is_widened(t->dtype))
         return QL_FAIL(cx, QL_UNSUPPORTED, "%s: tensors of dtype %s can't be read", want->name, t->dtype_name);
     return QL_OK;
+}
+
+ql_status
+ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want)
+{
+    ql_st_tensor *t;
+
+    return locate(cx, src, want, &t);
 }
 
 static ql_status
@@ -408,13 +441,11 @@ deliver(ql_ctx *cx, ql_tensor *raw, ql_dtype dtype, ql_tensor **out)
 ql_status
 ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out)
 {
-    int64_t index = -1;
     ql_tensor *raw;
     ql_st_tensor *t;
     ql_status st;
 
-    QL_TRY(cx, ql_source_check(cx, src, want, &index));
-    t = src->tensors[index];
+    QL_TRY(cx, locate(cx, src, want, &t));
     atomic_fetch_add(&t->reads, 1);
     if (is_widened(t->dtype))
         st = upload_wide(cx, t, want, &raw);
@@ -429,15 +460,13 @@ ql_status
 ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, const int32_t *ids, int64_t count,
                ql_tensor **out)
 {
-    int64_t index = -1;
-    const ql_st_tensor *t;
+    ql_st_tensor *t;
     ql_tensor *raw;
     unsigned char *rows;
     size_t bytes;
     ql_status st;
 
-    QL_TRY(cx, ql_source_check(cx, src, want, &index));
-    t = src->tensors[index];
+    QL_TRY(cx, locate(cx, src, want, &t));
     if (want->ndim != 2 || is_widened(t->dtype))
         return QL_FAIL(cx, QL_UNSUPPORTED, "%s: rows of a %lld-dimensional %s tensor can't be read", want->name,
                        (long long)t->ndim, t->dtype_name);

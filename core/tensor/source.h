@@ -17,7 +17,8 @@ const char *ql_source_folder(const ql_source *src);
 /* Tensors sorted by name. */
 int64_t ql_source_count(const ql_source *src);
 const ql_st_tensor *ql_source_item(const ql_source *src, int64_t i);
-int64_t ql_source_find(const ql_source *src, const char *name); /* its index; -1: none */
+int64_t ql_source_index(const ql_source *src, const char *name);            /* -1: none */
+const ql_st_tensor *ql_source_find(const ql_source *src, const char *name); /* NULL: none */
 
 typedef struct ql_want { /* a tensor as the caller needs it */
     const char *name;
@@ -27,7 +28,7 @@ typedef struct ql_want { /* a tensor as the caller needs it */
 } ql_want;
 
 /* Is it there, of this shape, of a dtype that loads? NOT_FOUND, INVALID, UNSUPPORTED name it. */
-ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want, int64_t *index);
+ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want);
 /* A tensor, checked, onto the device of `cx` and converted there, in the innermost scope. Counts as one read, and the
  * mapped pages are given back. */
 ql_status ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out);
@@ -40,7 +41,7 @@ ql_status ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, 
 void ql_source_prefetch(const ql_source *src, const char *name);
 /* Times that the whole tensor left its file; rows don't count. */
 int64_t ql_source_reads(const ql_source *src, const char *name);
-/* Have tensors `a` and `b`, by index, the same shape, dtype and bytes? */
-bool ql_source_equal(const ql_source *src, int64_t a, int64_t b);
+/* Have two tensors the same shape, dtype and bytes? Gives the pages back, and is no read. */
+bool ql_source_equal(const ql_st_tensor *a, const ql_st_tensor *b);
 
 #endif

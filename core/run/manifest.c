@@ -127,8 +127,8 @@ model_files(ql_ctx *cx, const char *folder, const char ***names, int64_t *count)
     return st;
 }
 
-/* Length of a safetensors header with what is in front of it: it names every tensor, and reading gigabytes would cost more than the
- * run may take. */
+/* Length of a safetensors header with what is in front of it: it names every tensor, and reading gigabytes would cost
+ * more than the run may take. */
 static ql_status
 header_bytes(ql_ctx *cx, const char *path, size_t *out)
 {

@@ -3,15 +3,15 @@
 
 #include <string.h>
 
-static void
-enter(ql_ctx *cx, ql_result_set *set)
+void
+ql_results_enter(ql_ctx *cx, ql_result_set *set)
 {
     set->memory.up = cx->scope;
     cx->scope = &set->memory;
 }
 
-static ql_status
-leave(ql_ctx *cx, ql_result_set *set, ql_status st)
+ql_status
+ql_results_leave(ql_ctx *cx, ql_result_set *set, ql_status st)
 {
     cx->scope = set->memory.up;
     set->memory.up = NULL;
@@ -21,14 +21,13 @@ leave(ql_ctx *cx, ql_result_set *set, ql_status st)
 void
 ql_results_fini(ql_ctx *cx, ql_result_set *set)
 {
-    enter(cx, set);
+    ql_results_enter(cx, set);
     ql_scope_close(cx, &set->memory);
     *set = (ql_result_set){0};
 }
 
-/* A fresh item at the end of `*items`, which grows inside the scope by doubling; NULL without memory. */
-static void *
-append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size)
+void *
+ql_results_append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size)
 {
     void **p = items;
 
@@ -79,7 +78,8 @@ add_metric(ql_ctx *cx, ql_result_cell *c, const ql_result_metric *m)
     for (int64_t i = 0; i < c->metric_count; i++)
         if (strcmp(c->metrics[i].stage, m->stage) == 0 && strcmp(c->metrics[i].name, m->name) == 0)
             return QL_FAIL(cx, QL_INVALID, "metric %s.%s was given twice", m->stage, m->name);
-    item = stage && name ? append(cx, &c->metrics, &c->metric_count, &c->metric_capacity, sizeof *item) : NULL;
+    item =
+        stage && name ? ql_results_append(cx, &c->metrics, &c->metric_count, &c->metric_capacity, sizeof *item) : NULL;
     if (!item)
         return QL_MEMORY;
     *item = (ql_result_metric){.stage = stage, .name = name, .value = m->value};
@@ -93,8 +93,8 @@ ql_results_metric(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_
 
     if (!c)
         return QL_BUG;
-    enter(cx, set);
-    return leave(cx, set, add_metric(cx, c, m));
+    ql_results_enter(cx, set);
+    return ql_results_leave(cx, set, add_metric(cx, c, m));
 }
 
 static ql_status
@@ -105,7 +105,12 @@ add_note(ql_ctx *cx, ql_result_cell *c, const ql_result_note *n)
 
     if (!note.stage || !note.name || !note.value)
         return QL_MEMORY;
-    item = append(cx, &c->notes, &c->note_count, &c->note_capacity, sizeof *item);
+    for (int64_t i = 0; i < c->note_count; i++)
+        if (strcmp(c->notes[i].stage, n->stage) == 0 && strcmp(c->notes[i].name, n->name) == 0) {
+            c->notes[i] = note;
+            return QL_OK;
+        }
+    item = ql_results_append(cx, &c->notes, &c->note_count, &c->note_capacity, sizeof *item);
     if (!item)
         return QL_MEMORY;
     *item = note;
@@ -119,8 +124,8 @@ ql_results_note(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_no
 
     if (!c)
         return QL_BUG;
-    enter(cx, set);
-    return leave(cx, set, add_note(cx, c, n));
+    ql_results_enter(cx, set);
+    return ql_results_leave(cx, set, add_note(cx, c, n));
 }
 
 static ql_status
@@ -136,7 +141,7 @@ add_linear(ql_ctx *cx, ql_result_cell *c, const ql_result_linear *l)
 
     if (!linear.stage || !linear.linear || !linear.name)
         return QL_MEMORY;
-    item = append(cx, &c->linears, &c->linear_count, &c->linear_capacity, sizeof *item);
+    item = ql_results_append(cx, &c->linears, &c->linear_count, &c->linear_capacity, sizeof *item);
     if (!item)
         return QL_MEMORY;
     *item = linear;
@@ -150,8 +155,8 @@ ql_results_linear(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_
 
     if (!c)
         return QL_BUG;
-    enter(cx, set);
-    return leave(cx, set, add_linear(cx, c, l));
+    ql_results_enter(cx, set);
+    return ql_results_leave(cx, set, add_linear(cx, c, l));
 }
 
 static ql_status
@@ -162,7 +167,7 @@ add_footnote(ql_ctx *cx, ql_result_cell *c, const char *text)
     for (int64_t i = 0; i < c->footnote_count; i++)
         if (strcmp(c->footnotes[i], text) == 0)
             return QL_OK;
-    item = own ? append(cx, &c->footnotes, &c->footnote_count, &c->footnote_capacity, sizeof *item) : NULL;
+    item = own ? ql_results_append(cx, &c->footnotes, &c->footnote_count, &c->footnote_capacity, sizeof *item) : NULL;
     if (!item)
         return QL_MEMORY;
     *item = own;
@@ -176,8 +181,8 @@ ql_results_footnote(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *te
 
     if (!c)
         return QL_BUG;
-    enter(cx, set);
-    return leave(cx, set, add_footnote(cx, c, text));
+    ql_results_enter(cx, set);
+    return ql_results_leave(cx, set, add_footnote(cx, c, text));
 }
 
 ql_status
@@ -189,9 +194,9 @@ ql_results_fail(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *error)
         return QL_BUG;
     if (c->error)
         return QL_OK;
-    enter(cx, set);
+    ql_results_enter(cx, set);
     c->error = copy(cx, error);
-    return leave(cx, set, c->error ? QL_OK : QL_MEMORY);
+    return ql_results_leave(cx, set, c->error ? QL_OK : QL_MEMORY);
 }
 
 ql_status
@@ -200,14 +205,14 @@ ql_results_stage(ql_ctx *cx, ql_result_set *set, const ql_result_stage *s)
     ql_result_stage *item;
     const char *name;
 
-    enter(cx, set);
+    ql_results_enter(cx, set);
     name = copy(cx, s->name);
-    item = name ? append(cx, &set->stages, &set->stage_count, &set->stage_capacity, sizeof *item) : NULL;
+    item = name ? ql_results_append(cx, &set->stages, &set->stage_count, &set->stage_capacity, sizeof *item) : NULL;
     if (item) {
         *item = *s;
         item->name = name;
     }
-    return leave(cx, set, item ? QL_OK : QL_MEMORY);
+    return ql_results_leave(cx, set, item ? QL_OK : QL_MEMORY);
 }
 
 static bool
@@ -246,8 +251,8 @@ ql_results_means(ql_ctx *cx, ql_result_set *set)
 {
     ql_status st = QL_OK;
 
-    enter(cx, set);
+    ql_results_enter(cx, set);
     for (int64_t i = 0; i < set->cell_count && st == QL_OK; i++)
         st = add_means(cx, &set->cells[i]);
-    return leave(cx, set, st);
+    return ql_results_leave(cx, set, st);
 }

@@ -13,7 +13,8 @@ typedef struct ql_result_metric {
     double value; /* NaN and infinities are legal */
 } ql_result_metric;
 
-typedef struct ql_result_note { /* protocol, bos, seqlen, fingerprint, … of a stage's numbers */
+typedef struct
+    ql_result_note { /* protocol, bos, seqlen, fingerprint, … of a stage's numbers; the last value of a name counts */
     const char *stage, *name, *value;
 } ql_result_note;
 
@@ -62,8 +63,8 @@ typedef struct ql_result_set {
 } ql_result_set;
 
 /* An empty set shaped like the graph: references, one cell a cell of the graph, then the baselines unless the file says
- * `baseline: false`; citations; table. Cells whose evaluators, evaluation data and base model are the same share a baseline: there are
- * several only where the matrix varies those. ql_results_fini in every case. [one thread per context, as all here] */
+ * `baseline: false`; citations; table. Cells whose evaluators, evaluation data and base model are the same share a
+ * baseline: there are several only where the matrix varies those. ql_results_fini in every case. [one thread per context, as all here] */
 ql_status ql_results_init(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set);
 void ql_results_fini(ql_ctx *cx, ql_result_set *set); /* a zeroed set is fine */
 
@@ -82,5 +83,13 @@ ql_status ql_results_means(ql_ctx *cx, ql_result_set *set);
 ql_status ql_results_save(ql_ctx *cx, const char *runs, const ql_result_set *set);
 /* `run`: a run folder ("runs/tiny-1a2b3c4d"), or its name under `runs`. NOT_FOUND names the nearest. */
 ql_status ql_results_load(ql_ctx *cx, const char *runs, const char *run, ql_result_set *set);
+
+/* --- for the files of this folder */
+
+/* Between the two, the innermost scope is the set's own. No other ql_results_ function in between. */
+void ql_results_enter(ql_ctx *cx, ql_result_set *set);
+ql_status ql_results_leave(ql_ctx *cx, ql_result_set *set, ql_status st); /* returns st */
+/* A fresh item at the end of `*items`, which grows inside the scope by doubling; NULL without memory. */
+void *ql_results_append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size);
 
 #endif

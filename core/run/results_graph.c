@@ -11,6 +11,12 @@ typedef struct shape {
     int64_t count, capacity;
 } shape;
 
+static const char *
+copy(ql_ctx *cx, const char *text)
+{
+    return text ? ql_copy_text(cx, text, strlen(text)) : NULL;
+}
+
 static bool
 known(const shape *s, const char *reference)
 {
@@ -23,23 +29,17 @@ known(const shape *s, const char *reference)
 static ql_status
 add_reference(shape *s, const char *reference)
 {
+    const char **item;
+
     if (!reference)
         return QL_MEMORY;
     if (known(s, reference))
         return QL_OK;
-    if (s->count == s->capacity) {
-        int64_t room = s->capacity ? 2 * s->capacity : 32;
-        const char **grown = ql_alloc(s->cx, (size_t)room, sizeof *grown);
-
-        if (!grown)
-            return QL_MEMORY;
-        if (s->count)
-            memcpy(grown, s->references, (size_t)s->count * sizeof *grown);
-        s->references = grown;
-        s->capacity = room;
-    }
-    s->references[s->count] = ql_copy_text(s->cx, reference, strlen(reference));
-    return s->references[s->count++] ? QL_OK : QL_MEMORY;
+    item = ql_results_append(s->cx, &s->references, &s->count, &s->capacity, sizeof *item);
+    if (!item)
+        return QL_MEMORY;
+    *item = copy(s->cx, reference);
+    return *item ? QL_OK : QL_MEMORY;
 }
 
 static bool
@@ -99,12 +99,6 @@ add_references(shape *s)
     s->set->references = s->references;
     s->set->reference_count = s->count;
     return QL_OK;
-}
-
-static const char *
-copy(ql_ctx *cx, const char *text)
-{
-    return text ? ql_copy_text(cx, text, strlen(text)) : NULL;
 }
 
 /* Labels are copied, for the set outlives the graph. */
@@ -306,12 +300,7 @@ fill(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set)
 ql_status
 ql_results_init(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set)
 {
-    ql_status st;
-
-    *set = (ql_result_set){.memory = {.up = cx->scope}};
-    cx->scope = &set->memory;
-    st = fill(cx, g, run, set);
-    cx->scope = set->memory.up;
-    set->memory.up = NULL;
-    return st;
+    *set = (ql_result_set){0};
+    ql_results_enter(cx, set);
+    return ql_results_leave(cx, set, fill(cx, g, run, set));
 }

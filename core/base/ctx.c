@@ -71,7 +71,7 @@ ql_heap(ql_ctx *cx, size_t count, size_t size)
 {
     void *p = NULL;
 
-    if (may_allocate(cx))
+    if (may_allocate(cx) && (size == 0 || count <= SIZE_MAX / size))
         p = calloc(count ? count : 1, size ? size : 1);
     if (!p)
         (void)QL_FAIL(cx, QL_MEMORY, "no memory for %zu x %zu bytes on the host", count, size);

@@ -322,8 +322,8 @@ static ql_status
 check_range(ql_ctx *cx, const char *what, int64_t first, int64_t count, int64_t length)
 {
     if (first < 0 || count < 0 || first > length || count > length - first)
-        return QL_FAIL(cx, QL_INVALID, "%s %lld to %lld of a tensor that has %lld", what, (long long)first,
-                       (long long)(first + count), (long long)length);
+        return QL_FAIL(cx, QL_INVALID, "%lld %s from %lld on, of a tensor that has %lld", (long long)count, what,
+                       (long long)first, (long long)length);
     return QL_OK;
 }
 

@@ -33,7 +33,7 @@ typedef struct ql_qlinear {
     ql_grid grid;
     ql_tensor *codes;  /* [out, in] u8 */
     ql_tensor *scales; /* [out, G] f32 holding values of grid.scale_dtype (f64 with grid.fp64), G = ceil(in / group) */
-    ql_tensor *zeros;  /* [out, G] f32 holding integers; NULL with `levels` */
+    ql_tensor *zeros;  /* [out, G] f32: integers, or reals of a method that encodes by itself; NULL with `levels` */
     ql_tensor *g_idx;  /* [in] i32; NULL: i / group */
     ql_tensor *levels; /* [2^bits] f32; NULL: uniform */
     ql_tensor *b, *a;  /* an adapter that the quantizer itself yields, B [out, r] and A [r, in]; both or neither */

@@ -150,7 +150,7 @@ walk_block(ql_walk *w, int64_t layer)
     const char *what = ql_format(cx, "block %lld of %lld", (long long)layer + 1, (long long)w->model->info.layers);
 
     QL_TRY(cx, ql_block_open(cx, w->model, layer, &w->block));
-    ql_block_prefetch(w->model, layer + 1);
+    ql_block_prefetch(cx, w->model, layer + 1);
     for (int64_t s = 0; s < w->plan->stream_count; s++)
         ql_stream_block_begin(&w->streams[s]);
     for (int64_t v = 0; v < w->plan->visit_count; v++) {

@@ -81,7 +81,7 @@ read_listed_types(ql_ctx *cx, const ql_json *list, int64_t layers, unsigned char
         if (!word || (strcmp(word, layer_types[FULL]) != 0 && strcmp(word, layer_types[SLIDING]) != 0))
             return QL_FAIL(
                 cx, QL_UNSUPPORTED,
-                "config.json: 'layer_types'[%lld]: expected \"full_attention\" or \"sliding_attention\", got %s",
+                "config.json: 'layer_types[%lld]': expected \"full_attention\" or \"sliding_attention\", got %s",
                 (long long)i, word ? ql_format(cx, "\"%s\"", word) : "no string");
         type[i] = strcmp(word, layer_types[SLIDING]) == 0 ? SLIDING : FULL;
     }

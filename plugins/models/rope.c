@@ -60,7 +60,7 @@ original_positions(ql_ctx *cx, const rope_dict *d, int64_t def, double *out)
 }
 
 static void
-plain_frequencies(double theta, int64_t head_dim, float *inv)
+default_frequencies(double theta, int64_t head_dim, float *inv)
 {
     for (int64_t k = 0; k < head_dim / 2; k++)
         inv[k] = 1.0f / powf((float)theta, (float)(2 * k) / (float)head_dim);
@@ -261,7 +261,7 @@ rope_open(ql_ctx *cx, const ql_json *config, const char *layer_type, int64_t hea
     inv = ql_alloc(cx, (size_t)head_dim / 2, sizeof *inv);
     if (!inv)
         return QL_MEMORY;
-    plain_frequencies(out->theta, head_dim, inv);
+    default_frequencies(out->theta, head_dim, inv);
     out->inv_freq = inv;
     return type->apply ? type->apply(cx, &d, out, inv) : QL_OK;
 }
@@ -293,7 +293,7 @@ rope_for(ql_ctx *cx, const rope *r, const ql_seqs *seqs, ql_rope_spec *out)
         const double grown = r->dynamic * length / (double)r->limit - (r->dynamic - 1);
         const double d = (double)r->head_dim;
 
-        plain_frequencies(r->theta * pow(grown, d / (d - 2)), r->head_dim, rows + s * half);
+        default_frequencies(r->theta * pow(grown, d / (d - 2)), r->head_dim, rows + s * half);
     }
     out->inv_freq = rows;
     out->stride = half;

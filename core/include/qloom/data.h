@@ -24,6 +24,10 @@ QL_API int64_t ql_tokenizer_bos(const ql_tokenizer *tk); /* id, or -1 when the t
 QL_API int64_t ql_tokenizer_eos(const ql_tokenizer *tk); /* id, or -1; [any thread] */
 QL_API bool ql_tokenizer_adds_bos(const ql_tokenizer *tk); /* does AUTO add one? [any thread] */
 
+/* Bytes before the first that is no UTF-8, and in `bad` how many of those after them one U+FFFD would stand for; `bytes` and 0
+ * for valid text. [any thread] */
+QL_API size_t ql_utf8_check(const char *text, size_t bytes, size_t *bad);
+
 /* Token sequences and how they came about. Arrays live in the scope that made them. */
 typedef struct ql_tokens {
     int64_t count;          /* sequences */

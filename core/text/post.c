@@ -1,0 +1,138 @@
+/* What a tokenizer adds around a text: the post-processor's template, overridden by tokenizer_config.json. */
+#include "post.h"
+
+#include <string.h>
+
+static ql_status
+add_special(ql_ctx *cx, const ql_json *v, int64_t id, ql_specials *out)
+{
+    if (out->count == QL_SPECIALS_MAX)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: more than %d special tokens on one side are not supported",
+                       ql_json_where(cx, v), QL_SPECIALS_MAX);
+    out->ids[out->count++] = (int32_t)id;
+    return QL_OK;
+}
+
+/* {"SpecialToken": {"id": "<s>"}}: the name's ids stand in `special_tokens`. */
+static ql_status
+read_special(ql_ctx *cx, const ql_json *post, const ql_json *v, ql_specials *out)
+{
+    const ql_json *ids;
+    const char *name;
+    int64_t id;
+
+    QL_TRY(cx, ql_json_text(cx, v, "id", "", &name));
+    ids = ql_json_member(ql_json_member(ql_json_member(post, "special_tokens"), name), "ids");
+    if (!ql_json_is_array(ids))
+        return QL_FAIL(cx, QL_INVALID, "%s: 'special_tokens' has no ids of %s", ql_json_where(cx, v),
+                       ql_json_quote(cx, name, strlen(name)));
+    for (int64_t i = 0; i < ql_json_length(ids); i++) {
+        if (!ql_json_as_int(ql_json_item(ids, i), &id) || id < 0 || id >= QL_VOCAB_MAX)
+            return ql_json_expected(cx, ql_json_item(ids, i), "an id from 0 to 4194303");
+        QL_TRY(cx, add_special(cx, v, id, out));
+    }
+    return QL_OK;
+}
+
+static ql_status
+read_template(ql_ctx *cx, const ql_json *v, ql_post *out)
+{
+    const ql_json *single = ql_json_member(v, "single");
+    bool after = false;
+
+    for (int64_t i = 0; i < ql_json_length(single); i++) {
+        const ql_json *item = ql_json_item(single, i), *special = ql_json_member(item, "SpecialToken");
+
+        if (special) {
+            QL_TRY(cx, read_special(cx, v, special, after ? &out->after : &out->before));
+            continue;
+        }
+        if (!ql_json_member(item, "Sequence") || after)
+            return ql_json_expected(
+                cx, item, after ? "a SpecialToken: one Sequence is there already" : "a SpecialToken or a Sequence");
+        after = true;
+    }
+    if (!after)
+        return QL_FAIL(cx, QL_INVALID, "%s: the template 'single' has no Sequence", ql_json_where(cx, v));
+    return QL_OK;
+}
+
+ql_status
+ql_post_read(ql_ctx *cx, const ql_json *v, ql_post *out)
+{
+    const char *type;
+
+    if (!v)
+        return QL_OK;
+    QL_TRY(cx, ql_json_text(cx, v, "type", "", &type));
+    if (strcmp(type, "Sequence") == 0) {
+        const ql_json *list = ql_json_member(v, "processors");
+
+        for (int64_t i = 0; i < ql_json_length(list); i++)
+            QL_TRY(cx, ql_post_read(cx, ql_json_item(list, i), out));
+        return QL_OK;
+    }
+    if (strcmp(type, "ByteLevel") == 0) /* moves offsets only */
+        return QL_OK;
+    if (strcmp(type, "TemplateProcessing") != 0)
+        return ql_unsupported_type(cx, v, "ByteLevel, TemplateProcessing, Sequence");
+    if (out->before.count || out->after.count)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: a second template is not supported", ql_json_where(cx, v));
+    return read_template(cx, v, out);
+}
+
+/* "bos_token" is a text or an object with one; -1 for none. */
+static ql_status
+find_special(ql_ctx *cx, const ql_json *config, const char *key, const ql_added_tokens *added, const ql_vocab *vocab,
+             int64_t *out)
+{
+    const ql_json *v = ql_json_member(config, key);
+    const char *text;
+
+    *out = -1;
+    if (!v)
+        return QL_OK;
+    text = ql_json_string(ql_json_is_object(v) ? ql_json_member(v, "content") : v);
+    if (!text)
+        return ql_json_expected(cx, v, "a text, or an object with 'content'");
+    for (int64_t i = 0; i < added->count && *out < 0; i++)
+        if (strcmp(added->items[i].content, text) == 0)
+            *out = added->items[i].id;
+    if (*out < 0)
+        *out = ql_vocab_find(vocab, text, strlen(text));
+    if (*out < 0)
+        return QL_FAIL(cx, QL_INVALID, "%s: the tokenizer has no token %s", ql_json_where(cx, v),
+                       ql_json_quote(cx, text, strlen(text)));
+    return QL_OK;
+}
+
+static ql_status
+override(ql_ctx *cx, const ql_json *config, const char *key, int64_t id, ql_specials *out)
+{
+    const ql_json *v = ql_json_member(config, key);
+    bool add;
+
+    if (!v)
+        return QL_OK;
+    QL_TRY(cx, ql_json_bool(cx, config, key, false, &add));
+    out->count = 0;
+    if (!add)
+        return QL_OK;
+    if (id < 0)
+        return QL_FAIL(cx, QL_INVALID, "%s is true, but there is no such token", ql_json_where(cx, v));
+    return add_special(cx, v, id, out);
+}
+
+ql_status
+ql_post_configure(ql_ctx *cx, const ql_json *config, const ql_added_tokens *added, const ql_vocab *vocab, ql_post *out)
+{
+    QL_TRY(cx, find_special(cx, config, "bos_token", added, vocab, &out->bos));
+    QL_TRY(cx, find_special(cx, config, "eos_token", added, vocab, &out->eos));
+    QL_TRY(cx, override(cx, config, "add_bos_token", out->bos, &out->before));
+    QL_TRY(cx, override(cx, config, "add_eos_token", out->eos, &out->after));
+    if (out->bos < 0 && out->before.count)
+        out->bos = out->before.ids[0];
+    if (out->eos < 0 && out->after.count)
+        out->eos = out->after.ids[out->after.count - 1];
+    return ql_json_bool(cx, config, "clean_up_tokenization_spaces", false, &out->clean_up);
+}

@@ -1,0 +1,72 @@
+/* UTF-8 and the character classes that tokenizers are defined by (Unicode general categories, White_Space, \w). */
+#ifndef QLOOM_TEXT_UNICODE_H
+#define QLOOM_TEXT_UNICODE_H
+
+#include <qloom/data.h>
+
+/* What the split patterns tell apart. A NEWLINE (\r or \n) is white space too. */
+typedef enum ql_char_class {
+    QL_CHAR_OTHER,
+    QL_CHAR_LETTER,
+    QL_CHAR_NUMBER,
+    QL_CHAR_SPACE,
+    QL_CHAR_NEWLINE
+} ql_char_class;
+
+/* The character at `s`, which begins valid UTF-8, and its length. */
+static inline uint32_t
+ql_utf8_char(const unsigned char *s, size_t *bytes)
+{
+    if (s[0] < 0x80) {
+        *bytes = 1;
+        return s[0];
+    }
+    if (s[0] < 0xe0) {
+        *bytes = 2;
+        return (uint32_t)(s[0] & 0x1f) << 6 | (s[1] & 0x3f);
+    }
+    if (s[0] < 0xf0) {
+        *bytes = 3;
+        return (uint32_t)(s[0] & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f);
+    }
+    *bytes = 4;
+    return (uint32_t)(s[0] & 0x07) << 18 | (uint32_t)(s[1] & 0x3f) << 12 | (uint32_t)(s[2] & 0x3f) << 6 | (s[3] & 0x3f);
+}
+
+/* Begin of the character that ends before `end` > 0. */
+static inline size_t
+ql_utf8_back(const char *s, size_t end)
+{
+    do
+        end--;
+    while (end > 0 && ((unsigned char)s[end] & 0xc0) == 0x80);
+    return end;
+}
+
+size_t ql_utf8_put(uint32_t c, char out[4]); /* bytes written */
+
+ql_char_class ql_char_class_wide(uint32_t c); /* for c >= 128 */
+extern const unsigned char ql_char_class_ascii[128];
+
+/* Class and length of the character at `s`. */
+static inline ql_char_class
+ql_char_class_at(const unsigned char *s, size_t *bytes)
+{
+    uint32_t c;
+
+    if (s[0] < 0x80) {
+        *bytes = 1;
+        return (ql_char_class)ql_char_class_ascii[s[0]];
+    }
+    c = ql_utf8_char(s, bytes);
+    return ql_char_class_wide(c);
+}
+
+bool ql_char_is_space(uint32_t c);
+bool ql_char_is_word(uint32_t c); /* \w: Alphabetic, marks, decimal digits, connectors, joiners */
+
+/* The byte-level alphabet: every byte has a printable character, and 188 of them are their own. */
+uint32_t ql_byte_char(unsigned byte);
+int ql_byte_of_char(uint32_t c); /* -1: outside the alphabet */
+
+#endif

@@ -104,7 +104,7 @@ ql_tokenizer_parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer **o
     if (st == QL_OK)
         *out = tk;
     else
-        ql_tokenizer_free(tk);
+        ql_tokenizer_close(tk);
     return st;
 }
 
@@ -135,7 +135,7 @@ ql_tokenizer_open(ql_ctx *cx, const char *folder, ql_tokenizer **out)
 }
 
 void
-ql_tokenizer_free(ql_tokenizer *tk)
+ql_tokenizer_close(ql_tokenizer *tk)
 {
     if (!tk)
         return;

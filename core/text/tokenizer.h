@@ -19,7 +19,7 @@ typedef struct ql_tokenizer_files {
 
 /* The same from memory. */
 ql_status ql_tokenizer_parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer **out);
-void ql_tokenizer_free(ql_tokenizer *tk); /* NULL is fine */
+void ql_tokenizer_close(ql_tokenizer *tk); /* NULL is fine */
 
 enum {
     QL_DECODE_SKIP_SPECIAL = 1, /* leave special tokens out */

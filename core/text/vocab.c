@@ -160,8 +160,8 @@ find_part(ql_ctx *cx, const ql_vocab *vocab, const ql_json *v, const char *text,
 static ql_status
 read_merge(ql_ctx *cx, const ql_json *v, const ql_vocab *vocab, ql_merge *out, char **joined, int64_t *capacity)
 {
-    const char *text[2];
-    size_t bytes[2];
+    const char *text[2] = {NULL, NULL};
+    size_t bytes[2] = {0, 0};
 
     QL_TRY(cx, merge_texts(cx, v, text, bytes));
     QL_TRY(cx, find_part(cx, vocab, v, text[0], bytes[0], &out->left));

@@ -66,7 +66,7 @@ check_golden(ql_ctx *cx, const char *folder, const char *name)
     CHECK(number > 100);
     free(line);
     fclose(f);
-    ql_tokenizer_free(tk);
+    ql_tokenizer_close(tk);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include "file.h"
 
 #define LINEAR_SEARCH 16 /* members up to which a lookup just compares */
+#define WIDE_INTEGERS 16 /* integers beyond 64 bits in one text */
 
 typedef enum json_kind { KIND_NULL, KIND_BOOL, KIND_INT, KIND_REAL, KIND_STRING, KIND_ARRAY, KIND_OBJECT } json_kind;
 
@@ -60,6 +61,41 @@ check_depth(ql_ctx *cx, const char *file, const char *text, size_t bytes, int de
         }
     }
     return QL_OK;
+}
+
+/* Where an integer that jansson found too big ends, if it is one: an error's position is right behind the number. */
+static bool
+ends_integer(const char *text, size_t at)
+{
+    size_t i = at;
+
+    while (i > 0 && text[i - 1] >= '0' && text[i - 1] <= '9')
+        i--;
+    return i < at && (i == 0 || !strchr(".eE+", text[i - 1])) && (i < 2 || !strchr("eE", text[i - 2]));
+}
+
+/* Integers beyond 64 bits, which are no error in JSON ("model_max_length" is often a 1e30 written out), become reals: an
+ * exponent is put behind each. */
+static json_t *
+load(ql_ctx *cx, const char *text, size_t bytes, json_error_t *error)
+{
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
+    json_t *tree = json_loadb(text, bytes, flags, error);
+
+    for (int i = 0; i < WIDE_INTEGERS && !tree && json_error_code(error) == json_error_numeric_overflow; i++) {
+        const size_t at = (size_t)error->position;
+        char *wider = at <= bytes && ends_integer(text, at) ? ql_alloc(cx, bytes + 2, 1) : NULL;
+
+        if (!wider)
+            break;
+        memcpy(wider, text, at);
+        memcpy(wider + at, "e0", 2);
+        memcpy(wider + at + 2, text + at, bytes - at);
+        text = wider;
+        bytes += 2;
+        tree = json_loadb(text, bytes, flags, error);
+    }
+    return tree;
 }
 
 static int
@@ -167,7 +203,7 @@ ql_json_parse(ql_ctx *cx, const char *file, const char *text, size_t bytes, int 
     if (!root)
         return QL_MEMORY;
     QL_TRY(cx, check_depth(cx, file, text, bytes, depth));
-    tree = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    tree = load(cx, text, bytes, &error);
     if (!tree) {
         st = json_error_code(&error) == json_error_out_of_memory ? QL_MEMORY : QL_INVALID;
         return QL_FAIL(cx, st, "%s:%d:%d: %s", file, error.line, error.column, error.text);

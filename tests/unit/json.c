@@ -36,6 +36,9 @@ check_values(ql_ctx *cx)
     CHECK(i == INT64_MAX);
     CHECK_OK(cx, ql_json_real(cx, o, "r", 0, &r));
     CHECK_NEAR(r, 1e-6, 0);
+    CHECK_OK(cx, ql_json_real(cx, parse(cx, "{\"a\": [-99999999999999999999], \"b\": 1000000000000000019884624838656}"),
+                              "b", 0, &r));
+    CHECK_NEAR(r, 1e30, 0);
     CHECK_OK(cx, ql_json_real(cx, o, "i", 0, &r));
     CHECK_NEAR(r, -3, 0);
     CHECK_OK(cx, ql_json_bool(cx, o, "t", false, &b));

@@ -248,7 +248,12 @@ open_with_plugin(ql_ctx *cx, const ql_registry *registry, const char *path, ql_m
         ql_warn(cx, "config.json: '%s' is not a model of plugin '%s', which reads it all the same",
                 id.architecture ? id.architecture : id.type, m->plugin->name);
     }
-    return m->plugin->model->open(cx, m->self, m->source, &m->info);
+    QL_TRY(cx, m->plugin->model->open(cx, m->self, m->source, &m->info));
+    if (m->info.layers < 1 || m->info.hidden < 1 || m->info.vocab < 1 || m->info.subsets < 1)
+        return QL_FAIL(cx, QL_INVALID, "plugin '%s' sees %lld blocks of %d subsets, hidden size %lld, vocabulary %lld",
+                       m->plugin->name, (long long)m->info.layers, m->info.subsets, (long long)m->info.hidden,
+                       (long long)m->info.vocab);
+    return QL_OK;
 }
 
 ql_status

@@ -113,7 +113,7 @@ dtype_of(const row *r)
 static void
 print_row(const row *r)
 {
-    char shape[48], subset[16] = "";
+    char shape[48], subset[24] = "";
     const int64_t *dims = r->first->dims;
 
     if (r->first->ndim == 2)

@@ -97,7 +97,7 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     const ql_dtype dtype = fp64 ? QL_F64 : QL_F32;
     ql_tensor *v, *live, *group_of = NULL;
     ql_factor f;
-    layout at;
+    layout at = {0};
 
     out->grid = (ql_grid){.bits = p->bits,
                           .group = g,

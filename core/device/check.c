@@ -34,11 +34,11 @@ operand_check(ql_ctx *cx, const char *op, const ql_operand *o)
     char got[128], expected[160];
 
     if (!o->t)
-        return QL_FAIL(cx, QL_INVALID, "%s: %s is missing", op, o->name);
+        return QL_FAIL(cx, QL_INVALID, "%s: %s: missing", op, o->name);
     if (!d)
         return QL_FAIL(cx, QL_BUG, "%s: no device is open", op);
     if (its != d && (its || !d->info.host_memory))
-        return QL_FAIL(cx, QL_INVALID, "%s: %s is on %s, but the work runs on %s; copy it there first", op, o->name,
+        return QL_FAIL(cx, QL_INVALID, "%s: %s: on %s, but the work runs on %s; copy it there first", op, o->name,
                        !its                         ? "the host"
                        : its->backend == d->backend ? "another device of its kind"
                                                     : its->backend->device,
@@ -48,7 +48,7 @@ operand_check(ql_ctx *cx, const char *op, const ql_operand *o)
         (o->ndim < 2 || o->cols < 0 || o->cols == o->t->dims[1]))
         return QL_OK;
     expected_text(o, expected, sizeof expected);
-    return QL_FAIL(cx, QL_INVALID, "%s: %s is %s, expected %s", op, o->name, ql_tensor_text(o->t, got, sizeof got),
+    return QL_FAIL(cx, QL_INVALID, "%s: %s: got %s, expected %s", op, o->name, ql_tensor_text(o->t, got, sizeof got),
                    expected);
 }
 

@@ -18,7 +18,7 @@ typedef struct ql_operand {
     int64_t rows, cols; /* -1: any; cols of a vector is not looked at */
 } ql_operand;
 
-/* INVALID, "gemm: B is bf16 [3, 4], expected f32 [5, *]", for the first operand that is missing, on another device, or
+/* INVALID, "gemm: B: got bf16 [3, 4], expected f32 [5, *]", for the first operand that is missing, on another device, or
  * wrong. */
 ql_status ql_operands_check(ql_ctx *cx, const char *op, const ql_operand *operands);
 

@@ -245,7 +245,7 @@ copies(void)
     REQUIRE_OK(&cx, ql_new(&cx, QL_F16, 3, 4, &other));
     CHECK_ERROR(&cx, ql_copy(&cx, left, other), QL_INVALID,
                 "copy: the source is f32 [4, 3], the target f16 [3, 4]; expected equal shapes");
-    CHECK_ERROR(&cx, ql_copy(&cx, NULL, other), QL_INVALID, "copy: the source is missing");
+    CHECK_ERROR(&cx, ql_copy(&cx, NULL, other), QL_INVALID, "copy: the source: missing");
     host_end(&cx);
 }
 

@@ -18,5 +18,6 @@ install(FILES ${CMAKE_BINARY_DIR}/qloomConfig.cmake ${CMAKE_BINARY_DIR}/qloomCon
 
 set(pc_folder ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH QLOOM_PC_TO_PREFIX /${pc_folder} /)
+string(REGEX REPLACE "/$" "" QLOOM_PC_TO_PREFIX ${QLOOM_PC_TO_PREFIX})
 configure_file(cmake/qloom.pc.in ${CMAKE_BINARY_DIR}/qloom.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/qloom.pc DESTINATION ${pc_folder})

@@ -116,7 +116,7 @@ make_layer(ql_ctx *cx, const shape *s, bool raw, layer *out)
     if (!host)
         return QL_MEMORY;
     for (int64_t i = 0; i < s->rows * s->columns; i++)
-        host[i] = 0.05f * random_value(&state);
+        host[i] = random_value(&state);
     QL_TRY(cx, ql_upload(cx, QL_F32, s->rows, s->columns, host, &w));
     out->rounded = (ql_qlinear){.grid = {.bits = 3, .group = s->columns, .scale_dtype = QL_F16}};
     QL_TRY(cx, ql_group_minmax(cx, w, &out->rounded.grid, &out->rounded.scales, &out->rounded.zeros));

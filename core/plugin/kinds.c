@@ -52,8 +52,13 @@ typedef struct shared_fields { /* never filled: the macros of the kinds' headers
 
 static const ql_param model_rows[] = {QL_MODEL_PATH(shared_fields), QL_PARAMS_END};
 static const ql_param quantizer_rows[] = {
-    QL_BITS(shared_fields, 4),     QL_GROUP_SIZE(shared_fields, 128), QL_SYM(shared_fields, false),
-    QL_SCALE_DTYPE(shared_fields), QL_DAMP(shared_fields, 0.01),      QL_PARAMS_END,
+    QL_BITS(shared_fields, 4),
+    QL_GROUP_SIZE(shared_fields, 128),
+    QL_SYM(shared_fields, false),
+    QL_SCALE_DTYPE(shared_fields),
+    QL_MSE(shared_fields),
+    QL_DAMP(shared_fields, 0.01),
+    QL_PARAMS_END,
 };
 static const ql_param compensator_rows[] = {
     QL_RANK(shared_fields, 32),

@@ -5,8 +5,8 @@ qloom=$1
 folder=$(cd "$2" && pwd -P)
 here=$(cd "$(dirname "$0")" && pwd)
 failed=0
-for expected in "$here"/*.txt; do
-    name=$(basename "$expected" .txt)
+for expected in "$here"/*.expected; do
+    name=$(basename "$expected" .expected)
     got=$("$qloom" check-plugin "$folder/$name.so" 2>&1 >"$folder/stdout")
     status=$?
     got=$(printf '%s\n' "$got" | sed "s|$folder/||g; s|^error: ||")

@@ -1,0 +1,198 @@
+/* The registry: order of folders, files met twice, duplicate names, broken plugins kept with their reason, plugins in memory. */
+#include "../test.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <qloom/evaluator.h>
+
+#include "core/plugin/registry.h"
+
+static const ql_param no_params[] = {QL_PARAMS_END};
+
+static ql_status
+quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
+{
+    (void)self, (void)w, (void)stats, (void)out;
+    return QL_FAIL(cx, QL_UNSUPPORTED, "not run here");
+}
+
+static ql_status
+chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
+{
+    (void)self, (void)c, (void)state;
+    return QL_FAIL(cx, QL_UNSUPPORTED, "not run here");
+}
+
+static const ql_quantizer plain = {.quantize = quantize}, with_stats = {.needs = QL_NEEDS_STATS, .quantize = quantize};
+
+static ql_plugin
+make(const char *name, const ql_quantizer *q)
+{
+    return (ql_plugin){.abi_major = QL_ABI_MAJOR,
+                       .abi_minor = QL_ABI_MINOR,
+                       .size = sizeof(ql_plugin),
+                       .kind = QL_QUANTIZER,
+                       .name = name,
+                       .version = "1.0",
+                       .help = "a test",
+                       .params = no_params,
+                       .quantizer = q};
+}
+
+/* A log that keeps its last warning. */
+static void
+keep_warning(void *user, ql_log_level level, const char *line)
+{
+    if (level == QL_LOG_WARN)
+        snprintf(user, 1024, "%s", line);
+}
+
+static void
+test_memory(ql_ctx *cx, ql_registry *r)
+{
+    ql_plugin a = make("zeta", &plain), b = make("zeta", &plain), c = make("alpha_2", &with_stats),
+              bad = make("Bad", &plain);
+    const int64_t before = ql_registry_count(r);
+    const ql_found *f;
+
+    CHECK_OK(cx, ql_registry_add(cx, r, &a));
+    CHECK_OK(cx, ql_registry_add(cx, r, &c));
+    f = ql_registry_find(r, "zeta");
+    CHECK(f && f->plugin && !f->problem && f->plugin != &a);
+    CHECK_STR(f->plugin->name, "zeta");
+    CHECK_OK(cx, ql_registry_add(cx, r, &b)); /* a duplicate is broken, and comes first when it is asked for */
+    f = ql_registry_find(r, "zeta");
+    CHECK(f && !f->plugin);
+    CHECK_STR(f->problem,
+              "(memory): the name 'zeta' is taken by the quantizer of (memory): rename one, or take its folder "
+              "off the plugin path");
+    CHECK_OK(cx, ql_registry_add(cx, r, &bad));
+    CHECK_INT(ql_registry_count(r), before + 4);
+    CHECK(!ql_registry_find(r, "nobody"));
+    CHECK_STR(ql_error(cx), "");
+}
+
+static void
+test_ports(void)
+{
+    const ql_plugin q = make("a", &plain), s = make("b", &with_stats);
+    const ql_evaluator streams = {.chunk = chunk};
+    ql_plugin e = make("c", NULL);
+    const ql_port *method = ql_kind_ports(QL_QUANTIZER), *evaluator = ql_kind_ports(QL_EVALUATOR);
+
+    e.kind = QL_EVALUATOR;
+    e.evaluator = &streams;
+    CHECK(ql_port_needed(&q, &method[0]) && !ql_port_needed(&q, &method[1]) && ql_port_needed(&s, &method[1]));
+    CHECK(!ql_port_needed(&q, &method[2]));
+    CHECK(ql_port_needed(&e, &evaluator[1]) && !ql_port_needed(&e, &evaluator[2]));
+}
+
+/* Sorted by kind and name, broken ones last; the same folder twice adds nothing. */
+static void
+test_order(ql_ctx *cx, const char *folder)
+{
+    ql_registry *once, *twice;
+    int kind = 0;
+
+    REQUIRE_OK(cx, ql_registry_open(cx, folder, &once));
+    REQUIRE_OK(cx, ql_registry_open(cx, ql_format(cx, ":%s/.::%s/../qloom/:", folder, folder), &twice));
+    CHECK(ql_registry_count(once) > 0);
+    CHECK_INT(ql_registry_count(twice), ql_registry_count(once));
+    for (int64_t i = 0; i < ql_registry_count(once); i++) {
+        const ql_found *f = ql_registry_item(once, i);
+
+        CHECK(f->plugin && (int)f->plugin->kind >= kind);
+        CHECK(!f->problem);
+        kind = f->plugin ? (int)f->plugin->kind : kind;
+        if (i && f->plugin && f->plugin->kind == ql_registry_item(once, i - 1)->plugin->kind)
+            CHECK(strcmp(ql_registry_item(once, i - 1)->name, f->name) < 0);
+    }
+    ql_registry_close(once);
+    ql_registry_close(twice);
+}
+
+/* A folder of refused plugins is no error; each keeps its reason under its file's name. */
+static void
+test_broken(ql_ctx *cx, const char *folder, const char *warning)
+{
+    ql_registry *r;
+    const ql_found *f;
+
+    REQUIRE_OK(cx, ql_registry_open(cx, folder, &r));
+    CHECK(ql_registry_count(r) > 5);
+    for (int64_t i = 0; i < ql_registry_count(r); i++)
+        CHECK(!ql_registry_item(r, i)->plugin && ql_registry_item(r, i)->problem);
+    f = ql_registry_find(r, "no_entry");
+    CHECK(f && strstr(f->problem, "no_entry.so: exports no ql_plugin_entry"));
+    CHECK(strstr(warning, ".so"));
+    ql_registry_close(r);
+}
+
+static void
+test_missing(ql_ctx *cx)
+{
+    ql_registry *r = NULL;
+    ql_plugin p;
+
+    CHECK_ERROR(cx, ql_registry_open(cx, "/no/such/folder", &r), QL_NOT_FOUND,
+                "--plugin-path: no plugin folder '/no/such/folder'");
+    CHECK(!r);
+    setenv("QLOOM_PLUGIN_PATH", "/not/there:", 1);
+    CHECK_ERROR(cx, ql_registry_open(cx, NULL, &r), QL_NOT_FOUND, "QLOOM_PLUGIN_PATH: no plugin folder '/not/there'");
+    unsetenv("QLOOM_PLUGIN_PATH");
+    CHECK_ERROR(cx, ql_plugin_load(cx, "nofile.so", &p), QL_NOT_FOUND, "nofile.so: no such file");
+    CHECK_OK(cx, ql_registry_open(cx, NULL, &r));
+    ql_registry_close(r);
+    ql_registry_close(NULL);
+}
+
+/* Each allocation of an opening may fail. */
+static void
+test_faults(ql_ctx *cx, const char *folder)
+{
+    bool struck = true;
+
+    for (int64_t n = 1; struck && n < 5000; n++) {
+        ql_registry *r = NULL;
+        ql_status st;
+
+        cx->fail_alloc = n;
+        st = ql_registry_open(cx, folder, &r);
+        struck = cx->fail_alloc == 0;
+        cx->fail_alloc = 0;
+        CHECK_INT(st, struck ? QL_MEMORY : QL_OK);
+        ql_registry_close(r);
+    }
+    CHECK(!struck);
+}
+
+int
+main(void)
+{
+    const char *build = getenv("QLOOM_BUILD");
+    char warning[1024] = "";
+    const ql_log log = {.write = keep_warning, .user = warning};
+    const char *good, *refused;
+    ql_ctx cx;
+    ql_scope scope;
+    ql_registry *r;
+
+    if (!build)
+        SKIP("QLOOM_BUILD is not set");
+    ql_ctx_init(&cx, &log);
+    ql_scope_open(&cx, &scope);
+    good = ql_format(&cx, "%s/lib/qloom", build);
+    refused = ql_format(&cx, "%s/tests/errors/plugins", build);
+    unsetenv("QLOOM_PLUGIN_PATH");
+    REQUIRE_OK(&cx, ql_registry_open(&cx, NULL, &r));
+    test_memory(&cx, r);
+    ql_registry_close(r);
+    test_ports();
+    test_order(&cx, good);
+    test_broken(&cx, refused, warning);
+    test_missing(&cx);
+    test_faults(&cx, refused);
+    ql_ctx_fini(&cx);
+    return TEST_DONE();
+}

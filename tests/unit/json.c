@@ -104,7 +104,7 @@ check_refused(ql_ctx *cx)
         {"[1, 2,]", "f.json:1:7: "},
         {"[1] x", "f.json:1:5: end of file expected near 'x'"},
         {"[\"\xff\"]", "f.json:1:2: unable to decode byte 0xff"},
-        {"[18446744073709551616]", "f.json:1:"},
+        {"[1e999]", "f.json:1:"},
         {"[[[[1]]]]", "f.json:1:4: nested deeper than 3 levels"},
         {"[\n \"[[[[\\\"[\", [[[", "f.json:2:15: nested deeper than 3 levels"},
         {"\xef\xbb\xbf{}", "f.json:1:"},

@@ -127,16 +127,13 @@ read_rope(ql_ctx *cx, const ql_json *o, int64_t layers, int64_t max_positions, d
 }
 
 static ql_status
-read_refused(ql_ctx *cx, const ql_json *o)
+read_activation(ql_ctx *cx, const ql_json *o)
 {
     const char *act;
 
     QL_TRY(cx, ql_json_text(cx, o, "hidden_act", "silu", &act));
     if (strcmp(act, "silu") != 0)
         return QL_FAIL(cx, QL_UNSUPPORTED, "config.json: 'hidden_act': expected \"silu\", got \"%s\"", act);
-    if (ql_json_member(o, "quantization_config"))
-        return QL_FAIL(cx, QL_UNSUPPORTED,
-                       "config.json: 'quantization_config': expected none, got one: the weights are quantized already");
     return QL_OK;
 }
 
@@ -202,7 +199,7 @@ decoder_open(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_mode
     if (!m)
         return QL_MEMORY;
     *out = (ql_model_info){.architecture = arch->name, .state = m};
-    QL_TRY(cx, read_refused(cx, o));
+    QL_TRY(cx, read_activation(cx, o));
     QL_TRY(cx, read_size(cx, o, "vocab_size", arch->vocab, &out->vocab));
     QL_TRY(cx, read_size(cx, o, "hidden_size", 4096, &m->hidden));
     QL_TRY(cx, read_size(cx, o, "intermediate_size", arch->intermediate, &m->intermediate));

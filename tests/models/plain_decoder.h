@@ -155,7 +155,8 @@ plain_turn(const plain_rope *r, int64_t d, int64_t heads, int64_t tokens, double
 }
 
 static inline double *
-plain_attention(const plain_model *p, const plain_layer *l, const double *q, const double *k, const double *v, int64_t tokens)
+plain_attention(const plain_model *p, const plain_layer *l, const double *q, const double *k, const double *v,
+                int64_t tokens)
 {
     const int64_t d = p->head_dim, shared = p->heads / p->kv_heads;
     double *y = plain_new(tokens * p->heads * d), *score = plain_new(tokens);

@@ -37,11 +37,9 @@ operand_check(ql_ctx *cx, const char *op, const ql_operand *o)
         return QL_FAIL(cx, QL_INVALID, "%s: %s: missing", op, o->name);
     if (!d)
         return QL_FAIL(cx, QL_BUG, "%s: no device is open", op);
-    if (its != d && (its || !d->info.host_memory))
+    if (its != d)
         return QL_FAIL(cx, QL_INVALID, "%s: %s: on %s, but the work runs on %s; copy it there first", op, o->name,
-                       !its                         ? "the host"
-                       : its->backend == d->backend ? "another device of its kind"
-                                                    : its->backend->device,
+                       its->backend == d->backend ? "another device of its kind" : its->backend->device,
                        d->backend->device);
     if ((o->dtypes & QL_BIT(o->t->dtype)) && (o->ndim == 0 || o->ndim == o->t->ndim) &&
         (o->ndim < 1 || o->rows < 0 || o->rows == o->t->dims[0]) &&

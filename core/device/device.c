@@ -175,12 +175,10 @@ ql_buffer_unref(ql_buffer *b)
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
         return;
     d = b->device;
-    if (d) {
-        if (b->ptr)
-            d->backend->free(d->dev, b->ptr, b->bytes);
-        d->used -= b->bytes;
-        d->held[b->slot] = d->held[--d->held_count];
-        d->held[b->slot]->slot = b->slot;
-    }
+    if (b->ptr)
+        d->backend->free(d->dev, b->ptr, b->bytes);
+    d->used -= b->bytes;
+    d->held[b->slot] = d->held[--d->held_count];
+    d->held[b->slot]->slot = b->slot;
     free(b);
 }

@@ -51,7 +51,7 @@ ql_writable(ql_ctx *cx, ql_tensor **t)
 {
     ql_tensor *copy, *old = *t;
 
-    if (atomic_load(&old->refs) == 1 && atomic_load(&old->buffer->refs) == 1 && old->buffer->device)
+    if (atomic_load(&old->refs) == 1 && atomic_load(&old->buffer->refs) == 1)
         return QL_OK;
     QL_TRY(cx, ql_convert(cx, old, old->dtype, &copy));
     ql_drop(cx, &old);

@@ -296,28 +296,6 @@ ql_new(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, ql_tensor **out)
     return ql_new_nd(cx, dtype, cols < 0 ? 1 : 2, (const int64_t[]){rows, cols}, out);
 }
 
-ql_status
-ql_tensor_wrap(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, const void *host, ql_tensor **out)
-{
-    ql_tensor like = {.dtype = dtype};
-    ql_buffer *buffer;
-    size_t bytes;
-    ql_status st;
-
-    QL_TRY(cx, ql_shape_bytes(cx, dtype, ndim, dims, &bytes));
-    set_shape(&like, ndim, dims);
-    buffer = ql_heap(cx, 1, sizeof *buffer);
-    if (!buffer)
-        return QL_MEMORY;
-    buffer->ptr = (void *)host; /* read-only by convention: what wraps is handed out as const */
-    buffer->bytes = bytes;
-    atomic_init(&buffer->refs, 1);
-    st = header(cx, &like, buffer, out);
-    if (st != QL_OK)
-        ql_buffer_unref(buffer);
-    return st;
-}
-
 static ql_status
 check_range(ql_ctx *cx, const char *what, int64_t first, int64_t count, int64_t length)
 {

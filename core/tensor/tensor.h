@@ -10,8 +10,8 @@
 
 typedef struct ql_buffer {
     atomic_int refs;
-    ql_device *device; /* NULL: host memory that someone else owns and frees (a mapped file) */
-    void *ptr;         /* NULL when there are no bytes */
+    ql_device *device;
+    void *ptr; /* NULL when there are no bytes */
     size_t bytes;
     int64_t slot;      /* place in device->held */
     const char *owner; /* who asked for it, for out-of-memory texts: cx->who, not copied; static or as long-lived as the
@@ -34,10 +34,6 @@ ql_tensor *ql_tensor_ref(const ql_tensor *t);
 void ql_tensor_unref(ql_tensor *t);
 /* Puts a reference into the innermost scope: the tensor is released when that scope closes. */
 ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
-
-/* A tensor over host memory of someone else, who keeps it until every holder is gone. Devices that share the host's
- * memory compute on it; others take it through ql_upload. */
-ql_status ql_tensor_wrap(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, const void *host, ql_tensor **out);
 
 bool ql_contiguous(const ql_tensor *t);
 ql_device *ql_tensor_device(const ql_tensor *t);

@@ -87,6 +87,15 @@ choose(ql_ctx *cx, const ql_registry *registry, const identity *id, const ql_plu
     return QL_OK;
 }
 
+ql_status
+ql_model_choose(ql_ctx *cx, const ql_registry *registry, const ql_json *config, const ql_plugin **out)
+{
+    identity id = {0};
+
+    QL_TRY(cx, identify(cx, config, &id));
+    return choose(cx, registry, &id, out);
+}
+
 /* Parameters of a plugin that nobody named: defaults, and the folder as its `path`. */
 static ql_status
 default_self(ql_ctx *cx, const ql_plugin *plugin, const char *path, const void **out)

@@ -14,6 +14,9 @@ typedef struct ql_model_handle {
     ql_model_info info;
 } ql_model_handle;
 
+/* The model plugin that lists what a config.json says in `architectures`, else in `model_type`. UNSUPPORTED lists what is known. */
+ql_status ql_model_choose(ql_ctx *cx, const ql_registry *registry, const ql_json *config, const ql_plugin **out);
+
 /* Opens folder `path` with `plugin` and its parameters `self`; plugin NULL is `use: auto`: the model plugin that lists what
  * config.json says in `architectures`, else in `model_type`, with default parameters; UNSUPPORTED lists what is known. Every
  * tensor that the model needs is checked for presence, shape and dtype; a warning counts those that it does not. Everything

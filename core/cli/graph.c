@@ -1,0 +1,36 @@
+/* qloom graph: what a pipeline file would run, as text or for Graphviz. */
+#include <stdio.h>
+
+#include "../graph/graph.h"
+#include "cli.h"
+#include "pipeline.h"
+
+static ql_status
+graph(ql_cli *cli, int argc, char **argv)
+{
+    bool dot = false;
+    const ql_option option = {.name = "--dot", .flag = &dot};
+    const char *text = NULL;
+    ql_pipeline p;
+    ql_status st = ql_pipeline_open(cli, &option, &argc, argv, &p);
+
+    if (st == QL_OK)
+        st = dot ? ql_graph_dot(cli->cx, &p.graph, &text) : ql_graph_text(cli->cx, &p.graph, &text);
+    if (st == QL_OK)
+        fputs(text, stdout);
+    ql_pipeline_close(cli->cx, &p);
+    return st;
+}
+
+const ql_command ql_cmd_graph = {
+    .name = "graph",
+    .arguments = "FILE",
+    .help = "show the graph of a pipeline file",
+    .usage =
+        "Prints the stages as they would run: equal ones merged, each with its inputs and the cells that it serves.\n"
+        "\n"
+        "Options:\n"
+        "      --dot             for Graphviz: qloom graph --dot FILE | dot -Tsvg > graph.svg\n"
+        "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n",
+    .run = graph,
+};

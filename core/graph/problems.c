@@ -1,0 +1,118 @@
+/* Everything wrong with a pipeline file, collected, sorted and told in one go. */
+#include "problems.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROBLEMS_MAX 200
+
+static bool
+same_place(const ql_place *a, const ql_place *b)
+{
+    return a->line == b->line && a->column == b->column && strcmp(a->file, b->file) == 0;
+}
+
+void
+ql_problem_add(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, ...)
+{
+    const char *text;
+    va_list ap;
+
+    if (ql_problems_full(p))
+        return;
+    va_start(ap, fmt);
+    text = ql_vformat(cx, fmt, ap);
+    va_end(ap);
+    if (!text) {
+        p->failed = QL_MEMORY;
+        return;
+    }
+    for (int64_t i = 0; i < p->count; i++) /* the same stage is looked at in many cells */
+        if (same_place(&p->items[i].place, &place) && strcmp(p->items[i].text, text) == 0)
+            return;
+    p->failed = ql_grow(cx, &p->items, &p->capacity, p->count + 1, sizeof *p->items);
+    if (p->failed != QL_OK)
+        return;
+    p->items[p->count] = (ql_problem){.place = place, .text = text, .order = p->count};
+    p->count++;
+}
+
+ql_status
+ql_problem_take(ql_ctx *cx, ql_problems *p, ql_place place, const char *prefix, ql_status st)
+{
+    if (st != QL_INVALID && st != QL_NOT_FOUND && st != QL_UNSUPPORTED)
+        return st;
+    ql_problem_add(cx, p, place, "%s%s%s", prefix ? prefix : "", prefix ? ": " : "", ql_error(cx));
+    if (p->failed == QL_OK)
+        ql_error_clear(cx);
+    return p->failed;
+}
+
+bool
+ql_problems_full(const ql_problems *p)
+{
+    return p->failed != QL_OK || p->count >= PROBLEMS_MAX;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+    const ql_problem *x = a, *y = b;
+    const bool xs = x->place.line == 0, ys = y->place.line == 0;
+
+    if (xs != ys)
+        return xs ? 1 : -1;
+    if (x->place.line != y->place.line)
+        return x->place.line < y->place.line ? -1 : 1;
+    if (x->place.column != y->place.column)
+        return x->place.column < y->place.column ? -1 : 1;
+    return x->order < y->order ? -1 : 1;
+}
+
+/* "FILE:LINE:COLUMN: TEXT", cut to `room`; what it would need. */
+static size_t
+print_problem(char *out, size_t room, const ql_problem *problem, bool first)
+{
+    const ql_place *at = &problem->place;
+    int n;
+
+    if (at->line)
+        n = snprintf(out, room, "%s%s:%" PRId64 ":%" PRId64 ": %s", first ? "" : "\n", at->file, at->line, at->column,
+                     problem->text);
+    else
+        n = snprintf(out, room, "%s%s: %s", first ? "" : "\n", at->file, problem->text);
+    return n < 0 ? room : (size_t)n;
+}
+
+ql_status
+ql_problems_end(ql_ctx *cx, ql_problems *p)
+{
+    char text[sizeof cx->error];
+    const size_t room = sizeof text - 64; /* for the last line */
+    size_t used = 0;
+    int64_t shown = 0;
+
+    if (p->failed != QL_OK || p->count == 0)
+        return p->failed;
+    qsort(p->items, (size_t)p->count, sizeof *p->items, compare);
+    for (; shown < p->count; shown++) {
+        size_t n = print_problem(text + used, room - used, &p->items[shown], shown == 0);
+
+        if (n >= room - used && shown > 0)
+            break;
+        used += n < room - used ? n : room - used - 1;
+    }
+    text[used] = '\0';
+    if (shown < p->count || p->count >= PROBLEMS_MAX)
+        snprintf(text + used, sizeof text - used, "\nand more: these are the first %" PRId64, shown);
+    return QL_FAIL(cx, QL_INVALID, "%s", text);
+}
+
+void
+ql_problems_fini(ql_problems *p)
+{
+    free(p->items);
+    *p = (ql_problems){0};
+}

@@ -76,7 +76,7 @@ open_streams(ql_walk *w)
     for (int original = 1; original >= 0; original--)
         for (int64_t s = 0; s < n; s++)
             if ((w->plan->streams[s].kind == QL_ORIGINAL) == original) {
-                const ql_corpus *corpus;
+                const ql_corpus *corpus = NULL;
 
                 QL_TRY(w->cx, open_corpus(w, s, &corpus));
                 QL_TRY(w->cx, ql_stream_open(w, corpus, parent_of(w, s), &w->streams[s]));
@@ -198,24 +198,33 @@ evaluation_of(const ql_walk *w, const ql_node *n, bool baseline)
     return e ? &w->evaluations[e - w->plan->evals] : NULL;
 }
 
+/* The numbers of cell `c`, and those of its baseline when it is the first to be compared with it. */
+static ql_status
+collect_cell(ql_walk *w, int64_t c, ql_result_set *set)
+{
+    const ql_graph *g = w->graph;
+    const int64_t original = set->cells[c].original;
+    const bool first = original >= 0 && set->cells[original].metric_count == 0 && !set->cells[original].error;
+
+    for (int64_t s = 0; s < g->stage_count; s++) {
+        const ql_node *n = g->cells[c].stages[s];
+        const ql_evaluation *e;
+
+        if (!n || n->plugin->kind != QL_EVALUATOR || ql_plan_root(n) != w->plan->root)
+            continue;
+        if ((e = evaluation_of(w, n, false)))
+            QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], c, set));
+        if (first && (e = evaluation_of(w, n, true)))
+            QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], original, set));
+    }
+    return QL_OK;
+}
+
 static ql_status
 collect(ql_walk *w, ql_result_set *set)
 {
-    const ql_graph *g = w->graph;
-    const ql_result_cell *baseline = ql_results_baseline(set);
-
-    for (int64_t c = 0; c < g->cell_count; c++)
-        for (int64_t s = 0; s < g->stage_count; s++) {
-            const ql_node *n = g->cells[c].stages[s];
-            const ql_evaluation *e;
-
-            if (!n || n->plugin->kind != QL_EVALUATOR || ql_plan_root(n) != w->plan->root)
-                continue;
-            if ((e = evaluation_of(w, n, false)))
-                QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], c, set));
-            if (baseline && (e = evaluation_of(w, n, true)) && c == 0)
-                QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], baseline - set->cells, set));
-        }
+    for (int64_t c = 0; c < w->graph->cell_count; c++)
+        QL_TRY(w->cx, collect_cell(w, c, set));
     for (int64_t i = 0; i < w->plan->unit_count; i++) {
         const ql_work *work = &w->work[i];
 

@@ -20,9 +20,10 @@
 static const ql_command *const commands[] = {
     &ql_cmd_check,
     &ql_cmd_graph,
-    &ql_cmd_inspect,
+    &ql_cmd_table,
     &ql_cmd_plugins,
     &ql_cmd_check_plugin,
+    &ql_cmd_inspect,
     NULL,
 };
 

@@ -32,6 +32,7 @@ typedef struct ql_table {
     ql_table_label *rows;              /* [row_count * key_count]; the first baseline_count rows are original models */
     ql_table_label *columns;           /* [column_count] */
     ql_table_entry *entries;           /* [row_count * column_count] */
+    const char *value;                 /* what the numbers are, where no column says it; else NULL */
     const char **footnotes, **remarks; /* remarks hold for the whole table */
 } ql_table;
 

@@ -1,0 +1,106 @@
+/* A table as CSV for programs: exact numbers, standard deviations in columns of their own, footnotes as text. */
+#include "render.h"
+
+#include <string.h>
+
+static void
+put_field(const char *text, FILE *out)
+{
+    bool quote = text[strcspn(text, ",\"\r\n")] != '\0';
+
+    if (quote)
+        fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', out);
+        fputc(*text, out);
+    }
+    if (quote)
+        fputc('"', out);
+}
+
+static bool
+has_sd(const ql_table *t, int64_t column)
+{
+    for (int64_t i = 0; i < t->row_count; i++)
+        if (t->entries[i * t->column_count + column].count > 1)
+            return true;
+    return false;
+}
+
+static ql_status
+put_header(ql_ctx *cx, const ql_table *t, FILE *out)
+{
+    for (int64_t k = 0; k < t->key_count; k++) {
+        put_field(t->keys[k], out);
+        fputc(',', out);
+    }
+    for (int64_t k = 0; k < t->column_count; k++) {
+        const char *sd = ql_format(cx, "%s sd", t->columns[k].text);
+
+        if (!sd)
+            return QL_MEMORY;
+        put_field(t->columns[k].text, out);
+        fputc(',', out);
+        if (!has_sd(t, k))
+            continue;
+        put_field(sd, out);
+        fputc(',', out);
+    }
+    fputs("notes\n", out);
+    return QL_OK;
+}
+
+static void
+put_entry(const ql_table_entry *e, bool sd, FILE *out)
+{
+    char text[QL_NUMBER_SIZE];
+
+    ql_number_exact(e->mean, text);
+    fprintf(out, "%s,", e->count ? text : e->failed ? "failed" : "");
+    if (!sd)
+        return;
+    ql_number_exact(e->sd, text);
+    fprintf(out, "%s,", e->count > 1 ? text : "");
+}
+
+/* The footnotes of a row's numbers, each once: labels keep theirs for formats that people read. */
+static ql_status
+put_notes(ql_ctx *cx, const ql_table *t, int64_t row, FILE *out)
+{
+    const char *text = "";
+
+    for (int64_t number = 1; number <= t->footnote_count && text; number++) {
+        bool used = false;
+
+        for (int64_t k = 0; k < t->column_count; k++) {
+            const ql_notes *n = &t->entries[row * t->column_count + k].notes;
+
+            for (int64_t i = 0; i < n->count; i++)
+                used = used || n->items[i] == number;
+        }
+        if (used)
+            text = ql_format(cx, "%s%s%s", text, *text ? "; " : "", t->footnotes[number - 1]);
+    }
+    if (!text)
+        return QL_MEMORY;
+    put_field(text, out);
+    fputs("\n", out);
+    return QL_OK;
+}
+
+ql_status
+ql_render_csv(ql_ctx *cx, const ql_table *t, FILE *out)
+{
+    QL_TRY(cx, put_header(cx, t, out));
+    for (int64_t i = 0; i < t->row_count; i++) {
+        for (int64_t k = 0; k < t->key_count; k++) {
+            put_field(t->rows[i * t->key_count + k].text, out);
+            fputc(',', out);
+        }
+        for (int64_t k = 0; k < t->column_count; k++)
+            put_entry(&t->entries[i * t->column_count + k], has_sd(t, k), out);
+        QL_TRY(cx, put_notes(cx, t, i, out));
+    }
+    return QL_OK;
+}

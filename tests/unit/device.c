@@ -363,6 +363,47 @@ group_refusals(void)
     CHECK_INT(host.used, 0);
 }
 
+/* Zero tokens or rows are work that is done, and no backend is asked: the one here lacks most of these operations. */
+static void
+nothing_to_do(void)
+{
+    const int64_t offsets[] = {0};
+    const ql_seqs seqs = {.count = 0, .offsets = offsets};
+    const float freq[2] = {0};
+    ql_qlinear q = {.grid = {.bits = 4, .group = 3, .scale_dtype = QL_F32}};
+    bool ok = false;
+    ql_ctx cx;
+    ql_scope scope;
+    ql_tensor *x, *w, *y, *none, *square;
+
+    host_begin(&cx, &scope, 0);
+    x = make(&cx, QL_F32, 0, 4);
+    w = make(&cx, QL_F32, 4, -1);
+    none = make(&cx, QL_I32, 0, -1);
+    square = make(&cx, QL_F64, 0, 0);
+    CHECK_OK(&cx, ql_rmsnorm(&cx, x, w, 1e-6, &y));
+    CHECK_OK(&cx, ql_rope(&cx, &seqs, &(ql_rope_spec){.head_dim = 4, .inv_freq = freq}, x));
+    CHECK_OK(&cx, ql_attention(&cx, &seqs, &(ql_attention_spec){2, 2, 2, 0}, (const ql_tensor *const[]){x, x, x}, &y));
+    CHECK_OK(&cx, ql_swiglu(&cx, x, x, &y));
+    CHECK_OK(&cx, ql_add(&cx, x, x, &y));
+    CHECK_OK(&cx, ql_add_bias(&cx, w, x));
+    CHECK_OK(&cx, ql_nll(&cx, x, make(&cx, QL_F32, 3, 4), none, &y));
+    CHECK_INT(ql_dim(y, 0), 0);
+    CHECK_OK(&cx, ql_abs_stats(&cx, &seqs, x, w, make(&cx, QL_F32, 4, -1)));
+    CHECK_OK(&cx, ql_gram(&cx, x, make(&cx, QL_F32, 4, 4), make(&cx, QL_F32, 4, 4)));
+    CHECK_OK(&cx, ql_potrf(&cx, square, &ok));
+    CHECK(ok);
+    CHECK_OK(&cx, ql_trtri(&cx, square));
+    CHECK_OK(&cx, ql_syevd(&cx, square, make(&cx, QL_F64, 0, -1)));
+    CHECK_OK(&cx, ql_orth(&cx, make(&cx, QL_F64, 3, 0)));
+    CHECK_OK(&cx, ql_feedback_sweep(&cx, x, make(&cx, QL_F32, 4, 4), NULL, &q));
+    CHECK_INT(ql_dim(q.scales, 1), 2);
+    CHECK_OK(&cx, ql_group_encode(&cx, x, &q));
+    CHECK_OK(&cx, ql_group_decode(&cx, &q, &y));
+    CHECK_OK(&cx, ql_group_minmax(&cx, x, &q.grid, &q.scales, &q.zeros));
+    host_end(&cx);
+}
+
 int
 main(void)
 {
@@ -376,5 +417,6 @@ main(void)
     element_operations();
     refusals();
     group_refusals();
+    nothing_to_do();
     return TEST_DONE();
 }

@@ -295,6 +295,18 @@ walk_model(ql_walk *w, ql_result_set *set)
     return st;
 }
 
+/* The folder of a model stage. */
+static const char *
+path_of(const ql_node *root)
+{
+    const ql_param *row = ql_param_find(root->plugin, "path");
+    const char *path = NULL;
+
+    if (row)
+        memcpy(&path, (const char *)root->self + row->offset, sizeof path);
+    return path ? path : "";
+}
+
 static ql_status
 run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *root, const char *folder,
          ql_result_set *set)
@@ -305,7 +317,7 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *ro
     ql_status st;
 
     QL_TRY(cx, ql_plan_make(cx, g, root, &plan));
-    st = ql_model_open(cx, registry, root->plugin, root->self, NULL, &model);
+    st = ql_model_open(cx, registry, root->plugin, root->self, path_of(root), &model);
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", root->name);
     w = (ql_walk){.cx = cx, .graph = g, .plan = &plan, .model = &model, .folder = folder};

@@ -1,0 +1,157 @@
+/* Causal attention by tiles of queries and keys with a running softmax (Dao et al., arXiv:2205.14135): a task is one head of one
+ * tile of queries, and the scores of one tile of keys are all that exists at a time. */
+#include "cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+#define QUERIES 128
+#define KEYS 256
+
+typedef struct attention {
+    const cpu *d;
+    const ql_seqs *seqs;
+    const ql_attention_spec *spec;
+    mat q, k, v, y;
+    int64_t (*tiles)[2]; /* first token of a tile of queries, its sequence */
+} attention;
+
+/* What one task works in. */
+typedef struct workspace {
+    float *q, *k, *v; /* [QUERIES, dim], [KEYS, dim] copies where the dtype is not float */
+    float *scores;    /* [QUERIES, KEYS] */
+    float *y;         /* [QUERIES, dim], not yet divided by `sum` */
+    float max[QUERIES], sum[QUERIES];
+} workspace;
+
+/* Rows [t, t + rows) of one head, as floats: in place where they are. */
+static const float *
+head_rows(const cpu *d, const mat *m, int64_t t, int64_t rows, int64_t col, int64_t dim, float *copy, int64_t *ld)
+{
+    if (m->dtype == QL_F32) {
+        *ld = m->ld;
+        return mat_at(m, t, col);
+    }
+    for (int64_t i = 0; i < rows; i++)
+        cpu_load(d->isa, m->dtype, mat_at(m, t + i, col), dim, copy + i * dim);
+    *ld = dim;
+    return copy;
+}
+
+/* Scores of query `i` at position p against keys from `first` become exp(score - max), 0 where the mask hides a key; what was
+ * summed before is rescaled when the maximum grows. */
+static void
+softmax_row(const attention *a, workspace *w, int64_t i, int64_t p, int64_t first, int64_t keys)
+{
+    int64_t dim = a->spec->head_dim, window = a->spec->window;
+    int64_t lo = window > 0 && p - window + 1 > first ? cpu_min(p - window + 1 - first, keys) : 0;
+    int64_t hi = p < first ? 0 : cpu_min(p + 1 - first, keys);
+    float *row = w->scores + i * KEYS, max;
+
+    if (lo >= hi) {
+        memset(row, 0, (size_t)keys * sizeof *row);
+        return;
+    }
+    max = a->d->isa->row_max(row + lo, hi - lo);
+    if (max > w->max[i]) {
+        float shrink = expf(w->max[i] - max);
+
+        w->sum[i] *= shrink;
+        for (int64_t j = 0; j < dim; j++)
+            w->y[i * dim + j] *= shrink;
+        w->max[i] = max;
+    }
+    memset(row, 0, (size_t)lo * sizeof *row);
+    memset(row + hi, 0, (size_t)(keys - hi) * sizeof *row);
+    w->sum[i] += a->d->isa->exp_sum(row + lo, hi - lo, w->max[i]);
+}
+
+/* One tile of keys from position `first` of the sequence that begins at token `start`. */
+static void
+add_keys(const attention *a, workspace *w, product *scores, const int64_t at[4])
+{
+    int64_t start = at[0], first = at[1], position = at[2], col = at[3], dim = a->spec->head_dim;
+    int64_t keys = cpu_min(KEYS, position + scores->m - first), ldv;
+    product sum = {.m = scores->m, .n = dim, .k = keys, .alpha = 1, .beta = 1, .a = w->scores, .c = w->y};
+
+    scores->n = keys;
+    scores->b = head_rows(a->d, &a->k, start + first, keys, col, dim, w->k, &scores->ldb);
+    cpu_product(&a->d->blas, scores);
+    for (int64_t i = 0; i < scores->m; i++)
+        softmax_row(a, w, i, position + i, first, keys);
+    sum.b = head_rows(a->d, &a->v, start + first, keys, col, dim, w->v, &ldv);
+    sum.lda = KEYS;
+    sum.ldb = ldv;
+    sum.ldc = dim;
+    cpu_product(&a->d->blas, &sum);
+}
+
+static void
+attention_task(void *arg, int64_t task, void *scratch)
+{
+    const attention *a = arg;
+    int64_t heads = a->spec->heads, dim = a->spec->head_dim, head = task % heads;
+    const int64_t *tile = a->tiles[task / heads];
+    int64_t start = a->seqs->offsets[tile[1]], end = a->seqs->offsets[tile[1] + 1], position = tile[0] - start;
+    int64_t rows = cpu_min(QUERIES, end - tile[0]), col = head / (heads / a->spec->kv_heads) * dim, first = 0;
+    workspace *w = scratch;
+    product scores = {.tb = true, .m = rows, .k = dim, .alpha = 1 / sqrt((double)dim), .ldc = KEYS};
+
+    w->q = (float *)(w + 1);
+    w->k = w->q + QUERIES * dim;
+    w->v = w->k + KEYS * dim;
+    w->scores = w->v + KEYS * dim;
+    w->y = w->scores + QUERIES * KEYS;
+    scores.a = head_rows(a->d, &a->q, tile[0], rows, head * dim, dim, w->q, &scores.lda);
+    scores.c = w->scores;
+    memset(w->y, 0, (size_t)(rows * dim) * sizeof *w->y);
+    for (int64_t i = 0; i < rows; i++) {
+        w->max[i] = -INFINITY;
+        w->sum[i] = 0;
+    }
+    if (a->spec->window > 0 && position >= a->spec->window) /* tiles that no query of this one sees */
+        first = (position - a->spec->window + 1) / KEYS * KEYS;
+    for (; first < position + rows; first += KEYS)
+        add_keys(a, w, &scores, (const int64_t[]){start, first, position, col});
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < dim; j++)
+            w->y[i * dim + j] /= w->sum[i];
+        cpu_convert(a->d->isa, QL_F32, w->y + i * dim, a->y.dtype, dim, mat_at(&a->y, tile[0] + i, head * dim));
+    }
+}
+
+/* Tiles of queries of all sequences, last ones first: they see the most keys. Returns their number. */
+static int64_t
+list_tiles(const ql_seqs *seqs, int64_t (*tiles)[2])
+{
+    int64_t count = 0;
+
+    for (int64_t s = seqs->count; s-- > 0;) {
+        int64_t start = seqs->offsets[s], tokens = seqs->offsets[s + 1] - start;
+
+        for (int64_t t = (tokens - 1) / QUERIES * QUERIES; tokens > 0 && t >= 0; t -= QUERIES) {
+            if (tiles) {
+                tiles[count][0] = start + t;
+                tiles[count][1] = s;
+            }
+            count++;
+        }
+    }
+    return count;
+}
+
+ql_status
+cpu_attention(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
+              ql_tensor *y)
+{
+    attention a = {dev, seqs, spec, cpu_mat(qkv[0]), cpu_mat(qkv[1]), cpu_mat(qkv[2]), cpu_mat(y), NULL};
+    int64_t count = list_tiles(seqs, NULL);
+    size_t floats = (size_t)(2 * QUERIES + 2 * KEYS) * (size_t)spec->head_dim + QUERIES * KEYS;
+
+    if (a.q.dtype == QL_F64)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "attention on the cpu works in f32, got f64");
+    QL_TRY(cx, cpu_fits(cx, &a.q));
+    QL_TRY(cx, cpu_shared(cx, dev, (size_t)count * sizeof *a.tiles, &a.tiles));
+    list_tiles(seqs, a.tiles);
+    return cpu_run(cx, dev, count * spec->heads, sizeof(workspace) + floats * sizeof(float), attention_task, &a);
+}

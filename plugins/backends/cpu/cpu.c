@@ -1,0 +1,176 @@
+/* The cpu backend: OpenBLAS and LAPACK for linear algebra, own loops for the rest, one thread pool over tiles. */
+#include "cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void
+cpu_close(void *dev)
+{
+    cpu *d = dev;
+
+    if (!d)
+        return;
+    for (int i = 0; d->scratch && i < pool_threads(d->pool); i++)
+        free(d->scratch[i].data);
+    free(d->scratch);
+    free(d->shared.data);
+    pool_close(d->pool);
+    blas_close(&d->blas);
+    free(d);
+}
+
+static ql_status
+parts_open(ql_ctx *cx, cpu *d, int threads)
+{
+    QL_TRY(cx, blas_open(cx, &d->blas));
+    QL_TRY(cx, pool_open(cx, threads, &d->pool));
+    d->scratch = calloc((size_t)threads, sizeof *d->scratch);
+    if (!d->scratch)
+        return QL_FAIL(cx, QL_MEMORY, "no memory for the state of %d threads", threads);
+    d->isa = isa_choose();
+    return QL_OK;
+}
+
+static ql_status
+cpu_open(ql_ctx *cx, const ql_device_options *opt, void **dev)
+{
+    cpu *d;
+    ql_status st;
+
+    if (opt->threads < 1)
+        return QL_FAIL(cx, QL_INVALID, "the cpu needs at least 1 thread, got %d", opt->threads);
+    d = calloc(1, sizeof *d);
+    if (!d)
+        return QL_FAIL(cx, QL_MEMORY, "no memory for the state of the cpu device");
+    st = parts_open(cx, d, opt->threads);
+    if (st != QL_OK) {
+        cpu_close(d);
+        return st;
+    }
+    *dev = d;
+    return QL_OK;
+}
+
+/* "model name : AMD EPYC 7763" of the first processor; "cpu" where the kernel does not say. */
+static void
+processor_name(char *name, size_t size)
+{
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+
+    snprintf(name, size, "cpu");
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+
+        if (strncmp(line, "model name", 10) == 0 && colon) {
+            snprintf(name, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+            break;
+        }
+    }
+    if (f)
+        fclose(f);
+}
+
+static ql_status
+cpu_info(ql_ctx *cx, void *dev, ql_device_info *out)
+{
+    const cpu *d = dev;
+    char name[80];
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+    (void)cx;
+    processor_name(name, sizeof name);
+    *out = (ql_device_info){.compute_dtype = QL_F32, .host_memory = true};
+    snprintf(out->name, sizeof out->name, "%s, OpenBLAS %s, %s, %d thread%s", name, d->blas.core, d->isa->name,
+             pool_threads(d->pool), pool_threads(d->pool) == 1 ? "" : "s");
+    if (pages > 0 && page > 0)
+        out->memory = (size_t)pages * (size_t)page;
+    return QL_OK;
+}
+
+static void *
+cpu_alloc(void *dev, size_t bytes)
+{
+    (void)dev;
+    return bytes > SIZE_MAX - 64 ? NULL : aligned_alloc(64, bytes ? (bytes + 63) / 64 * 64 : 64);
+}
+
+static void
+cpu_free(void *dev, void *ptr, size_t bytes)
+{
+    (void)dev;
+    (void)bytes;
+    free(ptr);
+}
+
+static ql_status
+cpu_upload(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes)
+{
+    (void)cx;
+    (void)dev;
+    if (bytes > 0)
+        memcpy(ptr, host, bytes);
+    return QL_OK;
+}
+
+static ql_status
+cpu_download(ql_ctx *cx, void *dev, const void *ptr, void *host, size_t bytes)
+{
+    return cpu_upload(cx, dev, ptr, host, bytes);
+}
+
+static ql_status
+cpu_sync(ql_ctx *cx, void *dev)
+{
+    (void)cx;
+    (void)dev;
+    return QL_OK;
+}
+
+static const ql_backend backend = {
+    .device = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .info = cpu_info,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .sync = cpu_sync,
+    .copy = cpu_copy,
+    .fill = cpu_fill,
+    .gather = cpu_gather,
+    .diag = cpu_diag,
+    .diag_set = cpu_diag_set,
+    .gemm = cpu_gemm,
+    .gram = cpu_gram,
+    .potrf = cpu_potrf,
+    .trtri = cpu_trtri,
+    .syevd = cpu_syevd,
+    .orth = cpu_orth,
+    .axpby = cpu_axpby,
+    .scale_cols = cpu_scale_cols,
+    .scale_rows = cpu_scale_rows,
+    .dot = cpu_dot,
+    .nonfinite = cpu_nonfinite,
+    .rmsnorm = cpu_rmsnorm,
+    .rope = cpu_rope,
+    .attention = cpu_attention,
+    .swiglu = cpu_swiglu,
+    .add = cpu_add,
+    .add_bias = cpu_add_bias,
+    .nll = cpu_nll,
+    .abs_stats = cpu_abs_stats,
+    .group_minmax = cpu_group_minmax,
+    .group_encode = cpu_group_encode,
+    .group_decode = cpu_group_decode,
+    .feedback_sweep = cpu_feedback_sweep,
+};
+
+static const ql_param params[] = {QL_PARAMS_END};
+
+QL_PLUGIN(.kind = QL_BACKEND, .name = "cpu", .version = "0.1.0", .params = params, .backend = &backend,
+          .help = "the processor: OpenBLAS, LAPACK and own kernels on a thread pool");

@@ -1,0 +1,121 @@
+/* The cpu backend from the inside: an open device, tensors as matrices, and how work is split. Results never depend on the number
+ * of threads: every split follows from shapes. */
+#ifndef QLOOM_CPU_CPU_H
+#define QLOOM_CPU_CPU_H
+
+#include <qloom/backend.h>
+
+#include "blas.h"
+#include "isa.h"
+#include "pool.h"
+
+#define CPU_PARTS 256  /* most parts of a sum over a whole tensor */
+#define CPU_SPAN 32768 /* elements of an elementwise task */
+
+typedef struct cpu_scratch { /* one a worker; grows, never shrinks: fresh memory costs page faults in every call */
+    void *data;
+    size_t bytes;
+} cpu_scratch;
+
+typedef struct cpu {
+    blas blas;
+    pool *pool;
+    const isa_loops *isa;
+    cpu_scratch *scratch; /* [threads] */
+    cpu_scratch shared;   /* what the tasks of one call have in common */
+} cpu;
+
+/* A tensor as rows of `cols` elements, `ld` apart; leading dimensions are joined, a vector is one row. */
+typedef struct mat {
+    void *p;
+    int64_t rows, cols, ld;
+    ql_dtype dtype;
+    size_t size; /* bytes of an element */
+} mat;
+
+mat cpu_mat(const ql_tensor *t);
+
+static inline void *
+mat_at(const mat *m, int64_t row, int64_t col)
+{
+    return (char *)m->p + (size_t)(row * m->ld + col) * m->size;
+}
+
+static inline int64_t
+cpu_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t
+cpu_div_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Runs tasks 0 .. tasks - 1; each gets `bytes` of scratch (aligned to 64) of the worker that runs it, contents undefined. */
+typedef void (*cpu_task)(void *arg, int64_t task, void *scratch);
+ql_status cpu_run(ql_ctx *cx, cpu *d, int64_t tasks, size_t bytes, cpu_task fn, void *arg);
+
+/* Runs fn on rows [first, last) of spans that hold about 32k elements each. */
+typedef void (*cpu_span)(void *arg, int64_t first, int64_t last);
+void cpu_rows(cpu *d, int64_t rows, int64_t cols, cpu_span fn, void *arg);
+
+/* Shared scratch of one call, aligned to 64. */
+ql_status cpu_shared(ql_ctx *cx, cpu *d, size_t bytes, void *out);
+
+/* INVALID unless every length fits the int that BLAS takes. */
+ql_status cpu_fits(ql_ctx *cx, const mat *m);
+
+/* convert.c: n elements to and from float or double, rounding to nearest even; NaN stays NaN. */
+void cpu_load(const isa_loops *isa, ql_dtype dtype, const void *src, int64_t n, float *dst);
+void cpu_load_double(ql_dtype dtype, const void *src, int64_t n, double *dst);
+void cpu_store_double(ql_dtype dtype, const double *src, int64_t n, void *dst);
+void cpu_convert(const isa_loops *isa, ql_dtype from, const void *src, ql_dtype to, int64_t n, void *dst);
+double cpu_round(ql_dtype dtype, double x); /* to f32, f16 or bf16 */
+
+/* gemm.c: one product of row-major operands on the calling thread. */
+typedef struct product {
+    bool f64, ta, tb;
+    int64_t m, n, k;
+    double alpha, beta;
+    const void *a, *b;
+    void *c;
+    int64_t lda, ldb, ldc;
+} product;
+void cpu_product(const blas *b, const product *p);
+
+#define CPU_OP(name, ...) ql_status cpu_##name(ql_ctx *cx, void *dev, __VA_ARGS__)
+
+CPU_OP(copy, const ql_tensor *src, ql_tensor *dst);
+CPU_OP(fill, ql_tensor *t, double value);
+CPU_OP(gather, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out);
+CPU_OP(diag, const ql_tensor *a, ql_tensor *d);
+CPU_OP(diag_set, const ql_tensor *d, ql_tensor *a);
+CPU_OP(gemm, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c);
+CPU_OP(gram, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
+CPU_OP(potrf, ql_tensor *a, bool *ok);
+CPU_OP(trtri, ql_tensor *a);
+CPU_OP(syevd, ql_tensor *a, ql_tensor *w);
+CPU_OP(orth, ql_tensor *y);
+CPU_OP(axpby, double alpha, const ql_tensor *x, double beta, ql_tensor *y);
+CPU_OP(scale_cols, const ql_tensor *v, ql_tensor *t);
+CPU_OP(scale_rows, const ql_tensor *v, ql_tensor *t);
+CPU_OP(dot, const ql_tensor *a, const ql_tensor *b, double *out);
+CPU_OP(nonfinite, const ql_tensor *t, int64_t *first);
+CPU_OP(rmsnorm, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y);
+CPU_OP(rope, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x);
+CPU_OP(attention, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3], ql_tensor *y);
+CPU_OP(swiglu, const ql_tensor *gate, const ql_tensor *up, ql_tensor *y);
+CPU_OP(add, const ql_tensor *a, const ql_tensor *b, ql_tensor *y);
+CPU_OP(add_bias, const ql_tensor *bias, ql_tensor *y);
+CPU_OP(nll, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor *out);
+CPU_OP(abs_stats, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max);
+CPU_OP(group_minmax, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros);
+CPU_OP(group_encode, const ql_tensor *w, ql_qlinear *out);
+CPU_OP(group_decode, const ql_qlinear *q, ql_tensor *w);
+CPU_OP(feedback_sweep, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, bool fit, ql_qlinear *out);
+
+#undef CPU_OP
+
+#endif

@@ -1,0 +1,204 @@
+/* The loops of grid.h for one type, which the file that includes this has defined: REAL and what belongs to it. Contraction into
+ * FMA must be off: codes come from exactly these operations. */
+#include "grid.h"
+
+#include <math.h>
+#include <string.h>
+
+/* To nearest even by adding and taking away a large number; x must be small against it. */
+static inline REAL
+nearest_even(REAL x)
+{
+    return (x + ROUND_MAGIC) - ROUND_MAGIC;
+}
+
+/* x / scale as a code. Values beyond 1024 are clamped first (codes end at 255), which also turns a NaN into a number. */
+static inline REAL
+code_of(REAL x, REAL scale, REAL zero, REAL top)
+{
+    REAL v = x / scale;
+
+    v = v > -1024 ? v : -1024;
+    v = v < 1024 ? v : 1024;
+    v = nearest_even(v) + zero;
+    v = v > 0 ? v : 0;
+    return v < top ? v : top;
+}
+
+static inline REAL
+top_code(const ql_grid *g)
+{
+    return (REAL)((1 << g->bits) - 1);
+}
+
+/* Scale and zero for a range. */
+static fit_result
+fit_range(const ql_grid *g, REAL lo, REAL hi, REAL *scale, REAL *zero)
+{
+    const double smallest = g->scale_dtype == QL_F16 ? 0x1p-14 : 0x1p-126;
+    const REAL top = top_code(g), exact = (hi - lo) / top;
+    const REAL s = (REAL)cpu_round(g->scale_dtype, (double)exact);
+
+    *scale = exact;
+    if (!(s <= (REAL)3.4028234663852886e38))
+        return FIT_LARGE;
+    if ((double)s < smallest)
+        return FIT_SMALL;
+    *scale = s;
+    *zero = g->sym ? (REAL)(1 << (g->bits - 1)) : (REAL)rint((double)(-lo / s));
+    return FIT_OK;
+}
+
+/* sum |decoded - x|^p */
+static REAL
+range_error(const ql_grid *g, const REAL *x, int64_t n, REAL scale, REAL zero)
+{
+    const REAL top = top_code(g), p = (REAL)g->mse;
+    REAL sum = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        REAL d = scale * (code_of(x[i], scale, zero, top) - zero) - x[i];
+
+        sum += p == 2 ? d * d : REAL_POW(d < 0 ? -d : d, p);
+    }
+    return sum;
+}
+
+static fit_result
+grid_fit(const ql_grid *g, const void *values, int64_t n, void *scale, void *zero)
+{
+    const REAL *x = values;
+    REAL lo = 0, hi = 0, best, s, z;
+    fit_result f;
+
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i]))
+            return FIT_NONFINITE;
+        lo = x[i] < lo ? x[i] : lo;
+        hi = x[i] > hi ? x[i] : hi;
+    }
+    if (g->sym) {
+        hi = -lo > hi ? -lo : hi;
+        lo = -hi;
+    }
+    if (lo == 0 && hi == 0) {
+        lo = -1;
+        hi = 1;
+    }
+    f = fit_range(g, lo, hi, scale, zero);
+    if (f != FIT_OK || g->mse == 0)
+        return f;
+    best = range_error(g, x, n, *(REAL *)scale, *(REAL *)zero);
+    for (int i = 1; i < 80; i++) {
+        REAL shrink = (REAL)(1.0 - i / 100.0), error;
+
+        if (fit_range(g, shrink * lo, shrink * hi, &s, &z) != FIT_OK)
+            break;
+        error = range_error(g, x, n, s, z);
+        if (error < best) {
+            best = error;
+            *(REAL *)scale = s;
+            *(REAL *)zero = z;
+        }
+    }
+    return FIT_OK;
+}
+
+static void
+encode(const ql_grid *g, const void *values, int64_t n, const void *scale, const void *zero, uint8_t *codes)
+{
+    const REAL *x = values, s = *(const REAL *)scale, z = *(const REAL *)zero, top = top_code(g);
+
+    for (int64_t i = 0; i < n; i++)
+        codes[i] = (uint8_t)code_of(x[i], s, z, top);
+}
+
+static void
+nearest(const ql_grid *g, const void *values, int64_t n, const void *scale, const void *levels, uint8_t *codes)
+{
+    const REAL *x = values, *level = levels, s = *(const REAL *)scale;
+    const int count = 1 << g->bits;
+
+    for (int64_t i = 0; i < n; i++) {
+        const REAL v = x[i] / s;
+        REAL best = INFINITY;
+
+        codes[i] = 0;
+        for (int c = 0; c < count; c++) {
+            const REAL d = v > level[c] ? v - level[c] : level[c] - v;
+
+            if (d < best) {
+                best = d;
+                codes[i] = (uint8_t)c;
+            }
+        }
+    }
+}
+
+static void
+decode(const uint8_t *codes, int64_t n, const void *scale, const void *zero, void *values)
+{
+    const REAL s = *(const REAL *)scale, z = *(const REAL *)zero;
+    REAL *x = values;
+
+    for (int64_t i = 0; i < n; i++)
+        x[i] = s * ((REAL)codes[i] - z);
+}
+
+static void
+decode_levels(const uint8_t *codes, int64_t n, const void *scale, const void *levels, void *values)
+{
+    const REAL *level = levels, s = *(const REAL *)scale;
+    REAL *x = values;
+
+    for (int64_t i = 0; i < n; i++)
+        x[i] = s * level[codes[i]];
+}
+
+/* Scales of the group that begins at column j, from the current values v of a row. */
+static void
+refit(const sweep *s, int64_t row, int64_t j, const REAL *v, sweep_part *part)
+{
+    const int64_t group = j / s->grid.group;
+    REAL *scale = mat_at(&s->scales, row, group);
+    const fit_result f =
+        grid_fit(&s->grid, v + j, cpu_min(s->grid.group, s->w.cols - j), scale, mat_at(&s->zeros, row, group));
+
+    if (f == FIT_NONFINITE || f == FIT_LARGE)
+        part->loss = (double)NAN; /* the feedback overflowed, and the caller has another way */
+    else if (f != FIT_OK && part->fit == FIT_OK)
+        *part = (sweep_part){part->loss, f, row, group, (double)*scale};
+}
+
+static void
+sweep_rows(const sweep *s, int64_t first, int64_t last, void *scratch, sweep_part *part)
+{
+    const int64_t n = s->w.cols, rows = last - first;
+    const REAL top = top_code(&s->grid);
+    REAL *v = scratch;
+
+    *part = (sweep_part){0};
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(v + r * n, mat_at(&s->w, first + r, 0), (size_t)n * sizeof *v);
+    for (int64_t j = 0; j < n; j++) {
+        const int64_t group = s->group_of ? s->group_of[j] : j / s->grid.group;
+        const REAL *u = mat_at(&s->u, j, 0);
+
+        for (int64_t r = 0; r < rows; r++) {
+            REAL *x = v + r * n, scale, zero, code, e;
+
+            if (s->fit && j % s->grid.group == 0)
+                refit(s, first + r, j, x, part);
+            scale = *(REAL *)mat_at(&s->scales, first + r, group);
+            zero = *(REAL *)mat_at(&s->zeros, first + r, group);
+            code = code_of(x[j], scale, zero, top);
+            e = (x[j] - scale * (code - zero)) / u[j];
+            *(uint8_t *)mat_at(&s->codes, first + r, j) = (uint8_t)code;
+            part->loss += (double)e * (double)e;
+            for (int64_t l = j + 1; l < n; l++)
+                x[l] -= e * u[l];
+        }
+    }
+}
+
+const grid_loops GRID_TABLE = {grid_fit, encode, nearest, decode, decode_levels, sweep_rows};

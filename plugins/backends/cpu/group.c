@@ -1,0 +1,184 @@
+/* Group quantization of whole weights: scales, codes and back. */
+#include "grid.h"
+
+#define ROWS 16 /* of a task */
+
+typedef struct group {
+    const grid_loops *loops;
+    ql_grid grid;
+    mat w, codes, scales, zeros;
+    const void *levels;
+    const int32_t *g_idx;
+    sweep_part *parts; /* failures, one a task */
+} group;
+
+ql_status
+grid_fail(ql_ctx *cx, const ql_grid *g, fit_result f, const int64_t row_group[2], double scale)
+{
+    long long row = row_group[0], column = row_group[1];
+
+    if (f == FIT_NONFINITE)
+        return QL_FAIL(cx, QL_NUMERIC, "the weight in row %lld, column %lld is not finite", row, column);
+    if (g->scale_dtype == QL_F16)
+        return QL_FAIL(
+            cx, QL_NUMERIC,
+            "row %lld, group %lld: the scale %.3g is %s normal fp16 number, %s: set scale_dtype: bf16 or fp32", row,
+            column, scale, f == FIT_SMALL ? "below the smallest" : "above the largest",
+            f == FIT_SMALL ? "6.1e-05" : "65504");
+    return QL_FAIL(cx, QL_NUMERIC, "row %lld, group %lld: the scale %.3g is %s normal %s number", row, column, scale,
+                   f == FIT_SMALL ? "below the smallest" : "above the largest",
+                   g->scale_dtype == QL_BF16 ? "bf16" : "fp32");
+}
+
+/* Column of the first weight of a row that is not finite. */
+static int64_t
+nonfinite_column(const mat *w, int64_t row)
+{
+    double x;
+
+    for (int64_t j = 0; j < w->cols; j++) {
+        cpu_load_double(w->dtype, mat_at(w, row, j), 1, &x);
+        if (!(x - x == 0))
+            return j;
+    }
+    return -1;
+}
+
+static void
+minmax_task(void *arg, int64_t task, void *scratch)
+{
+    const group *g = arg;
+    sweep_part *part = &g->parts[task];
+
+    (void)scratch;
+    *part = (sweep_part){0};
+    for (int64_t i = task * ROWS; i < cpu_min((task + 1) * ROWS, g->w.rows); i++)
+        for (int64_t k = 0; k < g->scales.cols; k++) {
+            int64_t j = k * g->grid.group, n = cpu_min(g->grid.group, g->w.cols - j);
+            void *scale = mat_at(&g->scales, i, k);
+            fit_result f = g->loops->fit(&g->grid, mat_at(&g->w, i, j), n, scale, mat_at(&g->zeros, i, k));
+
+            if (f == FIT_OK)
+                continue;
+            *part = (sweep_part){.fit = f, .row = i, .group = f == FIT_NONFINITE ? nonfinite_column(&g->w, i) : k};
+            if (f != FIT_NONFINITE)
+                cpu_load_double(g->scales.dtype, scale, 1, &part->scale);
+            return;
+        }
+}
+
+ql_status
+cpu_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros)
+{
+    group g = {
+        .loops = grid_choose(grid), .grid = *grid, .w = cpu_mat(w), .scales = cpu_mat(scales), .zeros = cpu_mat(zeros)};
+    int64_t tasks = cpu_div_up(g.w.rows, ROWS);
+
+    QL_TRY(cx, cpu_shared(cx, dev, (size_t)tasks * sizeof *g.parts, &g.parts));
+    QL_TRY(cx, cpu_run(cx, dev, tasks, 0, minmax_task, &g));
+    for (const sweep_part *p = g.parts; p < g.parts + tasks; p++)
+        if (p->fit != FIT_OK)
+            return grid_fail(cx, grid, p->fit, (const int64_t[]){p->row, p->group}, p->scale);
+    return QL_OK;
+}
+
+static int64_t
+group_at(const group *g, int64_t j)
+{
+    return g->g_idx ? g->g_idx[j] : j / g->grid.group;
+}
+
+/* End of the run of columns from j on that share a group. */
+static int64_t
+run_end(const group *g, int64_t j)
+{
+    int64_t end = j + 1;
+
+    while (end < g->codes.cols && group_at(g, end) == group_at(g, j))
+        end++;
+    return end;
+}
+
+static void
+encode_task(void *arg, int64_t task, void *scratch)
+{
+    const group *g = arg;
+
+    (void)scratch;
+    for (int64_t j = 0, end; j < g->codes.cols; j = end) {
+        int64_t k = group_at(g, j);
+
+        end = run_end(g, j);
+        for (int64_t i = task * ROWS; i < cpu_min((task + 1) * ROWS, g->codes.rows); i++) {
+            const void *x = mat_at(&g->w, i, j), *scale = mat_at(&g->scales, i, k);
+            uint8_t *codes = mat_at(&g->codes, i, j);
+
+            if (g->levels)
+                g->loops->nearest(&g->grid, x, end - j, scale, g->levels, codes);
+            else
+                g->loops->encode(&g->grid, x, end - j, scale, mat_at(&g->zeros, i, k), codes);
+        }
+    }
+}
+
+static void
+decode_task(void *arg, int64_t task, void *scratch)
+{
+    const group *g = arg;
+
+    (void)scratch;
+    for (int64_t j = 0, end; j < g->codes.cols; j = end) {
+        int64_t k = group_at(g, j);
+
+        end = run_end(g, j);
+        for (int64_t i = task * ROWS; i < cpu_min((task + 1) * ROWS, g->codes.rows); i++) {
+            const void *scale = mat_at(&g->scales, i, k);
+            const uint8_t *codes = mat_at(&g->codes, i, j);
+
+            if (g->levels)
+                g->loops->decode_levels(codes, end - j, scale, g->levels, mat_at(&g->w, i, j));
+            else
+                g->loops->decode(codes, end - j, scale, mat_at(&g->zeros, i, k), mat_at(&g->w, i, j));
+        }
+    }
+}
+
+/* Group indices and codes are values on the device: the host has not seen them. */
+static ql_status
+check_index(ql_ctx *cx, const group *g)
+{
+    for (int64_t j = 0; g->g_idx && j < g->codes.cols; j++)
+        if (g->g_idx[j] < 0 || g->g_idx[j] >= g->scales.cols)
+            return QL_FAIL(cx, QL_INVALID, "group %d of column %lld is outside 0 .. %lld", (int)g->g_idx[j],
+                           (long long)j, (long long)g->scales.cols - 1);
+    return QL_OK;
+}
+
+static ql_status
+run(ql_ctx *cx, void *dev, const ql_qlinear *q, const ql_tensor *w, cpu_task fn)
+{
+    group g = {.loops = grid_choose(&q->grid),
+               .grid = q->grid,
+               .w = cpu_mat(w),
+               .codes = cpu_mat(q->codes),
+               .scales = cpu_mat(q->scales),
+               .levels = q->levels ? ql_ptr(q->levels) : NULL,
+               .g_idx = q->g_idx ? ql_ptr(q->g_idx) : NULL};
+
+    if (q->zeros)
+        g.zeros = cpu_mat(q->zeros);
+    QL_TRY(cx, check_index(cx, &g));
+    return cpu_run(cx, dev, cpu_div_up(g.codes.rows, ROWS), 0, fn, &g);
+}
+
+ql_status
+cpu_group_encode(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out)
+{
+    return run(cx, dev, out, w, encode_task);
+}
+
+ql_status
+cpu_group_decode(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w)
+{
+    return run(cx, dev, q, w, decode_task);
+}

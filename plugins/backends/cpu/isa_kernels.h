@@ -1,0 +1,226 @@
+/* The loops of isa.h, written once over vectors of ISA_BYTES; a file per instruction set includes this after it has defined
+ * ISA_NAME (a string), ISA_TABLE (the table's symbol) and ISA_BYTES. */
+#include "isa.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LANES (ISA_BYTES / 4)
+
+typedef float vf __attribute__((vector_size(ISA_BYTES)));
+typedef int32_t vi __attribute__((vector_size(ISA_BYTES)));
+typedef uint32_t vu __attribute__((vector_size(ISA_BYTES)));
+
+extern const isa_loops ISA_TABLE;
+
+static inline vf
+load(const float *p)
+{
+    vf v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void
+store(float *p, vf v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static inline vf
+splat(float x)
+{
+    return (vf){0} + x;
+}
+
+static inline vf
+choose(vi mask, vf yes, vf no)
+{
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+/* The first n < LANES elements, the rest filled. */
+static inline vf
+load_part(const float *p, int64_t n, float fill)
+{
+    vf v = splat(fill);
+
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+/* Pairwise, so that the order of the sum is the same everywhere. */
+static inline float
+lane_sum(vf v)
+{
+    float x[LANES];
+
+    memcpy(x, &v, sizeof v);
+    for (int w = LANES / 2; w > 0; w /= 2)
+        for (int i = 0; i < w; i++)
+            x[i] += x[i + w];
+    return x[0];
+}
+
+static inline float
+lane_max(vf v)
+{
+    float x[LANES], m;
+
+    memcpy(x, &v, sizeof v);
+    m = x[0];
+    for (int i = 1; i < LANES; i++)
+        m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+/* exp to 1.5 ulp: 2^k times a polynomial in the rest, |rest| <= ln2 / 2. Below -87 the result is 0, above 88.37 infinity; NaN
+ * stays NaN. */
+static inline vf
+exp_vector(vf x)
+{
+    const float magic = 0x1.8p23f;
+    vf in = choose(x > 88.37f, splat(88.37f), choose(x < -87.0f, splat(-87.0f), x));
+    vf k = (in * 0x1.715476p0f + magic) - magic;
+    vf r = (in - k * 0x1.62e4p-1f) - k * 0x1.7f7d1cp-20f;
+    vf p = splat(0x1.6850e4p-10f);
+    vu bits;
+
+    p = p * r + 0x1.123bccp-7f;
+    p = p * r + 0x1.555b98p-5f;
+    p = p * r + 0x1.55548ep-3f;
+    p = p * r + 0x1.fffff8p-2f;
+    p = (p * r) * r + r + 1.0f;
+    bits = (vu)(k + magic) << 23;
+    p = (vf)((vu)p + bits);
+    p = choose(x > 88.37f, splat(INFINITY), choose(x < -87.0f, splat(0), p));
+    return choose(x == x, p, x);
+}
+
+static void
+bf16_to_float(const uint16_t *src, int64_t n, float *dst)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u = (uint32_t)src[i] << 16;
+
+        memcpy(&dst[i], &u, sizeof u);
+    }
+}
+
+/* The exponent is moved by a multiplication, which also makes subnormals right. */
+static void
+half_to_float(const uint16_t *src, int64_t n, float *dst)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t em = (uint32_t)(src[i] & 0x7fff) << 13, sign = (uint32_t)(src[i] & 0x8000) << 16, u;
+        float f;
+
+        memcpy(&f, &em, sizeof f);
+        f *= 0x1p112f;
+        memcpy(&u, &f, sizeof u);
+        u = (src[i] & 0x7c00) == 0x7c00 ? em | 0x7f800000u : u;
+        u |= sign;
+        memcpy(&dst[i], &u, sizeof u);
+    }
+}
+
+static void
+float_to_bf16(const float *src, int64_t n, uint16_t *dst)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u, r;
+
+        memcpy(&u, &src[i], sizeof u);
+        r = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+        dst[i] = (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? u >> 16 | 0x40u : r);
+    }
+}
+
+static float
+row_max(const float *x, int64_t n)
+{
+    vf m = splat(-INFINITY);
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+        vf v = load(x + i);
+
+        m = choose(v > m, v, m);
+    }
+    if (i < n) {
+        vf v = load_part(x + i, n - i, -INFINITY);
+
+        m = choose(v > m, v, m);
+    }
+    return lane_max(m);
+}
+
+static float
+exp_sum(float *x, int64_t n, float shift)
+{
+    vf sum = splat(0);
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+        vf v = exp_vector(load(x + i) - shift);
+
+        store(x + i, v);
+        sum += v;
+    }
+    if (i < n) {
+        vf v = exp_vector(load_part(x + i, n - i, -INFINITY) - shift);
+
+        memcpy(x + i, &v, (size_t)(n - i) * sizeof *x);
+        sum += v; /* the filled lanes are exp(-inf) = 0 */
+    }
+    return lane_sum(sum);
+}
+
+static inline vf
+swiglu_vector(vf gate, vf up)
+{
+    return gate / (1.0f + exp_vector(-gate)) * up;
+}
+
+static void
+swiglu(const float *gate, const float *up, int64_t n, float *y)
+{
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        store(y + i, swiglu_vector(load(gate + i), load(up + i)));
+    if (i < n) {
+        vf v = swiglu_vector(load_part(gate + i, n - i, 0), load_part(up + i, n - i, 0));
+
+        memcpy(y + i, &v, (size_t)(n - i) * sizeof *y);
+    }
+}
+
+/* In double over eight lanes: a float sum over 8192 squares would lose three digits of the norm. */
+static double
+square_sum(const float *x, int64_t n)
+{
+    double lane[8] = {0}, sum = 0;
+    int64_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++)
+            lane[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < n; i++)
+        lane[i % 8] += (double)x[i] * (double)x[i];
+    for (int j = 0; j < 8; j++)
+        sum += lane[j];
+    return sum;
+}
+
+const isa_loops ISA_TABLE = {
+    .name = ISA_NAME,
+    .bf16_to_float = bf16_to_float,
+    .half_to_float = half_to_float,
+    .float_to_bf16 = float_to_bf16,
+    .row_max = row_max,
+    .exp_sum = exp_sum,
+    .swiglu = swiglu,
+    .square_sum = square_sum,
+};

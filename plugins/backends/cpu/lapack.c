@@ -1,0 +1,133 @@
+/* Factorizations by LAPACK. It is column-major and so sees every matrix transposed: our lower triangle is its upper one, our
+ * rows are its columns. */
+#include "cpu.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double
+element(const mat *m, int64_t i, int64_t j)
+{
+    double x;
+
+    cpu_load_double(m->dtype, mat_at(m, i, j), 1, &x);
+    return x;
+}
+
+static ql_status
+check_info(ql_ctx *cx, const char *routine, int info)
+{
+    return info < 0 ? QL_FAIL(cx, QL_BUG, "LAPACK's %s rejects its argument %d", routine, -info) : QL_OK;
+}
+
+static void
+clear_upper(const mat *m)
+{
+    for (int64_t i = 0; i + 1 < m->rows; i++)
+        memset(mat_at(m, i, i + 1), 0, (size_t)(m->cols - i - 1) * m->size);
+}
+
+ql_status
+cpu_potrf(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok)
+{
+    const cpu *d = dev;
+    mat m = cpu_mat(a);
+    int n = (int)m.rows, lda = (int)m.ld, info = 0;
+
+    QL_TRY(cx, cpu_fits(cx, &m));
+    *ok = true;
+    if (n == 0)
+        return QL_OK;
+    if (m.dtype == QL_F64)
+        d->blas.d.potrf("U", &n, m.p, &lda, &info);
+    else
+        d->blas.s.potrf("U", &n, m.p, &lda, &info);
+    QL_TRY(cx, check_info(cx, "potrf", info));
+    *ok = info == 0;
+    for (int64_t i = 0; i < m.rows && *ok; i++) /* OpenBLAS compares with <= 0, which a NaN passes */
+        *ok = isfinite(element(&m, i, i)) && element(&m, i, i) > 0;
+    clear_upper(&m);
+    return QL_OK;
+}
+
+ql_status
+cpu_trtri(ql_ctx *cx, void *dev, ql_tensor *a)
+{
+    const cpu *d = dev;
+    mat m = cpu_mat(a);
+    int n = (int)m.rows, lda = (int)m.ld, info = 0;
+
+    QL_TRY(cx, cpu_fits(cx, &m));
+    if (n == 0)
+        return QL_OK;
+    if (m.dtype == QL_F64)
+        d->blas.d.trtri("U", "N", &n, m.p, &lda, &info);
+    else
+        d->blas.s.trtri("U", "N", &n, m.p, &lda, &info);
+    QL_TRY(cx, check_info(cx, "trtri", info));
+    if (info > 0)
+        return QL_FAIL(cx, QL_NUMERIC, "a triangular matrix is singular: element %d of its diagonal is 0", info - 1);
+    return QL_OK;
+}
+
+ql_status
+cpu_syevd(ql_ctx *cx, void *dev, ql_tensor *a, ql_tensor *w)
+{
+    cpu *d = dev;
+    mat m = cpu_mat(a);
+    int64_t bad, order = m.rows, ints = 3 + 5 * order, reals = 1 + 6 * order + 2 * order * order;
+    int n = (int)order, lda = (int)m.ld, lwork = (int)reals, liwork = (int)ints, info = 0, *iwork;
+    char *work;
+
+    QL_TRY(cx, cpu_fits(cx, &m));
+    if (n == 0)
+        return QL_OK;
+    if (reals > INT32_MAX)
+        return QL_FAIL(cx, QL_INVALID, "a matrix of order %d is too large for LAPACK's syevd", n);
+    QL_TRY(cx, cpu_nonfinite(cx, dev, a, &bad));
+    if (bad >= 0)
+        return QL_FAIL(cx, QL_NUMERIC, "eigenproblem: the element in row %lld, column %lld is not finite",
+                       (long long)(bad / m.cols), (long long)(bad % m.cols));
+    QL_TRY(cx, cpu_shared(cx, d, (size_t)reals * m.size + (size_t)ints * sizeof(int) + 64, &work));
+    iwork = (int *)(work + ((size_t)reals * m.size + 63) / 64 * 64);
+    if (m.dtype == QL_F64)
+        d->blas.d.syevd("V", "U", &n, m.p, &lda, ql_ptr(w), (double *)work, &lwork, iwork, &liwork, &info);
+    else
+        d->blas.s.syevd("V", "U", &n, m.p, &lda, ql_ptr(w), (float *)work, &lwork, iwork, &liwork, &info);
+    QL_TRY(cx, check_info(cx, "syevd", info));
+    if (info > 0)
+        return QL_FAIL(cx, QL_NUMERIC, "the eigenproblem of a matrix of order %d does not converge", n);
+    return QL_OK;
+}
+
+/* LAPACK sees y^T [k, m] = L Q: the rows of Q are an orthonormal basis of y's columns, and lie where those were. */
+ql_status
+cpu_orth(ql_ctx *cx, void *dev, ql_tensor *y)
+{
+    cpu *d = dev;
+    mat t = cpu_mat(y);
+    int k = (int)t.cols, m = (int)t.rows, lda = (int)t.ld, lwork, info = 0;
+    int64_t block = 64, reals = (block + 1) * t.cols;
+    char *work;
+
+    QL_TRY(cx, cpu_fits(cx, &t));
+    if (k == 0)
+        return QL_OK;
+    QL_TRY(cx, cpu_shared(cx, d, (size_t)reals * t.size, &work));
+    lwork = (int)(block * t.cols);
+    if (t.dtype == QL_F64) {
+        double *tau = (double *)work + lwork;
+
+        d->blas.d.gelqf(&k, &m, t.p, &lda, tau, (double *)work, &lwork, &info);
+        QL_TRY(cx, check_info(cx, "gelqf", info));
+        d->blas.d.orglq(&k, &m, &k, t.p, &lda, tau, (double *)work, &lwork, &info);
+    } else {
+        float *tau = (float *)work + lwork;
+
+        d->blas.s.gelqf(&k, &m, t.p, &lda, tau, (float *)work, &lwork, &info);
+        QL_TRY(cx, check_info(cx, "gelqf", info));
+        d->blas.s.orglq(&k, &m, &k, t.p, &lda, tau, (float *)work, &lwork, &info);
+    }
+    return check_info(cx, "orglq", info);
+}

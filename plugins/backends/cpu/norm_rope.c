@@ -1,0 +1,115 @@
+/* RMSNorm and rotary embedding, row by row; arithmetic in double, so that each result is rounded once. */
+#include "cpu.h"
+
+#include <math.h>
+
+typedef struct norm {
+    mat x, w, y;
+    double eps;
+    int64_t grain;
+} norm;
+
+static void
+norm_row(const norm *n, int64_t i, double *x, double *w)
+{
+    double sum = 0, scale;
+
+    cpu_load_double(n->x.dtype, mat_at(&n->x, i, 0), n->x.cols, x);
+    cpu_load_double(n->w.dtype, n->w.p, n->w.cols, w);
+    for (int64_t j = 0; j < n->x.cols; j++)
+        sum += x[j] * x[j];
+    scale = 1 / sqrt(sum / (double)n->x.cols + n->eps);
+    for (int64_t j = 0; j < n->x.cols; j++)
+        x[j] = cpu_round(n->x.dtype, x[j] * scale) * w[j];
+    cpu_store_double(n->y.dtype, x, n->y.cols, mat_at(&n->y, i, 0));
+}
+
+static void
+norm_rows(void *arg, int64_t task, void *scratch)
+{
+    const norm *n = arg;
+    double *x = scratch, *w = x + n->x.cols;
+
+    for (int64_t i = task * n->grain; i < cpu_min((task + 1) * n->grain, n->x.rows); i++)
+        norm_row(n, i, x, w);
+}
+
+ql_status
+cpu_rmsnorm(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y)
+{
+    norm n = {.x = cpu_mat(x), .w = cpu_mat(w), .y = cpu_mat(y), .eps = eps};
+
+    n.grain = cpu_div_up(CPU_SPAN, n.x.cols);
+    return cpu_run(cx, dev, cpu_div_up(n.x.rows, n.grain), 2 * (size_t)n.x.cols * sizeof(double), norm_rows, &n);
+}
+
+typedef struct rope {
+    const ql_seqs *seqs;
+    const ql_rope_spec *spec;
+    mat x;
+    int64_t grain;
+} rope;
+
+/* Sequence of token t. */
+static int64_t
+sequence_of(const ql_seqs *seqs, int64_t t)
+{
+    int64_t lo = 0, hi = seqs->count - 1;
+
+    while (lo < hi) {
+        int64_t mid = (lo + hi) / 2;
+
+        if (seqs->offsets[mid + 1] <= t)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static void
+rotate(const rope *r, void *head, const double *cosines, const double *sines, double *x)
+{
+    int64_t half = r->spec->head_dim / 2;
+
+    cpu_load_double(r->x.dtype, head, 2 * half, x);
+    for (int64_t k = 0; k < half; k++) {
+        double a = x[k], b = x[half + k];
+
+        x[k] = a * cosines[k] - b * sines[k];
+        x[half + k] = b * cosines[k] + a * sines[k];
+    }
+    cpu_store_double(r->x.dtype, x, 2 * half, head);
+}
+
+static void
+rope_rows(void *arg, int64_t task, void *scratch)
+{
+    const rope *r = arg;
+    int64_t half = r->spec->head_dim / 2;
+    double *cosines = scratch, *sines = cosines + half, *x = sines + half;
+
+    for (int64_t t = task * r->grain; t < cpu_min((task + 1) * r->grain, r->x.rows); t++) {
+        int64_t s = sequence_of(r->seqs, t);
+        float position = (float)(t - r->seqs->offsets[s] + (r->seqs->first ? r->seqs->first[s] : 0));
+        const float *freq = r->spec->inv_freq + s * r->spec->stride;
+
+        for (int64_t k = 0; k < half; k++) { /* published models take the angle, its sine and cosine in f32 */
+            float angle = position * freq[k];
+
+            cosines[k] = (double)(cosf(angle) * r->spec->scale);
+            sines[k] = (double)(sinf(angle) * r->spec->scale);
+        }
+        for (int64_t c = 0; c < r->x.cols; c += r->spec->head_dim)
+            rotate(r, mat_at(&r->x, t, c), cosines, sines, x);
+    }
+}
+
+ql_status
+cpu_rope(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
+{
+    rope r = {.seqs = seqs, .spec = spec, .x = cpu_mat(x)};
+
+    r.grain = cpu_div_up(CPU_SPAN, r.x.cols);
+    return cpu_run(cx, dev, cpu_div_up(r.x.rows, r.grain), 2 * (size_t)spec->head_dim * sizeof(double), rope_rows, &r);
+}

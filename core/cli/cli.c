@@ -18,6 +18,7 @@
 
 /* In the order in which a new user needs them. */
 static const ql_command *const commands[] = {
+    &ql_cmd_run,
     &ql_cmd_check,
     &ql_cmd_graph,
     &ql_cmd_table,

@@ -8,8 +8,10 @@
 
 static const char usage[] =
     "Loads one plugin as a pipeline would and runs the contract that every plugin keeps: tables that document\n"
-    "themselves, shared parameter names with their shared meaning, defaults in range, and for quantizers, compensators\n"
-    "and per-layer evaluators results on tiny random layers that are complete, finite, the same twice, and clean after\n"
+    "themselves, shared parameter names with their shared meaning, defaults in range, and for quantizers, "
+    "compensators\n"
+    "and per-layer evaluators results on tiny random layers that are complete, finite, the same twice, and clean "
+    "after\n"
     "every error. Exit status 0: all kept, 2: some broken, or no plugin that this qloom can load.\n";
 
 static void
@@ -55,7 +57,8 @@ check(ql_cli *cli, const ql_plugin *p)
     ql_registry_close(r);
     QL_TRY(cx, st);
     printf("%s %s (%s): %lld passed, %lld failed, %lld skipped\n", p->name, p->version, ql_kind_name(p->kind),
-           (long long)contract.count[QL_PASSED], (long long)contract.count[QL_FAILED], (long long)contract.count[QL_SKIPPED]);
+           (long long)contract.count[QL_PASSED], (long long)contract.count[QL_FAILED],
+           (long long)contract.count[QL_SKIPPED]);
     if (contract.count[QL_FAILED])
         return QL_FAIL(cx, QL_INVALID, "plugin '%s' breaks its contract", p->name);
     return QL_OK;

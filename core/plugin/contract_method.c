@@ -378,9 +378,9 @@ name_case(method *m, const shape *s, size_t which)
 
 /* Every shape in every setting, twice. False: one failed and was reported. */
 static ql_status
-check_cases(ql_ctx *cx, method *m, void *self, ql_contract *c, bool *good)
+check_cases(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c, bool *good)
 {
-    const bool raw = (needs_of(m->plugin) & QL_RAW_DTYPE) != 0;
+    const bool raw = (needs_of(p) & QL_RAW_DTYPE) != 0;
     const size_t shape_count = sizeof shapes / sizeof *shapes, setting_count = sizeof settings / sizeof *settings;
     int64_t runs = 0;
     bool fits;
@@ -389,18 +389,18 @@ check_cases(ql_ctx *cx, method *m, void *self, ql_contract *c, bool *good)
     for (size_t i = 0; i < shape_count * setting_count; i++) {
         const shape *s = &shapes[i / setting_count];
         layer l;
+        method m = {.plugin = p, .self = self, .layer = &l};
         ql_scope scope;
         ql_status st;
 
-        QL_TRY(cx, fill_self(cx, m->plugin, i % setting_count, self, &fits));
+        QL_TRY(cx, fill_self(cx, p, i % setting_count, self, &fits));
         if (!fits)
             continue;
-        name_case(m, s, i % setting_count);
+        name_case(&m, s, i % setting_count);
         ql_scope_open(cx, &scope);
         st = make_layer(cx, s, raw, &l);
-        m->layer = &l;
-        if (st == QL_OK && (st = run_twice(cx, m)) != QL_OK) {
-            ql_contract_report(cx, c, QL_FAILED, "runs: %s: %s", m->name, ql_error(cx));
+        if (st == QL_OK && (st = run_twice(cx, &m)) != QL_OK) {
+            ql_contract_report(cx, c, QL_FAILED, "runs: %s: %s", m.name, ql_error(cx));
             ql_scope_close(cx, &scope);
             return QL_OK;
         }
@@ -417,16 +417,16 @@ check_cases(ql_ctx *cx, method *m, void *self, ql_contract *c, bool *good)
 }
 
 static ql_status
-check_faults(ql_ctx *cx, method *m, void *self, ql_contract *c)
+check_faults(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c)
 {
     int64_t count = 0;
     bool fits;
     layer l;
+    const method m = {.plugin = p, .self = self, .layer = &l};
 
-    QL_TRY(cx, fill_self(cx, m->plugin, 0, self, &fits));
-    QL_TRY(cx, make_layer(cx, &shapes[3], (needs_of(m->plugin) & QL_RAW_DTYPE) != 0, &l));
-    m->layer = &l;
-    if (run_with_faults(cx, m, &count) != QL_OK)
+    QL_TRY(cx, fill_self(cx, p, 0, self, &fits));
+    QL_TRY(cx, make_layer(cx, &shapes[3], (needs_of(p) & QL_RAW_DTYPE) != 0, &l));
+    if (run_with_faults(cx, &m, &count) != QL_OK)
         ql_contract_report(cx, c, QL_FAILED, "errors: %s", ql_error(cx));
     else
         ql_contract_report(cx, c, QL_PASSED, "errors: each of %lld allocations may fail, and nothing is left behind",
@@ -435,19 +435,19 @@ check_faults(ql_ctx *cx, method *m, void *self, ql_contract *c)
 }
 
 static ql_status
-check_host_bytes(ql_ctx *cx, method *m, void *self, ql_contract *c)
+check_host_bytes(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c)
 {
     const ql_device *d = cx->device;
     uint64_t before;
     bool fits;
     outcome o;
     layer l;
+    const method m = {.plugin = p, .self = self, .layer = &l};
 
-    QL_TRY(cx, fill_self(cx, m->plugin, 0, self, &fits));
-    QL_TRY(cx, make_layer(cx, &shapes[4], (needs_of(m->plugin) & QL_RAW_DTYPE) != 0, &l));
-    m->layer = &l;
+    QL_TRY(cx, fill_self(cx, p, 0, self, &fits));
+    QL_TRY(cx, make_layer(cx, &shapes[4], (needs_of(p) & QL_RAW_DTYPE) != 0, &l));
     before = d->up + d->down;
-    QL_TRY(cx, call(cx, m, &o));
+    QL_TRY(cx, call(cx, &m, &o));
     ql_contract_report(cx, c, QL_PASSED,
                        "transfers: %llu bytes between host and device for a 16 x 64 layer (0 is best, not required)",
                        (unsigned long long)(d->up + d->down - before));
@@ -478,7 +478,6 @@ ql_contract_run_method(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
 {
     const char *reason = runs_in_walk_only(p);
     void *self = ql_alloc(cx, 1, p->self_size);
-    method m = {.plugin = p, .self = self};
     bool good;
 
     if (reason) {
@@ -487,9 +486,9 @@ ql_contract_run_method(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
     }
     if (!self)
         return QL_MEMORY;
-    QL_TRY(cx, check_cases(cx, &m, self, c, &good));
+    QL_TRY(cx, check_cases(cx, p, self, c, &good));
     if (!good)
         return QL_OK;
-    QL_TRY(cx, check_faults(cx, &m, self, c));
-    return check_host_bytes(cx, &m, self, c);
+    QL_TRY(cx, check_faults(cx, p, self, c));
+    return check_host_bytes(cx, p, self, c);
 }

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Usage: check-format.sh: formatting, a linter, and the rules of the house that a machine can check. Prints what is wrong; the last line
+# counts the checks.
+set -u
+cd "$(dirname "$0")/.."
+
+passed=0 failed=0
+sources=$(git ls-files '*.c' '*.h')
+
+# verdict NAME OUTPUT: a check is fine when it printed nothing
+verdict() {
+    if [ -z "$2" ]; then
+        echo "ok      $1"
+        passed=$((passed + 1))
+    else
+        printf 'FAILED  %s\n%s\n' "$1" "$2"
+        failed=$((failed + 1))
+    fi
+}
+
+verdict "clang-format 14" "$(clang-format-14 --dry-run $sources 2>&1 | grep -E 'error|warning' | head -n 20)"
+verdict "cppcheck" "$(cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --suppress=unknownMacro \
+    --suppress=nullPointerRedundantCheck -Icore/include -j "$(nproc)" core plugins 2>&1 | head -n 20)"
+verdict "no file above 600 lines" "$(wc -l $sources | awk '$1 > 600 && $2 != "total"')"
+verdict "no line above 140 columns" "$(grep -nE '^.{141,}' $sources | head -n 20)"
+verdict "core names no method and no model" "$(git ls-files 'core/*.c' 'core/*.h' | while read -r file; do
+    gcc -fpreprocessed -dD -E -P "$file" 2>/dev/null | # without comments, which may name who published what
+        grep -niE '(rtn|gptq|projq|lordq|loftq|qera|eora|hqq|awq|llama|qwen|mistral|gemma)' | sed "s|^|$file: |"
+done)"
+verdict "no device library outside the backends" \
+    "$(grep -rnE '#include <(cblas|lapacke|cuda|cublas|cusolver)' core $(find plugins -mindepth 1 -maxdepth 1 ! -name backends))"
+verdict "plugins include public headers only" "$(grep -rnE '#include ".*core/' plugins)"
+verdict "plugins free nothing" "$(grep -rnE '\b(free|malloc|calloc|realloc)\(' plugins --include=*.c | grep -v '^plugins/backends/')"
+verdict "no unsafe string function" "$(grep -nE '\b(strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|gets)\(' $sources)"
+verdict "the library never ends the process" \
+    "$(grep -rnE '\b(exit|_exit|abort)\(' core plugins --include=*.c --include=*.h)"
+verdict "results are printed by the command line only" \
+    "$(grep -rnE '\b(printf|puts|putchar|perror)\(|[(, ]std(out|err)[,)]' core plugins --include=*.c | grep -v '^core/cli/')"
+verdict "no word for later" "$(grep -nE '\b(TODO|FIXME|XXX|HACK)\b' $sources)"
+verdict "no path of a machine" "$(git grep -nE '(^|[^a-z])/(work|home|root)/' -- ':!tests/*' ':!scripts/check-format.sh' ':!LICENSE')"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Usage: fuzz.sh [SECONDS]: builds the fuzz targets with clang and runs each for SECONDS (60), two at a time, from its seeds.
+set -u
+cd "$(dirname "$0")/.."
+
+seconds=${1:-60}
+build=build/fuzz
+export CC=clang CXX=clang++
+cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DQLOOM_FUZZ=ON >/dev/null && cmake --build $build --target fuzz || exit 1
+
+fuzz_one() {
+    target=$1
+    name=$(basename "$target")
+    mkdir -p "$build/corpus/$name"
+    if "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -artifact_prefix="$build/$name-" \
+        "$build/corpus/$name" "tests/fuzz/seeds/$name" >"$build/$name.log" 2>&1; then
+        echo "fuzz $name: $(grep -c '^#' "$build/$name.log") reports, no finding" && touch "$build/$name.ok"
+    else
+        tail -n 30 "$build/$name.log"
+        echo "fuzz $name: FINDING, input in $build/$name-*"
+    fi
+}
+
+rm -f "$build"/*.ok
+count=0
+for target in "$build"/fuzz/*; do
+    fuzz_one "$target" &
+    count=$((count + 1))
+    [ $((count % 2)) -eq 0 ] && wait
+done
+wait
+good=$(find "$build" -maxdepth 1 -name '*.ok' | wc -l)
+echo "$good passed, $((count - good)) failed"
+[ "$good" -eq "$count" ]

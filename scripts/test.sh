@@ -1,0 +1,29 @@
+#!/bin/sh
+# Usage: test.sh [PRESET...]: installs what is missing, builds and runs every test; presets: release (default), debug, asan, tsan.
+# The last line counts the tests of all presets; the exit status is 0 when none failed.
+set -u
+cd "$(dirname "$0")/.."
+
+passed=0 failed=0 skipped=0
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+
+scripts/setup.sh || exit 1
+for preset in "${@:-release}"; do
+    if ! cmake --preset "$preset" >"$output" 2>&1 || ! cmake --build --preset "$preset" >>"$output" 2>&1; then
+        cat "$output"
+        echo "preset $preset does not build"
+        failed=$((failed + 1))
+        continue
+    fi
+    ctest --preset "$preset" --parallel "$(nproc)" </dev/null | tee "$output"
+    total=$(grep -c '^ *[0-9]*/[0-9]* Test ' "$output")
+    fine=$(grep -c '^ *[0-9]*/[0-9]* Test .* Passed ' "$output")
+    left=$(grep -c '^ *[0-9]*/[0-9]* Test .*\*\*\*Skipped ' "$output")
+    [ "$total" -gt 0 ] || failed=$((failed + 1))
+    passed=$((passed + fine))
+    skipped=$((skipped + left))
+    failed=$((failed + total - fine - left))
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

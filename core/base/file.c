@@ -71,7 +71,8 @@ ql_file_put(ql_ctx *cx, ql_file_writer *w, const void *data, size_t bytes)
     return QL_OK;
 }
 
-/* A rename is on the disk only when its folder is. File systems that can't sync a folder are as durable as they get. */
+/* A rename is on the disk only when its folder is. File systems that can't sync a folder are as durable as they
+ * get. */
 static void
 sync_folder(const char *path, const char *slash)
 {

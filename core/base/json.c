@@ -74,8 +74,8 @@ ends_integer(const char *text, size_t at)
     return i < at && (i == 0 || !strchr(".eE+", text[i - 1])) && (i < 2 || !strchr("eE", text[i - 2]));
 }
 
-/* Integers beyond 64 bits, which are no error in JSON ("model_max_length" is often a 1e30 written out), become reals: an
- * exponent is put behind each. */
+/* Integers beyond 64 bits, which are no error in JSON ("model_max_length" is often a 1e30 written out), become
+ * reals: an exponent is put behind each. */
 static json_t *
 load(ql_ctx *cx, const char *text, size_t bytes, json_error_t *error)
 {

@@ -1,6 +1,6 @@
-/* JSON texts as trees that know their file, so that every later complaint names file and key. The public getters are in
- * <qloom/model.h>; here is what the core needs besides. Trees live in the innermost scope and are immutable: [any
- * thread]. */
+/* JSON texts as trees that know their file, so that every later complaint names file and key. The public getters
+ * are in <qloom/model.h>; here is what the core needs besides. Trees live in the innermost scope and are immutable:
+ * [any thread]. */
 #ifndef QLOOM_BASE_JSON_H
 #define QLOOM_BASE_JSON_H
 
@@ -10,9 +10,9 @@
 
 #define QL_JSON_DEPTH 64 /* deep enough for every file that we read but not for a stack overflow */
 
-/* Parses one JSON value of any type (white space around it is fine). `file` is used in messages and has to live as long
- * as the tree. Nesting beyond `depth`, a key that occurs twice, invalid UTF-8 and everything else that is no JSON is
- * INVALID, "FILE:LINE:COLUMN: what". */
+/* Parses one JSON value of any type (white space around it is fine). `file` is used in messages and has to live as
+ * long as the tree. Nesting beyond `depth`, a key that occurs twice, invalid UTF-8 and everything else that is no
+ * JSON is INVALID, "FILE:LINE:COLUMN: what". */
 ql_status ql_json_parse(ql_ctx *cx, const char *file, const char *text, size_t bytes, int depth, const ql_json **out);
 /* The same for a file, with QL_JSON_DEPTH. */
 ql_status ql_json_read(ql_ctx *cx, const char *file, const ql_json **out);

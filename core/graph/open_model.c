@@ -1,11 +1,12 @@
-/* A model folder and the plugin that understands it: the lookup behind `use: auto`, and a look at every tensor's header. */
+/* A model folder and the plugin that understands it: the lookup behind `use: auto`, and a look at every tensor's
+ * header. */
 #include "open_model.h"
 
 #include <string.h>
 
 #include "../base/json.h"
 
-/* --- which plugin ------------------------------------------------------------------------------------------------------ */
+/* --- which plugin ----------------------------------------------------------------------------------------------- */
 
 typedef struct identity { /* what config.json says; NULL: nothing */
     const char *architecture, *type;
@@ -112,7 +113,7 @@ default_self(ql_ctx *cx, const ql_plugin *plugin, const char *path, const void *
     return QL_OK;
 }
 
-/* --- are its tensors there --------------------------------------------------------------------------------------------- */
+/* --- are its tensors there -------------------------------------------------------------------------------------- */
 
 typedef struct checking {
     ql_ctx *cx;
@@ -240,7 +241,7 @@ check_tensors(ql_ctx *cx, const ql_source *source, const ql_model_info *info)
     return QL_OK;
 }
 
-/* --- opening ---------------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------------------------- */
 
 static ql_status
 open_with_plugin(ql_ctx *cx, const ql_registry *registry, const char *path, ql_model_handle *m)

@@ -1,4 +1,5 @@
-/* One safetensors file, read: its header is hostile until every rule of the format has been checked, in the format's order. */
+/* One safetensors file, read: its header is hostile until every rule of the format has been checked, in the
+ * format's order. */
 #include "safetensors.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 #define HEADER_LIMIT 100000000u
 #define HEADER_DEPTH 4
 
-/* --- dtypes ----------------------------------------------------------------------------------------------------------- */
+/* --- dtypes ----------------------------------------------------------------------------------------------------- */
 
 typedef struct dtype_row {
     const char *name;
@@ -68,7 +69,7 @@ ql_st_dtype_of(ql_dtype d)
     return QL_ST_UNKNOWN;
 }
 
-/* --- the header's text ------------------------------------------------------------------------------------------------ */
+/* --- the header's text ------------------------------------------------------------------------------------------ */
 
 static ql_status
 check_utf8(ql_ctx *cx, const char *path, const unsigned char *text, size_t bytes)
@@ -125,7 +126,7 @@ read_header(ql_ctx *cx, const ql_st_file *f, size_t *header, const ql_json **out
     return check_signs(cx, f->path, f->data + 8, *header);
 }
 
-/* --- its entries ------------------------------------------------------------------------------------------------------ */
+/* --- its entries ------------------------------------------------------------------------------------------------ */
 
 /* An array of integers; `want` < 0: of any length. */
 static ql_status
@@ -212,7 +213,7 @@ read_entries(ql_ctx *cx, const ql_json *root, ql_st_file *f)
     return metadata ? check_metadata(cx, metadata) : QL_OK;
 }
 
-/* --- what the entries claim -------------------------------------------------------------------------------------------- */
+/* --- what the entries claim ------------------------------------------------------------------------------------- */
 
 static int
 by_offset(const void *a, const void *b)
@@ -308,7 +309,7 @@ ql_st_parse(ql_ctx *cx, const char *path, const void *data, size_t size, ql_st_f
     return parse(cx, out);
 }
 
-/* --- mapped files ------------------------------------------------------------------------------------------------------ */
+/* --- mapped files ----------------------------------------------------------------------------------------------- */
 
 ql_status
 ql_st_open(ql_ctx *cx, const char *path, ql_st_file *out)

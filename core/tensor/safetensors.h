@@ -67,9 +67,9 @@ typedef struct ql_st_file {
     bool mapped;
 } ql_st_file;
 
-/* Checks a file in memory, in the order of the format's rules; INVALID names the file, the tensor, what is there and what
- * belongs there. The directory lives in the innermost scope; `path` and `data` have to live as long. `out` must stay where
- * it is: its tensors point to it. */
+/* Checks a file in memory, in the order of the format's rules; INVALID names the file, the tensor, what is there
+ * and what belongs there. The directory lives in the innermost scope; `path` and `data` have to live as long. `out`
+ * must stay where it is: its tensors point to it. */
 ql_status ql_st_parse(ql_ctx *cx, const char *path, const void *data, size_t size, ql_st_file *out);
 
 /* The same for a file, mapped. */

@@ -87,7 +87,7 @@ plan_slots(ql_ctx *cx, const ql_st_plan *plan, ql_st_writer *w)
     return QL_OK;
 }
 
-/* --- the header -------------------------------------------------------------------------------------------------------- */
+/* --- the header ------------------------------------------------------------------------------------------------- */
 
 /* The header is written twice: once to measure it, once into memory of that size. */
 typedef struct sink {
@@ -180,7 +180,7 @@ write_header(ql_ctx *cx, const ql_st_plan *plan, ql_st_writer *w)
     return ql_file_put(cx, &w->file, s.out, 8 + bytes);
 }
 
-/* --- the data ---------------------------------------------------------------------------------------------------------- */
+/* --- the data --------------------------------------------------------------------------------------------------- */
 
 ql_status
 ql_st_create(ql_ctx *cx, const char *path, const ql_st_plan *plan, ql_st_writer **out)

@@ -1,4 +1,5 @@
-/* One safetensors file, written as a stream: all tensors are declared first, their bytes follow in any order and pieces. */
+/* One safetensors file, written as a stream: all tensors are declared first, their bytes follow in any order and
+ * pieces. */
 #ifndef QLOOM_TENSOR_SAFETENSORS_WRITE_H
 #define QLOOM_TENSOR_SAFETENSORS_WRITE_H
 

@@ -1,5 +1,5 @@
-/* A model folder: config.json and the tensors of its safetensors, one file or shards, by name. The part for model plugins
- * is in <qloom/model.h>. */
+/* A model folder: config.json and the tensors of its safetensors, one file or shards, by name. The part for model
+ * plugins is in <qloom/model.h>. */
 #ifndef QLOOM_TENSOR_SOURCE_H
 #define QLOOM_TENSOR_SOURCE_H
 
@@ -7,8 +7,8 @@
 
 #include "safetensors.h"
 
-/* Opens FOLDER and checks every file's header; no weight is read. Memory comes from the innermost scope, which must outlive
- * the source; the files stay mapped until ql_source_close. */
+/* Opens FOLDER and checks every file's header; no weight is read. Memory comes from the innermost scope, which must
+ * outlive the source; the files stay mapped until ql_source_close. */
 ql_status ql_source_open(ql_ctx *cx, const char *folder, ql_source **out);
 void ql_source_close(ql_source *src); /* NULL is fine */
 
@@ -32,8 +32,8 @@ ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want)
 /* A tensor, checked, onto the device of `cx` and converted there, in the innermost scope. Counts as one read, and the
  * mapped pages are given back. */
 ql_status ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out);
-/* Rows `ids` of the table that `want` describes ([vocab, width]) as [count, width], gathered on the host. INVALID for an
- * id outside. */
+/* Rows `ids` of the table that `want` describes ([vocab, width]) as [count, width], gathered on the host. INVALID
+ * for an id outside. */
 ql_status ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, const int32_t *ids, int64_t count,
                          ql_tensor **out);
 

@@ -197,6 +197,34 @@ is_complete(ql_build *b, const ql_settings *s)
     return ok;
 }
 
+/* Position of an input among those of the kind and of the plugin. */
+static int64_t
+rank_of(const ql_plugin *p, const ql_port *port)
+{
+    const ql_port *const tables[] = {ql_kind_ports(p->kind), p->ports};
+    int64_t rank = 0;
+
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (const ql_port *q = tables[t]; q && q->type != QL_EDGE_NONE; q++, rank++)
+            if (q == port)
+                return rank;
+    return rank;
+}
+
+/* The order in which a file writes inputs means nothing: the tables' order is the canonical one. */
+static void
+sort_links(ql_instance *in)
+{
+    for (int64_t i = 1; i < in->link_count; i++) {
+        const ql_link link = in->links[i];
+        int64_t k = i;
+
+        for (; k > 0 && rank_of(in->plugin, in->links[k - 1].port) > rank_of(in->plugin, link.port); k--)
+            in->links[k] = in->links[k - 1];
+        in->links[k] = link;
+    }
+}
+
 /* --- texts ----------------------------------------------------------------------------------------------------------- */
 
 /* All parameters; a print that fails leaves the error on the context. */
@@ -300,6 +328,7 @@ ql_instantiate(ql_build *b, const ql_settings *s)
         ok = take(b, s->stage, s->place, ql_build_overrides(b, s, in->self, in)) && b->problems.failed == QL_OK;
     if (!ok)
         return NULL;
+    sort_links(in);
     st = print_canonical(b, in);
     if (st == QL_OK)
         st = print_label(b, in);

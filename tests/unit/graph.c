@@ -311,7 +311,7 @@ static void
 test_keys(void)
 {
     ql_graph a = parse(CHAIN), b = parse(CHAIN "seed: 0\nname: other\n"), s = parse(CHAIN "seed: 1\n");
-    ql_graph c = parse(HEAD "  q: {model: $base, damp: 0.50, use: clever, bits: 3, calib: $calib}\n  ppl: {use: score, "
+    ql_graph c = parse(HEAD "  q: {calib: $calib, damp: 0.50, use: clever, bits: 3, model: $base}\n  ppl: {use: score, "
                             "model: $q, data: $eval}\n");
     const ql_node *n = stage(&a, 0, "quant"), *other = NULL;
 

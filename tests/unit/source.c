@@ -1,0 +1,394 @@
+/* Model folders: which files are read, what is refused, and that every dtype arrives on the device as the file has
+ * it. */
+#include "core/tensor/source.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include "core/graph/open_model.h"
+#include "host_backend.h"
+#include "make_model.h"
+
+static const char config[] = "{\"architectures\": [\"TestForCausalLM\"], \"model_type\": \"test\"}";
+
+/* Warnings go here. */
+typedef struct heard {
+    int count;
+    char last[512];
+} heard;
+
+static void
+hear(void *user, ql_log_level level, const char *line)
+{
+    heard *h = user;
+
+    if (level != QL_LOG_WARN)
+        return;
+    h->count++;
+    snprintf(h->last, sizeof h->last, "%s", line);
+}
+
+static void
+put(ql_ctx *cx, const char *folder, const char *name, const char *text)
+{
+    CHECK_OK(cx, ql_file_write(cx, ql_format(cx, "%s/%s", folder, name), text, strlen(text)));
+}
+
+/* Removes the files of a folder. */
+static void
+empty(const char *folder)
+{
+    DIR *d = opendir(folder);
+    char path[512];
+
+    for (struct dirent *e; (e = readdir(d));) {
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (e->d_name[0] != '.')
+            unlink(path);
+    }
+    closedir(d);
+}
+
+/* A file with one U8 tensor per letter of `names`, whose bytes are `fill`. */
+static void
+put_tensors(ql_ctx *cx, const char *folder, const char *file, const char *names, char fill)
+{
+    ql_st_entry entries[8];
+    char text[8][2] = {{0}};
+    ql_st_plan plan = {.count = (int64_t)strlen(names), .entries = entries};
+    ql_st_writer *w;
+
+    for (int64_t i = 0; i < plan.count; i++) {
+        text[i][0] = names[i];
+        entries[i] = (ql_st_entry){.name = text[i], .dtype = QL_ST_U8, .ndim = 1, .dims = {1}};
+    }
+    REQUIRE_OK(cx, ql_st_create(cx, ql_format(cx, "%s/%s", folder, file), &plan, &w));
+    for (int64_t i = 0; i < plan.count; i++)
+        CHECK_OK(cx, ql_st_write(cx, w, text[i], &fill, 1));
+    CHECK_OK(cx, ql_st_commit(cx, w));
+}
+
+static int
+byte_of(const ql_source *src, const char *name)
+{
+    const ql_st_tensor *t = ql_source_find(src, name);
+
+    return t ? *ql_st_data(t) : -1;
+}
+
+static void
+check_folders(ql_ctx *cx, const char *folder)
+{
+    ql_source *src = NULL;
+
+    CHECK_ERROR(cx, ql_source_open(cx, "/nowhere/at/all/", &src), QL_NOT_FOUND, "/nowhere/at/all: no such folder");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_NOT_FOUND, "no config.json in this folder: is it a model?");
+    put(cx, folder, "config.json", "{\n \"a\": 1,\n}");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, ": config.json:3:1: string or '}' expected near '}'");
+    put(cx, folder, "config.json", "[]");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, ": config.json: expected an object, got an array");
+    put(cx, folder, "config.json", "{\"quantization_config\": {\"bits\": 4}}");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_UNSUPPORTED,
+                ": config.json: 'quantization_config': the model is already quantized, its original is needed");
+    put(cx, folder, "config.json", config);
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_NOT_FOUND, ": no model.safetensors in this folder");
+    put(cx, folder, "pytorch_model.bin", "");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_UNSUPPORTED, ": weights are read from safetensors only");
+    put(cx, folder, "model-00001-of-00002.safetensors", "");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_NOT_FOUND,
+                ": neither model.safetensors nor model.safetensors.index");
+    put(cx, folder, "model.safetensors", "");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, "/model.safetensors: header too small");
+    empty(folder);
+}
+
+static void
+check_shards(ql_ctx *cx, const char *folder, const heard *log)
+{
+    static const char *const wrong[] = {"\"\"",    "\".\"",      "\"..\"",          "\"../a\"",
+                                        "\"a/b\"", "\"a\\\\b\"", "\"/etc/passwd\"", "1"};
+    const char *index = "model.safetensors.index.json";
+    ql_source *src = NULL;
+
+    put(cx, folder, "config.json", config);
+    put(cx, folder, index, "{}");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID,
+                "index.json: expected an object with weight_map, got an object");
+    put(cx, folder, index, "{\"weight_map\": []}");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID,
+                "index.json: 'weight_map': expected an object, got an array");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        put(cx, folder, index, ql_format(cx, "{\"weight_map\": {\"a\": %s}}", wrong[i]));
+        CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID,
+                    ql_format(cx, "index.json: 'weight_map.a': expected a plain file name, got %s", wrong[i]));
+    }
+    put_tensors(cx, folder, "2.safetensors", "abx", '2');
+    put(cx, folder, index,
+        "{\"weight_map\": {\"b\": \"2.safetensors\", \"c\": \"1.safetensors\", \"a\": \"2.safetensors\"}}");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_NOT_FOUND, "/1.safetensors: No such file or directory");
+    put_tensors(cx, folder, "1.safetensors", "d", '1');
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, "index.json: tensor 'c' is not in 1.safetensors");
+    put_tensors(cx, folder, "1.safetensors", "cb", '1');
+    CHECK_INT(log->count, 0);
+    REQUIRE_OK(cx, ql_source_open(cx, folder, &src));
+    CHECK_INT(log->count, 1);
+    CHECK(strstr(log->last, "index.json: the map lacks 2 tensors of its files") != NULL);
+    CHECK_INT(ql_source_count(src), 3);
+    CHECK_STR(ql_source_item(src, 2)->name, "c");
+    CHECK_INT(byte_of(src, "a"), '2');
+    CHECK_INT(byte_of(src, "b"), '2');
+    CHECK_INT(byte_of(src, "c"), '1');
+    CHECK_INT(byte_of(src, "x"), -1);
+    CHECK(ql_source_has(src, "c") && !ql_source_has(src, "x") && ql_json_is_object(ql_source_config(src)));
+    CHECK_STR(ql_source_folder(src), folder);
+    ql_source_close(src);
+    put_tensors(cx, folder, "model.safetensors", "a", '0'); /* the single file wins */
+    REQUIRE_OK(cx, ql_source_open(cx, ql_format(cx, "%s//", folder), &src));
+    CHECK_INT(ql_source_count(src), 1);
+    CHECK_INT(byte_of(src, "a"), '0');
+    CHECK_STR(ql_source_folder(src), folder);
+    ql_source_close(src);
+    empty(folder);
+}
+
+/* --- loading ---------------------------------------------------------------------------------------------------- */
+
+typedef struct sample {
+    const char *name;
+    ql_st_dtype dtype;
+    size_t bytes;
+    uint64_t bits[3]; /* three elements */
+    double values[3];
+} sample;
+
+static const sample samples[] = {
+    {"BOOL", QL_ST_BOOL, 1, {0, 1, 1}, {0, 1, 1}},
+    {"U8", QL_ST_U8, 1, {0, 7, 255}, {0, 7, 255}},
+    {"I8", QL_ST_I8, 1, {0x80, 0x7f, 0xff}, {-128, 127, -1}},
+    {"I16", QL_ST_I16, 2, {0x8000, 0x7fff, 0xffff}, {-32768, 32767, -1}},
+    {"U16", QL_ST_U16, 2, {0, 0x8000, 0xffff}, {0, 32768, 65535}},
+    {"I32", QL_ST_I32, 4, {0x80000000, 5, 0xffffffff}, {-2147483648.0, 5, -1}},
+    {"U32", QL_ST_U32, 4, {0, 5, 0xffffffff}, {0, 5, 4294967295.0}},
+    {"I64", QL_ST_I64, 8, {0, UINT64_MAX, 1 << 20}, {0, -1, 1 << 20}},
+    {"U64", QL_ST_U64, 8, {0, 3, 1 << 20}, {0, 3, 1 << 20}},
+    {"F16", QL_ST_F16, 2, {0x3c00, 0xc500, 0x0001}, {1, -5, 0x1p-24}},
+    {"BF16", QL_ST_BF16, 2, {0x3f80, 0xc0a0, 0x7f80}, {1, -5, (double)INFINITY}},
+    {"F32", QL_ST_F32, 4, {0x3f800000, 0xc0a00000, 1}, {1, -5, 0x1p-149}},
+    {"F64", QL_ST_F64, 8, {0x3ff0000000000000, 0xc014000000000000, 0}, {1, -5, 0}},
+};
+
+#define SAMPLES ((int64_t)(sizeof samples / sizeof *samples))
+
+/* An odd tensor first, so that nothing behind it is aligned: the file is put together by hand. */
+static void
+put_samples(ql_ctx *cx, const char *folder)
+{
+    const char *header = ql_format(cx, "{\"odd\":{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                                       "\"F8\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[1,4]},"
+                                       "\"big\":{\"dtype\":\"U64\",\"shape\":[1],\"data_offsets\":[4,12]},"
+                                       "\"cube\":{\"dtype\":\"U8\",\"shape\":[2,1,3],\"data_offsets\":[12,18]}");
+    unsigned char data[256] = {9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 1, 2, 3, 4, 5, 6}, length[8] = {0};
+    size_t used = 18;
+    ql_file_writer w;
+
+    for (int64_t i = 0; i < SAMPLES; i++) {
+        const sample *s = &samples[i];
+
+        header = ql_format(cx, "%s,\"%s\":{\"dtype\":\"%s\",\"shape\":[1,3],\"data_offsets\":[%zu,%zu]}", header,
+                           s->name, s->name, used, used + 3 * s->bytes);
+        for (int k = 0; k < 3; k++, used += s->bytes)
+            memcpy(data + used, &s->bits[k], s->bytes);
+    }
+    header = ql_format(cx, "%s}", header);
+    length[0] = (unsigned char)(strlen(header) & 255);
+    length[1] = (unsigned char)(strlen(header) >> 8);
+    REQUIRE_OK(cx, ql_file_create(cx, ql_format(cx, "%s/model.safetensors", folder), &w));
+    CHECK_OK(cx, ql_file_put(cx, &w, length, 8));
+    CHECK_OK(cx, ql_file_put(cx, &w, header, strlen(header)));
+    CHECK_OK(cx, ql_file_put(cx, &w, data, used));
+    CHECK_OK(cx, ql_file_commit(cx, &w));
+    put(cx, folder, "config.json", config);
+}
+
+static void
+check_samples(ql_ctx *cx, const ql_source *src)
+{
+    for (int64_t i = 0; i < SAMPLES; i++) {
+        const sample *s = &samples[i];
+        const ql_dtype device = ql_st_dtype_device(s->dtype);
+        ql_want want = {.name = s->name, .ndim = 2, .dims = {1, 3}};
+        ql_tensor *t = NULL;
+        double v;
+
+        REQUIRE_OK(cx, ql_source_load(cx, src, &want, &t));
+        CHECK_INT(ql_dtype_of(t), device == QL_DTYPE_NONE ? QL_I64 : device);
+        for (int k = 0; k < 3; k++) {
+            CHECK_OK(cx, ql_item(cx, t, k, &v));
+            CHECK(v == s->values[k]);
+        }
+        want.dtype = QL_F64;
+        REQUIRE_OK(cx, ql_source_load(cx, src, &want, &t));
+        CHECK_INT(ql_dtype_of(t), QL_F64);
+        CHECK(ql_ndim(t) == 2 && ql_dim(t, 0) == 1 && ql_dim(t, 1) == 3);
+        for (int k = 0; k < 3; k++) {
+            CHECK_OK(cx, ql_item(cx, t, k, &v));
+            CHECK(v == s->values[k]);
+        }
+        CHECK_INT(ql_source_reads(src, s->name), 2);
+    }
+}
+
+static void
+check_loading(ql_ctx *cx, const char *folder)
+{
+    ql_want want = {.name = "F32", .ndim = 2, .dims = {3, 1}};
+    ql_source *src = NULL;
+    ql_tensor *t = NULL;
+    double v;
+
+    put_samples(cx, folder);
+    REQUIRE_OK(cx, ql_source_open(cx, folder, &src));
+    check_samples(cx, src);
+    CHECK_ERROR(cx, ql_source_load(cx, src, &want, &t), QL_INVALID, "F32: shape [3, 1] expected, file has [1, 3]");
+    want = (ql_want){.name = "F32", .ndim = 1, .dims = {3}};
+    CHECK_ERROR(cx, ql_source_check(cx, src, &want), QL_INVALID, "F32: shape [3] expected, file has [1, 3]");
+    want = (ql_want){.name = "none", .ndim = 1, .dims = {3}};
+    CHECK_ERROR(cx, ql_source_check(cx, src, &want), QL_NOT_FOUND, "none: no such tensor in the files");
+    want = (ql_want){.name = "F8", .ndim = 1, .dims = {3}};
+    CHECK_ERROR(cx, ql_source_check(cx, src, &want), QL_UNSUPPORTED, "F8: tensors of dtype F8_E4M3 can't be read");
+    want = (ql_want){.name = "big", .ndim = 1, .dims = {1}};
+    CHECK_ERROR(cx, ql_source_load(cx, src, &want, &t), QL_UNSUPPORTED,
+                "big: element 0 is 9223372036854775808, above what fits a signed 64-bit integer");
+    want = (ql_want){.name = "cube", .ndim = 3, .dims = {2, 1, 3}};
+    CHECK_OK(cx, ql_source_load(cx, src, &want, &t));
+    CHECK(ql_ndim(t) == 3 && ql_dim(t, 2) == 3);
+    CHECK_OK(cx, ql_item(cx, t, 5, &v));
+    CHECK_NEAR(v, 6, 0);
+    want = (ql_want){.name = "odd", .ndim = 1, .dims = {1}};
+    ql_source_prefetch(src, "odd");
+    ql_source_prefetch(src, "none");
+    CHECK_OK(cx, ql_source_load(cx, src, &want, &t));
+    CHECK_INT(ql_source_reads(src, "odd"), 1);
+    CHECK_INT(ql_source_reads(src, "none"), 0);
+    CHECK(ql_source_equal(ql_source_find(src, "F32"), ql_source_find(src, "F32")));
+    CHECK(!ql_source_equal(ql_source_find(src, "F32"), ql_source_find(src, "I32")));
+    CHECK(!ql_source_equal(ql_source_find(src, "cube"), ql_source_find(src, "U8")));
+    ql_source_close(src);
+    empty(folder);
+}
+
+/* --- a generated model ------------------------------------------------------------------------------------------ */
+
+/* Rows equal the rows of the whole table, whatever the shards and dtypes. */
+static void
+check_rows(ql_ctx *cx, const char *folder, uint64_t *rng)
+{
+    const int64_t vocab = 1 + (int64_t)(test_u64(rng) % 300), width = 1 + (int64_t)(test_u64(rng) % 70);
+    const model_spec spec = {.architecture = "TestForCausalLM",
+                             .type = "test",
+                             .vocab = vocab,
+                             .hidden = width,
+                             .intermediate = 5,
+                             .layers = 3,
+                             .heads = 1,
+                             .kv_heads = 1,
+                             .head_dim = 2,
+                             .tied = test_u64(rng) % 2,
+                             .dtype = (ql_st_dtype[]){QL_ST_F32, QL_ST_F16, QL_ST_BF16}[test_u64(rng) % 3],
+                             .shards = (int)(test_u64(rng) % 4),
+                             .seed = test_u64(rng)};
+    ql_want want = {.name = "model.embed_tokens.weight", .dtype = QL_F32, .ndim = 2, .dims = {vocab, width}};
+    int32_t ids[50];
+    const int64_t count = (int64_t)(test_u64(rng) % 50) + 1;
+    ql_source *src = NULL;
+    ql_tensor *all, *rows = NULL;
+
+    REQUIRE_OK(cx, make_model(cx, folder, &spec));
+    REQUIRE_OK(cx, ql_source_open(cx, folder, &src));
+    CHECK_INT(ql_source_count(src), 3 * 9 + (spec.tied ? 2 : 3));
+    for (int64_t i = 0; i < count; i++)
+        ids[i] = (int32_t)(test_u64(rng) % (uint64_t)vocab);
+    REQUIRE_OK(cx, ql_source_rows(cx, src, &want, ids, count, &rows));
+    CHECK_INT(ql_source_reads(src, want.name), 0);
+    REQUIRE_OK(cx, ql_source_load(cx, src, &want, &all));
+    CHECK_INT(ql_source_reads(src, want.name), 1);
+    CHECK(ql_dim(rows, 0) == count && ql_dim(rows, 1) == width && ql_dtype_of(rows) == QL_F32);
+    for (int64_t i = 0; i < count * width; i++)
+        CHECK(host_item(rows, i) == host_item(all, ids[i / width] * width + i % width));
+    ids[count - 1] = (int32_t)vocab;
+    CHECK_ERROR(cx, ql_source_rows(cx, src, &want, ids, count, &rows), QL_INVALID,
+                ql_format(cx, "token id %d at position %d is outside the vocabulary of %d", (int)vocab, (int)count - 1,
+                          (int)vocab));
+    ids[0] = -1;
+    CHECK_ERROR(cx, ql_source_rows(cx, src, &want, ids, count, &rows), QL_INVALID,
+                "token id -1 at position 0 is outside");
+    want.dims[1]++;
+    CHECK_ERROR(cx, ql_source_rows(cx, src, &want, ids, count, &rows), QL_INVALID,
+                "model.embed_tokens.weight: shape [");
+    ql_source_close(src);
+    empty(folder);
+}
+
+static void
+check_memory(const char *folder)
+{
+    const model_spec spec = {.architecture = "A",
+                             .type = "a",
+                             .vocab = 3,
+                             .hidden = 2,
+                             .intermediate = 2,
+                             .layers = 1,
+                             .heads = 1,
+                             .kv_heads = 1,
+                             .head_dim = 2,
+                             .dtype = QL_ST_F32,
+                             .shards = 2};
+    const ql_want want = {.name = "model.norm.weight", .dtype = QL_F64, .ndim = 1, .dims = {2}};
+    ql_status st = QL_MEMORY;
+
+    for (int64_t n = 0; (n == 0 || st != QL_OK) && n < 1000; n++) {
+        ql_ctx cx;
+        ql_scope scope;
+        ql_source *src = NULL;
+        ql_tensor *t;
+
+        host_begin(&cx, &scope, 0);
+        if (n == 0)
+            REQUIRE_OK(&cx, make_model(&cx, folder, &spec));
+        cx.fail_alloc = n;
+        st = ql_source_open(&cx, folder, &src);
+        if (st == QL_OK)
+            st = ql_source_load(&cx, src, &want, &t);
+        CHECK(st == QL_OK || st == QL_MEMORY);
+        ql_source_close(src);
+        cx.fail_alloc = 0;
+        host_end(&cx);
+    }
+    CHECK_INT(st, QL_OK);
+    empty(folder);
+}
+
+int
+main(void)
+{
+    uint64_t rng = test_seed();
+    char folder[] = "/tmp/qloom-source-XXXXXX";
+    heard log = {0};
+    const ql_log sink = {.write = hear, .user = &log};
+    ql_ctx cx;
+    ql_scope scope;
+
+    if (!mkdtemp(folder))
+        SKIP("no temporary folder");
+    host_begin(&cx, &scope, 0);
+    cx.log = &sink;
+    check_folders(&cx, folder);
+    check_shards(&cx, folder, &log);
+    check_loading(&cx, folder);
+    for (int i = 0; i < 8; i++)
+        check_rows(&cx, folder, &rng);
+    host_end(&cx);
+    check_memory(folder);
+    CHECK_INT(rmdir(folder), 0);
+    return TEST_DONE();
+}

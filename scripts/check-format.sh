@@ -25,7 +25,7 @@ verdict "no file above 600 lines" "$(wc -l $sources | awk '$1 > 600 && $2 != "to
 verdict "no line above 140 columns" "$(grep -nE '^.{141,}' $sources | head -n 20)"
 verdict "core names no method and no model" "$(git ls-files 'core/*.c' 'core/*.h' | while read -r file; do
     gcc -fpreprocessed -dD -E -P "$file" 2>/dev/null | # without comments, which may name who published what
-        grep -niE '(rtn|gptq|projq|lordq|loftq|qera|eora|hqq|awq|llama|qwen|mistral|gemma)' | sed "s|^|$file: |"
+        grep -niE '(^|[^a-z])(rtn|gptq|projq|lordq|loftq|qera|eora|hqq|awq|llama|qwen|mistral|gemma)([^a-z]|$)' | sed "s|^|$file: |"
 done)"
 verdict "no device library outside the backends" \
     "$(grep -rnE '#include <(cblas|lapacke|cuda|cublas|cusolver)' core $(find plugins -mindepth 1 -maxdepth 1 ! -name backends))"

@@ -138,7 +138,7 @@ ql_contract_run(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
     check_table(cx, p, c);
     check_shared(cx, p, c);
     st = check_defaults(cx, p, c);
-    if (st == QL_OK)
+    if (st == QL_OK && c->count[QL_FAILED] == 0) /* what the tables say wrongly would come back as wrong results */
         st = ql_contract_run_method(cx, p, c);
     ql_scope_close(cx, &scope);
     return st;

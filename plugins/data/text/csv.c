@@ -1,0 +1,143 @@
+/* CSV as in RFC 4180: a header of names, fields parted by commas, quotes around fields with commas, quotes or line ends. */
+#include <string.h>
+
+#include "text.h"
+
+static ql_status
+end_field(ql_ctx *cx, text_csv *csv)
+{
+    return text_put(cx, &csv->ends, &csv->row.count, sizeof csv->row.count);
+}
+
+static int64_t
+fields(const text_csv *csv)
+{
+    return (int64_t)(csv->ends.count / sizeof(size_t));
+}
+
+static const char *
+field_text(const text_csv *csv, int64_t i, size_t *bytes)
+{
+    size_t begin = 0, end;
+
+    memcpy(&end, csv->ends.data + (size_t)i * sizeof end, sizeof end);
+    if (i > 0)
+        memcpy(&begin, csv->ends.data + (size_t)(i - 1) * sizeof begin, sizeof begin);
+    *bytes = end - begin;
+    return csv->row.count ? csv->row.data + begin : "";
+}
+
+/* A quoted field from behind its opening quote to behind its closing one; it may go on over further lines. */
+static ql_status
+quoted(ql_ctx *cx, text_file *f, text_csv *csv, const char **at, const char **end)
+{
+    const int64_t first = f->line;
+
+    for (;;) {
+        const char *quote = memchr(*at, '"', (size_t)(*end - *at));
+        size_t bytes;
+
+        QL_TRY(cx, text_put(cx, &csv->row, *at, (size_t)((quote ? quote : *end) - *at)));
+        if (quote) {
+            *at = quote + 1;
+            if (*at == *end || **at != '"')
+                return QL_OK;
+            QL_TRY(cx, text_put(cx, &csv->row, "\"", 1));
+            ++*at;
+            continue;
+        }
+        QL_TRY(cx, text_file_line(cx, f, at, &bytes));
+        if (!*at)
+            return QL_FAIL(cx, QL_INVALID, "%s:%lld: a quoted field does not end", f->path, (long long)first);
+        *end = *at + bytes;
+    }
+}
+
+/* The fields of the record that begins with `line`. */
+static ql_status
+record(ql_ctx *cx, text_file *f, text_csv *csv, const char *line, size_t bytes)
+{
+    const char *at = line, *end = line + bytes, *stop, *last;
+
+    csv->row.count = csv->ends.count = 0;
+    for (;;) {
+        if (at < end && *at == '"') {
+            at++;
+            QL_TRY(cx, quoted(cx, f, csv, &at, &end));
+        } else {
+            stop = at;
+            last = at + text_line_end(at, (size_t)(end - at));
+            while (stop < last && *stop != ',')
+                stop++;
+            QL_TRY(cx, text_put(cx, &csv->row, at, (size_t)(stop - at)));
+            at = stop;
+        }
+        QL_TRY(cx, end_field(cx, csv));
+        if (at == end || text_line_end(at, (size_t)(end - at)) == 0)
+            return QL_OK;
+        if (*at != ',')
+            return QL_FAIL(cx, QL_INVALID, "%s:%lld: expected a comma or a line end after a closing quote, got '%c'",
+                           f->path, (long long)f->line, *at);
+        at++;
+    }
+}
+
+static ql_status
+header(ql_ctx *cx, const text_file *f, text_csv *csv, const char *field)
+{
+    const char *names = "";
+
+    csv->columns = fields(csv);
+    csv->wanted = -1;
+    for (int64_t i = 0; i < csv->columns; i++) {
+        size_t bytes;
+        const char *name = field_text(csv, i, &bytes);
+
+        if (csv->wanted < 0 && bytes == strlen(field) && memcmp(name, field, bytes) == 0)
+            csv->wanted = i;
+        names = ql_format(cx, "%s%s%.*s", names, i ? ", " : "", (int)bytes, name);
+        if (!names)
+            return QL_MEMORY;
+    }
+    if (csv->wanted < 0)
+        return QL_FAIL(cx, QL_INVALID, "%s:1: no column '%s' (columns: %s)", f->path, field, names);
+    return QL_OK;
+}
+
+/* The next record that is not an empty line; *end when there is none. */
+static ql_status
+next_record(ql_ctx *cx, text_file *f, text_csv *csv, bool *end)
+{
+    const char *line;
+    size_t bytes;
+
+    do {
+        QL_TRY(cx, text_file_line(cx, f, &line, &bytes));
+        *end = !line;
+        if (*end)
+            return QL_OK;
+    } while (text_line_end(line, bytes) == 0);
+    return record(cx, f, csv, line, bytes);
+}
+
+ql_status
+text_csv_next(ql_ctx *cx, text_file *f, text_csv *csv, const char *field, text_buffer *out, bool *end)
+{
+    const char *value;
+    size_t bytes;
+
+    if (!csv->columns) {
+        QL_TRY(cx, next_record(cx, f, csv, end));
+        if (*end)
+            return QL_OK;
+        QL_TRY(cx, header(cx, f, csv, field));
+    }
+    QL_TRY(cx, next_record(cx, f, csv, end));
+    if (*end)
+        return QL_OK;
+    if (fields(csv) != csv->columns)
+        return QL_FAIL(cx, QL_INVALID, "%s:%lld: %lld fields, expected %lld as in the header", f->path,
+                       (long long)f->line, (long long)fields(csv), (long long)csv->columns);
+    value = field_text(csv, csv->wanted, &bytes);
+    return text_put(cx, out, value, bytes);
+}

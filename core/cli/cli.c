@@ -18,14 +18,8 @@
 
 /* In the order in which a new user needs them. */
 static const ql_command *const commands[] = {
-    &ql_cmd_run,
-    &ql_cmd_check,
-    &ql_cmd_graph,
-    &ql_cmd_table,
-    &ql_cmd_plugins,
-    &ql_cmd_check_plugin,
-    &ql_cmd_inspect,
-    NULL,
+    &ql_cmd_run,     &ql_cmd_check,        &ql_cmd_graph,   &ql_cmd_table,
+    &ql_cmd_plugins, &ql_cmd_check_plugin, &ql_cmd_inspect, NULL,
 };
 
 #define COMMAND_COUNT ((int)(sizeof commands / sizeof *commands) - 1)
@@ -189,6 +183,20 @@ report(const ql_ctx *cx, ql_status st)
         cx->log->write(cx->log->user, QL_LOG_ERROR, cx->trace);
 }
 
+/* Taking options out reorders argv, and the record of a run wants all of it. */
+static ql_status
+keep_command_line(ql_cli *cli, int argc, char **argv)
+{
+    char **kept = ql_alloc(cli->cx, (size_t)argc + 1, sizeof *kept);
+
+    if (!kept)
+        return QL_MEMORY;
+    memcpy(kept, argv, (size_t)argc * sizeof *kept);
+    cli->argc = argc;
+    cli->argv = kept;
+    return QL_OK;
+}
+
 static ql_status
 run_program(ql_cli *cli, int argc, char **argv)
 {
@@ -207,7 +215,9 @@ run_program(ql_cli *cli, int argc, char **argv)
     ql_status st, flushed;
 
     ql_scope_open(cx, &scope);
-    st = ql_options_take(cx, &table, &argc, argv);
+    st = keep_command_line(cli, argc, argv);
+    if (st == QL_OK)
+        st = ql_options_take(cx, &table, &argc, argv);
     ql_terminal_init(&terminal, stderr, common.quiet);
     cx->log = &terminal.log;
     cli->quiet = common.quiet;
@@ -238,7 +248,7 @@ ql_main(int argc, char **argv)
 {
     struct sigaction saved[3];
     ql_ctx cx;
-    ql_cli cli = {.cx = &cx, .program = argc > 0 ? argv[0] : "qloom"};
+    ql_cli cli = {.cx = &cx};
     ql_status st;
 
     ql_ctx_init(&cx, NULL);

@@ -9,8 +9,9 @@ typedef struct ql_cli {
     ql_ctx *cx;
     bool quiet;
     const char *plugin_path; /* --plugin-path, NULL */
-    const char *program;
-    int threads; /* --threads N, 0: all */
+    int threads;          /* --threads N, 0: all */
+    int argc;             /* the command line as given: argv of the commands has lost options */
+    char *const *argv;
 } ql_cli;
 
 typedef struct ql_command {

@@ -111,9 +111,12 @@ run_graph(ql_cli *cli, const ql_graph *g, ql_registry *registry, const run_optio
                                                   .limit = g->memory}));
     st = ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, g, &folder);
     if (st == QL_OK)
-        st = ql_folder_manifest(
-            cx, &folder, g,
-            &(ql_manifest){.registry = registry, .device = cx->device->info.name, .threads = cli->threads});
+        st = ql_folder_manifest(cx, &folder, g,
+                                &(ql_manifest){.registry = registry,
+                                               .device = cx->device->info.name,
+                                               .threads = cli->threads,
+                                               .argc = cli->argc,
+                                               .argv = cli->argv});
     if (st == QL_OK)
         st = ql_results_init(cx, g, folder.name, &set);
     if (st == QL_OK)

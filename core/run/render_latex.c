@@ -7,8 +7,18 @@ static const char *
 special(const char *text, size_t i)
 {
     static const char marked[] = "\\{}$&#%_^~<>|";
-    static const char *const as[] = {"\\textbackslash{}", "\\{", "\\}", "\\$", "\\&", "\\#", "\\%", "\\_",
-                                     "\\textasciicircum{}", "\\textasciitilde{}", "\\textless{}", "\\textgreater{}",
+    static const char *const as[] = {"\\textbackslash{}",
+                                     "\\{",
+                                     "\\}",
+                                     "\\$",
+                                     "\\&",
+                                     "\\#",
+                                     "\\%",
+                                     "\\_",
+                                     "\\textasciicircum{}",
+                                     "\\textasciitilde{}",
+                                     "\\textless{}",
+                                     "\\textgreater{}",
                                      "\\textbar{}"};
     const char *found = strchr(marked, text[i]);
 

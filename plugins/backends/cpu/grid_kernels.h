@@ -160,14 +160,16 @@ static void
 refit(const sweep *s, int64_t row, int64_t j, const REAL *v, sweep_part *part)
 {
     const int64_t group = j / s->grid.group;
-    REAL *scale = mat_at(&s->scales, row, group);
-    const fit_result f =
-        grid_fit(&s->grid, v + j, cpu_min(s->grid.group, s->w.cols - j), scale, mat_at(&s->zeros, row, group));
+    REAL *scale = mat_at(&s->scales, row, group), *zero = mat_at(&s->zeros, row, group);
+    const fit_result f = grid_fit(&s->grid, v + j, cpu_min(s->grid.group, s->w.cols - j), scale, zero);
 
-    if (f == FIT_NONFINITE || f == FIT_LARGE)
-        part->loss = (double)NAN; /* the feedback overflowed, and the caller has another way */
-    else if (f != FIT_OK && part->fit == FIT_OK)
+    if (f == FIT_SMALL && part->fit == FIT_OK) {
         *part = (sweep_part){part->loss, f, row, group, (double)*scale};
+    } else if (f == FIT_NONFINITE || f == FIT_LARGE) { /* the feedback overflowed, and the caller has another way */
+        part->loss = (double)NAN;
+        *scale = 1;
+        *zero = 0;
+    }
 }
 
 static void

@@ -210,7 +210,7 @@ range(const plain_grid *g, double lo, double hi, double *scale, double *zero)
     double top = (1 << g->grid.bits) - 1;
 
     *scale = plain_round(g->grid.scale_dtype, real(g, real(g, hi - lo) / top));
-    *zero = g->grid.sym ? 1 << (g->grid.bits - 1) : rint(real(g, -lo / *scale));
+    *zero = g->grid.sym ? 1 << (g->grid.bits - 1) : fmin(rint(real(g, -lo / *scale)), top);
 }
 
 double

@@ -46,6 +46,7 @@ fit_range(const ql_grid *g, REAL lo, REAL hi, REAL *scale, REAL *zero)
         return FIT_SMALL;
     *scale = s;
     *zero = g->sym ? (REAL)(1 << (g->bits - 1)) : (REAL)rint((double)(-lo / s));
+    *zero = *zero < top ? *zero : top; /* a bf16 scale rounded down makes 256 of 255 */
     return FIT_OK;
 }
 

@@ -42,8 +42,8 @@ open_corpus(ql_walk *w, int64_t s, const ql_corpus **out)
     ql_corpus *c;
     ql_tokens tokens;
 
-    for (int64_t i = 0; i < s; i++)
-        if (w->plan->streams[i].data == data) {
+    for (int64_t i = 0; i < w->plan->stream_count; i++)
+        if (w->plan->streams[i].data == data && w->streams[i].corpus) {
             *out = w->streams[i].corpus;
             return QL_OK;
         }

@@ -105,6 +105,8 @@ ql_status ql_build_top(ql_build *b, ql_graph *g);
 bool ql_build_seed(ql_build *b, const ql_yaml *v, uint64_t *out);
 /* original, quantized or compensated. False with the problem told under `prefix`. */
 bool ql_build_propagate(ql_build *b, const ql_yaml *v, const char *prefix, ql_propagate *out);
+/* Where a key of the file stands. */
+ql_place ql_build_key_place(const ql_build *b, const char *key);
 extern const char *const ql_top_keys[]; /* NULL-terminated */
 
 ql_status ql_build_stages(ql_build *b);
@@ -133,7 +135,10 @@ bool ql_reads_statistics(const ql_plugin *p);
 bool ql_build_value(ql_build *b, const char *stage, const ql_param *row, const ql_yaml *v, void *self);
 /* NULL: something in it is wrong, which has been told. */
 ql_instance *ql_instantiate(ql_build *b, const ql_settings *s);
-ql_status ql_build_overrides(ql_build *b, const ql_settings *s, const void *self, ql_instance *out);
+/* The stage's rules for single linears, over the parameters in `out`; false with the problem told. */
+bool ql_build_overrides(ql_build *b, const ql_settings *s, ql_instance *out);
+/* True for QL_OK; else the context's error becomes a problem of the stage, or a failure of the build. */
+bool ql_build_take(ql_build *b, const char *stage, ql_place place, ql_status st);
 /* Is every key and value of the entry right for its own plugin, even if every variant has another? */
 void ql_check_entry(ql_build *b, int64_t s);
 

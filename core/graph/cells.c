@@ -296,9 +296,9 @@ ql_build_cells(ql_build *b, ql_graph *g)
     if (st != QL_OK || b->problems.count)
         return st;
     if (g->cell_count == 0)
-        ql_problem_add(b->cx, &b->problems, ql_yaml_get(b->root, "exclude")->place, "exclude: no cell is left");
+        ql_problem_add(b->cx, &b->problems, ql_build_key_place(b, "exclude"), "exclude: no cell is left");
     else if (g->node_count == 0)
-        ql_problem_add(b->cx, &b->problems, ql_yaml_get(b->root, "stages")->place,
+        ql_problem_add(b->cx, &b->problems, ql_build_key_place(b, "stages"),
                        "stages: there is no evaluator or exporter, so nothing would be computed");
     else
         warn_unused(b, g);

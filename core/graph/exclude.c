@@ -30,7 +30,7 @@ find_row(const ql_build *b, const ql_build_stage *s, const char *key, bool *know
     const ql_build_axis *a = s->variants < 0 ? NULL : &b->axes[s->variants];
     const ql_param *row = NULL;
 
-    *known = !s->plugin;
+    *known = !s->plugin; /* then nothing is known, which has been told */
     for (int64_t i = -1; i < (a ? a->values->count : 0); i++) {
         const ql_plugin *p = i < 0 ? s->plugin : a->plugins[i];
 
@@ -38,6 +38,26 @@ find_row(const ql_build *b, const ql_build_stage *s, const char *key, bool *know
         *known = *known || row || !p || ql_plugin_input(p, key) || strcmp(key, "propagate") == 0;
     }
     return row;
+}
+
+/* Tells that a reference means nothing, with the nearest parameter that the stage has. */
+static void
+tell_reference(ql_build *b, ql_place place, const char *what, const char *text, const reference *ref)
+{
+    const ql_plugin *p = b->stages[ref->stage].plugin;
+    const char *names[64] = {"use"}, *near = NULL;
+    int64_t n = 1;
+
+    for (const ql_param *row = p->params; ref->key && row->type != QL_T_END && n < 64; row++)
+        names[n++] = row->name;
+    near = ref->key ? ql_nearest(ref->key, names, n) : "use";
+    if (near)
+        ql_problem_add(b->cx, &b->problems, place,
+                       "%s: '%s' is no key of the matrix and no parameter of a stage (did you mean '%s.%s'?)", what,
+                       text, b->stages[ref->stage].name, near);
+    else
+        ql_problem_add(b->cx, &b->problems, place, "%s: '%s' is no key of the matrix and no parameter of a stage", what,
+                       text);
 }
 
 /* False with the problem told. */
@@ -63,11 +83,8 @@ read_reference(ql_build *b, ql_place place, const char *what, const char *text, 
     }
     if (dot && strcmp(out->key, "use") != 0)
         (void)find_row(b, &b->stages[out->stage], out->key, &known);
-    if (!known || (!dot && out->axis < 0)) {
-        ql_problem_add(b->cx, &b->problems, place,
-                       "%s: '%s' is no key of the matrix and no parameter of a stage; write STAGE.use, "
-                       "STAGE.PARAMETER or a key of the matrix",
-                       what, text);
+    if (b->stages[out->stage].plugin && (!known || (!dot && out->axis < 0))) {
+        tell_reference(b, place, what, text, out);
         return false;
     }
     if (out->axis < 0)

@@ -22,9 +22,8 @@ is_null(const ql_yaml *v)
            (!*v->text || strcmp(v->text, "~") == 0 || strcmp(v->text, "null") == 0);
 }
 
-/* Of a stage, sets `self`; false with the problem told. */
-static bool
-take(ql_build *b, const char *stage, ql_place place, ql_status st)
+bool
+ql_build_take(ql_build *b, const char *stage, ql_place place, ql_status st)
 {
     const char *prefix = st == QL_OK ? NULL : ql_format(b->cx, "stage '%s'", stage);
 
@@ -64,7 +63,7 @@ ql_build_value(ql_build *b, const char *stage, const ql_param *row, const ql_yam
                        row->name, row->help ? row->help : "");
         return false;
     }
-    return take(b, stage, v->place, ql_param_set(b->cx, row, &value, b->folder, self));
+    return ql_build_take(b, stage, v->place, ql_param_set(b->cx, row, &value, b->folder, self));
 }
 
 /* --- keys ------------------------------------------------------------------------------------------------------------ */
@@ -323,10 +322,9 @@ ql_instantiate(ql_build *b, const ql_settings *s)
         return NULL;
     ok = is_complete(b, s) && ok;
     if (ok && s->plugin->check)
-        ok = take(b, s->stage, s->place, s->plugin->check(b->cx, in->self));
-    if (ok)
-        ok = take(b, s->stage, s->place, ql_build_overrides(b, s, in->self, in)) && b->problems.failed == QL_OK;
-    if (!ok)
+        ok = ql_build_take(b, s->stage, s->place, s->plugin->check(b->cx, in->self));
+    ok = ql_build_overrides(b, s, in) && ok;
+    if (!ok || b->problems.failed != QL_OK)
         return NULL;
     sort_links(in);
     st = print_canonical(b, in);
@@ -359,5 +357,5 @@ ql_check_entry(ql_build *b, int64_t s)
                                                   .inherited = stage->entry->items[i]->set};
     for (int64_t i = 0; i < own.count; i++)
         (void)read_setting(b, &own, &own.items[i], in);
-    (void)take(b, own.stage, own.place, ql_build_overrides(b, &own, in->self, in));
+    (void)ql_build_overrides(b, &own, in);
 }

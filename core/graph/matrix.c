@@ -17,7 +17,7 @@ plain_label(ql_build *b, const ql_build_axis *a, int64_t i)
 
     if (!word)
         word = ql_yaml_get(v, "use");
-    if (!word && !a->parameter && a->stage >= 0)
+    if (!word && v->kind == QL_YAML_MAP && !a->parameter && a->stage >= 0)
         word = ql_yaml_get(b->stages[a->stage].entry, "use");
     text = ql_yaml_line(b->cx, word ? word : v);
     return text && *text == '$' ? text + 1 : text;
@@ -196,7 +196,7 @@ check_both(ql_build *b, const ql_build_axis *a)
 
 /* Combinations of each stage's own axes; false when the matrix is too large to be looked at. */
 static bool
-count_combinations(ql_build *b, const ql_yaml *matrix)
+count_combinations(ql_build *b)
 {
     int64_t cells = 1;
 
@@ -204,7 +204,8 @@ count_combinations(ql_build *b, const ql_yaml *matrix)
         const ql_build_axis *a = &b->axes[i];
 
         if (a->values->count > QL_CELLS_MAX / cells) {
-            ql_problem_add(b->cx, &b->problems, matrix->place, "matrix: more than %d combinations", QL_CELLS_MAX);
+            ql_problem_add(b->cx, &b->problems, ql_build_key_place(b, "matrix"), "matrix: more than %d combinations",
+                           QL_CELLS_MAX);
             return false;
         }
         cells *= a->values->count;
@@ -257,7 +258,7 @@ ql_build_matrix(ql_build *b)
     QL_TRY(b->cx, read_axes(b, matrix));
     for (int64_t i = 0; i < b->axis_count; i++)
         check_both(b, &b->axes[i]);
-    if (!count_combinations(b, matrix))
+    if (!count_combinations(b))
         return ql_problems_end(b->cx, &b->problems);
     return b->problems.failed;
 }

@@ -59,60 +59,61 @@ read_skip(ql_build *b, const ql_settings *s, const ql_yaml *rule, bool *skip)
     return true;
 }
 
-static ql_status
+static bool
 read_rule(ql_build *b, const ql_settings *s, const ql_yaml *rule, void *self, ql_override *out)
 {
     const ql_yaml *match = ql_yaml_get(rule, "match");
     bool ok = true;
 
     if (rule->kind != QL_YAML_MAP || !match || match->kind != QL_YAML_SCALAR || !*match->text) {
-        ql_problem_add(b->cx, &b->problems, match ? match->place : rule->place,
-                       "stage '%s': overrides: expected rules such as {match: \"*.down_proj\", bits: 4} or {match: "
-                       "GLOB, skip: true}",
-                       s->stage);
-        return b->problems.failed;
+        ql_problem_add(
+            b->cx, &b->problems, match ? match->place : rule->place,
+            "stage '%s': overrides: expected rules such as {match: \"*.down_proj\", bits: 4} or {match: GLOB, "
+            "skip: true}",
+            s->stage);
+        return false;
     }
-    out->place = rule->place;
-    out->match = match->text;
+    *out = (ql_override){.match = match->text, .place = rule->place};
     if (!read_skip(b, s, rule, &out->skip))
-        return b->problems.failed;
+        return false;
+    if (out->skip)
+        return true;
     for (int64_t i = 0; i < rule->count; i++)
         ok = read_key(b, s, rule, i, self) && ok;
-    if (out->skip)
-        return b->problems.failed;
     out->self = self;
-    if (ok && s->plugin->check)
-        QL_TRY(b->cx, s->plugin->check(b->cx, self));
-    return b->problems.failed;
+    return ok && (!s->plugin->check || ql_build_take(b, s->stage, rule->place, s->plugin->check(b->cx, self)));
 }
 
-ql_status
-ql_build_overrides(ql_build *b, const ql_settings *s, const void *self, ql_instance *out)
+bool
+ql_build_overrides(ql_build *b, const ql_settings *s, ql_instance *out)
 {
     const ql_setting *all = find_overrides(s);
+    const int64_t count = all ? all->value->count : 0;
     ql_override *rules;
+    bool ok = true;
 
     if (!all || (s->plugin->kind != QL_QUANTIZER && s->plugin->kind != QL_COMPENSATOR))
-        return QL_OK;
+        return true;
     if (all->value->kind != QL_YAML_LIST) {
         ql_problem_add(b->cx, &b->problems, all->value->place, "stage '%s': overrides: expected a list of rules",
                        s->stage);
-        return b->problems.failed;
+        return false;
     }
-    rules = ql_alloc(b->cx, (size_t)all->value->count, sizeof *rules);
-    if (!rules)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < all->value->count; i++) {
+    rules = ql_alloc(b->cx, (size_t)count, sizeof *rules);
+    for (int64_t i = 0; rules && i < count; i++) {
         void *own = ql_alloc(b->cx, 1, s->plugin->self_size);
 
-        if (!own)
-            return QL_MEMORY;
+        if (!own) {
+            rules = NULL;
+            break;
+        }
         if (s->plugin->self_size)
-            memcpy(own, self, s->plugin->self_size);
-        rules[i].match = "";
-        QL_TRY(b->cx, read_rule(b, s, all->value->items[i], own, &rules[i]));
+            memcpy(own, out->self, s->plugin->self_size);
+        ok = read_rule(b, s, all->value->items[i], own, &rules[i]) && ok;
     }
+    if (!rules)
+        b->problems.failed = QL_MEMORY;
     out->overrides = rules;
-    out->override_count = all->value->count;
-    return QL_OK;
+    out->override_count = count;
+    return ok && rules;
 }

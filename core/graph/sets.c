@@ -91,6 +91,7 @@ static ql_status
 set_one(ql_build *b, const char *argument)
 {
     const char *equals = strchr(argument, '='), *where = ql_format(b->cx, "-s %s", argument), *key, *dot;
+    const int64_t before = b->problems.count;
     ql_yaml *value;
 
     if (!where)
@@ -101,6 +102,10 @@ set_one(ql_build *b, const char *argument)
     }
     key = ql_copy_text(b->cx, argument, (size_t)(equals - argument));
     QL_TRY(b->cx, ql_yaml_parse(b->cx, &b->problems, where, equals + 1, strlen(equals + 1), &value));
+    for (int64_t i = before; i < b->problems.count; i++) /* lines mean nothing on the command line */
+        b->problems.items[i].place.line = 0;
+    if (b->problems.count > before)
+        return QL_OK;
     if (!value)
         value = ql_yaml_scalar(b->cx, (ql_place){.file = where}, "");
     if (!key || !value)

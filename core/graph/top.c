@@ -13,6 +13,14 @@
 const char *const ql_top_keys[] = {"qloom",    "name",   "device", "seed",    "memory", "propagate", "chunk_tokens",
                                    "baseline", "stages", "matrix", "exclude", "table",  NULL};
 
+ql_place
+ql_build_key_place(const ql_build *b, const char *key)
+{
+    const int64_t i = ql_yaml_find(b->root, key);
+
+    return i < 0 ? b->root->place : b->root->keys[i]->place;
+}
+
 static void
 expected(ql_build *b, const char *key, const ql_yaml *v, const char *what)
 {

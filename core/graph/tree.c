@@ -1,9 +1,8 @@
-/* What one asks of a YAML tree: members, comparison, one-line texts, environment variables. */
+/* What one asks of a YAML tree: members, comparison, one-line texts. */
 #include "yaml.h"
 
 #include <string.h>
 
-#include "../base/env.h"
 #include "../base/printer.h"
 
 int64_t
@@ -121,80 +120,4 @@ ql_yaml_equal(const ql_yaml *a, const ql_yaml *b)
             return false;
     }
     return true;
-}
-
-static bool
-is_name(const char *s, size_t n)
-{
-    bool ok = n > 0 && !(s[0] >= '0' && s[0] <= '9');
-
-    for (size_t i = 0; i < n && ok; i++)
-        ok =
-            s[i] == '_' || (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z');
-    return ok;
-}
-
-/* What the reference `ref` (between the braces, n bytes) stands for; NULL with the problem told. */
-static const char *
-look_up(ql_ctx *cx, ql_problems *problems, ql_place place, const char *ref, size_t n)
-{
-    const char *text = ql_copy_text(cx, ref, n), *dash = text ? strstr(text, ":-") : NULL, *value, *name;
-    const size_t length = dash ? (size_t)(dash - text) : n;
-
-    name = text ? ql_copy_text(cx, text, length) : NULL;
-    if (!name) {
-        problems->failed = QL_MEMORY;
-        return NULL;
-    }
-    if (!is_name(name, length)) {
-        ql_problem_add(cx, problems, place,
-                       "'${%s}' is no reference to the environment: expected ${NAME} or ${NAME:-default}", text);
-        return NULL;
-    }
-    value = ql_env(name);
-    if (dash && (!value || !*value))
-        return dash + 2;
-    if (!value)
-        ql_problem_add(cx, problems, place,
-                       "the environment has no variable '%s'; ${%s:-default} would give a value of its own", name,
-                       name);
-    return value;
-}
-
-static void
-expand_text(ql_ctx *cx, ql_problems *problems, ql_yaml *v)
-{
-    const char *at = v->text, *open, *text = "";
-
-    while ((open = strstr(at, "${")) != NULL) {
-        const char *close = strchr(open, '}'), *value;
-
-        if (!close) {
-            ql_problem_add(cx, problems, v->place, "'${' without '}' in '%s'", v->text);
-            return;
-        }
-        value = look_up(cx, problems, v->place, open + 2, (size_t)(close - open - 2));
-        if (!value)
-            return;
-        text = ql_format(cx, "%s%.*s%s", text, (int)(open - at), at, value);
-        if (!text) {
-            problems->failed = QL_MEMORY;
-            return;
-        }
-        at = close + 1;
-    }
-    if (at == v->text)
-        return;
-    v->text = ql_format(cx, "%s%s", text, at);
-    if (!v->text)
-        problems->failed = QL_MEMORY;
-}
-
-void
-ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v)
-{
-    for (int64_t i = 0; i < v->count; i++)
-        ql_yaml_environment(cx, problems, v->items[i]);
-    if (v->kind == QL_YAML_SCALAR && problems->failed == QL_OK)
-        expand_text(cx, problems, v);
 }

@@ -14,7 +14,9 @@ typedef struct reader {
     ql_problems *problems;
     const char *file, *text;
     yaml_parser_t parser;
-    bool broken; /* the text can't be read on; the reason has been told */
+    bool masked;  /* by ql_yaml_mask */
+    bool broken;  /* the text can't be read on; the reason has been told */
+    bool refused; /* it has something that is not supported; what is read around it would only look wrong */
     int64_t count, capacity;
     ql_yaml **pending; /* children of the collections that are still open */
 } reader;
@@ -84,12 +86,19 @@ new_node(reader *r, ql_yaml_kind kind, yaml_mark_t mark)
 }
 
 static void
+refuse(reader *r, ql_place place, const char *what, const char *sign, const void *name)
+{
+    ql_problem_add(r->cx, r->problems, place, "%s ('%s%s') are not supported", what, sign, (const char *)name);
+    r->refused = true;
+}
+
+static void
 refuse_properties(reader *r, const yaml_event_t *e, const yaml_char_t *anchor, const yaml_char_t *tag)
 {
     if (anchor)
-        ql_problem_add(r->cx, r->problems, place_of(r, e->start_mark), "anchors ('&%s') are not supported", anchor);
+        refuse(r, place_of(r, e->start_mark), "anchors", "&", anchor);
     if (tag)
-        ql_problem_add(r->cx, r->problems, place_of(r, e->start_mark), "tags ('!…') are not supported");
+        refuse(r, place_of(r, e->start_mark), "tags", "", tag);
 }
 
 static ql_status
@@ -98,14 +107,19 @@ read_scalar(reader *r, const yaml_event_t *e, ql_yaml **out)
     const char *text = (const char *)e->data.scalar.value;
     const size_t bytes = e->data.scalar.length;
     ql_yaml *v = new_node(r, QL_YAML_SCALAR, e->start_mark);
+    char *copy = ql_alloc(r->cx, bytes + 1, 1);
 
     refuse_properties(r, e, e->data.scalar.anchor, e->data.scalar.tag);
-    if (v)
-        v->text = ql_copy_text(r->cx, text, bytes);
-    if (!v || !v->text)
+    if (!v || !copy)
         return QL_MEMORY;
-    if (strlen(text) != bytes)
+    memcpy(copy, text, bytes);
+    if (r->masked)
+        ql_yaml_unmask(copy);
+    v->text = copy;
+    if (strlen(text) != bytes) {
         ql_problem_add(r->cx, r->problems, v->place, "a text must not contain a NUL character");
+        r->refused = true;
+    }
     v->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     *out = v;
     return QL_OK;
@@ -183,7 +197,7 @@ read_collection(reader *r, ql_yaml *v, int depth)
         QL_TRY(r->cx, read_next(r, depth + 1, &item));
         if (!item)
             break;
-        if (r->count - first >= 2 * ENTRIES_MAX) {
+        if (r->count - first >= (v->kind == QL_YAML_MAP ? 2 : 1) * ENTRIES_MAX) {
             ql_problem_add(r->cx, r->problems, item->place, "more than %d entries", ENTRIES_MAX);
             r->broken = true;
             break;
@@ -191,8 +205,11 @@ read_collection(reader *r, ql_yaml *v, int depth)
         if (key && key->kind != QL_YAML_SCALAR) {
             ql_problem_add(r->cx, r->problems, key->place, "a key must be a word, not %s",
                            key->kind == QL_YAML_LIST ? "a list" : "a mapping");
+            r->refused = true;
             continue;
         }
+        if (key && !key->quoted && strcmp(key->text, "<<") == 0)
+            refuse(r, key->place, "merge keys", "", key->text);
         if (key && !key_is_new(r, first, key))
             continue;
         if (key)
@@ -209,8 +226,7 @@ read_node(reader *r, const yaml_event_t *e, int depth, ql_yaml **out)
     case YAML_SCALAR_EVENT:
         return read_scalar(r, e, out);
     case YAML_ALIAS_EVENT:
-        ql_problem_add(r->cx, r->problems, place_of(r, e->start_mark), "aliases ('*%s') are not supported",
-                       e->data.alias.anchor);
+        refuse(r, place_of(r, e->start_mark), "aliases", "*", e->data.alias.anchor);
         *out = new_node(r, QL_YAML_SCALAR, e->start_mark);
         return *out ? QL_OK : QL_MEMORY;
     case YAML_SEQUENCE_START_EVENT:
@@ -278,6 +294,7 @@ ql_yaml_parse(ql_ctx *cx, ql_problems *problems, const char *file, const char *t
 {
     static const char bom[] = "\xEF\xBB\xBF";
     reader r = {.cx = cx, .problems = problems, .file = file, .text = text};
+    const char *unmasked;
     ql_status st;
 
     *out = NULL;
@@ -290,13 +307,16 @@ ql_yaml_parse(ql_ctx *cx, ql_problems *problems, const char *file, const char *t
         r.text += 3;
         bytes -= 3;
     }
+    unmasked = r.text;
+    QL_TRY(cx, ql_yaml_mask(cx, &r.text, &bytes));
+    r.masked = r.text != unmasked;
     if (!yaml_parser_initialize(&r.parser))
         return QL_FAIL(cx, QL_MEMORY, "no memory to read %s", file);
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)r.text, bytes);
     st = read_stream(&r, out);
     yaml_parser_delete(&r.parser);
-    if (r.broken) /* half a tree would only bring problems that aren't there */
+    if (r.broken || r.refused) /* half a tree would only bring problems that aren't there */
         *out = NULL;
     free(r.pending);
     return st;

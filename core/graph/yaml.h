@@ -45,6 +45,10 @@ bool ql_yaml_equal(const ql_yaml *a, const ql_yaml *b);
 /* ${VAR} and ${VAR:-default} in every value below `v`. */
 void ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v);
 
+/* Braces of ${…} would end a word inside {…} or […]: they are masked before a text is parsed, into a copy, and unmasked in each word. */
+ql_status ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes);
+void ql_yaml_unmask(char *text);
+
 /* The tree as YAML text. */
 ql_status ql_yaml_emit(ql_ctx *cx, const ql_yaml *v, const char **out);
 

@@ -242,7 +242,7 @@ test_exclude(void)
         CHECK(strcmp(ql_cell_label(&cx, &g, &g.cells[i], "quant.use"), "plain") != 0 ||
               strcmp(ql_cell_label(&cx, &g, &g.cells[i], "fix.use"), "keep") == 0);
     check_error(CHAIN "matrix: {quant.bits: [2, 3]}\nexclude: [{quant.bits: 2}, {quant.bits: 3}]\n",
-                "t.yaml:10:10: exclude: no cell is left");
+                "t.yaml:10:1: exclude: no cell is left");
 }
 
 static void
@@ -366,7 +366,7 @@ test_rules(void)
                 "t.yaml:7:27: stage 'b' (couple): it quantizes a changed weight, and stage 'a' (driver) has an adapter "
                 "of its own already");
     check_error(HEAD "  a: {use: plain, model: $base}\n",
-                "t.yaml:3:3: stages: there is no evaluator or exporter, so nothing would be computed");
+                "t.yaml:2:1: stages: there is no evaluator or exporter, so nothing would be computed");
 }
 
 static void

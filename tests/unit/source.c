@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <unistd.h>
 
-#include "core/graph/open_model.h"
 #include "host_backend.h"
 #include "make_model.h"
 

@@ -121,8 +121,8 @@ print_row(const row *r)
     else
         snprintf(shape, sizeof shape, "[%lld]", (long long)dims[0]);
     if (r->subset >= 0)
-        snprintf(subset, sizeof subset, "subset %d", r->subset);
-    printf("  %-36s %-18s %-6s %14llu %15llu  %s\n", r->name, shape, dtype_of(r), (unsigned long long)r->parameters,
+        snprintf(subset, sizeof subset, "  subset %d", r->subset);
+    printf("  %-36s %-18s %-6s %14llu %15llu%s\n", r->name, shape, dtype_of(r), (unsigned long long)r->parameters,
            (unsigned long long)r->bytes, subset);
 }
 
@@ -142,7 +142,7 @@ print_text(const sheet *s)
     printf("  head          %s\n", info->tied ? "tied to the embedding" : "a matrix of its own");
     printf("  parameters    %llu\n", (unsigned long long)s->parameters);
     printf("  bytes         %llu (%s)\n", (unsigned long long)s->bytes, ql_bytes_text(s->bytes, text, sizeof text));
-    printf("\n  %-36s %-18s %-6s %14s %15s\n", "in every block", "shape", "dtype", "parameters", "bytes");
+    printf("\n  %-36s %-18s %-6s %14s %15s\n", "all blocks together", "shape", "dtype", "parameters", "bytes");
     for (int64_t i = 0; i < s->block_count; i++)
         print_row(&s->block[i]);
     printf("\n  outside the blocks\n");

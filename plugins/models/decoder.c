@@ -8,7 +8,7 @@
 #include "rope.h"
 
 #define MAX_SIZE ((int64_t)1 << 30)
-#define MAX_LAYERS ((int64_t)1 << 16)
+#define MAX_COUNT ((int64_t)1 << 16) /* layers, elements of a head: what is allocated before any tensor is looked at */
 
 enum { FULL, SLIDING };
 enum { NORM_1, NORM_2, NORM_Q, NORM_K };
@@ -27,10 +27,8 @@ typedef struct decoder {
 } decoder;
 
 static ql_status
-read_size(ql_ctx *cx, const ql_json *o, const char *key, int64_t def, int64_t *out)
+read_size(ql_ctx *cx, const ql_json *o, const char *key, int64_t def, int64_t most, int64_t *out)
 {
-    const int64_t most = strcmp(key, "num_hidden_layers") == 0 ? MAX_LAYERS : MAX_SIZE;
-
     QL_TRY(cx, ql_json_int(cx, o, key, def, out));
     if (*out < 1 || *out > most)
         return QL_FAIL(cx, QL_INVALID, "config.json: '%s': expected 1 to %lld, got %lld", key, (long long)most,
@@ -45,8 +43,8 @@ read_heads(ql_ctx *cx, const decoder_arch *arch, const ql_json *o, decoder *m)
     const bool all = arch->kv_heads == 0 || ql_json_is_null(o, "num_key_value_heads");
     const bool derived = arch->head_dim == 0 && !ql_json_member(o, "head_dim");
 
-    QL_TRY(cx, read_size(cx, o, "num_attention_heads", 32, &m->heads));
-    QL_TRY(cx, read_size(cx, o, "num_key_value_heads", all ? m->heads : arch->kv_heads, &m->kv_heads));
+    QL_TRY(cx, read_size(cx, o, "num_attention_heads", 32, MAX_SIZE, &m->heads));
+    QL_TRY(cx, read_size(cx, o, "num_key_value_heads", all ? m->heads : arch->kv_heads, MAX_SIZE, &m->kv_heads));
     if (m->heads % m->kv_heads != 0)
         return QL_FAIL(cx, QL_INVALID,
                        "config.json: 'num_key_value_heads': expected a divisor of the %lld attention heads, got %lld",
@@ -56,15 +54,11 @@ read_heads(ql_ctx *cx, const decoder_arch *arch, const ql_json *o, decoder *m)
                        "config.json: 'hidden_size': expected a multiple of the %lld attention heads where head_dim is "
                        "not given, got %lld",
                        (long long)m->heads, (long long)m->hidden);
-    QL_TRY(cx, read_size(cx, o, "head_dim", derived ? m->hidden / m->heads : arch->head_dim, &m->head_dim));
+    QL_TRY(cx, read_size(cx, o, "head_dim", derived ? m->hidden / m->heads : arch->head_dim, MAX_COUNT, &m->head_dim));
     if (m->head_dim % 2 != 0)
         return QL_FAIL(cx, QL_INVALID,
                        "config.json: 'head_dim': expected an even number, because RoPE turns pairs, got %lld%s",
                        (long long)m->head_dim, derived ? " (hidden_size / num_attention_heads)" : "");
-    if (m->head_dim > MAX_SIZE / m->heads)
-        return QL_FAIL(cx, QL_INVALID,
-                       "config.json: 'head_dim': expected 1 to %lld with %lld attention heads, got %lld",
-                       (long long)(MAX_SIZE / m->heads), (long long)m->heads, (long long)m->head_dim);
     return QL_OK;
 }
 
@@ -81,8 +75,8 @@ read_listed_types(ql_ctx *cx, const ql_json *list, int64_t layers, unsigned char
         if (!word || (strcmp(word, layer_types[FULL]) != 0 && strcmp(word, layer_types[SLIDING]) != 0))
             return QL_FAIL(
                 cx, QL_UNSUPPORTED,
-                "config.json: 'layer_types[%lld]': expected \"full_attention\" or \"sliding_attention\", got %s",
-                (long long)i, word ? ql_format(cx, "\"%s\"", word) : "no string");
+                "config.json: 'layer_types[%lld]': expected \"full_attention\" or \"sliding_attention\", got %s%s%s",
+                (long long)i, word ? "\"" : "", word ? word : "no string", word ? "\"" : "");
         type[i] = strcmp(word, layer_types[SLIDING]) == 0 ? SLIDING : FULL;
     }
     return QL_OK;
@@ -114,7 +108,7 @@ read_windows(ql_ctx *cx, const decoder_arch *arch, const ql_json *o, int64_t lay
         return QL_FAIL(
             cx, QL_INVALID,
             "config.json: 'sliding_window': expected 1 or more, because layer_types has sliding_attention, got null");
-    return read_size(cx, o, "sliding_window", 4096, &m->window);
+    return read_size(cx, o, "sliding_window", 4096, MAX_SIZE, &m->window);
 }
 
 static ql_status
@@ -200,11 +194,11 @@ decoder_open(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_mode
         return QL_MEMORY;
     *out = (ql_model_info){.architecture = arch->name, .state = m};
     QL_TRY(cx, read_activation(cx, o));
-    QL_TRY(cx, read_size(cx, o, "vocab_size", arch->vocab, &out->vocab));
-    QL_TRY(cx, read_size(cx, o, "hidden_size", 4096, &m->hidden));
-    QL_TRY(cx, read_size(cx, o, "intermediate_size", arch->intermediate, &m->intermediate));
-    QL_TRY(cx, read_size(cx, o, "num_hidden_layers", 32, &out->layers));
-    QL_TRY(cx, read_size(cx, o, "max_position_embeddings", arch->max_positions, &out->max_positions));
+    QL_TRY(cx, read_size(cx, o, "vocab_size", arch->vocab, MAX_SIZE, &out->vocab));
+    QL_TRY(cx, read_size(cx, o, "hidden_size", 4096, MAX_SIZE, &m->hidden));
+    QL_TRY(cx, read_size(cx, o, "intermediate_size", arch->intermediate, MAX_SIZE, &m->intermediate));
+    QL_TRY(cx, read_size(cx, o, "num_hidden_layers", 32, MAX_COUNT, &out->layers));
+    QL_TRY(cx, read_size(cx, o, "max_position_embeddings", arch->max_positions, MAX_SIZE, &out->max_positions));
     QL_TRY(cx, read_heads(cx, arch, o, m));
     if (arch->attention_bias)
         QL_TRY(cx, ql_json_bool(cx, o, "attention_bias", false, &bias));

@@ -38,10 +38,8 @@ real_above(ql_ctx *cx, const rope_dict *d, const char *key, double above, double
 static ql_status
 real_or(ql_ctx *cx, const rope_dict *d, const char *key, double def, double *out)
 {
-    if (ql_json_member(d->o, key))
-        return real_above(cx, d, key, 0, out);
     *out = def;
-    return QL_OK;
+    return ql_json_member(d->o, key) ? real_above(cx, d, key, 0, out) : QL_OK;
 }
 
 /* original_max_position_embeddings; `def` 0: it must be there. */
@@ -52,9 +50,11 @@ original_positions(ql_ctx *cx, const rope_dict *d, int64_t def, double *out)
     int64_t n;
 
     QL_TRY(cx, ql_json_int(cx, d->o, key, def, &n));
+    if (n < 1 && !ql_json_member(d->o, key))
+        return QL_FAIL(cx, QL_INVALID, "config.json: '%s.%s': expected 1 or more, got nothing", d->name, key);
     if (n < 1)
-        return QL_FAIL(cx, QL_INVALID, "config.json: '%s.%s': expected 1 or more, got %s", d->name, key,
-                       ql_json_member(d->o, key) ? ql_format(cx, "%lld", (long long)n) : "nothing");
+        return QL_FAIL(cx, QL_INVALID, "config.json: '%s.%s': expected 1 or more, got %lld", d->name, key,
+                       (long long)n);
     *out = (double)n;
     return QL_OK;
 }
@@ -208,24 +208,22 @@ choose_entry(ql_ctx *cx, const char *layer_type, rope_dict *d)
 static ql_status
 find_type(ql_ctx *cx, const rope_dict *d, const rope_type **out)
 {
-    const char *name = "default", *key = ql_json_member(d->o, "rope_type") ? "rope_type" : "type";
+    const char *name, *key = ql_json_member(d->o, "rope_type") ? "rope_type" : "type";
 
     *out = &types[0];
-    if (!d->o)
-        return QL_OK;
     QL_TRY(cx, ql_json_text(cx, d->o, key, NULL, &name));
     if (!name && ql_json_member(d->o, "factor"))
         return QL_FAIL(cx, QL_INVALID,
                        "config.json: '%s.rope_type': expected default, linear, dynamic, llama3 or yarn beside a "
                        "factor, got nothing",
                        d->name);
-    for (size_t i = 0; name && i < sizeof types / sizeof *types; i++)
-        if (strcmp(types[i].name, name) == 0) {
-            *out = &types[i];
-            return QL_OK;
-        }
     if (!name)
         return QL_OK;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        *out = &types[i];
+        if (strcmp(types[i].name, name) == 0)
+            return QL_OK;
+    }
     return QL_FAIL(cx, QL_UNSUPPORTED,
                    "config.json: '%s.%s': expected default, linear, dynamic, llama3 or yarn, got \"%s\"", d->name, key,
                    name);
@@ -249,10 +247,10 @@ rope_open(ql_ctx *cx, const ql_json *config, const char *layer_type, int64_t hea
     const rope_type *type;
     float *inv;
 
-    if (!d.o) {
-        d.o = ql_json_member(config, "rope_scaling");
-        d.name = "rope_scaling";
-    }
+    if (d.o && ql_json_member(config, "rope_scaling"))
+        ql_warn(cx, "config.json: 'rope_parameters' and 'rope_scaling' are both there; the first is used");
+    if (!d.o)
+        d = (rope_dict){ql_json_member(config, "rope_scaling"), "rope_scaling", config, max_positions};
     if (d.o)
         QL_TRY(cx, choose_entry(cx, layer_type, &d));
     QL_TRY(cx, find_type(cx, &d, &type));

@@ -1,4 +1,4 @@
-/* Configs that no model has: each is refused with its words, and the defaults of each architecture are those of formats.md 2.1. */
+/* Configs that no model has: each is refused with its words; and the defaults of each architecture. */
 #include "models/lab.h"
 
 typedef struct wrong {

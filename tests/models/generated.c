@@ -1,5 +1,5 @@
-/* Models with random weights and awkward sizes against the plain forward in double: every RoPE type, biases, grouped queries, windows,
- * head_dim of its own, tied embeddings. */
+/* Models with random weights and awkward sizes against the plain forward in double: every RoPE type, biases, grouped
+ * queries, windows, head_dim of its own, tied embeddings. */
 #include "models/lab.h"
 
 #define LLAMA .type = "llama", .architecture = "LlamaForCausalLM"

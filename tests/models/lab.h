@@ -1,5 +1,5 @@
-/* What the tests of models share: a context with plugins and the CPU device, and models with random weights, once as a folder that
- * the library opens and once in double. */
+/* What the tests of models share: a context with plugins and the CPU device, and models with random weights, once as a
+ * folder that the library opens and once in double. */
 #ifndef QLOOM_TESTS_LAB_H
 #define QLOOM_TESTS_LAB_H
 

@@ -1,5 +1,5 @@
-/* The forward of formats.md 2.3 and 2.4 once more, in double, slow and obvious: what the tests compare with. It shares no code with
- * the library; only what formats.md fixes to f32 (inverse frequencies and angles) is f32 here too. */
+/* The forward of a decoder once more, in double, slow and obvious: what the tests compare with. It shares no code with
+ * the library; only what the architectures fix to f32 (inverse frequencies and angles) is f32 here too. */
 #ifndef QLOOM_TESTS_PLAIN_DECODER_H
 #define QLOOM_TESTS_PLAIN_DECODER_H
 
@@ -56,7 +56,7 @@ plain_frequencies(const plain_rope *r, int64_t d, int64_t length, float *f)
     double theta = r->theta, m = 1, lo, hi;
 
     if (r->type == PLAIN_DYNAMIC) {
-        const double l = length > r->max_positions ? (double)length : r->max_positions;
+        const double l = fmax((double)length, r->max_positions);
 
         theta *= pow(r->factor * l / r->max_positions - (r->factor - 1), (double)d / (double)(d - 2));
     }

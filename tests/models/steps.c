@@ -1,4 +1,5 @@
-/* Steps are pure and sequences independent: the same bits again, in any company, in any chunk; and what stands in for a weight. */
+/* Steps are pure and sequences independent: the same bits again, the same values in any company; and what stands in
+ * for a weight. */
 #include "models/lab.h"
 
 static const int64_t windows[] = {0, 4};
@@ -58,7 +59,8 @@ check_pure(ql_ctx *cx, const ql_block *b, ql_flow flow)
     }
 }
 
-/* A packed chunk gives each sequence what it gets alone: bit for bit, because no op mixes rows of different sequences. */
+/* A packed chunk gives each sequence what it gets alone, but for the order in which products of another shape are
+ * summed. */
 static void
 check_packing(ql_ctx *cx, const ql_model_handle *m, const int32_t *ids, const ql_seqs *seqs)
 {

@@ -1,5 +1,5 @@
-/* Inverse frequencies of every RoPE type: published vectors, an independent formula on random parameters, and what is refused with
- * which words. */
+/* Inverse frequencies of every RoPE type: published vectors, an independent formula on random parameters, and what is
+ * refused with which words. */
 #include "plugins/models/rope.c"
 
 #include "core/base/json.h"

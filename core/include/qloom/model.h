@@ -54,8 +54,8 @@ typedef struct ql_model_info {
     const char *block_prefix; /* printf format with one %lld: "model.layers.%lld." */
     const char *embed, *norm, *head; /* tensor names; head: the embedding's when tied */
     bool tied;
-    const char *head_copy; /* tied: what a file may call a second copy of the embedding, which nobody reads; NULL: nothing */
-    const char *const *ignored; /* tensors below a block that files may hold and nobody reads, NULL-terminated; NULL: none */
+    const char *head_copy; /* tied: what a file may call a second copy of the embedding, unread; NULL: nothing */
+    const char *const *ignored; /* tensors below a block that files may hold, unread; NULL-terminated; NULL: none */
     double norm_eps;
     int64_t bos; /* -1: none in config.json */
     const void *state; /* the plugin's own, from ql_alloc; read-only after open */

@@ -105,7 +105,7 @@ look_up(ql_ctx *cx, ql_problems *problems, ql_place place, const char *ref, size
         problems->failed = QL_MEMORY;
         return NULL;
     }
-    if (!is_name(name, length)) {
+    if (!is_name(name, length) || strchr(text, '{')) { /* a reference in a default would be left as it is */
         ql_problem_add(cx, problems, place,
                        "'${%s}' is no reference to the environment: expected ${NAME} or ${NAME:-default}", text);
         return NULL;

@@ -11,7 +11,10 @@ append_text(ql_build *b, ql_yaml *map, const char *key, const char *text)
 {
     ql_yaml *name = ql_yaml_scalar(b->cx, nowhere, key), *value = ql_yaml_scalar(b->cx, nowhere, text);
 
-    return name && value ? ql_yaml_append(b->cx, map, name, value) : QL_MEMORY;
+    if (!name || !value)
+        return QL_MEMORY;
+    value->quoted = !*text;
+    return ql_yaml_append(b->cx, map, name, value);
 }
 
 static ql_status
@@ -63,6 +66,37 @@ add_defaults(ql_build *b, const ql_build_stage *s, ql_yaml *entry)
     return QL_OK;
 }
 
+static bool
+knows(const ql_plugin *p, const char *key)
+{
+    return !p || ql_param_find(p, key) || ql_plugin_input(p, key) || !ql_param_shared(p->kind, key);
+}
+
+/* What the command line gave to an entry whose own plugin lacks it belongs to the variants that have it. */
+static ql_status
+settle_sets(ql_build *b, const ql_build_stage *s, ql_yaml *entry)
+{
+    const ql_build_axis *a = s->variants < 0 ? NULL : &b->axes[s->variants];
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < entry->count; i++) {
+        const bool stays = !entry->items[i]->set || knows(s->plugin, entry->keys[i]->text);
+
+        for (int64_t k = 0; !stays && a && k < a->values->count; k++) {
+            ql_yaml *variant = a->values->items[k];
+
+            if (a->plugins[k] && ql_param_find(a->plugins[k], entry->keys[i]->text) &&
+                !ql_yaml_get(variant, entry->keys[i]->text))
+                QL_TRY(b->cx, ql_yaml_append(b->cx, variant, entry->keys[i], entry->items[i]));
+        }
+        entry->keys[kept] = entry->keys[i];
+        entry->items[kept] = entry->items[i];
+        kept += stays;
+    }
+    entry->count = kept;
+    return QL_OK;
+}
+
 static ql_status
 expand_stages(ql_build *b)
 {
@@ -71,6 +105,7 @@ expand_stages(ql_build *b)
         const ql_build_axis *a = stage->variants < 0 ? NULL : &b->axes[stage->variants];
         ql_yaml *entry = ql_yaml_get(ql_yaml_get(b->root, "stages"), stage->name);
 
+        QL_TRY(b->cx, settle_sets(b, stage, entry));
         QL_TRY(b->cx, resolve_paths(b, stage->plugin, entry));
         for (int64_t i = 0; a && i < a->values->count; i++)
             QL_TRY(b->cx, resolve_paths(b, a->plugins[i], a->values->items[i]));

@@ -50,8 +50,9 @@ read_root(ql_build *b, const char *file, const char *text, size_t bytes, const c
         b->root = NULL;
         return b->problems.failed;
     }
+    QL_TRY(b->cx, ql_build_sets(b, sets));
     ql_yaml_environment(b->cx, &b->problems, b->root);
-    return ql_build_sets(b, sets);
+    return b->problems.failed;
 }
 
 ql_status

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "core/base/ctx.h"
-#include "graph_plugins.h"
+#include "tests/graph_plugins.h"
 
 #define HEAD                                \
     "qloom: 1\nstages:\n"                   \
@@ -343,6 +343,23 @@ test_expanded(void)
     CHECK(strstr(g.expanded, "memory: 1073741824\n") != NULL);
 }
 
+/* Values of the command line are in the expanded file, where they have a meaning. */
+static void
+test_expanded_sets(void)
+{
+    const char *const sets[] = {"fix.rank=3", "quant.bits=7", NULL};
+    const char *const none[] = {"fix.rank=3", NULL};
+    ql_graph g, again;
+
+    REQUIRE_OK(&cx, parse_with(CHAIN "matrix: {fix: [{use: keep}, {use: follow}]}\n", sets, &g));
+    again = parse(g.expanded);
+    CHECK_INT(((const toy_compensator *)stage(&again, 1, "fix")->self)->rank, 3);
+    CHECK_INT(quant(&again, 0)->bits, 7);
+    REQUIRE_OK(&cx, parse_with(CHAIN, none, &g));
+    again = parse(g.expanded);
+    CHECK(strstr(g.expanded, "rank") == NULL);
+}
+
 static void
 test_rules(void)
 {
@@ -429,6 +446,7 @@ main(void)
     test_sets();
     test_keys();
     test_expanded();
+    test_expanded_sets();
     test_rules();
     test_texts();
     test_memory();

@@ -1,0 +1,83 @@
+/* Fuzzes pipeline files: parse and build; what is right is drawn, labelled, written out and read again. A first line "-s KEY=VALUE"
+ * is an argument of the command line. */
+/* Aims at: core/graph/yaml.c core/graph/tree.c core/graph/environment.c core/graph/emit.c core/graph/problems.c */
+/* Aims at: core/graph/sets.c core/graph/top.c core/graph/stages.c core/graph/matrix.c core/graph/settings.c */
+/* Aims at: core/graph/instantiate.c core/graph/overrides.c core/graph/check.c core/graph/cells.c core/graph/merge.c */
+/* Aims at: core/graph/exclude.c core/graph/expanded.c core/graph/graph.c */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "tests/graph_plugins.h"
+
+static const char *const references[] = {"seed",      "quant",      "quant.use", "quant.bits",
+                                         "base.path", "nobody.use", ".",         ""};
+
+/* The expanded pipeline means the same. */
+static void
+read_again(ql_ctx *cx, ql_registry *registry, const ql_graph *g)
+{
+    ql_graph again;
+
+    MUST(ql_graph_parse(cx, registry, "again.yaml", g->expanded, strlen(g->expanded), NULL, &again) == QL_OK);
+    MUST(again.node_count == g->node_count && again.cell_count == g->cell_count);
+    for (int64_t i = 0; i < g->node_count; i++)
+        MUST(memcmp(g->nodes[i]->key, again.nodes[i]->key, sizeof again.nodes[i]->key) == 0);
+}
+
+static void
+look(ql_ctx *cx, ql_registry *registry, const ql_graph *g)
+{
+    const char *text = NULL;
+
+    MUST(ql_graph_text(cx, g, &text) == QL_OK && text);
+    MUST(ql_graph_dot(cx, g, &text) == QL_OK && text);
+    for (size_t i = 0; i < sizeof references / sizeof *references; i++)
+        (void)ql_cell_label(cx, g, &g->cells[g->cell_count - 1], references[i]);
+    for (int64_t i = 0; i < g->node_count; i++)
+        for (int64_t k = 0; k < g->nodes[i]->input_count; k++)
+            MUST(g->nodes[i]->inputs[k].from->id < i);
+    read_again(cx, registry, g);
+}
+
+/* Opening looks for plugins in folders, so it is done once. */
+static ql_registry *
+shared_registry(void)
+{
+    static ql_registry *registry;
+    ql_ctx cx;
+
+    ql_ctx_init(&cx, NULL);
+    if (!registry)
+        registry = toy_registry(&cx);
+    MUST(registry);
+    ql_ctx_fini(&cx);
+    return registry;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    ql_registry *registry = shared_registry();
+    const char *text = (const char *)data,
+               *line = size > 3 && memcmp(data, "-s ", 3) == 0 ? memchr(data, '\n', size) : NULL;
+    const char *sets[] = {NULL, NULL};
+    ql_ctx cx;
+    ql_scope scope;
+    ql_graph g;
+    ql_status st;
+
+    ql_ctx_init(&cx, NULL);
+    ql_scope_open(&cx, &scope);
+    if (line) {
+        sets[0] = ql_copy_text(&cx, text + 3, (size_t)(line - text) - 3);
+        size -= (size_t)(line + 1 - text);
+        text = line + 1;
+    }
+    st = ql_graph_parse(&cx, registry, "f.yaml", text, size, &(ql_graph_options){.sets = sets}, &g);
+    MUST(st == QL_OK || (st == QL_INVALID && *ql_error(&cx)));
+    if (st == QL_OK)
+        look(&cx, registry, &g);
+    ql_ctx_fini(&cx);
+    return 0;
+}

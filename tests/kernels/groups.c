@@ -11,7 +11,7 @@ random_grid(kernel *k, int64_t n, bool fp64)
                  .scale_dtype = dtypes[k_int(k, 0, 2)],
                  .fp64 = fp64};
 
-    if (g.group < 32 && g.scale_dtype == QL_F16) /* the feedback can leave a small group nearly zero */
+    if ((g.group < 32 || n % g.group) && g.scale_dtype == QL_F16) /* the feedback can leave a small group nearly zero */
         g.scale_dtype = QL_BF16;
     return (plain_grid){g, !fp64};
 }

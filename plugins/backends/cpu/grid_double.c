@@ -1,6 +1,5 @@
 /* Group grids in double. */
 #define REAL double
-#define REAL_IS_DOUBLE true
 #define REAL_POW pow
 #define ROUND_MAGIC 0x1.8p52
 #define GRID_TABLE grid_double

@@ -1,6 +1,5 @@
 /* Group grids in float. */
 #define REAL float
-#define REAL_IS_DOUBLE false
 #define REAL_POW powf
 #define ROUND_MAGIC 0x1.8p23f
 #define GRID_TABLE grid_float

@@ -40,6 +40,7 @@ fit_range(const ql_grid *g, REAL lo, REAL hi, REAL *scale, REAL *zero)
     const REAL s = (REAL)cpu_round(g->scale_dtype, (double)exact);
 
     *scale = exact;
+    *zero = 0;
     if (!(s <= (REAL)3.4028234663852886e38))
         return FIT_LARGE;
     if ((double)s < smallest)
@@ -65,6 +66,29 @@ range_error(const ql_grid *g, const REAL *x, int64_t n, REAL scale, REAL zero)
     return sum;
 }
 
+/* The range as the grid needs it: symmetric where it is, and never empty. */
+static void
+widen(const ql_grid *g, REAL *lo, REAL *hi)
+{
+    if (g->sym) {
+        *hi = -*lo > *hi ? -*lo : *hi;
+        *lo = -*hi;
+    }
+    if (*lo == 0 && *hi == 0) {
+        *lo = -1;
+        *hi = 1;
+    }
+}
+
+static fit_result
+grid_range(const ql_grid *g, const void *low, const void *high, void *scale, void *zero)
+{
+    REAL lo = *(const REAL *)low, hi = *(const REAL *)high;
+
+    widen(g, &lo, &hi);
+    return fit_range(g, lo, hi, scale, zero);
+}
+
 static fit_result
 grid_fit(const ql_grid *g, const void *values, int64_t n, void *scale, void *zero)
 {
@@ -78,14 +102,7 @@ grid_fit(const ql_grid *g, const void *values, int64_t n, void *scale, void *zer
         lo = x[i] < lo ? x[i] : lo;
         hi = x[i] > hi ? x[i] : hi;
     }
-    if (g->sym) {
-        hi = -lo > hi ? -lo : hi;
-        lo = -hi;
-    }
-    if (lo == 0 && hi == 0) {
-        lo = -1;
-        hi = 1;
-    }
+    widen(g, &lo, &hi);
     f = fit_range(g, lo, hi, scale, zero);
     if (f != FIT_OK || g->mse == 0)
         return f;
@@ -156,52 +173,4 @@ decode_levels(const uint8_t *codes, int64_t n, const void *scale, const void *le
         x[i] = s * level[codes[i]];
 }
 
-/* Scales of the group that begins at column j, from the current values v of a row. */
-static void
-refit(const sweep *s, int64_t row, int64_t j, const REAL *v, sweep_part *part)
-{
-    const int64_t group = j / s->grid.group;
-    REAL *scale = mat_at(&s->scales, row, group), *zero = mat_at(&s->zeros, row, group);
-    const fit_result f = grid_fit(&s->grid, v + j, cpu_min(s->grid.group, s->w.cols - j), scale, zero);
-
-    if (f == FIT_SMALL && part->fit == FIT_OK) {
-        *part = (sweep_part){part->loss, f, row, group, (double)*scale};
-    } else if (f == FIT_NONFINITE || f == FIT_LARGE) { /* the feedback overflowed, and the caller has another way */
-        part->loss = (double)NAN;
-        *scale = 1;
-        *zero = 0;
-    }
-}
-
-static void
-sweep_rows(const sweep *s, int64_t first, int64_t last, void *scratch, sweep_part *part)
-{
-    const int64_t n = s->w.cols, rows = last - first;
-    const REAL top = top_code(&s->grid);
-    REAL *v = scratch;
-
-    *part = (sweep_part){0};
-    for (int64_t r = 0; r < rows; r++)
-        memcpy(v + r * n, mat_at(&s->w, first + r, 0), (size_t)n * sizeof *v);
-    for (int64_t j = 0; j < n; j++) {
-        const int64_t group = s->group_of ? s->group_of[j] : j / s->grid.group;
-        const REAL *u = mat_at(&s->u, j, 0);
-
-        for (int64_t r = 0; r < rows; r++) {
-            REAL *x = v + r * n, scale, zero, code, e;
-
-            if (s->fit && j % s->grid.group == 0)
-                refit(s, first + r, j, x, part);
-            scale = *(REAL *)mat_at(&s->scales, first + r, group);
-            zero = *(REAL *)mat_at(&s->zeros, first + r, group);
-            code = code_of(x[j], scale, zero, top);
-            e = (x[j] - scale * (code - zero)) / u[j];
-            *(uint8_t *)mat_at(&s->codes, first + r, j) = (uint8_t)code;
-            part->loss += (double)e * (double)e;
-            for (int64_t l = j + 1; l < n; l++)
-                x[l] -= e * u[l];
-        }
-    }
-}
-
-const grid_loops GRID_TABLE = {grid_fit, encode, nearest, decode, decode_levels, sweep_rows};
+const grid_loops GRID_TABLE = {grid_range, grid_fit, encode, nearest, decode, decode_levels};

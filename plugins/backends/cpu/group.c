@@ -9,25 +9,24 @@ typedef struct group {
     mat w, codes, scales, zeros;
     const void *levels;
     const int32_t *g_idx;
-    sweep_part *parts; /* failures, one a task */
+    refusal *refused; /* the first of each task */
 } group;
 
 ql_status
-grid_fail(ql_ctx *cx, const ql_grid *g, fit_result f, const int64_t row_group[2], double scale)
+grid_fail(ql_ctx *cx, const ql_grid *g, const refusal *r)
 {
-    long long row = row_group[0], column = row_group[1];
+    const long long row = r->row, at = r->at;
+    const char *which = r->fit == FIT_SMALL ? "below the smallest" : "above the largest";
 
-    if (f == FIT_NONFINITE)
-        return QL_FAIL(cx, QL_NUMERIC, "the weight in row %lld, column %lld is not finite", row, column);
+    if (r->fit == FIT_NONFINITE)
+        return QL_FAIL(cx, QL_NUMERIC, "the weight in row %lld, column %lld is not finite", row, at);
     if (g->scale_dtype == QL_F16)
         return QL_FAIL(
             cx, QL_NUMERIC,
-            "row %lld, group %lld: the scale %.3g is %s normal fp16 number, %s: set scale_dtype: bf16 or fp32", row,
-            column, scale, f == FIT_SMALL ? "below the smallest" : "above the largest",
-            f == FIT_SMALL ? "6.1e-05" : "65504");
-    return QL_FAIL(cx, QL_NUMERIC, "row %lld, group %lld: the scale %.3g is %s normal %s number", row, column, scale,
-                   f == FIT_SMALL ? "below the smallest" : "above the largest",
-                   g->scale_dtype == QL_BF16 ? "bf16" : "fp32");
+            "row %lld, group %lld: the scale %.3g is %s normal fp16 number, %s: set scale_dtype: bf16 or fp32", row, at,
+            r->scale, which, r->fit == FIT_SMALL ? "6.1e-05" : "65504");
+    return QL_FAIL(cx, QL_NUMERIC, "row %lld, group %lld: the scale %.3g is %s normal %s number", row, at, r->scale,
+                   which, g->scale_dtype == QL_BF16 ? "bf16" : "fp32");
 }
 
 /* Column of the first weight of a row that is not finite. */
@@ -48,10 +47,10 @@ static void
 minmax_task(void *arg, int64_t task, void *scratch)
 {
     const group *g = arg;
-    sweep_part *part = &g->parts[task];
+    refusal *refused = &g->refused[task];
 
     (void)scratch;
-    *part = (sweep_part){0};
+    *refused = (refusal){0};
     for (int64_t i = task * ROWS; i < cpu_min((task + 1) * ROWS, g->w.rows); i++)
         for (int64_t k = 0; k < g->scales.cols; k++) {
             int64_t j = k * g->grid.group, n = cpu_min(g->grid.group, g->w.cols - j);
@@ -60,9 +59,9 @@ minmax_task(void *arg, int64_t task, void *scratch)
 
             if (f == FIT_OK)
                 continue;
-            *part = (sweep_part){.fit = f, .row = i, .group = f == FIT_NONFINITE ? nonfinite_column(&g->w, i) : k};
+            *refused = (refusal){.fit = f, .row = i, .at = f == FIT_NONFINITE ? nonfinite_column(&g->w, i) : k};
             if (f != FIT_NONFINITE)
-                cpu_load_double(g->scales.dtype, scale, 1, &part->scale);
+                cpu_load_double(g->scales.dtype, scale, 1, &refused->scale);
             return;
         }
 }
@@ -74,11 +73,11 @@ cpu_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid,
         .loops = grid_choose(grid), .grid = *grid, .w = cpu_mat(w), .scales = cpu_mat(scales), .zeros = cpu_mat(zeros)};
     int64_t tasks = cpu_div_up(g.w.rows, ROWS);
 
-    QL_TRY(cx, cpu_shared(cx, dev, (size_t)tasks * sizeof *g.parts, &g.parts));
+    QL_TRY(cx, cpu_shared(cx, dev, (size_t)tasks * sizeof *g.refused, &g.refused));
     QL_TRY(cx, cpu_run(cx, dev, tasks, 0, minmax_task, &g));
-    for (const sweep_part *p = g.parts; p < g.parts + tasks; p++)
-        if (p->fit != FIT_OK)
-            return grid_fail(cx, grid, p->fit, (const int64_t[]){p->row, p->group}, p->scale);
+    for (const refusal *r = g.refused; r < g.refused + tasks; r++)
+        if (r->fit != FIT_OK)
+            return grid_fail(cx, grid, r);
     return QL_OK;
 }
 

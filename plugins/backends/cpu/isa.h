@@ -4,6 +4,21 @@
 
 #include <stdint.h>
 
+/* One tile of the f32 feedback sweep: `width` columns of a strip of rows. Columns are `sweep_rows` floats, rows of u `sweep_cols`. */
+typedef struct sweep_tile {
+    const float *e; /* [k]: errors of finished columns */
+    const float *u; /* [k + width]: their rows of U, then those of the tile itself */
+    int64_t k;
+    float *w; /* [width]: values; their errors, once encoded */
+    int width;
+    float top;                       /* largest code */
+    const float *scale[8], *zero[8]; /* of each column */
+    float *codes;                    /* [width] */
+    float *loss;                     /* [sweep_rows]: squared errors are added */
+} sweep_tile;
+
+#define SWEEP_MAX_ROWS 48 /* of a strip, on any processor */
+
 typedef struct isa_loops {
     const char *name;
     void (*bf16_to_float)(const uint16_t *src, int64_t n, float *dst);
@@ -13,7 +28,10 @@ typedef struct isa_loops {
     /* x[i] = exp(x[i] - shift); returns their sum. */
     float (*exp_sum)(float *x, int64_t n, float shift);
     void (*swiglu)(const float *gate, const float *up, int64_t n, float *y);
-    double (*square_sum)(const float *x, int64_t n);
+    int sweep_rows, sweep_cols;
+    void (*sweep_apply)(const sweep_tile *t);  /* w -= e^T u */
+    void (*sweep_encode)(const sweep_tile *t); /* the same, then encodes column by column */
+    void (*sweep_bounds)(const float *w, int64_t cols, float *lo, float *hi, float *bad);
 } isa_loops;
 
 /* The best table for this processor. */

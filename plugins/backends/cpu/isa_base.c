@@ -2,4 +2,6 @@
 #define ISA_NAME "baseline"
 #define ISA_TABLE isa_base
 #define ISA_BYTES 16
+#define ISA_FNMA(a, b, c) ((c) - (a) * (b))
+#define ISA_SWEEP_COLS 4
 #include "isa_kernels.h"

@@ -1,5 +1,5 @@
 /* The loops of isa.h, written once over vectors of ISA_BYTES; a file per instruction set includes this after it has defined
- * ISA_NAME (a string), ISA_TABLE (the table's symbol) and ISA_BYTES. */
+ * ISA_NAME (a string), ISA_TABLE (the table's symbol), ISA_BYTES, ISA_FNMA(a, b, c) = c - a b and ISA_SWEEP_COLS. */
 #include "isa.h"
 
 #include <math.h>
@@ -197,22 +197,7 @@ swiglu(const float *gate, const float *up, int64_t n, float *y)
     }
 }
 
-/* In double over eight lanes: a float sum over 8192 squares would lose three digits of the norm. */
-static double
-square_sum(const float *x, int64_t n)
-{
-    double lane[8] = {0}, sum = 0;
-    int64_t i = 0;
-
-    for (; i + 8 <= n; i += 8)
-        for (int j = 0; j < 8; j++)
-            lane[j] += (double)x[i + j] * (double)x[i + j];
-    for (; i < n; i++)
-        lane[i % 8] += (double)x[i] * (double)x[i];
-    for (int j = 0; j < 8; j++)
-        sum += lane[j];
-    return sum;
-}
+#include "sweep_kernel.h"
 
 const isa_loops ISA_TABLE = {
     .name = ISA_NAME,
@@ -222,5 +207,9 @@ const isa_loops ISA_TABLE = {
     .row_max = row_max,
     .exp_sum = exp_sum,
     .swiglu = swiglu,
-    .square_sum = square_sum,
+    .sweep_rows = SWEEP_ROWS,
+    .sweep_cols = SWEEP_COLS,
+    .sweep_apply = sweep_apply,
+    .sweep_encode = sweep_encode,
+    .sweep_bounds = sweep_bounds,
 };

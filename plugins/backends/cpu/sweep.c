@@ -1,27 +1,89 @@
-/* GPTQ's column loop (methods-projq 2.3) over panels of rows: rows are independent of each other, so a task runs the whole
- * recursion of its panel. */
-#include "grid.h"
+/* GPTQ's column loop (methods-projq 2.3): the entry, and its form in double, which is the plain one, a few rows at a time. */
+#include "sweep.h"
 
 #include <math.h>
+#include <string.h>
 
-#define PANEL 16
+#define ROWS 16 /* of a task in double */
+
+bool
+sweep_refused(sweep_part *part, const refusal *r)
+{
+    const bool overflow = r->fit == FIT_NONFINITE || r->fit == FIT_LARGE;
+
+    if (r->fit == FIT_SMALL && part->refused.fit == FIT_OK)
+        part->refused = *r;
+    if (overflow)
+        part->loss = (double)NAN;
+    return overflow;
+}
+
+/* Scales of the group that begins at column j, from the current values v of a row. */
+static void
+refit(const sweep *s, int64_t row, int64_t j, const double *v, sweep_part *part)
+{
+    const int64_t group = j / s->grid.group;
+    double *scale = mat_at(&s->scales, row, group), *zero = mat_at(&s->zeros, row, group);
+    const fit_result f = grid_double.fit(&s->grid, v + j, cpu_min(s->grid.group, s->w.cols - j), scale, zero);
+
+    if (sweep_refused(part, &(refusal){f, row, group, *scale})) {
+        *scale = 1;
+        *zero = 0;
+    }
+}
+
+/* Column j of one row: its code, and its error into the columns after it. */
+static void
+column(const sweep *s, int64_t row, int64_t j, double *v, sweep_part *part)
+{
+    const int64_t group = sweep_group(s, j);
+    const double *u = mat_at(&s->u, j, 0), *scale = mat_at(&s->scales, row, group),
+                 *zero = mat_at(&s->zeros, row, group);
+    uint8_t *code = mat_at(&s->codes, row, j);
+    double decoded, e;
+
+    grid_double.encode(&s->grid, v + j, 1, scale, zero, code);
+    grid_double.decode(code, 1, scale, zero, &decoded);
+    e = (v[j] - decoded) / u[j];
+    part->loss += e * e;
+    for (int64_t l = j + 1; l < s->w.cols; l++)
+        v[l] -= e * u[l];
+}
 
 static void
-sweep_task(void *arg, int64_t task, void *scratch)
+rows_task(void *arg, int64_t task, void *scratch)
 {
     const sweep *s = arg;
+    const int64_t n = s->w.cols, first = task * ROWS, rows = cpu_min(ROWS, s->w.rows - first);
+    double *v = scratch;
 
-    grid_choose(&s->grid)->sweep(s, task * PANEL, cpu_min((task + 1) * PANEL, s->w.rows), scratch, &s->parts[task]);
+    s->parts[task] = (sweep_part){0};
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(v + r * n, mat_at(&s->w, first + r, 0), (size_t)n * sizeof *v);
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t r = 0; r < rows; r++) {
+            if (s->fit && j % s->grid.group == 0)
+                refit(s, first + r, j, v + r * n, &s->parts[task]);
+            column(s, first + r, j, v + r * n, &s->parts[task]);
+        }
+}
+
+ql_status
+sweep_double(ql_ctx *cx, cpu *d, sweep *s)
+{
+    s->tasks = cpu_div_up(s->w.rows, ROWS);
+    QL_TRY(cx, cpu_shared(cx, d, (size_t)s->tasks * sizeof *s->parts, &s->parts));
+    return cpu_run(cx, d, s->tasks, ROWS * (size_t)s->w.cols * sizeof(double), rows_task, s);
 }
 
 /* The sum over tasks, in order; the first refused scale is the error. */
 static ql_status
-collect(ql_ctx *cx, const sweep *s, int64_t tasks, double *loss)
+collect(ql_ctx *cx, const sweep *s, double *loss)
 {
     *loss = 0;
-    for (const sweep_part *p = s->parts; p < s->parts + tasks; p++) {
-        if (p->fit != FIT_OK)
-            return grid_fail(cx, &s->grid, p->fit, (const int64_t[]){p->row, p->group}, p->scale);
+    for (const sweep_part *p = s->parts; p < s->parts + s->tasks; p++) {
+        if (p->refused.fit != FIT_OK)
+            return grid_fail(cx, &s->grid, &p->refused);
         *loss += p->loss / 2;
     }
     if (!isfinite(*loss))
@@ -52,10 +114,8 @@ cpu_feedback_sweep(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u
                .zeros = cpu_mat(out->zeros),
                .group_of = group_of ? ql_ptr(group_of) : NULL,
                .fit = fit};
-    int64_t tasks = cpu_div_up(s.w.rows, PANEL);
 
     QL_TRY(cx, check_groups(cx, &s));
-    QL_TRY(cx, cpu_shared(cx, dev, (size_t)tasks * sizeof *s.parts, &s.parts));
-    QL_TRY(cx, cpu_run(cx, dev, tasks, PANEL * (size_t)s.w.cols * s.w.size, sweep_task, &s));
-    return collect(cx, &s, tasks, &out->loss);
+    QL_TRY(cx, out->grid.fp64 ? sweep_double(cx, dev, &s) : sweep_float(cx, dev, &s));
+    return collect(cx, &s, &out->loss);
 }

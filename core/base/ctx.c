@@ -31,8 +31,15 @@ ql_ctx_fini(ql_ctx *cx)
 void
 ql_scope_open(ql_ctx *cx, ql_scope *scope)
 {
-    *scope = (ql_scope){.up = cx->scope};
-    cx->scope = scope;
+    ql_scope *s = calloc(1, sizeof *s);
+    bool heap = s != NULL;
+
+    if (!heap)
+        s = scope; /* what is allocated next fails too, and says so */
+    *scope = (ql_scope){.up = cx->scope, .opened = s};
+    s->up = cx->scope;
+    s->heap = heap;
+    cx->scope = s;
 }
 
 static void
@@ -47,16 +54,43 @@ scope_free(ql_scope *s)
     }
 }
 
+static void
+scope_pop(ql_ctx *cx)
+{
+    ql_scope *s = cx->scope;
+
+    cx->scope = s->up;
+    scope_free(s);
+    if (s->heap)
+        free(s);
+}
+
 void
 ql_scope_close(ql_ctx *cx, ql_scope *scope)
 {
-    for (ql_scope *s = cx->scope, *up; s; s = up) {
-        up = s->up;
-        cx->scope = up;
-        scope_free(s);
-        if (s == scope)
-            return;
+    const ql_scope *target = scope->opened ? scope->opened : scope;
+    bool last = false;
+
+    while (cx->scope && !last) {
+        last = cx->scope == target;
+        scope_pop(cx);
     }
+}
+
+void
+ql_scope_enter(ql_ctx *cx, ql_scope *scope)
+{
+    scope->up = cx->scope;
+    cx->scope = scope;
+}
+
+ql_status
+ql_scope_leave(ql_ctx *cx, ql_scope *scope, ql_status st)
+{
+    while (cx->scope != scope)
+        scope_pop(cx);
+    cx->scope = scope->up;
+    return st;
 }
 
 /* False once, when the test harness asked for the n-th allocation to fail. */

@@ -19,10 +19,14 @@ typedef struct ql_log {
     void (*progress)(void *user, const char *line, bool last);
 } ql_log;
 
-/* A scope owns memory and tensors; closing it frees both. */
+/* A scope owns memory and tensors; closing it frees both. What ql_scope_open opens lies on the heap and `opened` points
+ * there, so that a caller who returned early because of an error leaves nothing open that died with its frame. A zeroed
+ * scope can also be used by itself, as one that lives longer than a call: between ql_scope_enter and ql_scope_leave it is
+ * the innermost. */
 typedef struct ql_chunk ql_chunk;
 typedef struct ql_scope {
-    struct ql_scope *up;
+    struct ql_scope *up, *opened;
+    bool heap;
     ql_chunk *memory;
     ql_tensor **tensors;
     int64_t count, capacity;
@@ -48,6 +52,9 @@ void ql_ctx_fini(ql_ctx *cx); /* closes every scope left */
 
 void ql_scope_open(ql_ctx *cx, ql_scope *scope);
 void ql_scope_close(ql_ctx *cx, ql_scope *scope); /* also closes scopes above it that an error left open */
+
+void ql_scope_enter(ql_ctx *cx, ql_scope *scope);
+ql_status ql_scope_leave(ql_ctx *cx, ql_scope *scope, ql_status st); /* closes scopes above it too; returns st */
 
 /* Heap memory with the context's fault injection and overflow check: zeroed; NULL with MEMORY set. Freed with free().
  */

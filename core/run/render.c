@@ -18,8 +18,10 @@ ql_number_short(double value, char text[QL_NUMBER_SIZE])
         snprintf(text, QL_NUMBER_SIZE, value < 0 ? "-inf" : "inf");
     else if (size < 1e9 && size == floor(size))
         snprintf(text, QL_NUMBER_SIZE, "%.0f", value == 0 ? 0 : value);
-    else if (size < 1 || size >= 1e9)
-        snprintf(text, QL_NUMBER_SIZE, "%.4g", value);
+    else if (size < 1e-4 || size >= 1e9)
+        snprintf(text, QL_NUMBER_SIZE, "%.3e", value);
+    else if (size < 1)
+        snprintf(text, QL_NUMBER_SIZE, "%#.4g", value);
     else
         snprintf(text, QL_NUMBER_SIZE, "%.4f", value);
 }

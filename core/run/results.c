@@ -4,24 +4,9 @@
 #include <string.h>
 
 void
-ql_results_enter(ql_ctx *cx, ql_result_set *set)
-{
-    set->memory.up = cx->scope;
-    cx->scope = &set->memory;
-}
-
-ql_status
-ql_results_leave(ql_ctx *cx, ql_result_set *set, ql_status st)
-{
-    cx->scope = set->memory.up;
-    set->memory.up = NULL;
-    return st;
-}
-
-void
 ql_results_fini(ql_ctx *cx, ql_result_set *set)
 {
-    ql_results_enter(cx, set);
+    ql_scope_enter(cx, &set->memory);
     ql_scope_close(cx, &set->memory);
     *set = (ql_result_set){0};
 }
@@ -93,8 +78,8 @@ ql_results_metric(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_
 
     if (!c)
         return QL_BUG;
-    ql_results_enter(cx, set);
-    return ql_results_leave(cx, set, add_metric(cx, c, m));
+    ql_scope_enter(cx, &set->memory);
+    return ql_scope_leave(cx, &set->memory, add_metric(cx, c, m));
 }
 
 static ql_status
@@ -124,8 +109,8 @@ ql_results_note(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_no
 
     if (!c)
         return QL_BUG;
-    ql_results_enter(cx, set);
-    return ql_results_leave(cx, set, add_note(cx, c, n));
+    ql_scope_enter(cx, &set->memory);
+    return ql_scope_leave(cx, &set->memory, add_note(cx, c, n));
 }
 
 static ql_status
@@ -155,8 +140,8 @@ ql_results_linear(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_
 
     if (!c)
         return QL_BUG;
-    ql_results_enter(cx, set);
-    return ql_results_leave(cx, set, add_linear(cx, c, l));
+    ql_scope_enter(cx, &set->memory);
+    return ql_scope_leave(cx, &set->memory, add_linear(cx, c, l));
 }
 
 static ql_status
@@ -181,8 +166,8 @@ ql_results_footnote(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *te
 
     if (!c)
         return QL_BUG;
-    ql_results_enter(cx, set);
-    return ql_results_leave(cx, set, add_footnote(cx, c, text));
+    ql_scope_enter(cx, &set->memory);
+    return ql_scope_leave(cx, &set->memory, add_footnote(cx, c, text));
 }
 
 ql_status
@@ -194,9 +179,9 @@ ql_results_fail(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *error)
         return QL_BUG;
     if (c->error)
         return QL_OK;
-    ql_results_enter(cx, set);
+    ql_scope_enter(cx, &set->memory);
     c->error = copy(cx, error);
-    return ql_results_leave(cx, set, c->error ? QL_OK : QL_MEMORY);
+    return ql_scope_leave(cx, &set->memory, c->error ? QL_OK : QL_MEMORY);
 }
 
 ql_status
@@ -205,14 +190,14 @@ ql_results_stage(ql_ctx *cx, ql_result_set *set, const ql_result_stage *s)
     ql_result_stage *item;
     const char *name;
 
-    ql_results_enter(cx, set);
+    ql_scope_enter(cx, &set->memory);
     name = copy(cx, s->name);
     item = name ? ql_results_append(cx, &set->stages, &set->stage_count, &set->stage_capacity, sizeof *item) : NULL;
     if (item) {
         *item = *s;
         item->name = name;
     }
-    return ql_results_leave(cx, set, item ? QL_OK : QL_MEMORY);
+    return ql_scope_leave(cx, &set->memory, item ? QL_OK : QL_MEMORY);
 }
 
 static bool
@@ -251,8 +236,8 @@ ql_results_means(ql_ctx *cx, ql_result_set *set)
 {
     ql_status st = QL_OK;
 
-    ql_results_enter(cx, set);
+    ql_scope_enter(cx, &set->memory);
     for (int64_t i = 0; i < set->cell_count && st == QL_OK; i++)
         st = add_means(cx, &set->cells[i]);
-    return ql_results_leave(cx, set, st);
+    return ql_scope_leave(cx, &set->memory, st);
 }

@@ -48,7 +48,7 @@ typedef struct ql_result_cite { /* the label of a stage's variant stands for a p
 
 /* One run. Strings and arrays are the set's own: added texts are copied. */
 typedef struct ql_result_set {
-    ql_scope memory;
+    ql_scope memory; /* entered while something is added */
     const char *run; /* name of the run folder: "tiny-ablation-1a2b3c4d" */
     const char *device, *version;
     double seconds; /* of the whole run */
@@ -86,9 +86,6 @@ ql_status ql_results_load(ql_ctx *cx, const char *runs, const char *run, ql_resu
 
 /* --- for the files of this folder */
 
-/* Between the two, the innermost scope is the set's own. No other ql_results_ function in between. */
-void ql_results_enter(ql_ctx *cx, ql_result_set *set);
-ql_status ql_results_leave(ql_ctx *cx, ql_result_set *set, ql_status st); /* returns st */
 /* A fresh item at the end of `*items`, which grows inside the scope by doubling; NULL without memory. */
 void *ql_results_append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size);
 

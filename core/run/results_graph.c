@@ -301,6 +301,6 @@ ql_status
 ql_results_init(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set)
 {
     *set = (ql_result_set){0};
-    ql_results_enter(cx, set);
-    return ql_results_leave(cx, set, fill(cx, g, run, set));
+    ql_scope_enter(cx, &set->memory);
+    return ql_scope_leave(cx, &set->memory, fill(cx, g, run, set));
 }

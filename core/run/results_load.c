@@ -47,8 +47,8 @@ take_one(loader *l, const rows_of *q, sqlite3_stmt *s)
     if (q->cell && (cell < 0 || cell >= l->set->cell_count))
         return damaged(l, "a row of a cell that it has not");
     if (q->own) {
-        ql_results_enter(cx, l->set);
-        return ql_results_leave(cx, l->set, q->take(l, s, cell));
+        ql_scope_enter(cx, &l->set->memory);
+        return ql_scope_leave(cx, &l->set->memory, q->take(l, s, cell));
     }
     ql_scope_open(cx, &scope);
     st = q->take(l, s, cell);
@@ -308,8 +308,8 @@ ql_results_load(ql_ctx *cx, const char *runs, const char *run, ql_result_set *se
     ql_db db = {0};
 
     *set = (ql_result_set){0};
-    ql_results_enter(cx, set);
-    QL_TRY(cx, ql_results_leave(cx, set, split(cx, runs, run, &path, &set->run)));
+    ql_scope_enter(cx, &set->memory);
+    QL_TRY(cx, ql_scope_leave(cx, &set->memory, split(cx, runs, run, &path, &set->run)));
     ql_scope_open(cx, &scope);
     l.db = &db;
     st = ql_db_open(cx, path, false, &db);

@@ -12,20 +12,6 @@ evaluator(const ql_evaluation *e)
     return e->plan->node->plugin->evaluator;
 }
 
-/* A scope that survives between calls of one evaluator: put on the stack for a call, taken off after it. */
-static void
-enter(ql_ctx *cx, ql_scope *kept)
-{
-    kept->up = cx->scope;
-    cx->scope = kept;
-}
-
-static void
-leave(ql_ctx *cx, ql_scope *kept)
-{
-    cx->scope = kept->up;
-}
-
 static const ql_path *
 path_of(const ql_walk *w, const ql_evaluation *e)
 {
@@ -145,9 +131,9 @@ begin(ql_walk *w, ql_evaluation *e)
     e->state = ql_alloc(w->cx, 1, ev->state_size ? ev->state_size : 1);
     if (!info.cell || !e->state)
         return QL_MEMORY;
-    enter(w->cx, &e->scope);
+    ql_scope_enter(w->cx, &e->scope);
     st = ev->begin ? ev->begin(w->cx, e->plan->node->self, &info, e->state) : QL_OK;
-    leave(w->cx, &e->scope);
+    (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
     return settle(w, e, st);
 }
 
@@ -182,7 +168,7 @@ ql_evaluate_close(ql_walk *w)
     for (int64_t i = 0; w->evaluations && i < w->plan->eval_count; i++) {
         ql_evaluation *e = &w->evaluations[i];
 
-        enter(w->cx, &e->scope);
+        ql_scope_enter(w->cx, &e->scope);
         ql_scope_close(w->cx, &e->scope);
         for (int64_t r = 0; r < e->row_count; r++)
             ql_metrics_fini(&e->rows[r].metrics);
@@ -241,9 +227,9 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
     QL_TRY(w->cx, ql_grow(w->cx, &e->rows, &e->row_capacity, e->row_count + 1, sizeof *e->rows));
     row = &e->rows[e->row_count++];
     *row = (ql_linear_row){0};
-    enter(w->cx, &e->scope);
+    ql_scope_enter(w->cx, &e->scope);
     name = ql_alloc(w->cx, strlen(in.name) + 1, 1);
-    leave(w->cx, &e->scope);
+    (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
     if (!name)
         return QL_MEMORY;
     row->linear = memcpy(name, in.name, strlen(in.name) + 1);
@@ -306,11 +292,11 @@ score(ql_walk *w, ql_evaluation *e, ql_eval_chunk *chunk)
 
     if (failed(w, e))
         return QL_OK;
-    enter(w->cx, &e->scope);
+    ql_scope_enter(w->cx, &e->scope);
     ql_scope_open(w->cx, &scope);
     st = evaluator(e)->chunk(w->cx, e->plan->node->self, chunk, e->state);
     ql_scope_close(w->cx, &scope);
-    leave(w->cx, &e->scope);
+    (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
     e->seconds += ql_seconds() - start;
     return settle(w, e, st);
 }
@@ -363,11 +349,11 @@ finish(ql_walk *w, ql_evaluation *e)
 
     if (failed(w, e))
         return QL_OK;
-    enter(w->cx, &e->scope);
+    ql_scope_enter(w->cx, &e->scope);
     ql_scope_open(w->cx, &scope);
     st = evaluator(e)->end(w->cx, e->plan->node->self, e->state, &e->metrics);
     ql_scope_close(w->cx, &scope);
-    leave(w->cx, &e->scope);
+    (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
     if (st == QL_OK) {
         QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "bos", t->bos ? "yes" : "no"));
         QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "seqlen", ql_format(w->cx, "%lld", (long long)t->seqlen)));

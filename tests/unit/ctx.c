@@ -28,11 +28,60 @@ scopes(void)
     ql_scope_open(&cx, &forgotten);
     CHECK(ql_alloc(&cx, 100, 1000) != NULL);
     ql_scope_close(&cx, &inner); /* and what an error left open above it */
-    CHECK(cx.scope == &outer);
+    CHECK(cx.scope == outer.opened);
     CHECK_STR(ql_format(&cx, "%s-%d", "text", 3), "text-3");
     CHECK_STR(ql_copy_text(&cx, "hello", 4), "hell");
     ql_ctx_fini(&cx);
     CHECK(cx.scope == NULL);
+}
+
+/* Fails with scopes open in frames that are gone when the caller closes its own. */
+static __attribute__((noinline)) ql_status
+fail_deep(ql_ctx *cx, int depth)
+{
+    ql_scope scope;
+
+    ql_scope_open(cx, &scope);
+    if (!ql_alloc(cx, 10, 1000))
+        return QL_MEMORY;
+    if (depth == 0)
+        return QL_FAIL(cx, QL_NUMERIC, "deep");
+    QL_TRY(cx, fail_deep(cx, depth - 1));
+    ql_scope_close(cx, &scope);
+    return QL_OK;
+}
+
+static __attribute__((noinline)) int
+overwrite_stack(void)
+{
+    volatile unsigned char noise[4096];
+    int sum = 0;
+
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = 0xa5;
+    for (size_t i = 0; i < sizeof noise; i++)
+        sum += noise[i];
+    return sum;
+}
+
+static void
+early_returns(void)
+{
+    ql_scope scope, kept = {0};
+    ql_ctx cx;
+
+    ql_ctx_init(&cx, NULL);
+    ql_scope_open(&cx, &scope);
+    CHECK_INT(fail_deep(&cx, 7), QL_NUMERIC);
+    CHECK_INT(overwrite_stack(), 4096 * 0xa5);
+    ql_scope_enter(&cx, &kept);
+    CHECK_INT(fail_deep(&cx, 7), QL_NUMERIC);
+    CHECK_INT(overwrite_stack(), 4096 * 0xa5);
+    CHECK_INT(ql_scope_leave(&cx, &kept, QL_NUMERIC), QL_NUMERIC);
+    CHECK(kept.memory == NULL);
+    ql_scope_close(&cx, &scope);
+    CHECK(cx.scope == NULL);
+    ql_ctx_fini(&cx);
 }
 
 static void
@@ -196,6 +245,7 @@ int
 main(void)
 {
     scopes();
+    early_returns();
     overflow();
     errors();
     log_lines();

@@ -267,7 +267,7 @@ memo(void)
     CHECK(ql_memo_find(stats.memo, "square root") == &stats);
     ql_memo_free(&cx, stats.memo);
     ql_memo_free(&cx, NULL);
-    CHECK(cx.scope == &scope);
+    CHECK(cx.scope == scope.opened);
     host_end(&cx);
     CHECK_INT(host.used, 0);
 }

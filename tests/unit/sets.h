@@ -12,7 +12,7 @@ sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t o
 {
     ql_result_cell *c;
 
-    ql_results_enter(cx, set);
+    ql_scope_enter(cx, &set->memory);
     c = ql_results_append(cx, &set->cells, &set->cell_count, &set->cell_capacity, sizeof *c);
     if (!c)
         exit(1);
@@ -20,7 +20,7 @@ sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t o
     c->labels = ql_alloc(cx, 4, sizeof *c->labels);
     for (int i = 0; i < 4; i++)
         c->labels[i] = labels[i];
-    (void)ql_results_leave(cx, set, QL_OK);
+    (void)ql_scope_leave(cx, &set->memory, QL_OK);
 }
 
 static inline void

@@ -1,0 +1,33 @@
+# What the tests of the command line share: QLOOM is the program, QLOOM_SOURCE the tree; a temporary folder that goes away.
+set -u
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+failures=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+# run EXPECTED_STATUS ARGUMENTS...: standard output in $dir/out, standard error in $dir/err
+run() {
+    expected=$1
+    shift
+    "$QLOOM" "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    got=$?
+    [ "$got" -eq "$expected" ] || fail "qloom $*: status $got, expected $expected: $(cat "$dir/err")"
+}
+
+# says FILE TEXT: the file's only content is TEXT
+says() {
+    [ "$(cat "$dir/$1")" = "$2" ] || fail "$1 is '$(cat "$dir/$1")', expected '$2'"
+}
+
+# has FILE TEXT: the file contains TEXT
+has() {
+    grep -qF -- "$2" "$dir/$1" || fail "$1 has no '$2': $(cat "$dir/$1")"
+}
+
+done_testing() {
+    [ "$failures" -eq 0 ]
+}

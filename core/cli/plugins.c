@@ -213,11 +213,11 @@ markdown_sheet(ql_ctx *cx, const sheet *s)
     const ql_port *port;
     char allowed[512];
 
-    printf("\n### %s\n\n%s.%s%s%s\n\n", p->name, p->help, p->cite ? " Reference: " : "", p->cite ? p->cite : "",
+    printf("\n### %s\n\n%s.%s%s%s\n", p->name, p->help, p->cite ? " Reference: " : "", p->cite ? p->cite : "",
            p->cite ? "." : "");
     for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
         if (row == p->params)
-            printf("| parameter | default | accepts | meaning |\n| --- | --- | --- | --- |\n");
+            printf("\n| parameter | default | accepts | meaning |\n| --- | --- | --- | --- |\n");
         ql_param_allowed(row, allowed, sizeof allowed);
         printf("| `%s` | %s | ", row->name, default_text(cx, s, row));
         put_cell(allowed);
@@ -229,7 +229,7 @@ markdown_sheet(ql_ctx *cx, const sheet *s)
         if (port->output)
             continue;
         if (shown++ == 0)
-            printf("%sInputs: ", p->params->type == QL_T_END ? "" : "\n");
+            printf("\nInputs: ");
         printf("%s`%s` (%s%s)", shown > 1 ? ", " : "", port->name, ql_edge_name(port->type),
                ql_port_needed(p, port) ? "" : ", optional");
         if (!port_at(p, i + 1) || port_at(p, i + 1)->output)

@@ -29,12 +29,19 @@ build_plugin() {
     }
 }
 
-# The example, whose folder is copied beside the bundled model that its pipeline reads.
+# The example, whose folder is copied beside the bundled model that its pipeline reads, with a text that is quickly evaluated.
 cp -r "$source/examples" "$work/examples"
+head -c 4000 "$source/examples/eval.txt" >"$work/examples/eval.txt"
 build_plugin "$work/examples/plugin"
 test "$(wc -l <"$work/examples/plugin/hqq.c")" -lt 80
 cc -shared -fPIC "$work/examples/plugin/hqq.c" -o "$work/hqq.so" $(pkg-config --cflags --libs qloom)
 "$qloom" check-plugin "$work/hqq.so"
+
+# The plugin that docs/writing-a-plugin.md ends with.
+awk '/^## A working plugin/ { on = 1 } /^```/ { code = 0 } code { print } on && /^```c/ { code = 1 }' \
+    "$source/docs/writing-a-plugin.md" >"$work/mine.c"
+cc -shared -fPIC "$work/mine.c" -o "$work/mine.so" $(pkg-config --cflags --libs qloom)
+"$qloom" check-plugin "$work/mine.so"
 
 # What --new writes builds, keeps the contract and needs nothing changed to be checked.
 cd "$work"

@@ -55,7 +55,6 @@ read_token(ql_ctx *cx, const ql_json *v, ql_added *out)
     if (strlen(out->content) > UINT16_MAX)
         return QL_FAIL(cx, QL_UNSUPPORTED, "%s: content of %zu bytes, at most 65535 are supported",
                        ql_json_where(cx, v), strlen(out->content));
-    out->bytes = (uint32_t)strlen(out->content);
     QL_TRY(cx, ql_json_bool(cx, v, "special", false, &out->special));
     QL_TRY(cx, ql_json_bool(cx, v, "single_word", false, &out->single_word));
     QL_TRY(cx, ql_json_bool(cx, v, "lstrip", false, &out->lstrip));
@@ -72,17 +71,30 @@ by_id(const void *a, const void *b)
 }
 
 static ql_status
+read_shown(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, ql_added *t)
+{
+    const char *text = t->content;
+    size_t bytes = strlen(text);
+
+    if (t->normalized)
+        QL_TRY(cx, ql_normalize(cx, n, work, &text, &bytes));
+    t->shown = ql_heap(cx, bytes + 1, 1);
+    if (!t->shown)
+        return QL_MEMORY;
+    memcpy(t->shown, text, bytes);
+    t->bytes = (uint32_t)bytes;
+    return QL_OK;
+}
+
+static ql_status
 build_tries(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, ql_added_tokens *out)
 {
     for (int64_t i = 0; i < out->count; i++) {
-        const ql_added *t = &out->items[i];
-        const char *text = t->content;
-        size_t bytes = t->bytes;
+        ql_added *t = &out->items[i];
 
-        if (t->normalized)
-            QL_TRY(cx, ql_normalize(cx, n, work, &text, &bytes));
-        if (bytes) /* an empty token would match everywhere: like the reference, nowhere */
-            QL_TRY(cx, trie_insert(cx, t->normalized ? &out->normal : &out->raw, text, bytes, (uint32_t)i + 1));
+        QL_TRY(cx, read_shown(cx, n, work, t));
+        if (t->bytes) /* an empty token would match everywhere: like the reference, nowhere */
+            QL_TRY(cx, trie_insert(cx, t->normalized ? &out->normal : &out->raw, t->shown, t->bytes, (uint32_t)i + 1));
     }
     return QL_OK;
 }
@@ -118,8 +130,10 @@ ql_added_read(ql_ctx *cx, const ql_json *array, const ql_normalizer *n, ql_added
 void
 ql_added_fini(ql_added_tokens *a)
 {
-    for (int64_t i = 0; i < a->count; i++)
+    for (int64_t i = 0; i < a->count; i++) {
         free(a->items[i].content);
+        free(a->items[i].shown);
+    }
     free(a->items);
     free(a->raw.nodes);
     free(a->normal.nodes);

@@ -7,8 +7,9 @@
 typedef struct ql_added {
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
-    uint32_t bytes;
     char *content;
+    char *shown;    /* what it is matched as and decoded to: the content, in its normal form if it is matched in that */
+    uint32_t bytes; /* of `shown` */
 } ql_added;
 
 typedef struct ql_trie_node { /* node 0 is the root; 0 as a link: none */

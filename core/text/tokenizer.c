@@ -306,7 +306,7 @@ collect(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, ql_pie
         if (a && a->special && (flags & QL_DECODE_SKIP_SPECIAL))
             continue;
         if (a)
-            QL_TRY(cx, ql_pieces_add(cx, out, a->content, a->bytes));
+            QL_TRY(cx, ql_pieces_add(cx, out, a->shown, a->bytes));
         else if (id >= 0 && id < v->size && v->tokens[id].at != QL_NO_TOKEN)
             QL_TRY(cx, ql_pieces_add(cx, out, v->pool + v->tokens[id].at, v->tokens[id].bytes));
         else

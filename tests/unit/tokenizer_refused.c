@@ -1,0 +1,274 @@
+/* Tokenizer files that are wrong or ask for what is not supported, each with its message; what tokenizer_config.json overrides; and
+ * splitting and decoding where a golden file would hide the reason. */
+#include "test.h"
+
+#include "core/text/split.h"
+#include "core/text/tokenizer.h"
+
+static ql_status
+parse(ql_ctx *cx, const char *json, const char *config, ql_tokenizer **out)
+{
+    return ql_tokenizer_parse(cx,
+                              &(ql_tokenizer_files){.name = "t.json",
+                                                    .text = json,
+                                                    .bytes = strlen(json),
+                                                    .config_name = "c.json",
+                                                    .config_text = config,
+                                                    .config_bytes = config ? strlen(config) : 0},
+                              out);
+}
+
+#define MODEL "\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}"
+#define WITH(part) "{" part ", " MODEL "}"
+#define ONLY(model) "{\"model\": {" model "}}"
+
+static const struct {
+    const char *json;
+    ql_status status;
+    const char *error;
+} refused[] = {
+    {"[]", QL_INVALID, "t.json: expected an object, got an array"},
+    {"{}", QL_INVALID, "t.json: no 'model', an object"},
+    {"{\"model\": ", QL_INVALID, "t.json:1:10: "},
+    {ONLY("\"type\": \"Unigram\""), QL_UNSUPPORTED,
+     "t.json: 'model': type \"Unigram\" is not supported (supported: BPE)"},
+    {ONLY("\"dropout\": 0.1"), QL_UNSUPPORTED, "t.json: 'model': dropout 0.1 is not supported"},
+    {ONLY("\"end_of_word_suffix\": \"</w>\""), QL_UNSUPPORTED,
+     "t.json: 'model': end_of_word_suffix \"</w>\" is not supported"},
+    {ONLY("\"continuing_subword_prefix\": \"##\""), QL_UNSUPPORTED,
+     "t.json: 'model': continuing_subword_prefix \"##\" is not supported"},
+    {ONLY("\"merges\": []"), QL_INVALID, "t.json: 'model': no 'vocab', an object"},
+    {ONLY("\"vocab\": {}"), QL_INVALID, "t.json: 'model': no 'merges', an array"},
+    {ONLY("\"vocab\": {\"a\": -1}, \"merges\": []"), QL_INVALID,
+     "t.json: 'model.vocab.a': expected an id from 0 to 4194303, got -1"},
+    {ONLY("\"vocab\": {\"a\": 4194304}, \"merges\": []"), QL_INVALID,
+     "t.json: 'model.vocab.a': expected an id from 0 to 4194303, got 4194304"},
+    {ONLY("\"vocab\": {\"a\": 1, \"b\": 1}, \"merges\": []"), QL_INVALID,
+     "t.json: 'model.vocab.b': id 1 is already that of \"a\""},
+    {ONLY("\"vocab\": {\"a\": 1}, \"merges\": [\"a b c\"]"), QL_INVALID,
+     "t.json: 'model.merges[0]': expected a merge: two tokens with one space between, or an array of two, got \"a b "
+     "c\""},
+    {ONLY("\"vocab\": {\"a\": 1}, \"merges\": [[\"a\", 1]]"), QL_INVALID,
+     "t.json: 'model.merges[0]': expected two texts, got an array"},
+    {ONLY("\"vocab\": {\"a\": 1}, \"merges\": [\"a b\"]"), QL_INVALID,
+     "t.json: 'model.merges[0]': token \"b\" is not in the vocabulary"},
+    {ONLY("\"vocab\": {\"a\": 1, \"b\": 2}, \"merges\": [\"a b\"]"), QL_INVALID,
+     "t.json: 'model.merges[0]': token \"ab\" is not in the vocabulary"},
+    {ONLY("\"vocab\": {\"a\": 1}, \"merges\": [], \"unk_token\": \"u\""), QL_INVALID,
+     "t.json: 'model.unk_token': \"u\" is not in the vocabulary"},
+    {WITH("\"normalizer\": {\"type\": \"Lowercase\"}"), QL_UNSUPPORTED,
+     "t.json: 'normalizer': type \"Lowercase\" is not supported (supported: NFC, Prepend, Replace, Sequence)"},
+    {WITH("\"normalizer\": {\"type\": \"Prepend\"}"), QL_INVALID, "t.json: 'normalizer': no 'prepend', a text"},
+    {WITH("\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \" \"}}"), QL_UNSUPPORTED,
+     "t.json: 'normalizer': a Replace whose pattern is not a String is not supported"},
+    {WITH("\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \"\"}, \"content\": \"\"}"), QL_INVALID,
+     "t.json: 'normalizer': an empty pattern"},
+    {WITH("\"pre_tokenizer\": {\"type\": \"Whitespace\"}"), QL_UNSUPPORTED,
+     "t.json: 'pre_tokenizer': type \"Whitespace\" is not supported (supported: ByteLevel, Metaspace, Split, "
+     "Sequence)"},
+    {WITH("\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\d\"}}"), QL_UNSUPPORTED,
+     "t.json: 'pre_tokenizer': the split pattern \"\\\\d\" is not supported"},
+    {WITH("\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}"), QL_UNSUPPORTED,
+     "t.json: 'pre_tokenizer': use_regex: true is not supported"},
+    {WITH("\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"use_regex\": false}"), QL_UNSUPPORTED,
+     "t.json: 'pre_tokenizer': add_prefix_space: true is not supported"},
+    {WITH("\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}"),
+     QL_INVALID, "t.json: 'pre_tokenizer.prepend_scheme': expected \"always\", \"first\" or \"never\", got \"last\""},
+    {WITH("\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Metaspace\", \"replacement\": "
+          "\"_\"}, "
+          "{\"type\": \"ByteLevel\"}]}"),
+     QL_UNSUPPORTED,
+     "t.json: 'pre_tokenizer.pretokenizers[1]': ByteLevel after another pre-tokenizer is not supported"},
+    {WITH("\"decoder\": {\"type\": \"WordPiece\"}"), QL_UNSUPPORTED,
+     "t.json: 'decoder': type \"WordPiece\" is not supported (supported: ByteLevel, Replace, ByteFallback, Fuse, "
+     "Strip, Sequence)"},
+    {WITH("\"post_processor\": {\"type\": \"BertProcessing\"}"), QL_UNSUPPORTED,
+     "t.json: 'post_processor': type \"BertProcessing\" is not supported (supported: ByteLevel, TemplateProcessing, "
+     "Sequence)"},
+    {WITH("\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": []}"), QL_INVALID,
+     "t.json: 'post_processor': the template 'single' has no Sequence"},
+    {WITH(
+         "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\"}}]}"),
+     QL_INVALID, "t.json: 'post_processor.single[0].SpecialToken': 'special_tokens' has no ids of \"<s>\""},
+    {WITH("\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\": {}}, {\"Sequence\": "
+          "{}}]}"),
+     QL_INVALID,
+     "t.json: 'post_processor.single[1]': expected a SpecialToken: one Sequence is there already, got an object"},
+    {WITH("\"added_tokens\": {}"), QL_INVALID, "t.json: 'added_tokens': expected an array, got an object"},
+    {WITH("\"added_tokens\": [1]"), QL_INVALID, "t.json: 'added_tokens[0]': expected an object, got 1"},
+    {WITH("\"added_tokens\": [{\"content\": \"x\"}]"), QL_INVALID, "t.json: 'added_tokens[0]': no 'id'"},
+    {WITH("\"added_tokens\": [{\"id\": 9}]"), QL_INVALID, "t.json: 'added_tokens[0]': no 'content', a text"},
+    {WITH("\"added_tokens\": [{\"id\": 9, \"content\": \"x\"}, {\"id\": 9, \"content\": \"y\"}]"), QL_INVALID,
+     "t.json: 'added_tokens': id 9 occurs twice"},
+};
+
+static void
+test_refused(ql_ctx *cx)
+{
+    ql_tokenizer *tk = NULL;
+
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        CHECK_ERROR(cx, parse(cx, refused[i].json, NULL, &tk), refused[i].status, refused[i].error);
+    CHECK_ERROR(cx, parse(cx, WITH("\"version\": \"1.0\""), "{\"bos_token\": \"<s>\"}", &tk), QL_INVALID,
+                "c.json: 'bos_token': the tokenizer has no token \"<s>\"");
+    CHECK_ERROR(cx, parse(cx, WITH("\"version\": \"1.0\""), "{\"bos_token\": [1]}", &tk), QL_INVALID,
+                "c.json: 'bos_token': expected a text, or an object with 'content', got an array");
+    CHECK_ERROR(cx, parse(cx, WITH("\"version\": \"1.0\""), "{\"add_bos_token\": true}", &tk), QL_INVALID,
+                "c.json: 'add_bos_token' is true, but there is no such token");
+    CHECK_ERROR(cx, ql_tokenizer_open(cx, "/nowhere", &tk), QL_NOT_FOUND,
+                "/nowhere/tokenizer.json: No such file or directory");
+    CHECK(tk == NULL);
+}
+
+#define TEMPLATE                                                                                                    \
+    WITH("\"added_tokens\": [{\"id\": 7, \"content\": \"<s>\", \"special\": true}, {\"id\": 8, \"content\": "       \
+         "\"</s>\"}],"                                                                                              \
+         "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"B\"}}," \
+         "{\"Sequence\": {\"id\": \"A\"}}], \"special_tokens\": {\"B\": {\"ids\": [7]}}}")
+
+/* The ids of "ab" as digits. */
+static const char *
+encoded(ql_ctx *cx, const ql_tokenizer *tk, ql_bos bos)
+{
+    ql_ids ids = {0};
+    const char *text = "";
+
+    if (ql_tokenizer_encode(cx, tk, "ab", 2, bos, &ids) != QL_OK)
+        return ql_error(cx);
+    for (int64_t i = 0; i < ids.count; i++)
+        text = ql_format(cx, "%s%d", text, (int)ids.ids[i]);
+    return text;
+}
+
+static void
+test_bos(ql_ctx *cx)
+{
+    static const struct {
+        const char *json, *config;
+        int64_t bos, eos;
+        const char *automatic, *yes;
+    } cases[] = {
+        {TEMPLATE, NULL, 7, -1, "72", "72"},
+        {TEMPLATE, "{\"add_bos_token\": false, \"bos_token\": \"<s>\"}", 7, -1, "2", "72"},
+        {TEMPLATE, "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\", \"add_eos_token\": true}", 7, 8,
+         "728", "728"},
+        {TEMPLATE, "{\"bos_token\": \"a\", \"add_bos_token\": true, \"eos_token\": null}", 0, -1, "02", "02"},
+        {WITH("\"version\": \"1.0\""), "{\"eos_token\": \"b\"}", -1, 1, "2",
+         "bos: yes, but the tokenizer has no BOS token"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ql_tokenizer *tk;
+
+        REQUIRE_OK(cx, parse(cx, cases[i].json, cases[i].config, &tk));
+        CHECK_INT(ql_tokenizer_bos(tk), cases[i].bos);
+        CHECK_INT(ql_tokenizer_eos(tk), cases[i].eos);
+        CHECK_STR(encoded(cx, tk, QL_BOS_AUTO), cases[i].automatic);
+        CHECK_STR(encoded(cx, tk, QL_BOS_YES), cases[i].yes);
+        CHECK_STR(encoded(cx, tk, QL_BOS_NO), "2");
+        CHECK(ql_tokenizer_adds_bos(tk) == (strlen(cases[i].automatic) > 1));
+        ql_tokenizer_close(tk);
+    }
+}
+
+static void
+test_texts(ql_ctx *cx)
+{
+    static const char byte_level[] =
+        "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}";
+    ql_tokenizer *tk;
+    ql_ids ids = {0}, wrong = {.count = 1, .ids = (int32_t[]){3}};
+    const char *text;
+    size_t bytes;
+
+    REQUIRE_OK(cx, parse(cx, WITH("\"version\": \"1.0\""), "{\"clean_up_tokenization_spaces\": true}", &tk));
+    CHECK(ql_tokenizer_cleans_up(tk));
+    CHECK_ERROR(cx, ql_tokenizer_encode(cx, tk, "ab\xff", 3, QL_BOS_NO, &ids), QL_INVALID,
+                "the text is not UTF-8 at byte 2 (0xFF)");
+    CHECK_ERROR(cx, ql_tokenizer_encode(cx, tk, "a\xc3\xa9", 3, QL_BOS_NO, &ids), QL_INVALID,
+                "the vocabulary has neither character U+00E9 nor an unknown token");
+    CHECK_ERROR(cx, ql_tokenizer_encode(cx, tk, "a", 1, QL_BOS_DATA, &ids), QL_BUG,
+                "bos: data was not resolved before encoding");
+    CHECK_ERROR(cx, ql_tokenizer_decode(cx, tk, &wrong, 0, &text, &bytes), QL_INVALID,
+                "the tokenizer has no token with id 3");
+    CHECK_OK(cx, ql_tokenizer_decode(cx, tk, &ids, 0, &text, &bytes));
+    CHECK_STR(text, "");
+    ql_tokenizer_close(tk);
+    REQUIRE_OK(cx, parse(cx, ql_format(cx, "{%s, %s}", byte_level, MODEL), NULL, &tk));
+    CHECK(!ql_tokenizer_cleans_up(tk));
+    CHECK_ERROR(cx, ql_tokenizer_encode(cx, tk, "ab ", 3, QL_BOS_NO, &ids), QL_INVALID,
+                "the vocabulary has neither byte 0x20 nor an unknown token");
+    ql_tokenizer_close(tk);
+}
+
+static void
+test_clean_up(ql_ctx *cx)
+{
+    static const char json[] = "{\"decoder\": {\"type\": \"Fuse\"}, \"model\": {\"merges\": [], \"vocab\": {\"it 's , "
+                               "do n't . ' x ' ok ?\": 0,"
+                               "\" we 've\": 1}}}";
+    ql_ids ids = {.count = 2, .ids = (int32_t[]){0, 1}};
+    ql_tokenizer *tk;
+    const char *text;
+    size_t bytes;
+
+    REQUIRE_OK(cx, parse(cx, json, NULL, &tk));
+    CHECK_OK(cx, ql_tokenizer_decode(cx, tk, &ids, QL_DECODE_CLEAN_UP, &text, &bytes));
+    CHECK_STR(text, "it's, don't.'x'ok? we've");
+    CHECK_OK(cx, ql_tokenizer_decode(cx, tk, &ids, 0, &text, &bytes));
+    CHECK_STR(text, "it 's , do n't . ' x ' ok ? we 've");
+    ql_tokenizer_close(tk);
+}
+
+/* The words of `text`, with a bar between. */
+static const char *
+split(ql_ctx *cx, const char *text, int digits)
+{
+    const char *out = "";
+
+    for (size_t at = 0, end; at < strlen(text); at = end) {
+        end = ql_split_pattern(text, strlen(text), at, digits);
+        out = ql_format(cx, "%s%s%.*s", out, at ? "|" : "", (int)(end - at), text + at);
+    }
+    return out;
+}
+
+static void
+test_split(ql_ctx *cx)
+{
+    static const struct {
+        const char *text, *three, *one;
+    } cases[] = {
+        {"  Hello", " | Hello", " | Hello"},
+        {"I'll 1234", "I|'ll| |123|4", "I|'ll| |1|2|3|4"},
+        {"a\n\n b", "a|\n\n| b", "a|\n\n| b"},
+        {"!!\n\nx", "!!\n\n|x", "!!\n\n|x"},
+        {"x   ", "x|   ", "x|   "},
+        {"(foo", "(foo", "(foo"},
+        {"it'\xc5\xbf'", "it|'\xc5\xbf|'", "it|'\xc5\xbf|'"},
+        {"a\xcc\x81z", "a|\xcc\x81z", "a|\xcc\x81z"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK_STR(split(cx, cases[i].text, 3), cases[i].three);
+        CHECK_STR(split(cx, cases[i].text, 1), cases[i].one);
+    }
+}
+
+int
+main(void)
+{
+    ql_ctx cx;
+    ql_scope scope;
+
+    ql_ctx_init(&cx, NULL);
+    ql_scope_open(&cx, &scope);
+    test_refused(&cx);
+    test_bos(&cx);
+    test_texts(&cx);
+    test_clean_up(&cx);
+    test_split(&cx);
+    ql_scope_close(&cx, &scope);
+    ql_ctx_fini(&cx);
+    return TEST_DONE();
+}

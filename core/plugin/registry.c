@@ -236,7 +236,8 @@ list_folder(ql_ctx *cx, DIR *dir, folder_list *out)
             return QL_MEMORY;
         out->count++;
     }
-    qsort(out->names, (size_t)out->count, sizeof *out->names, by_text); /* the order of a folder is nobody's choice */
+    if (out->count)
+        qsort(out->names, (size_t)out->count, sizeof *out->names, by_text); /* the order of a folder is nobody's choice */
     return QL_OK;
 }
 

@@ -15,6 +15,7 @@
 
 #define HEADER_LIMIT 100000000u
 #define HEADER_DEPTH 4
+#define FAULT_WINDOW 65536u /* bytes, aligned, that one page fault of a mapped file may map */
 
 /* --- dtypes ----------------------------------------------------------------------------------------------------- */
 
@@ -368,15 +369,21 @@ ql_st_data(const ql_st_tensor *t)
     return t->file->data + t->begin;
 }
 
-/* Pages shared with a neighbour are given back too: the mapping is read-only, so it only has to find them again. */
+/* A fault maps the pages around it too, so what is given back is rounded outwards to what a fault may have mapped.
+ * Neighbours lose nothing: the mapping is read-only, so they only have to find their pages again. */
 static void
 advise(const ql_st_tensor *t, int advice)
 {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t first = (uintptr_t)ql_st_data(t), start = first / page * page;
+    const ql_st_file *f = t->file;
+    const uintptr_t map = (uintptr_t)f->data, first = (uintptr_t)ql_st_data(t);
+    uintptr_t start = first / FAULT_WINDOW * FAULT_WINDOW;
+    uintptr_t end = (first + t->bytes + FAULT_WINDOW - 1) / FAULT_WINDOW * FAULT_WINDOW;
 
-    if (t->file->mapped && t->bytes)
-        (void)madvise((void *)start, first + t->bytes - start, advice);
+    if (!f->mapped || !t->bytes)
+        return;
+    start = start < map ? map : start;
+    end = end > map + f->size ? map + f->size : end;
+    (void)madvise((void *)start, end - start, advice);
 }
 
 void

@@ -1,0 +1,68 @@
+/* Fuzzes tokenizers: the first line is a tokenizer.json, the second a tokenizer_config.json (empty: none), the rest is a text to encode
+ * and decode.
+ * Aims at: core/text/tokenizer.c core/text/added.c core/text/bpe.c core/text/bpe_read.c core/text/component.c core/text/decode.c core/text/normalize.c core/text/post.c core/text/split.c core/text/text.c core/text/unicode.c core/text/vocab.c */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "core/text/tokenizer.h"
+
+/* The line at *at, and its bytes; *at moves behind its end. */
+static const char *
+take_line(const char **at, const char *end, size_t *bytes)
+{
+    const char *line = *at, *stop = line < end ? memchr(line, '\n', (size_t)(end - line)) : NULL;
+
+    *bytes = (size_t)((stop ? stop : end) - line);
+    *at = stop ? stop + 1 : end;
+    return line;
+}
+
+/* Encodes a text twice, once after another one, and decodes it: what came out once comes out again, and as UTF-8. */
+static void
+round_trip(ql_ctx *cx, const ql_tokenizer *tk, const char *text, size_t bytes, ql_bos bos)
+{
+    ql_ids first = {0}, again = {0};
+    const char *decoded;
+    size_t length, bad;
+
+    if (ql_tokenizer_encode(cx, tk, text, bytes, bos, &first) != QL_OK) {
+        MUST(*ql_error(cx));
+        return;
+    }
+    MUST(ql_tokenizer_encode(cx, tk, text, bytes, bos, &again) == QL_OK && again.count == first.count);
+    MUST(first.count == 0 || memcmp(first.ids, again.ids, (size_t)first.count * sizeof *first.ids) == 0);
+    for (int flags = 0; flags <= (QL_DECODE_SKIP_SPECIAL | QL_DECODE_CLEAN_UP); flags++)
+        if (ql_tokenizer_decode(cx, tk, &first, flags, &decoded, &length) == QL_OK)
+            MUST(ql_utf8_check(decoded, length, &bad) == length && decoded[length] == '\0');
+        else
+            MUST(*ql_error(cx)); /* a template may add an id that no token has */
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *at = (const char *)data, *end = at + size;
+    ql_tokenizer_files files = {.name = "t", .config_name = "c"};
+    ql_tokenizer *tk = NULL;
+    ql_ctx cx;
+    ql_scope scope;
+
+    ql_ctx_init(&cx, NULL);
+    ql_scope_open(&cx, &scope);
+    files.text = take_line(&at, end, &files.bytes);
+    files.config_text = take_line(&at, end, &files.config_bytes);
+    if (!files.config_bytes)
+        files.config_text = NULL;
+    if (ql_tokenizer_parse(&cx, &files, &tk) == QL_OK) {
+        MUST(ql_tokenizer_bos(tk) >= -1 && ql_tokenizer_eos(tk) >= -1);
+        for (int bos = QL_BOS_AUTO; bos <= QL_BOS_NO; bos++)
+            round_trip(&cx, tk, at, (size_t)(end - at), (ql_bos)bos);
+        round_trip(&cx, tk, "", 0, QL_BOS_NO);
+        ql_tokenizer_close(tk);
+    } else {
+        MUST(!tk && *ql_error(&cx));
+    }
+    ql_ctx_fini(&cx);
+    return 0;
+}

@@ -11,8 +11,8 @@ typedef struct ql_walk ql_walk;     /* core/graph/walk.h */
 
 typedef enum ql_log_level { QL_LOG_ERROR, QL_LOG_WARN, QL_LOG_INFO, QL_LOG_DEBUG } ql_log_level;
 
-/* Where log lines go: the terminal and the run's log file are sinks. `progress` shows a line that takes the place of the one before,
- * `last` ends it; NULL: a sink that shows none. [any thread] */
+/* Where log lines go: the terminal and the run's log file are sinks. `progress` shows a line that takes the place
+ * of the one before, `last` ends it; NULL: a sink that shows none. [any thread] */
 typedef struct ql_log {
     void (*write)(void *user, ql_log_level level, const char *line);
     void *user;
@@ -20,9 +20,9 @@ typedef struct ql_log {
 } ql_log;
 
 /* A scope owns memory and tensors; closing it frees both. What ql_scope_open opens lies on the heap and `opened` points
- * there, so that a caller who returned early because of an error leaves nothing open that died with its frame. A zeroed
- * scope can also be used by itself, as one that lives longer than a call: between ql_scope_enter and ql_scope_leave it is
- * the innermost. */
+ * there, so that a caller who returned early because of an error leaves nothing open that died with its frame. A
+ * zeroed scope can also be used by itself, as one that lives longer than a call: between ql_scope_enter and
+ * ql_scope_leave it is the innermost. */
 typedef struct ql_chunk ql_chunk;
 typedef struct ql_scope {
     struct ql_scope *up, *opened;

@@ -32,7 +32,8 @@ split(ql_ctx *cx, const char *option, const char *text, const char *const **item
     return list ? QL_OK : QL_MEMORY;
 }
 
-/* The pipeline file's table, but for what the options say; a choice of rows or columns alone leaves the other to the defaults. */
+/* The pipeline file's table, but for what the options say; a choice of rows or columns alone leaves the other to the
+ * defaults. */
 static ql_status
 make_spec(ql_ctx *cx, const table_options *opt, const ql_result_set *first, ql_table_spec *spec)
 {

@@ -183,8 +183,8 @@ collect(ql_ctx *cx, const ql_layout *l, const ql_names *keys, bool baseline, ql_
     return QL_OK;
 }
 
-/* Sorts the tuples from `first` on by their labels, key by key; labels come in the order of their first appearance, which is that of
- * the file. */
+/* Sorts the tuples from `first` on by their labels, key by key; labels come in the order of their first appearance,
+ * which is that of the file. */
 static ql_status
 sort(ql_ctx *cx, ql_tuples *t, int64_t first)
 {

@@ -24,7 +24,8 @@ typedef struct ql_dialect {
     const char *plus_minus, *failed;
 } ql_dialect;
 
-/* All fields of a table as text, the header's first: (row_count + 1) x (key_count + column_count), in the innermost scope. */
+/* All fields of a table as text, the header's first: (row_count + 1) x (key_count + column_count), in the innermost
+ * scope. */
 ql_status ql_grid_make(ql_ctx *cx, const ql_table *t, const ql_dialect *d, const char ***out);
 /* `text` with as(text, i) in the place of byte i where that isn't NULL, and blanks for control characters. */
 const char *ql_escape(ql_ctx *cx, const char *text, const char *(*as)(const char *text, size_t i));

@@ -14,7 +14,7 @@ typedef struct loader {
     int64_t runs;
 } loader;
 
-/* A query over the run, and what takes a row of it; `cell` is the checked number in column 0 where the query has one. */
+/* A query over the run, and what takes a row of it; `cell`: the checked number in column 0 where the query has one. */
 typedef struct rows_of {
     const char *sql;
     ql_status (*take)(loader *l, sqlite3_stmt *s, int64_t cell);

@@ -12,53 +12,31 @@ typedef struct taken {
     ql_status st;
 } taken;
 
-/* `line`: arguments between single blanks. */
-static taken
-take(ql_ctx *cx, char *line)
+/* `line`: arguments between single blanks; what is taken points into it. */
+static void
+take(ql_ctx *cx, char *line, taken *t)
 {
-    static const char *format, **sets; /* options point at them, and a taken is returned by value */
-    static bool flag;
     const ql_option options[] = {
-        {.name = "--format", .letter = "-f", .value = &format},
-        {.name = "--flag", .flag = &flag},
-        {.name = "--set", .letter = "-s", .list = &sets},
+        {.name = "--format", .letter = "-f", .value = &t->format},
+        {.name = "--flag", .flag = &t->flag},
+        {.name = "--set", .letter = "-s", .list = &t->sets},
     };
     ql_cli cli = {.cx = cx};
-    taken t = {0};
 
-    format = NULL;
-    sets = NULL;
-    flag = false;
+    *t = (taken){0};
     for (char *p = strtok(line, " "); p; p = strtok(NULL, " "))
-        t.argv[t.argc++] = p;
-    t.st = ql_options(&cli, options, 3, &t.argc, t.argv);
-    t.format = format;
-    t.sets = sets;
-    t.flag = flag;
-    return t;
+        t->argv[t->argc++] = p;
+    t->st = ql_options(&cli, options, 3, &t->argc, t->argv);
 }
 
 static void
 test_taken(ql_ctx *cx)
 {
-    char one[] = "run a --format=x -s 1 b --set 2 --flag -s=3 - -- --flag -f", two[] = "run -f md -f=", three[] = "run";
-    taken t = take(cx, one);
+    char all[] = "run a --format=x=y -s 1 b --set 2 --flag --set=-3 - -- --flag -f", last[] = "run -f md -f nd",
+         none[] = "run";
+    taken t;
 
-    /* a letter takes its value from the next argument only, so "-s=3" is unknown */
-    CHECK_INT(t.st, QL_INVALID);
-    CHECK_STR(ql_error(cx), "unknown option '-s'");
-    t = take(cx, two);
-    CHECK_INT(t.st, QL_INVALID);
-    CHECK_STR(t.format, "md");
-    t = take(cx, three);
-    CHECK_INT(t.st, QL_OK);
-    CHECK_INT(t.argc, 1);
-    CHECK(t.argv[1] == NULL);
-    {
-        char line[] = "run a --format=x=y -s 1 b --set 2 --flag --set=-3 - -- --flag -f";
-
-        t = take(cx, line);
-    }
+    take(cx, all, &t);
     CHECK_INT(t.st, QL_OK);
     CHECK_STR(t.format, "x=y");
     CHECK(t.flag);
@@ -72,6 +50,13 @@ test_taken(ql_ctx *cx)
     CHECK_STR(t.sets[1], "2");
     CHECK_STR(t.sets[2], "-3");
     CHECK(t.sets[3] == NULL);
+    take(cx, last, &t);
+    CHECK_INT(t.st, QL_OK);
+    CHECK_STR(t.format, "nd"); /* the last one counts */
+    take(cx, none, &t);
+    CHECK_INT(t.st, QL_OK);
+    CHECK_INT(t.argc, 1);
+    CHECK(t.argv[1] == NULL);
 }
 
 static void
@@ -82,6 +67,7 @@ test_refused(ql_ctx *cx)
     } cases[] = {
         {"run --formt x", "unknown option '--formt' (did you mean '--format'?)"},
         {"run --quite", "unknown option '--quite' (did you mean '--quiet'?)"},
+        {"run -s=3", "unknown option '-s'"}, /* a letter has its value in the next argument */
         {"run --zzzzzzzz=1", "unknown option '--zzzzzzzz'"},
         {"run --flag=yes", "option '--flag' takes no value, got 'yes'"},
         {"run a --format", "option '--format' needs a value"},
@@ -93,7 +79,7 @@ test_refused(ql_ctx *cx)
         taken t;
 
         snprintf(line, sizeof line, "%s", cases[i].line);
-        t = take(cx, line);
+        take(cx, line, &t);
         CHECK_INT(t.st, QL_INVALID);
         CHECK_STR(ql_error(cx), cases[i].text);
     }

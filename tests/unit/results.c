@@ -1,5 +1,5 @@
-/* results.db: what is saved comes back, a second save replaces, and files that are damaged, foreign, locked or on a full disk are
- * errors in words. */
+/* results.db: what is saved comes back, a second save replaces, and files that are damaged or foreign are errors in
+ * words. */
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <unistd.h>

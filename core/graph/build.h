@@ -9,7 +9,8 @@
 #define QL_STAGES_MAX 256
 #define QL_AXES_MAX 32
 #define QL_CELLS_MAX 100000
-#define QL_LINKS_MAX 16 /* inputs of one stage */
+#define QL_VISITS_MAX 2000000 /* stages of all cells together */
+#define QL_LINKS_MAX 16       /* inputs of one stage */
 
 typedef struct ql_setting { /* one `key: value` that holds for a stage */
     const ql_yaml *key, *value;

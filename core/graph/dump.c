@@ -50,26 +50,35 @@ ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, const char *re
     return row ? ql_param_print(cx, row, n->self) : NULL;
 }
 
-/* Cells that a node serves. */
-static int64_t
-count_cells(const ql_graph *g, const ql_node *n)
+/* For each node the cells that it serves as a declared stage; NULL without memory. */
+static int64_t *
+count_cells(ql_ctx *cx, const ql_graph *g)
 {
-    int64_t count = 0;
+    int64_t *counts = ql_alloc(cx, (size_t)g->node_count, sizeof *counts);
+    int64_t *last = ql_alloc(cx, (size_t)g->node_count, sizeof *last); /* cell + 1 that counted a node last */
 
+    if (!counts || !last)
+        return NULL;
     for (int64_t c = 0; c < g->cell_count; c++)
-        for (int64_t s = 0; s < g->stage_count; s++)
-            if (g->cells[c].stages[s] == n) {
-                count++;
-                break;
+        for (int64_t s = 0; s < g->stage_count; s++) {
+            const ql_node *n = g->cells[c].stages[s];
+
+            if (n && last[n->id] != c + 1) { /* two stages of a cell may be one node */
+                last[n->id] = c + 1;
+                counts[n->id]++;
             }
-    return count;
+        }
+    return counts;
 }
 
 ql_status
 ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
 {
+    const int64_t *counts = count_cells(cx, g);
     ql_printer p;
 
+    if (!counts)
+        return QL_MEMORY;
     QL_TRY(cx, ql_printer_open(cx, &p));
     fprintf(p.out, "%s: %" PRId64 " stages, %" PRId64 " cells, %" PRId64 " nodes\n", g->name, g->stage_count,
             g->cell_count, g->node_count);
@@ -81,7 +90,7 @@ ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
     }
     for (int64_t i = 0; i < g->node_count; i++) {
         const ql_node *n = g->nodes[i];
-        const int64_t cells = count_cells(g, n);
+        const int64_t cells = counts[i];
 
         fprintf(p.out, "%3" PRId64 " %s: %s", n->id, n->name, n->label);
         for (int64_t k = 0; k < n->input_count; k++)

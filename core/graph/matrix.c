@@ -198,14 +198,16 @@ check_both(ql_build *b, const ql_build_axis *a)
 static bool
 count_combinations(ql_build *b)
 {
+    const int64_t fit = QL_VISITS_MAX / (b->stage_count + 1), most = fit < QL_CELLS_MAX ? fit : QL_CELLS_MAX;
     int64_t cells = 1;
 
     for (int64_t i = 0; i < b->axis_count; i++) {
         const ql_build_axis *a = &b->axes[i];
 
-        if (a->values->count > QL_CELLS_MAX / cells) {
-            ql_problem_add(b->cx, &b->problems, ql_build_key_place(b, "matrix"), "matrix: more than %d combinations",
-                           QL_CELLS_MAX);
+        if (a->values->count > most / cells) {
+            ql_problem_add(b->cx, &b->problems, ql_build_key_place(b, "matrix"),
+                           "matrix: more than %" PRId64 " combinations, the most that %" PRId64 " stages may have",
+                           most, b->stage_count);
             return false;
         }
         cells *= a->values->count;

@@ -4,7 +4,7 @@
 
 #include "problems.h"
 
-#define QL_YAML_BYTES_MAX (1 << 20)
+#define QL_YAML_BYTES_MAX (1 << 18)
 
 typedef enum ql_yaml_kind { QL_YAML_SCALAR, QL_YAML_LIST, QL_YAML_MAP } ql_yaml_kind;
 
@@ -21,7 +21,7 @@ struct ql_yaml {
 };
 
 /* Reads one document. What is wrong goes to `problems`; *out is NULL when nothing could be read, an empty text included. Refused, each with
- * a message: several documents, anchors, aliases, tags, duplicate keys, keys that are no scalars, nesting beyond 32, more than 1 MiB,
+ * a message: several documents, anchors, aliases, tags, duplicate keys, keys that are no scalars, nesting beyond 32, more than 256 KiB,
  * what is not UTF-8. The status only tells failures of the machine. */
 ql_status ql_yaml_parse(ql_ctx *cx, ql_problems *problems, const char *file, const char *text, size_t bytes,
                         ql_yaml **out);

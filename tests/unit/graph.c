@@ -393,7 +393,7 @@ test_texts(void)
     const char *text;
 
     REQUIRE_OK(&cx, ql_graph_text(&cx, &g, &text));
-    CHECK_STR(text, "t: 6 stages, 1 cells, 6 nodes\n"
+    CHECK_STR(text, "t: 6 stages, 1 cell, 6 nodes\n"
                     "  0 base: toy path=m\n  1 calib: words path=c.txt\n  2 eval: words path=e.txt\n"
                     "  3 quant: clever bits=3 damp=0.5 <- model 0, calib 1\n  4 fix: keep <- model 3, calib 1\n"
                     "  5 ppl: score <- model 4, data 2\n");

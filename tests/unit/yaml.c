@@ -119,7 +119,7 @@ test_size(void)
         SKIP("no memory");
     memset(text, ' ', bytes);
     CHECK(read_text(text, bytes) == NULL);
-    CHECK_STR(ql_error(&cx), "f: 1048577 bytes are no pipeline file: at most 1048576 are read");
+    CHECK_STR(ql_error(&cx), "f: 262145 bytes are no pipeline file: at most 262144 are read");
     CHECK(read_text(text, bytes - 1) == NULL);
     CHECK_STR(ql_error(&cx), "");
     free(text);

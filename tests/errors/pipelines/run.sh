@@ -6,8 +6,9 @@ qloom=$1
 write=${2-}
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 cd "$here" || exit 1
+raw=$(mktemp) || exit 1
 said=$(mktemp) || exit 1
-trap 'rm -f "$said"' EXIT
+trap 'rm -f "$raw" "$said"' EXIT
 unset QLOOM_TEST_UNSET
 failed=0
 count=0
@@ -15,9 +16,9 @@ for file in *.yaml; do
     name=${file%.yaml}
     arguments=$(sed -n '1s/^# arguments: //p' "$file" | LC_ALL=C tr -d '\000')
     # shellcheck disable=SC2086
-    "$qloom" check $arguments "$file" 2>&1 >/dev/null | LC_ALL=C sed "s|$here/||g" >"$said"
-    "$qloom" check $arguments "$file" >/dev/null 2>&1
+    "$qloom" check $arguments "$file" >/dev/null 2>"$raw"
     status=$?
+    LC_ALL=C sed "s|$here/||g" "$raw" >"$said"
     count=$((count + 1))
     [ "$write" = --write ] && cp "$said" "$name.expected"
     if [ "$status" -ne 2 ]; then

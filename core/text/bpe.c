@@ -1,5 +1,6 @@
-/* Byte pair encoding of words: symbols of single characters (or bytes), merged by rank. Short words by looking for the lowest
- * rank again and again, long ones (without a pre-tokenizer a word may be a whole document) with a heap over a linked list. */
+/* Byte pair encoding of words: symbols of single characters (or bytes), merged by rank. Short words by looking for
+ * the lowest rank again and again, long ones (without a pre-tokenizer a word may be a whole document) with a heap
+ * over a linked list. */
 #include "bpe.h"
 
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #define SHORT_WORD 48   /* symbols up to which scanning beats a heap */
 #define WORDS_MAX 16384 /* cache slots: 1 MiB, what a second-level cache holds */
 
-/* --- words seen before ---------------------------------------------------------------------------------------------- */
+/* --- words seen before ------------------------------------------------------------------------------------------- */
 
 ql_status
 ql_bpe_work_init(ql_ctx *cx, ql_bpe_work *work, size_t text_bytes)
@@ -54,7 +55,7 @@ ql_bpe_push(ql_ctx *cx, ql_bpe_work *work, int32_t id)
     return append(cx, work, &id, 1);
 }
 
-/* --- the first symbols ---------------------------------------------------------------------------------------------- */
+/* --- the first symbols ------------------------------------------------------------------------------------------- */
 
 static ql_status
 no_token(ql_ctx *cx, const ql_bpe *m, const char *text)
@@ -117,7 +118,7 @@ first_symbols(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, const char *text, 
     return QL_OK;
 }
 
-/* --- merging -------------------------------------------------------------------------------------------------------- */
+/* --- merging ----------------------------------------------------------------------------------------------------- */
 
 /* Merges `ids` in place and returns how many are left. */
 static int

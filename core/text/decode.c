@@ -8,7 +8,7 @@
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/* --- reading -------------------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------------------- */
 
 static ql_status
 read_strip(ql_ctx *cx, const ql_json *v, ql_decoder_step *step)
@@ -66,7 +66,7 @@ ql_decoder_fini(ql_decoder *d)
     }
 }
 
-/* --- pieces --------------------------------------------------------------------------------------------------------- */
+/* --- pieces ------------------------------------------------------------------------------------------------------ */
 
 ql_status
 ql_pieces_add(ql_ctx *cx, ql_pieces *p, const char *text, size_t bytes)
@@ -95,7 +95,7 @@ end_piece(ql_pieces *p) /* what was put after the last piece becomes part of it 
     p->items[p->count - 1].bytes = p->text.count - p->items[p->count - 1].at;
 }
 
-/* --- steps: from the pieces of `in` to those of `out`, which is empty ----------------------------------------------- */
+/* --- steps: from the pieces of `in` to those of `out`, which is empty -------------------------------------------- */
 
 /* Appends bytes as UTF-8; each invalid part becomes one U+FFFD. */
 static ql_status

@@ -1,5 +1,5 @@
-/* Python's random.Random: MT19937 (Matsumoto and Nishimura 1998) with the seeding and the draws of CPython, so that the samples of
- * published procedures come out the same. */
+/* Python's random.Random: MT19937 (Matsumoto and Nishimura 1998) with the seeding and the draws of CPython, so that
+ * the samples of published procedures come out the same. */
 #include <string.h>
 
 #include <qloom/data.h>
@@ -113,7 +113,8 @@ contains(const int64_t *items, int64_t count, int64_t wanted)
     return false;
 }
 
-/* CPython keeps a pool of what is left while that is smaller than a set of what was taken, and the two draw differently. */
+/* CPython keeps a pool of what is left while that is smaller than a set of what was taken, and the two draw
+ * differently. */
 ql_status
 ql_mt19937_sample(ql_ctx *cx, ql_mt19937 *g, int64_t n, int64_t count, int64_t *out)
 {

@@ -7,7 +7,7 @@
 
 #include "unicode.h"
 
-/* --- reading -------------------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------------------- */
 
 ql_status
 ql_normalizer_read(ql_ctx *cx, const ql_json *v, ql_normalizer *out)
@@ -53,7 +53,7 @@ ql_normalizer_fini(ql_normalizer *n)
     }
 }
 
-/* --- NFC ------------------------------------------------------------------------------------------------------------ */
+/* --- NFC --------------------------------------------------------------------------------------------------------- */
 
 /* Can `c` change under NFC, or change what stands before it? Sure only when false; characters below U+0300 cannot. The
  * vowels and finals of Hangul are the only characters that join their predecessor and are no marks. */
@@ -121,7 +121,7 @@ nfc(ql_ctx *cx, ql_normal_work *work, ql_text *out, const char *text, size_t byt
     return *same ? QL_OK : ql_text_put(cx, out, text + done, bytes - done);
 }
 
-/* --- normalizing ---------------------------------------------------------------------------------------------------- */
+/* --- normalizing ------------------------------------------------------------------------------------------------- */
 
 ql_status
 ql_normalize(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, const char **text, size_t *bytes)

@@ -1,5 +1,5 @@
-/* The pre-tokenizer: cuts a normalized piece into the words that the model sees. The two known split patterns are scanned
- * by hand, without a regex engine. */
+/* The pre-tokenizer: cuts a normalized piece into the words that the model sees. The two known split patterns are
+ * scanned by hand, without a regex engine. */
 #define _GNU_SOURCE /* memmem */
 
 #include "split.h"
@@ -14,7 +14,7 @@
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/* --- reading -------------------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------------------- */
 
 static ql_status
 read_split(ql_ctx *cx, const ql_json *v, ql_splitter *out)
@@ -109,7 +109,7 @@ ql_splitter_fini(ql_splitter *s)
     free(s->mark);
 }
 
-/* --- the split pattern ---------------------------------------------------------------------------------------------- */
+/* --- the split pattern ------------------------------------------------------------------------------------------- */
 
 /* Bytes of 's, 't, 're, 've, 'm, 'll or 'd at `s`, in any case; case folding lets U+017F pass for an s. 0: none. */
 static size_t
@@ -142,8 +142,8 @@ run_of(const unsigned char *s, size_t n, size_t i, ql_char_class wanted)
     return i;
 }
 
-/* White space from `i`: up to the last line end in the run; without one, all of it at the end of the text, else all but the
- * last character, which goes with the word that follows. */
+/* White space from `i`: up to the last line end in the run; without one, all of it at the end of the text, else all
+ * but the last character, which goes with the word that follows. */
 static size_t
 white_space(const unsigned char *s, size_t n, size_t i)
 {
@@ -188,7 +188,7 @@ ql_split_pattern(const char *text, size_t bytes, size_t at, int digits)
     return white_space(s, bytes, at);
 }
 
-/* --- Metaspace ------------------------------------------------------------------------------------------------------ */
+/* --- Metaspace --------------------------------------------------------------------------------------------------- */
 
 size_t
 ql_split_mark(const char *text, size_t bytes, size_t at, const char *mark, bool runs)

@@ -17,13 +17,15 @@ typedef struct ql_splitter {
 ql_status ql_splitter_read(ql_ctx *cx, const ql_json *v, ql_splitter *out); /* v NULL: none */
 void ql_splitter_fini(ql_splitter *s);
 
-/* End of the word that begins at `at` < bytes, by the split pattern with up to `digits` digits a word. UTF-8 is valid. */
+/* End of the word that begins at `at` < bytes, by the split pattern with up to `digits` digits a word. UTF-8 is
+ * valid. */
 size_t ql_split_pattern(const char *text, size_t bytes, size_t at, int digits);
 
 /* End of the word that begins at `at`: before the next `mark`, or with `runs` before the next run of them. */
 size_t ql_split_mark(const char *text, size_t bytes, size_t at, const char *mark, bool runs);
 
-/* Metaspace: spaces become marks, and one is prepended where the scheme says so. `start`: is the piece the begin of the text? */
+/* Metaspace: spaces become marks, and one is prepended where the scheme says so. `start`: is the piece the begin of
+ * the text? */
 ql_status ql_metaspace(ql_ctx *cx, const ql_splitter *s, bool start, const char *text, size_t bytes, ql_text *out);
 
 #endif

@@ -22,7 +22,7 @@ struct ql_tokenizer {
     const char *mark; /* no merge reaches over the begin of a run of these; NULL: words are not cut there */
 };
 
-/* --- opening -------------------------------------------------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------------------------------------------------- */
 
 static bool
 begins_with(const ql_vocab *v, uint32_t id, const char *mark, size_t n)
@@ -39,7 +39,8 @@ ends_with(const ql_vocab *v, uint32_t id, const char *mark, size_t n)
 }
 
 /* Where no merge joins something that ends otherwise to something that begins with the mark, a document without a
- * pre-tokenizer may be cut before every run of marks: the same ids, but short words instead of one that is the whole text. */
+ * pre-tokenizer may be cut before every run of marks: the same ids, but short words instead of one that is the whole
+ * text. */
 static const char *
 safe_mark(const ql_bpe *m, const char *mark)
 {
@@ -171,7 +172,7 @@ ql_tokenizer_cleans_up(const ql_tokenizer *tk)
     return tk->post.clean_up;
 }
 
-/* --- encoding ------------------------------------------------------------------------------------------------------- */
+/* --- encoding ---------------------------------------------------------------------------------------------------- */
 
 typedef struct encoder { /* one call's scratch */
     const ql_tokenizer *tk;
@@ -292,7 +293,7 @@ ql_tokenizer_encode(ql_ctx *cx, const ql_tokenizer *tk, const char *text, size_t
     return st;
 }
 
-/* --- decoding ------------------------------------------------------------------------------------------------------- */
+/* --- decoding ---------------------------------------------------------------------------------------------------- */
 
 static ql_status
 collect(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, ql_pieces *out)

@@ -6,8 +6,8 @@
 
 #include "../base/ctx.h"
 
-/* Opens FOLDER/tokenizer.json, and FOLDER/tokenizer_config.json where there is one. What a file asks for and we do not do
- * is UNSUPPORTED and named. */
+/* Opens FOLDER/tokenizer.json, and FOLDER/tokenizer_config.json where there is one. What a file asks for and we do
+ * not do is UNSUPPORTED and named. */
 ql_status ql_tokenizer_open(ql_ctx *cx, const char *folder, ql_tokenizer **out);
 
 typedef struct ql_tokenizer_files {

@@ -72,7 +72,8 @@ ql_char_is_word(uint32_t c)
     }
 }
 
-/* Length of the character at `s`, or minus the length of what one U+FFFD stands for (the longest prefix of a character). */
+/* Length of the character at `s`, or minus the length of what one U+FFFD stands for (the longest prefix of a
+ * character). */
 static int
 check_char(const unsigned char *s, size_t n)
 {

@@ -1,6 +1,8 @@
-/* Fuzzes tokenizers: the first line is a tokenizer.json, the second a tokenizer_config.json (empty: none), the rest is a text to encode
- * and decode.
- * Aims at: core/text/tokenizer.c core/text/added.c core/text/bpe.c core/text/bpe_read.c core/text/component.c core/text/decode.c core/text/normalize.c core/text/post.c core/text/split.c core/text/text.c core/text/unicode.c core/text/vocab.c */
+/* Fuzzes tokenizers: the first line is a tokenizer.json, the second a tokenizer_config.json (empty: none), the rest is a
+ * text to encode and decode. */
+/* Aims at: core/text/tokenizer.c core/text/added.c core/text/bpe.c core/text/bpe_read.c core/text/component.c */
+/* Aims at: core/text/decode.c core/text/normalize.c core/text/post.c core/text/split.c core/text/text.c */
+/* Aims at: core/text/unicode.c core/text/vocab.c */
 #include "fuzz.h"
 
 #include <string.h>

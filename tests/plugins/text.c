@@ -1,5 +1,5 @@
-/* The data plugin `text` through its shared object: formats, documents, sampling, and what it says of broken files. The tokenizer
- * is made up: every byte is a token (id = byte), 256 is BOS, 257 EOS. */
+/* The data plugin `text` through its shared object: formats, documents, sampling, and what it says of broken files.
+ * The tokenizer is made up: every byte is a token (id = byte), 256 is BOS, 257 EOS. */
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>

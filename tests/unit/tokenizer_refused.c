@@ -1,5 +1,5 @@
-/* Tokenizer files that are wrong or ask for what is not supported, each with its message; what tokenizer_config.json overrides; and
- * splitting and decoding where a golden file would hide the reason. */
+/* Tokenizer files that are wrong or ask for what is not supported, each with its message; what tokenizer_config.json
+ * overrides; and splitting and decoding where a golden file would hide the reason. */
 #include "test.h"
 
 #include "core/text/split.h"

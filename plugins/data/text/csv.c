@@ -1,4 +1,5 @@
-/* CSV as in RFC 4180: a header of names, fields parted by commas, quotes around fields with commas, quotes or line ends. */
+/* CSV as in RFC 4180: a header of names, fields parted by commas, quotes around fields with commas, quotes or line
+ * ends. */
 #include <string.h>
 
 #include "text.h"

@@ -55,7 +55,8 @@ text_documents_close(text_documents *d)
     text_file_close(&d->file);
 }
 
-/* The whole file: as it is, or made of its rows, which are its lines with their line ends; a blank line is an empty row. */
+/* The whole file: as it is, or made of its rows, which are its lines with their line ends; a blank line is an empty
+ * row. */
 static ql_status
 whole_text(ql_ctx *cx, text_documents *d, bool *end)
 {

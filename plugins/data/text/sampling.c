@@ -8,7 +8,7 @@
 #define PROJQ_SEED 42
 #define SRR_DOCUMENTS 20 /* documents a sample */
 
-/* --- sequences ------------------------------------------------------------------------------------------------------ */
+/* --- sequences --------------------------------------------------------------------------------------------------- */
 
 static ql_status
 add(ql_ctx *cx, text_draw *d, const int32_t *ids, int64_t count)
@@ -36,7 +36,7 @@ cut(ql_ctx *cx, text_draw *d, const ql_ids *ids)
     return QL_OK;
 }
 
-/* --- texts ---------------------------------------------------------------------------------------------------------- */
+/* --- texts ------------------------------------------------------------------------------------------------------- */
 
 /* The next document's ids in place of those in `ids`. */
 static ql_status
@@ -69,7 +69,7 @@ joined(ql_ctx *cx, text_draw *d, int64_t limit, ql_ids *ids)
     return ql_tokenizer_encode(cx, d->req->tokenizer, all.count ? all.data : "", all.count, d->bos, ids);
 }
 
-/* --- procedures ----------------------------------------------------------------------------------------------------- */
+/* --- procedures -------------------------------------------------------------------------------------------------- */
 
 static int
 ascending(const void *a, const void *b)

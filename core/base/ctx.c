@@ -31,15 +31,12 @@ ql_ctx_fini(ql_ctx *cx)
 void
 ql_scope_open(ql_ctx *cx, ql_scope *scope)
 {
-    ql_scope *s = calloc(1, sizeof *s);
-    bool heap = s != NULL;
-
-    if (!heap)
-        s = scope; /* what is allocated next fails too, and says so */
-    *scope = (ql_scope){.up = cx->scope, .opened = s};
-    s->up = cx->scope;
-    s->heap = heap;
-    cx->scope = s;
+    *scope = (ql_scope){.up = cx->scope, .opened = calloc(1, sizeof *scope)};
+    if (scope->opened)
+        *scope->opened = (ql_scope){.up = cx->scope, .heap = true};
+    else
+        scope->opened = scope; /* what is allocated next fails too, and says so */
+    cx->scope = scope->opened;
 }
 
 static void

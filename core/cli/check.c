@@ -13,8 +13,8 @@ check(ql_cli *cli, int argc, char **argv)
     ql_status st = ql_pipeline_open(cli, NULL, &argc, argv, &p);
 
     if (st == QL_OK)
-        printf("ok: %" PRId64 " stages, %" PRId64 " cells, %" PRId64 " nodes\n", p.graph.stage_count,
-               p.graph.cell_count, p.graph.node_count);
+        printf("ok: %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", p.graph.stage_count, p.graph.cell_count,
+               p.graph.cell_count == 1 ? "cell" : "cells", p.graph.node_count);
     ql_pipeline_close(cli->cx, &p);
     return st;
 }

@@ -80,8 +80,8 @@ ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
     if (!counts)
         return QL_MEMORY;
     QL_TRY(cx, ql_printer_open(cx, &p));
-    fprintf(p.out, "%s: %" PRId64 " stages, %" PRId64 " cells, %" PRId64 " nodes\n", g->name, g->stage_count,
-            g->cell_count, g->node_count);
+    fprintf(p.out, "%s: %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", g->name, g->stage_count,
+            g->cell_count, g->cell_count == 1 ? "cell" : "cells", g->node_count);
     for (int64_t i = 0; i < g->axis_count; i++) {
         fprintf(p.out, "axis %s:", g->axes[i].key);
         for (int64_t k = 0; k < g->axes[i].count; k++)

@@ -17,9 +17,10 @@ typedef struct rank { /* a column or a group, and what it is sorted by */
 
 typedef struct work {
     const ql_factor_spec *spec;
-    const ql_tensor *h;
+    const ql_tensor *h, *deciding; /* deciding: a diagonal other than h's for order and dead columns; NULL: none */
     int64_t n;
     double *diag;        /* [n], in stored order: of H, then with dead columns filled */
+    double *seen;        /* [n]: what decides order and dead columns */
     double *damped;      /* [n], in reversed processing order: of the attempt under way */
     bool *dead;          /* [n], in stored order */
     int32_t *order;      /* [n]: processing position -> column */
@@ -66,7 +67,7 @@ find_order(ql_ctx *cx, work *w)
     if (!place || !w->order)
         return QL_MEMORY;
     for (int64_t j = 0; j < w->n; j++)
-        place[j] = (rank){w->diag[j], (int32_t)j};
+        place[j] = (rank){w->seen[j], (int32_t)j};
     if (w->spec->order == QL_ORDER_GROUP) {
         order_by_group(w, place);
         return QL_OK;
@@ -78,29 +79,40 @@ find_order(ql_ctx *cx, work *w)
     return QL_OK;
 }
 
-/* The diagonal of H in double; NUMERIC when anything in H is not finite. */
+/* A vector of the device in double on the host. */
 static ql_status
-read_diag(ql_ctx *cx, work *w)
+read_vector(ql_ctx *cx, const ql_tensor *v, double **out)
+{
+    ql_tensor *wide;
+    const double *host;
+
+    *out = ql_alloc(cx, (size_t)ql_count(v), sizeof **out);
+    if (!*out)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_convert(cx, v, QL_F64, &wide));
+    QL_TRY(cx, ql_map(cx, wide, QL_READ, &host));
+    memcpy(*out, host, (size_t)ql_count(v) * sizeof **out);
+    return ql_unmap(cx, wide);
+}
+
+/* The diagonal of H; NUMERIC when anything in H is not finite. */
+static ql_status
+read_diag(ql_ctx *cx, work *w, const ql_tensor *deciding)
 {
     int64_t bad;
-    ql_tensor *d, *wide;
-    const double *host;
+    ql_tensor *d;
 
     QL_TRY(cx, ql_nonfinite(cx, w->h, &bad));
     if (bad >= 0)
         return QL_FAIL(cx, QL_NUMERIC, "the statistics are not finite: H[%lld, %lld] is NaN or infinite",
                        (long long)(bad / w->n), (long long)(bad % w->n));
-    w->diag = ql_alloc(cx, (size_t)w->n, sizeof *w->diag);
     w->damped = ql_alloc(cx, (size_t)w->n, sizeof *w->damped);
     w->dead = ql_alloc(cx, (size_t)w->n, sizeof *w->dead);
-    if (!w->diag || !w->damped || !w->dead)
+    if (!w->damped || !w->dead)
         return QL_MEMORY;
     QL_TRY(cx, ql_diag(cx, w->h, &d));
-    QL_TRY(cx, ql_convert(cx, d, QL_F64, &wide));
-    QL_TRY(cx, ql_map(cx, wide, QL_READ, &host));
-    for (int64_t j = 0; j < w->n; j++)
-        w->diag[j] = host[j];
-    return ql_unmap(cx, wide);
+    QL_TRY(cx, read_vector(cx, d, &w->diag));
+    return read_vector(cx, deciding ? deciding : d, &w->seen);
 }
 
 /* A rescue round adds `floor` to an element of the diagonal, and leaves none below it. */
@@ -137,15 +149,18 @@ fill_dead(ql_ctx *cx, work *w, ql_factor *out)
     if (!mask)
         return QL_MEMORY;
     for (int64_t j = 0; j < w->n; j++) {
-        w->dead[j] = w->diag[j] == 0.0;
+        w->dead[j] = w->seen[j] == 0.0;
         out->dead += w->dead[j];
         mask[j] = w->dead[j] ? 0.0f : 1.0f;
+        w->dead[j] =
+            w->dead[j] ||
+            (w->deciding && w->diag[j] <= 1e-7 * w->seen[j]); /* all of it projected away: no weight is zeroed */
     }
-    if (!out->dead)
-        return QL_OK;
     mean = live_mean(w, 0.0);
     for (int64_t j = 0; j < w->n; j++)
         w->diag[j] = w->dead[j] ? mean : w->diag[j];
+    if (!out->dead)
+        return QL_OK;
     QL_TRY(cx, ql_upload(cx, QL_F32, w->n, -1, mask, &live));
     out->live = live;
     return QL_OK;
@@ -244,7 +259,7 @@ factor(ql_ctx *cx, work *w, ql_factor *out)
 {
     double largest = 0.0;
 
-    QL_TRY(cx, read_diag(cx, w));
+    QL_TRY(cx, read_diag(cx, w, w->deciding));
     QL_TRY(cx, find_order(cx, w)); /* before dead columns are filled, so that they come last */
     QL_TRY(cx, upload_orders(cx, w, out));
     QL_TRY(cx, fill_dead(cx, w, out));
@@ -316,7 +331,7 @@ spec_check(ql_ctx *cx, const ql_tensor *h, const ql_factor_spec *spec)
 ql_status
 ql_factor_inverse(ql_ctx *cx, const ql_stats *stats, const ql_factor_spec *spec, ql_factor *out)
 {
-    work w = {.spec = spec, .h = stats->h, .n = ql_dim(stats->h, 0)};
+    work w = {.spec = spec, .h = stats->h, .deciding = stats->diag, .n = ql_dim(stats->h, 0)};
     ql_factor f = {0};
     const ql_factor *kept;
     ql_scope scope;

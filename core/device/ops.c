@@ -210,6 +210,17 @@ ql_gather(ql_ctx *cx, const ql_tensor *src, const ql_tensor *rows, const ql_tens
 }
 
 ql_status
+ql_transpose(ql_ctx *cx, const ql_tensor *src, ql_tensor **out)
+{
+    QL_TRY(cx,
+           ql_operands_check(cx, "transpose", (const ql_operand[]){{"the matrix", src, QL_ANY_DTYPE, 2, -1, -1}, {0}}));
+    QL_TRY(cx, ql_new(cx, src->dtype, src->dims[1], src->dims[0], out));
+    if (ql_count(src) == 0)
+        return QL_OK;
+    return ql_op_done(cx, "transpose", cx->device->backend->transpose(cx, cx->device->dev, src, *out));
+}
+
+ql_status
 ql_diag(ql_ctx *cx, const ql_tensor *a, ql_tensor **out)
 {
     QL_TRY(cx, square_check(cx, "diag", a));

@@ -97,7 +97,7 @@ lacks(const ql_plugin *p)
 }
 
 static size_t
-field_size(ql_type type)
+ql_param_size(const ql_param *row)
 {
     switch (type) {
     case QL_T_BOOL:

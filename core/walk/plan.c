@@ -42,7 +42,8 @@ needs(const ql_node *n)
     case QL_QUANTIZER:
         return n->plugin->quantizer->needs;
     case QL_COMPENSATOR:
-        return n->plugin->compensator->needs;
+        return n->plugin->compensator->needs_of ? n->plugin->compensator->needs_of(n->self)
+                                                : n->plugin->compensator->needs;
     case QL_EVALUATOR:
         return n->plugin->evaluator->needs;
     default:

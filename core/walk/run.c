@@ -68,7 +68,7 @@ open_streams(ql_walk *w)
     if (!w->streams || !w->gathered || !w->work)
         return QL_MEMORY;
     for (int64_t i = 0; i < w->plan->unit_count; i++) {
-        w->work[i].stage.unit = w->plan->units[i];
+        w->work[i].stage = (ql_stage){.node = w->plan->units[i]->node, .unit = w->plan->units[i]};
         w->work[i].results = ql_alloc(w->cx, (size_t)w->model->info.linear_count, sizeof(ql_result));
         if (!w->work[i].results)
             return QL_MEMORY;

@@ -241,16 +241,43 @@ check_qlinear(ql_walk *w, const ql_qlinear *q, const ql_tensor *weight)
     return check_finite(w, q->a, "adapter's A");
 }
 
-/* Calls the plugin of quantizer unit `u`; what it makes lies in the innermost scope. */
+/* Parameters of a driven quantizer: its own, but what it calls by the same name as its driver comes from there. */
 static ql_status
-call_quantizer(ql_walk *w, const ql_unit *u, const ql_tensor *weight, const ql_stats *stats, ql_qlinear *out)
+driven_self(ql_walk *w, const ql_stage *s, const void **out)
 {
-    const ql_quantizer *q = u->node->plugin->quantizer;
+    const ql_plugin *own = s->node->plugin, *driver = s->driver->plugin;
+    const char *from = self_of(w, s->driver, w->linear);
+    char *self = ql_alloc(w->cx, 1, own->self_size);
+
+    if (!self)
+        return QL_MEMORY;
+    memcpy(self, self_of(w, s->node, w->linear), own->self_size);
+    for (const ql_param *row = own->params; row->type != QL_T_END; row++) {
+        const ql_param *same = ql_param_find(driver, row->name);
+
+        if (same && same->type == row->type && ql_param_shared(QL_QUANTIZER, row->name))
+            memcpy(self + row->offset, from + same->offset, ql_param_size(row));
+    }
+    *out = self;
+    return QL_OK;
+}
+
+/* Calls the plugin of quantizer stage `s`; what it makes lies in the innermost scope. */
+static ql_status
+call_quantizer(ql_walk *w, const ql_stage *s, const ql_tensor *weight, const ql_stats *stats, ql_qlinear *out)
+{
+    const ql_quantizer *q = s->node->plugin->quantizer;
+    const ql_stage *outer = w->cx->base, base = {.node = ql_node_input(s->node, "base"), .driver = s->node};
+    const void *self = self_of(w, s->node, w->linear);
+    ql_status st;
 
     *out = (ql_qlinear){0};
-    QL_TRY(w->cx,
-           q->quantize(w->cx, self_of(w, u->node, w->linear), weight, q->needs & QL_NEEDS_STATS ? stats : NULL, out));
-    return check_qlinear(w, out, weight);
+    if (s->driver)
+        QL_TRY(w->cx, driven_self(w, s, &self));
+    w->cx->base = base.node ? &base : NULL;
+    st = q->quantize(w->cx, self, weight, q->needs & QL_NEEDS_STATS ? stats : NULL, out);
+    w->cx->base = outer;
+    return st == QL_OK ? check_qlinear(w, out, weight) : st;
 }
 
 /* Rounds an adapter to the stage's adapter_dtype and keeps it. */
@@ -310,7 +337,7 @@ run_quantizer(ql_walk *w, const ql_unit *u, ql_result *r)
 
     if (u->node->plugin->quantizer->needs & QL_RAW_DTYPE)
         QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)w->linear, true, &weight));
-    QL_TRY(w->cx, call_quantizer(w, u, weight, stats_of(w, u, w->linear), &r->q));
+    QL_TRY(w->cx, call_quantizer(w, &w->work[u->id].stage, weight, stats_of(w, u, w->linear), &r->q));
     QL_TRY(w->cx, ql_dot(w->cx, w->weight, w->weight, &norm));
     r->q.status |= norm == 0 ? QL_NUM_ZERO : 0u;
     r->status = r->q.status;
@@ -373,6 +400,10 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     w->linear = l;
     cx->linear = ql_block_name(w->block, (int)l);
     cx->who = u->node->label;
+    cx->seed = u->node->seed;
+    cx->layer = ql_block_layer(w->block);
+    cx->subset = w->model->info.linears[l].subset;
+    cx->index = l;
     st = ql_block_weight(cx, w->block, (int)l, false, &w->weight);
     if (st == QL_OK)
         st = quantizer ? run_quantizer(w, u, r) : run_compensator(w, u, r);
@@ -393,6 +424,12 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
 
 /* --- for plugins --- */
 
+const ql_stage *
+ql_base(const ql_ctx *cx)
+{
+    return cx->base;
+}
+
 static ql_status
 borrow(ql_ctx *cx, ql_tensor **t)
 {
@@ -406,8 +443,8 @@ ql_quantize(ql_ctx *cx, const ql_stage *q, const ql_tensor *w, const ql_stats *s
 
     if (!walk)
         return QL_FAIL(cx, QL_BUG, "no walk is under way");
-    if (stats || w != walk->weight)
-        return call_quantizer(walk, q->unit, w, stats ? stats : stats_of(walk, q->unit, walk->linear), out);
+    if (!q->unit || stats || w != walk->weight)
+        return call_quantizer(walk, q, w, stats || !q->unit ? stats : stats_of(walk, q->unit, walk->linear), out);
     *out = result_of(walk, q->unit, walk->linear)->q;
     QL_TRY(cx, borrow(cx, &out->codes));
     QL_TRY(cx, borrow(cx, &out->scales));

@@ -42,7 +42,9 @@ typedef struct ql_result {
 
 /* A quantizer as others call it. */
 struct ql_stage {
-    const ql_unit *unit;
+    const ql_node *node;
+    const ql_unit *unit;   /* whose results are memoised; NULL: driven by another quantizer */
+    const ql_node *driver; /* that drives it; NULL: none */
 };
 
 typedef struct ql_work { /* a unit and what it has */

@@ -45,6 +45,10 @@ typedef struct ql_backend {
     ql_status (*copy)(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst);
     ql_status (*fill)(ql_ctx *cx, void *dev, ql_tensor *t, double value);
     ql_status (*gather)(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out);
+    ql_status (*transpose)(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *out);
+    /* t[i, j] from Philox 4x32-10 with counter (i, j) and `key`: words (a, b) of the block give the normal number
+     * sqrt(-2 ln((a + 1) 2^-32)) cos(2 pi b 2^-32), or the uniform one a 2^-32 - 1/2 */
+    ql_status (*random)(ql_ctx *cx, void *dev, const uint32_t key[2], bool normal, ql_tensor *t);
     ql_status (*diag)(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d);
     ql_status (*diag_set)(ql_ctx *cx, void *dev, const ql_tensor *d, ql_tensor *a);
 

@@ -24,6 +24,7 @@ typedef struct ql_adapter {
 
 typedef struct ql_compensator {
     unsigned needs; /* QL_NEEDS_STATS, QL_SERIAL */
+    unsigned (*needs_of)(const void *self); /* the same where parameters decide; NULL: `needs` */
     bool couples;   /* calls the quantizer with a changed weight and returns a new quantized linear */
     /* NULL: the identity (`none`). Else fills `out`, which arrives empty with k = -1; the host rounds B and A to adapter_dtype and
      * adopts them. [any thread] */

@@ -43,6 +43,9 @@ QL_API ql_status ql_scale_rows(ql_ctx *cx, const ql_tensor *v, ql_tensor *t); /*
 /* out[i, j] = src[rows[i], cols[j]]; rows, cols i32 or NULL (identity). Any dtype. `out` is made. */
 QL_API ql_status ql_gather(ql_ctx *cx, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor **out);
 
+/* out = src^T for a matrix of any dtype. `out` is made. */
+QL_API ql_status ql_transpose(ql_ctx *cx, const ql_tensor *src, ql_tensor **out);
+
 /* Diagonal of a square matrix: a new [n] tensor, or written back. */
 QL_API ql_status ql_diag(ql_ctx *cx, const ql_tensor *a, ql_tensor **out);
 QL_API ql_status ql_diag_set(ql_ctx *cx, const ql_tensor *d, ql_tensor *a);

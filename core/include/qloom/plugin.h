@@ -103,6 +103,7 @@ typedef struct ql_port {
     const char *name, *help;
     ql_edge type; /* QL_EDGE_NONE ends a table */
     bool output, optional;
+    const char *def; /* of an optional quantizer input: the plugin that an absent one means, with default parameters */
 } ql_port;
 
 /* --- the descriptor --------------------------------------------------------------------------------------------------

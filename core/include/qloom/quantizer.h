@@ -36,6 +36,10 @@ typedef struct ql_stage ql_stage;
  * returns the stage's own result, computed once. A changed w is computed anew and not memoised. [one thread per context] */
 QL_API ql_status ql_quantize(ql_ctx *cx, const ql_stage *q, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out);
 
+/* The quantizer at the `base` port of the stage that runs; NULL: it has none. What both plugins call by the same name (bits,
+ * group_size, damp, …) it takes from the stage that drives it. [one thread per context] */
+QL_API const ql_stage *ql_base(const ql_ctx *cx);
+
 /* The linear that is being worked on ("model.layers.3.mlp.down_proj"), for texts; "" outside a block. */
 QL_API const char *ql_linear_name(const ql_ctx *cx);
 

@@ -15,6 +15,7 @@ typedef struct ql_stats {
     const ql_tensor *h;        /* [n, n] f32, symmetric: sum of x^T x (methods: S). Formulas are invariant to H -> cH, c > 0 */
     const ql_tensor *abs_mean; /* [n] f32: mean over tokens of |x_j| */
     const ql_tensor *abs_max;  /* [n] f32: largest per-sequence mean of |x_j| */
+    const ql_tensor *diag;     /* [n] f32: what decides column orders and dead columns; NULL: the diagonal of h */
     int64_t tokens, sequences;
     ql_memo *memo; /* NULL: nothing is memoised (a projected H, say) */
 } ql_stats;

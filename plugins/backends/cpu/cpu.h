@@ -90,6 +90,8 @@ void cpu_product(const blas *b, const product *p);
 CPU_OP(copy, const ql_tensor *src, ql_tensor *dst);
 CPU_OP(fill, ql_tensor *t, double value);
 CPU_OP(gather, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out);
+CPU_OP(transpose, const ql_tensor *src, ql_tensor *out);
+CPU_OP(random, const uint32_t key[2], bool normal, ql_tensor *t);
 CPU_OP(diag, const ql_tensor *a, ql_tensor *d);
 CPU_OP(diag_set, const ql_tensor *d, ql_tensor *a);
 CPU_OP(gemm, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c);

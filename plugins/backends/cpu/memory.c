@@ -127,6 +127,33 @@ cpu_gather(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, c
     return QL_OK;
 }
 
+#define TILE 32 /* rows of a task's strip, so that a cache line of the source is used whole */
+
+typedef struct turn {
+    mat src, dst;
+} turn;
+
+static void
+transpose_strip(void *arg, int64_t task, void *scratch)
+{
+    const turn *t = arg;
+    const int64_t end = cpu_min((task + 1) * TILE, t->dst.rows);
+    const size_t size = t->src.size;
+
+    (void)scratch;
+    for (int64_t j = 0; j < t->dst.cols; j++)
+        for (int64_t i = task * TILE; i < end; i++)
+            memcpy(mat_at(&t->dst, i, j), mat_at(&t->src, j, i), size);
+}
+
+ql_status
+cpu_transpose(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *out)
+{
+    turn t = {.src = cpu_mat(src), .dst = cpu_mat(out)};
+
+    return cpu_run(cx, dev, cpu_div_up(t.dst.rows, TILE), 0, transpose_strip, &t);
+}
+
 ql_status
 cpu_diag(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d)
 {

@@ -1,0 +1,24 @@
+/* LoRDQ: the adapter that reconstructs the quantization error best in the norm of the layer's inputs (ProjQ's second phase;
+ * methods-projq 4.1, in the root-free form of methods-qer 1.1). */
+#include <qloom/compensator.h>
+#include <qloom/lowrank.h>
+
+typedef struct lordq {
+    int rank, adapter_dtype;
+} lordq;
+
+static const ql_param params[] = {QL_RANK(lordq, 64), QL_ADAPTER_DTYPE(lordq), QL_PARAMS_END};
+
+static ql_status
+compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter *out)
+{
+    const lordq *p = self;
+
+    return ql_reconstruct(cx, in->w, in->what, &(ql_lowrank_spec){.h = in->stats->h, .rank = p->rank}, &out->b,
+                          &out->a);
+}
+
+QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "lordq", .version = "1.0",
+          .help = "best low-rank reconstruction of the error in the norm of the inputs", .params = params,
+          .self_size = sizeof(lordq),
+          .compensator = &(const ql_compensator){.needs = QL_NEEDS_STATS, .compensate = compensate}, );

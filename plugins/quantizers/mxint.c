@@ -1,0 +1,89 @@
+/* MXINT: sign and magnitude with one power-of-two scale a block (OCP Microscaling; methods-qer 5.1). As codes: a symmetric grid whose
+ * lowest code is unused. */
+#include <math.h>
+
+#include <qloom/quantizer.h>
+
+typedef struct mxint {
+    int bits, group_size, scale_dtype;
+} mxint;
+
+static const ql_param params[] = {
+    QL_BITS(mxint, 3),
+    QL_GROUP_SIZE(mxint, 32),
+    QL_SCALE_DTYPE(mxint),
+    QL_PARAMS_END,
+};
+
+/* 2^(e - (bits - 2)), e the exponent of the block's largest magnitude; 1 for a block of zeros. */
+static ql_status
+block_scale(ql_ctx *cx, const mxint *p, const float *w, int64_t count, float *scale)
+{
+    float top = 0;
+    int e;
+
+    for (int64_t j = 0; j < count; j++)
+        top = fmaxf(top, fabsf(w[j]));
+    if (top < 0x1p-126f) {
+        *scale = 1;
+        return QL_OK;
+    }
+    (void)frexpf(top, &e); /* top = f * 2^e, 1/2 <= f < 1 */
+    e = e - 1 - (p->bits - 2);
+    if (ql_float_dtype(p->scale_dtype) == QL_F16 && (e < -24 || e > 15))
+        return QL_FAIL(cx, QL_NUMERIC,
+                       "a block's scale is 2^%d, which fp16 does not hold: use `scale_dtype: bf16` or `fp32`", e);
+    *scale = ldexpf(1, e);
+    return QL_OK;
+}
+
+static ql_status
+encode(ql_ctx *cx, const mxint *p, const float *w, int64_t count, float *scale, uint8_t *codes)
+{
+    const float middle = (float)(1 << (p->bits - 1));
+
+    QL_TRY(cx, block_scale(cx, p, w, count, scale));
+    for (int64_t j = 0; j < count; j++) {
+        const float a = fabsf(w[j]) < 0x1p-126f ? 0 : rintf(fabsf(w[j]) / *scale);
+
+        codes[j] = (uint8_t)(middle + copysignf(fminf(a, middle - 1), w[j]));
+    }
+    return QL_OK;
+}
+
+static ql_status
+quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
+{
+    const mxint *p = self;
+    const int64_t m = ql_dim(w, 0), n = ql_dim(w, 1), g = ql_group_columns(p->group_size, n), groups = (n + g - 1) / g;
+    const float *x;
+    uint8_t *codes;
+    float *scales;
+    int64_t bad;
+
+    (void)stats;
+    QL_TRY(cx, ql_nonfinite(cx, w, &bad));
+    if (bad >= 0)
+        return QL_FAIL(cx, QL_NUMERIC, "weight [%lld, %lld] is not finite", (long long)(bad / n), (long long)(bad % n));
+    out->grid = (ql_grid){.bits = p->bits, .group = g, .sym = true, .scale_dtype = ql_float_dtype(p->scale_dtype)};
+    QL_TRY(cx, ql_new(cx, QL_U8, m, n, &out->codes));
+    QL_TRY(cx, ql_new(cx, QL_F32, m, groups, &out->scales));
+    QL_TRY(cx, ql_new(cx, QL_F32, m, groups, &out->zeros));
+    QL_TRY(cx, ql_fill(cx, out->zeros, 1 << (p->bits - 1)));
+    QL_TRY(cx, ql_map(cx, w, QL_READ, &x));
+    QL_TRY(cx, ql_map(cx, out->codes, QL_WRITE, &codes));
+    QL_TRY(cx, ql_map(cx, out->scales, QL_WRITE, &scales));
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t k = 0; k < groups; k++) {
+            const int64_t at = i * n + k * g, count = n - k * g < g ? n - k * g : g;
+
+            QL_TRY(cx, encode(cx, p, x + at, count, &scales[i * groups + k], codes + at));
+        }
+    QL_TRY(cx, ql_unmap(cx, out->scales));
+    QL_TRY(cx, ql_unmap(cx, out->codes));
+    return ql_unmap(cx, w);
+}
+
+QL_PLUGIN(.kind = QL_QUANTIZER, .name = "mxint", .version = "1.0",
+          .help = "integers with a power-of-two scale per block", .cite = "arXiv:2310.10537", .params = params,
+          .self_size = sizeof(mxint), .quantizer = &(const ql_quantizer){.quantize = quantize}, );

@@ -1,0 +1,139 @@
+/* ProjQ, phase 1: quantize against the Hessian without the error's top-r subspace, which a low-rank adapter will absorb (methods-projq 3,
+ * the loop of 3.6). The projector lives in Hessian space: nothing of the size tokens x tokens exists. */
+#include <math.h>
+
+#include <qloom/lowrank.h>
+#include <qloom/quantizer.h>
+
+typedef struct projq {
+    int bits, group_size, scale_dtype, rank, iterations, compat;
+    bool sym;
+    double mse, damp, alpha, tol;
+} projq;
+
+enum { SPECIFIED, RELEASE };
+static const char *const compats[] = {"off", "release", NULL};
+
+static const ql_param params[] = {
+    QL_BITS(projq, 2),
+    QL_GROUP_SIZE(projq, 128),
+    QL_SYM(projq, false),
+    QL_MSE(projq),
+    QL_SCALE_DTYPE(projq),
+    QL_DAMP(projq, 0.1),
+    QL_NUM(projq, rank, 64, 0, 1 << 16,
+           "directions of the error that are left to the adapter; 0: the base quantizer alone"),
+    QL_NUM(projq, iterations, 5, 0, 1000, "projections after the first quantization"),
+    QL_NUM(
+        projq, alpha, 1, 0, 1,
+        "share of the projected directions that is taken out of H; below 1 the error stays bounded without an adapter"),
+    QL_NUM(projq, tol, 0.02, 0, 1, "two rounds in a row that improve by less end the loop"),
+    QL_ENUM(projq, compat, SPECIFIED, compats,
+            "release: the published loop, which quantizes a drifting weight and returns its last iterate"),
+    QL_PARAMS_END,
+};
+
+static const ql_port ports[] = {
+    {.name = "base",
+     .help = "the Hessian-aware quantizer that is driven",
+     .type = QL_EDGE_QUANTIZER,
+     .optional = true,
+     .def = "gptq"},
+    {.type = QL_EDGE_NONE},
+};
+
+/* Kt [r, n] with H_p = H - alpha Kt^T Kt, and J, the energy that no adapter of rank r can take from E = w - W^ (3.4, 3.5). */
+static ql_status
+project(ql_ctx *cx, const projq *p, const ql_tensor *e, const ql_stats *stats, ql_tensor **kt, double *j)
+{
+    ql_lowrank_result top;
+    ql_tensor *inverse;
+    float *scale;
+
+    QL_TRY(cx, ql_lowrank(cx, e, &(ql_lowrank_spec){.h = stats->h, .rank = p->rank, .total = true}, &top));
+    *j = top.total;
+    *kt = NULL;
+    if (top.rank < 1)
+        return QL_OK;
+    scale = ql_alloc(cx, (size_t)top.rank, sizeof *scale);
+    if (!scale)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < top.rank; i++) {
+        *j -= top.sig2[i];
+        scale[i] =
+            top.sig2[i] > 1e-6 * top.sig2[0] ? (float)(1 / sqrt(top.sig2[i])) : 0; /* weaker ones are noise in fp32 */
+    }
+    *j = fmax(*j, 0);
+    QL_TRY(cx, ql_new(cx, QL_F32, top.rank, ql_dim(e, 1), kt));
+    QL_TRY(cx, ql_gemm(cx, QL_NN, 1, top.v, stats->h, 0, *kt));
+    QL_TRY(cx, ql_upload(cx, QL_F32, top.rank, -1, scale, &inverse));
+    return ql_scale_rows(cx, inverse, *kt);
+}
+
+/* The statistics without what the projector takes; order and dead columns stay those of the original. */
+static ql_status
+projected_stats(ql_ctx *cx, const projq *p, const ql_tensor *kt, const ql_stats *stats, ql_stats *out)
+{
+    ql_tensor *h, *diag;
+
+    *out = *stats;
+    QL_TRY(cx, ql_convert(cx, stats->h, QL_F32, &h));
+    QL_TRY(cx, ql_diag(cx, h, &diag));
+    QL_TRY(cx, ql_gemm(cx, QL_TN, -p->alpha, kt, kt, 1, h));
+    out->h = h;
+    out->diag = diag;
+    out->memo = NULL;
+    return QL_OK;
+}
+
+static ql_status
+error_of(ql_ctx *cx, const ql_tensor *w, const ql_qlinear *q, ql_tensor **e)
+{
+    ql_tensor *what;
+
+    QL_TRY(cx, ql_group_decode(cx, q, &what));
+    QL_TRY(cx, ql_convert(cx, w, QL_F32, e));
+    QL_TRY(cx, ql_axpby(cx, -1, what, 1, *e));
+    ql_drop(cx, &what);
+    return QL_OK;
+}
+
+static ql_status
+quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
+{
+    const projq *p = self;
+    const ql_stage *base = ql_base(cx);
+    double best, j, last;
+    int stalls = 0;
+    ql_tensor *e, *kt;
+
+    QL_TRY(cx, ql_quantize(cx, base, w, stats, out));
+    if (p->rank < 1)
+        return QL_OK;
+    QL_TRY(cx, error_of(cx, w, out, &e));
+    QL_TRY(cx, project(cx, p, e, stats, &kt, &last));
+    best = last;
+    for (int t = 0; t < p->iterations && last > 0 && stalls < 2; t++) {
+        ql_stats without;
+        ql_qlinear q;
+
+        QL_TRY(cx, projected_stats(cx, p, kt, stats, &without));
+        QL_TRY(cx, ql_quantize(cx, base, w, &without, &q));
+        ql_drop(cx, &e);
+        ql_drop(cx, &kt);
+        QL_TRY(cx, error_of(cx, w, &q, &e));
+        QL_TRY(cx, project(cx, p, e, stats, &kt, &j));
+        if (j < best) {
+            best = j;
+            *out = q;
+        }
+        stalls = j > (1 - p->tol) * last ? stalls + 1 : 0;
+        last = j;
+    }
+    return QL_OK;
+}
+
+QL_PLUGIN(.kind = QL_QUANTIZER, .name = "projq", .version = "1.0",
+          .help = "quantization noise shaped so that a low-rank adapter can absorb it", .params = params,
+          .ports = ports, .self_size = sizeof(projq),
+          .quantizer = &(const ql_quantizer){.needs = QL_NEEDS_STATS, .quantize = quantize}, );

@@ -22,6 +22,7 @@ typedef struct ql_settings { /* of one stage in one combination of its axes */
     const char *stage;       /* "quant", "ppl.data" */
     ql_place place;          /* of the entry or the variant */
     const ql_plugin *plugin;
+    bool driven; /* by the stage whose input it is, which brings model and statistics */
     int64_t count;
     ql_setting *items;
 } ql_settings;

@@ -186,7 +186,7 @@ is_complete(ql_build *b, const ql_settings *s)
                            row->name, row->help ? row->help : "");
             ok = false;
         }
-    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+    for (size_t t = 0; t < sizeof tables / sizeof *tables && !s->driven; t++)
         for (const ql_port *port = tables[t]; port && port->type != QL_EDGE_NONE; port++)
             if (ql_port_needed(s->plugin, port) && !ql_setting_find(s, port->name)) {
                 ql_problem_add(b->cx, &b->problems, s->place, "stage '%s': missing input '%s' (%s: %s)", s->stage,
@@ -194,6 +194,33 @@ is_complete(ql_build *b, const ql_settings *s)
                 ok = false;
             }
     return ok;
+}
+
+/* A driven quantizer that nobody named: the one that the port means, with its defaults. */
+static bool
+add_default_links(ql_build *b, const ql_settings *s, ql_instance *out)
+{
+    for (const ql_port *port = s->plugin->ports; port && port->type != QL_EDGE_NONE; port++) {
+        ql_settings base = {
+            .stage = ql_format(b->cx, "%s.%s", s->stage, port->name), .place = s->place, .driven = true};
+        const ql_found *found;
+
+        if (!port->def || port->type != QL_EDGE_QUANTIZER || ql_setting_find(s, port->name))
+            continue;
+        found = ql_registry_find(b->registry, port->def);
+        if (!base.stage || !found || !found->plugin || out->link_count == QL_LINKS_MAX) {
+            ql_problem_add(b->cx, &b->problems, s->place,
+                           "stage '%s': input '%s' means '%s', and there is no such plugin", s->stage, port->name,
+                           port->def);
+            return false;
+        }
+        base.plugin = found->plugin;
+        out->links[out->link_count] =
+            (ql_link){.port = port, .place = s->place, .stage = -1, .anonymous = ql_instantiate(b, &base)};
+        if (!out->links[out->link_count++].anonymous)
+            return false;
+    }
+    return true;
 }
 
 /* Position of an input among those of the kind and of the plugin. */
@@ -320,7 +347,7 @@ ql_instantiate(ql_build *b, const ql_settings *s)
         ok = read_setting(b, s, &s->items[i], in) && ok;
     if (!in)
         return NULL;
-    ok = is_complete(b, s) && ok;
+    ok = is_complete(b, s) && add_default_links(b, s, in) && ok;
     if (ok && s->plugin->check)
         ok = ql_build_take(b, s->stage, s->place, s->plugin->check(b->cx, in->self));
     ok = ql_build_overrides(b, s, in) && ok;

@@ -114,7 +114,8 @@ ql_settings_anonymous(ql_build *b, const ql_settings *parent, const ql_port *por
     out->plugin = ql_build_plugin(b, out->stage, use, ql_yaml_get(v, "path"));
     if (!out->plugin || !room_for(b, out, v->count + parent->count))
         return false;
-    for (int64_t i = 0; port->type == QL_EDGE_QUANTIZER && i < parent->count; i++)
+    out->driven = port->type == QL_EDGE_QUANTIZER;
+    for (int64_t i = 0; out->driven && i < parent->count; i++)
         if (outlives_plugin(out->plugin->kind, parent->items[i].key->text))
             put(out, (ql_setting){.key = parent->items[i].key, .value = parent->items[i].value, .inherited = true});
     put_entry(out, v, out->plugin);

@@ -44,13 +44,13 @@ backend_lacks(const ql_backend *b)
     NEED(close)
     NEED(info)
     NEED(alloc)
-    NEED(free) NEED(upload) NEED(download) NEED(sync) NEED(copy) NEED(fill) NEED(gather) NEED(diag) NEED(diag_set)
-        NEED(gemm) NEED(gram) NEED(potrf) NEED(trtri) NEED(syevd) NEED(orth) NEED(axpby) NEED(scale_cols)
-            NEED(scale_rows) NEED(dot) NEED(nonfinite) NEED(rmsnorm) NEED(rope) NEED(attention) NEED(swiglu) NEED(add)
-                NEED(add_bias) NEED(nll) NEED(abs_stats) NEED(group_minmax) NEED(group_encode) NEED(group_decode)
-                    NEED(feedback_sweep)
+    NEED(free)
+    NEED(upload) NEED(download) NEED(sync) NEED(copy) NEED(fill) NEED(gather) NEED(diag) NEED(diag_set) NEED(gemm)
+        NEED(gram) NEED(potrf) NEED(trtri) NEED(syevd) NEED(orth) NEED(axpby) NEED(scale_cols) NEED(scale_rows)
+            NEED(dot) NEED(nonfinite) NEED(rmsnorm) NEED(rope) NEED(attention) NEED(swiglu) NEED(add) NEED(add_bias)
+                NEED(nll) NEED(abs_stats) NEED(group_minmax) NEED(group_encode) NEED(group_decode) NEED(feedback_sweep)
 #undef NEED
-                        return NULL;
+                    return NULL;
 }
 
 static const char *
@@ -96,10 +96,10 @@ lacks(const ql_plugin *p)
     return NULL;
 }
 
-static size_t
+size_t
 ql_param_size(const ql_param *row)
 {
-    switch (type) {
+    switch (row->type) {
     case QL_T_BOOL:
         return sizeof(bool);
     case QL_T_INT:
@@ -138,7 +138,7 @@ check_rows(ql_ctx *cx, const char *file, const ql_plugin *p)
                        "{QL_PARAMS_END}",
                        file, p->name);
     for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
-        const size_t size = field_size(row->type);
+        const size_t size = ql_param_size(row);
 
         if (!name_ok(row->name))
             return QL_FAIL(cx, QL_INVALID,

@@ -133,8 +133,6 @@ ql_port_needed(const ql_plugin *p, const ql_port *port)
         needs = p->quantizer->needs;
     else if (p->kind == QL_COMPENSATOR)
         needs = p->compensator->needs;
-    else if (p->kind == QL_EVALUATOR)
-        needs = p->evaluator->needs;
     return (needs & QL_NEEDS_STATS) != 0;
 }
 

@@ -44,6 +44,8 @@ typedef struct ql_value {
 
 /* Row of parameter `name`; NULL when the plugin has none. */
 const ql_param *ql_param_find(const ql_plugin *p, const char *name);
+/* Bytes of the field that a row describes; 0 for a type that this qloom does not know. */
+size_t ql_param_size(const ql_param *row);
 /* Fills every field of `self` (zeroed, p->self_size) with its default. */
 void ql_param_defaults(const ql_plugin *p, void *self);
 /* Sets one field; strings are copied into the innermost scope; paths are taken relative to `folder` (NULL: as they are)
@@ -64,7 +66,7 @@ const ql_param *ql_shared_row(ql_kind kind, const char *name);
 /* Ports of a kind, ended by QL_EDGE_NONE; those of the plugin's own table come on top. */
 const ql_port *ql_kind_ports(ql_kind kind);
 /* Must a stage of this plugin connect `port`? Some optional ports of a kind are needed by some of its plugins: `calib`
- * by those that need statistics, `data` by evaluators of a stream. */
+ * by methods that need statistics, `data` by evaluators of a stream. */
 bool ql_port_needed(const ql_plugin *p, const ql_port *port);
 const char *ql_kind_name(ql_kind kind); /* "quantizer"; NULL for what is no kind */
 const char *ql_edge_name(ql_edge edge); /* "tokens" */

@@ -459,7 +459,7 @@ static const char *
 runs_in_walk_only(const ql_plugin *p)
 {
     for (const ql_port *port = p->ports; port && port->type != QL_EDGE_NONE; port++)
-        if (port->type == QL_EDGE_QUANTIZER && !port->output && !port->optional)
+        if (port->type == QL_EDGE_QUANTIZER && !port->output)
             return "drives another quantizer, which is there in a pipeline only";
     for (const ql_param *row = p->params; row->type != QL_T_END; row++)
         if (row->required)

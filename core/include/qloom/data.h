@@ -17,8 +17,9 @@ typedef struct ql_ids { /* growable; `ids` lives in the scope that made it */
     int32_t *ids;
 } ql_ids;
 
-/* Appends the ids of `text` (UTF-8, any bytes inside, INVALID with the offset when it is not UTF-8). `bos`: whether
- * what the post-processor adds at the start is added (AUTO: as the tokenizer's files say). [one thread per context] */
+/* Appends the ids of `text` (UTF-8, NUL included; INVALID with the offset when it is not UTF-8). `bos`: NO: the text
+ * alone; AUTO: with what the tokenizer's files add around it; YES: the same, with a BOS even where they add none, INVALID
+ * when there is none. [one thread per context] */
 QL_API ql_status ql_tokenizer_encode(ql_ctx *cx, const ql_tokenizer *tk, const char *text, size_t bytes, ql_bos bos,
                                      ql_ids *out);
 QL_API int64_t ql_tokenizer_bos(const ql_tokenizer *tk);   /* id, or -1 when the tokenizer has none; [any thread] */

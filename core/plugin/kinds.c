@@ -24,10 +24,20 @@ static const ql_port data_ports[] = {
     PORTS_END,
 };
 
-static const ql_port method_ports[] = {
-    {.name = "model", .type = QL_EDGE_MODEL, .help = "the model to work on"},
-    {.name = "calib", .type = QL_EDGE_TOKENS, .optional = true, .help = "tokens whose statistics the method may need"},
-    {.name = "model", .type = QL_EDGE_MODEL, .output = true, .help = "the model with the method's result"},
+static const ql_port quantizer_ports[] = {
+    {.name = "model", .type = QL_EDGE_MODEL, .help = "the model to quantize"},
+    {.name = "calib", .type = QL_EDGE_TOKENS, .optional = true, .help = "tokens whose statistics the method needs"},
+    {.name = "model", .type = QL_EDGE_MODEL, .output = true, .help = "the quantized model"},
+    PORTS_END,
+};
+
+static const ql_port compensator_ports[] = {
+    {.name = "model", .type = QL_EDGE_MODEL, .help = "the quantized model"},
+    {.name = "calib",
+     .type = QL_EDGE_TOKENS,
+     .optional = true,
+     .help = "tokens whose statistics the method needs; default: those of the stages upstream"},
+    {.name = "model", .type = QL_EDGE_MODEL, .output = true, .help = "the quantized model with adapters"},
     PORTS_END,
 };
 
@@ -37,7 +47,7 @@ static const ql_port evaluator_ports[] = {
     {.name = "calib",
      .type = QL_EDGE_TOKENS,
      .optional = true,
-     .help = "tokens whose statistics a per-layer metric needs"},
+     .help = "tokens whose statistics a per-layer metric needs; default: those of the stages upstream"},
     {.name = "metrics", .type = QL_EDGE_METRICS, .output = true, .help = "numbers for the table"},
     PORTS_END,
 };
@@ -89,9 +99,14 @@ const ql_port *
 ql_kind_ports(ql_kind kind)
 {
     static const ql_port *const ports[] = {
-        [QL_BACKEND] = no_ports,       [QL_MODEL] = model_ports,        [QL_DATA] = data_ports,
-        [QL_QUANTIZER] = method_ports, [QL_COMPENSATOR] = method_ports, [QL_EVALUATOR] = evaluator_ports,
-        [QL_EXPORTER] = no_ports,      [QL_TRAINER] = no_ports,
+        [QL_BACKEND] = no_ports,
+        [QL_MODEL] = model_ports,
+        [QL_DATA] = data_ports,
+        [QL_QUANTIZER] = quantizer_ports,
+        [QL_COMPENSATOR] = compensator_ports,
+        [QL_EVALUATOR] = evaluator_ports,
+        [QL_EXPORTER] = no_ports,
+        [QL_TRAINER] = no_ports,
     };
 
     return kind_known(kind) ? ports[kind] : no_ports;
@@ -121,19 +136,13 @@ ql_param_shared(ql_kind kind, const char *name)
 bool
 ql_port_needed(const ql_plugin *p, const ql_port *port)
 {
-    unsigned needs = 0;
-
     if (port->output || !port->optional)
         return !port->output;
     if (p->kind == QL_EVALUATOR && strcmp(port->name, "data") == 0)
         return p->evaluator->chunk != NULL;
-    if (strcmp(port->name, "calib") != 0)
-        return false;
-    if (p->kind == QL_QUANTIZER)
-        needs = p->quantizer->needs;
-    else if (p->kind == QL_COMPENSATOR)
-        needs = p->compensator->needs;
-    return (needs & QL_NEEDS_STATS) != 0;
+    if (p->kind == QL_QUANTIZER && strcmp(port->name, "calib") == 0) /* nothing upstream could lend it its tokens */
+        return (p->quantizer->needs & QL_NEEDS_STATS) != 0;
+    return false;
 }
 
 const char *

@@ -237,7 +237,8 @@ list_folder(ql_ctx *cx, DIR *dir, folder_list *out)
         out->count++;
     }
     if (out->count)
-        qsort(out->names, (size_t)out->count, sizeof *out->names, by_text); /* the order of a folder is nobody's choice */
+        qsort(out->names, (size_t)out->count, sizeof *out->names,
+              by_text); /* the order of a folder is nobody's choice */
     return QL_OK;
 }
 

@@ -32,25 +32,30 @@ name_ok(const char *name)
            name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0' && strlen(name) < 64;
 }
 
-/* Name of the first required function that `b` lacks; NULL: none. */
+/* Every member of a backend's table is required. */
+/* clang-format off */
+#define BACKEND_MEMBERS(X)                                                                                        \
+    X(device) X(open) X(close) X(info) X(alloc) X(free) X(upload) X(download) X(sync) X(copy) X(fill) X(gather)   \
+    X(transpose) X(random) X(diag) X(diag_set) X(gemm) X(gram) X(potrf) X(trtri) X(syevd) X(orth) X(axpby)        \
+    X(scale_cols) X(scale_rows) X(dot) X(nonfinite) X(rmsnorm) X(rope) X(attention) X(swiglu) X(add) X(add_bias)  \
+    X(nll) X(abs_stats) X(group_minmax) X(group_encode) X(group_decode) X(feedback_sweep)
+/* clang-format on */
+
+#define ONE(member) +1
+_Static_assert(sizeof(ql_backend) == (BACKEND_MEMBERS(ONE)) * sizeof(void (*)(void)),
+               "a member of ql_backend is not listed");
+#undef ONE
+
+/* Name of the first member that `b` lacks; NULL: none. */
 static const char *
 backend_lacks(const ql_backend *b)
 {
-#define NEED(f) \
-    if (!b->f)  \
-        return #f;
-    NEED(device)
-    NEED(open)
-    NEED(close)
-    NEED(info)
-    NEED(alloc)
-    NEED(free)
-    NEED(upload) NEED(download) NEED(sync) NEED(copy) NEED(fill) NEED(gather) NEED(diag) NEED(diag_set) NEED(gemm)
-        NEED(gram) NEED(potrf) NEED(trtri) NEED(syevd) NEED(orth) NEED(axpby) NEED(scale_cols) NEED(scale_rows)
-            NEED(dot) NEED(nonfinite) NEED(rmsnorm) NEED(rope) NEED(attention) NEED(swiglu) NEED(add) NEED(add_bias)
-                NEED(nll) NEED(abs_stats) NEED(group_minmax) NEED(group_encode) NEED(group_decode) NEED(feedback_sweep)
+#define NEED(member) \
+    if (!b->member)  \
+        return #member;
+    BACKEND_MEMBERS(NEED)
 #undef NEED
-                    return NULL;
+    return NULL;
 }
 
 static const char *

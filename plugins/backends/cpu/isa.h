@@ -28,6 +28,10 @@ typedef struct isa_loops {
     /* x[i] = exp(x[i] - shift); returns their sum. */
     float (*exp_sum)(float *x, int64_t n, float shift);
     void (*swiglu)(const float *gate, const float *up, int64_t n, float *y);
+    double (*sum_squares)(const float *x, int64_t n);
+    void (*scaled_product)(const float *x, float scale, const float *w, int64_t n, float *y); /* y = (x scale) w */
+    /* The two halves of a head, n elements each, turned by the angles whose cosines and sines are given. */
+    void (*rotate)(float *x, const float *cosines, const float *sines, int64_t n);
     int sweep_rows, sweep_cols;
     void (*sweep_apply)(const sweep_tile *t);  /* w -= e^T u */
     void (*sweep_encode)(const sweep_tile *t); /* the same, then encodes column by column */

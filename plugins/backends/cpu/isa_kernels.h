@@ -197,6 +197,58 @@ swiglu(const float *gate, const float *up, int64_t n, float *y)
     }
 }
 
+static double
+sum_squares(const float *x, int64_t n)
+{
+    double total = 0;
+
+    for (int64_t i = 0; i < n;) { /* spans short enough for f32 sums to be exact to their last bits */
+        const int64_t end = n - i < 64 * LANES ? n : i + 64 * LANES;
+        vf sum = splat(0);
+
+        for (; i + LANES <= end; i += LANES)
+            sum += load(x + i) * load(x + i);
+        if (i < end) {
+            vf rest = load_part(x + i, end - i, 0);
+
+            sum += rest * rest;
+            i = end;
+        }
+        total += (double)lane_sum(sum);
+    }
+    return total;
+}
+
+static void
+scaled_product(const float *x, float scale, const float *w, int64_t n, float *y)
+{
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        store(y + i, load(x + i) * scale * load(w + i));
+    for (; i < n; i++)
+        y[i] = x[i] * scale * w[i];
+}
+
+static void
+rotate(float *x, const float *cosines, const float *sines, int64_t n)
+{
+    int64_t k = 0;
+
+    for (; k + LANES <= n; k += LANES) {
+        const vf a = load(x + k), b = load(x + n + k), c = load(cosines + k), s = load(sines + k);
+
+        store(x + k, a * c - b * s);
+        store(x + n + k, b * c + a * s);
+    }
+    for (; k < n; k++) {
+        const float a = x[k], b = x[n + k];
+
+        x[k] = a * cosines[k] - b * sines[k];
+        x[n + k] = b * cosines[k] + a * sines[k];
+    }
+}
+
 #include "sweep_kernel.h"
 
 const isa_loops ISA_TABLE = {
@@ -207,6 +259,9 @@ const isa_loops ISA_TABLE = {
     .row_max = row_max,
     .exp_sum = exp_sum,
     .swiglu = swiglu,
+    .sum_squares = sum_squares,
+    .scaled_product = scaled_product,
+    .rotate = rotate,
     .sweep_rows = SWEEP_ROWS,
     .sweep_cols = SWEEP_COLS,
     .sweep_apply = sweep_apply,

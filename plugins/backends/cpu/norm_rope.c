@@ -1,9 +1,10 @@
-/* RMSNorm and rotary embedding, row by row; arithmetic in double, so that each result is rounded once. */
+/* RMSNorm and rotary embedding, row by row; in f32, or for other dtypes in double, so that each result is rounded once. */
 #include "cpu.h"
 
 #include <math.h>
 
 typedef struct norm {
+    const cpu *d;
     mat x, w, y;
     double eps;
     int64_t grain;
@@ -13,6 +14,15 @@ static void
 norm_row(const norm *n, int64_t i, double *x, double *w)
 {
     double sum = 0, scale;
+
+    if (n->x.dtype == QL_F32) {
+        const float *row = mat_at(&n->x, i, 0);
+
+        sum = n->d->isa->sum_squares(row, n->x.cols);
+        scale = 1 / sqrt(sum / (double)n->x.cols + n->eps);
+        n->d->isa->scaled_product(row, (float)scale, n->w.p, n->x.cols, mat_at(&n->y, i, 0));
+        return;
+    }
 
     cpu_load_double(n->x.dtype, mat_at(&n->x, i, 0), n->x.cols, x);
     cpu_load_double(n->w.dtype, n->w.p, n->w.cols, w);
@@ -37,13 +47,14 @@ norm_rows(void *arg, int64_t task, void *scratch)
 ql_status
 cpu_rmsnorm(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y)
 {
-    norm n = {.x = cpu_mat(x), .w = cpu_mat(w), .y = cpu_mat(y), .eps = eps};
+    norm n = {.d = dev, .x = cpu_mat(x), .w = cpu_mat(w), .y = cpu_mat(y), .eps = eps};
 
     n.grain = cpu_div_up(CPU_SPAN, n.x.cols);
     return cpu_run(cx, dev, cpu_div_up(n.x.rows, n.grain), 2 * (size_t)n.x.cols * sizeof(double), norm_rows, &n);
 }
 
 typedef struct rope {
+    const cpu *d;
     const ql_seqs *seqs;
     const ql_rope_spec *spec;
     mat x;
@@ -68,16 +79,21 @@ sequence_of(const ql_seqs *seqs, int64_t t)
 }
 
 static void
-rotate(const rope *r, void *head, const double *cosines, const double *sines, double *x)
+rotate(const rope *r, void *head, const float *cosines, const float *sines, double *x)
 {
     int64_t half = r->spec->head_dim / 2;
+
+    if (r->x.dtype == QL_F32) {
+        r->d->isa->rotate(head, cosines, sines, half);
+        return;
+    }
 
     cpu_load_double(r->x.dtype, head, 2 * half, x);
     for (int64_t k = 0; k < half; k++) {
         double a = x[k], b = x[half + k];
 
-        x[k] = a * cosines[k] - b * sines[k];
-        x[half + k] = b * cosines[k] + a * sines[k];
+        x[k] = a * (double)cosines[k] - b * (double)sines[k];
+        x[half + k] = b * (double)cosines[k] + a * (double)sines[k];
     }
     cpu_store_double(r->x.dtype, x, 2 * half, head);
 }
@@ -87,7 +103,8 @@ rope_rows(void *arg, int64_t task, void *scratch)
 {
     const rope *r = arg;
     int64_t half = r->spec->head_dim / 2;
-    double *cosines = scratch, *sines = cosines + half, *x = sines + half;
+    double *x = scratch;
+    float *cosines = (float *)(x + 2 * half), *sines = cosines + half;
 
     for (int64_t t = task * r->grain; t < cpu_min((task + 1) * r->grain, r->x.rows); t++) {
         int64_t s = sequence_of(r->seqs, t);
@@ -97,8 +114,8 @@ rope_rows(void *arg, int64_t task, void *scratch)
         for (int64_t k = 0; k < half; k++) { /* published models take the angle, its sine and cosine in f32 */
             float angle = position * freq[k];
 
-            cosines[k] = (double)(cosf(angle) * r->spec->scale);
-            sines[k] = (double)(sinf(angle) * r->spec->scale);
+            cosines[k] = cosf(angle) * r->spec->scale;
+            sines[k] = sinf(angle) * r->spec->scale;
         }
         for (int64_t c = 0; c < r->x.cols; c += r->spec->head_dim)
             rotate(r, mat_at(&r->x, t, c), cosines, sines, x);
@@ -108,7 +125,7 @@ rope_rows(void *arg, int64_t task, void *scratch)
 ql_status
 cpu_rope(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
 {
-    rope r = {.seqs = seqs, .spec = spec, .x = cpu_mat(x)};
+    rope r = {.d = dev, .seqs = seqs, .spec = spec, .x = cpu_mat(x)};
 
     r.grain = cpu_div_up(CPU_SPAN, r.x.cols);
     return cpu_run(cx, dev, cpu_div_up(r.x.rows, r.grain), 2 * (size_t)spec->head_dim * sizeof(double), rope_rows, &r);

@@ -1,4 +1,5 @@
-/* A graph while it is built: stages and axes as the file has them, and what becomes of them in the cells. Private to the builder. */
+/* A graph while it is built: stages and axes as the file has them, and what becomes of them in the cells. Private to
+ * the builder. */
 #ifndef QLOOM_GRAPH_BUILD_H
 #define QLOOM_GRAPH_BUILD_H
 
@@ -14,8 +15,7 @@
 
 typedef struct ql_setting { /* one `key: value` that holds for a stage */
     const ql_yaml *key, *value;
-    bool
-        inherited; /* of an entry with another `use:`, of an axis or the command line: a shared parameter that the plugin lacks is fine */
+    bool inherited; /* by another plugin, an axis or -s: a shared parameter that the plugin lacks is fine */
 } ql_setting;
 
 typedef struct ql_settings { /* of one stage in one combination of its axes */
@@ -123,10 +123,11 @@ ql_status ql_build_matrix(ql_build *b);
 ql_status ql_build_exclude(ql_build *b);
 ql_status ql_build_table(ql_build *b, ql_graph *g);
 
-/* What holds for stage `s` when its variant axis stands at `at[...]` (positions on all axes of the matrix). False: the variant's plugin
- * can't be used, which has been told. */
+/* What holds for stage `s` when its variant axis stands at `at[...]` (positions on all axes of the matrix). False:
+ * the variant's plugin can't be used, which has been told. */
 bool ql_settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out);
-/* The same for an anonymous stage `v` at `port` of a stage with settings `parent`: one that is driven inherits like a variant. */
+/* The same for an anonymous stage `v` at `port` of a stage with settings `parent`: one that is driven inherits like a
+ * variant. */
 bool ql_settings_anonymous(ql_build *b, const ql_settings *parent, const ql_port *port, const ql_yaml *v,
                            ql_settings *out);
 const ql_yaml *ql_setting_find(const ql_settings *s, const char *key);

@@ -19,8 +19,6 @@ typedef struct expansion {
     ql_cell *cells;
 } expansion;
 
-/* --- one cell -------------------------------------------------------------------------------------------------------- */
-
 /* The stage's parameters in the combination that the cell is in; NULL when they are wrong. */
 static const ql_instance *
 instance_of(expansion *x, int64_t s)
@@ -153,8 +151,6 @@ add_cell(expansion *x, const ql_graph *g)
     x->cells[x->cell_count++] = (ql_cell){.at = at, .stages = stages, .seed = x->merger.seed};
     return QL_OK;
 }
-
-/* --- all cells ------------------------------------------------------------------------------------------------------- */
 
 static bool
 is_excluded(ql_build *b, const int64_t *at)

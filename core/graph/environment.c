@@ -9,7 +9,8 @@
 #define CLOSE "\xEE\x80\x81"
 #define MARK_BYTES 3
 
-/* The brace that ends the reference beginning at `at` ("${"), on the same line and inside the same quotes; NULL: none does. */
+/* The brace that ends the reference beginning at `at` ("${"), on the same line and inside the same quotes; NULL: none
+ * does. */
 static const char *
 find_close(const char *at, const char *end)
 {

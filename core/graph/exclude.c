@@ -92,8 +92,6 @@ read_reference(ql_build *b, ql_place place, const char *what, const char *text, 
     return true;
 }
 
-/* --- exclude --------------------------------------------------------------------------------------------------------- */
-
 /* Are both the same value of a parameter: 0.1 and 0.10? */
 static bool
 same_value(ql_build *b, const ql_build_stage *s, const char *key, const ql_yaml *x, const ql_yaml *y)
@@ -217,8 +215,6 @@ ql_build_exclude(ql_build *b)
     }
     return b->problems.failed;
 }
-
-/* --- table ----------------------------------------------------------------------------------------------------------- */
 
 /* A reference or a list of them. */
 static ql_status

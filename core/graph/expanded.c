@@ -1,4 +1,5 @@
-/* The pipeline as it was understood: environment, -s and defaults filled in, paths absolute, so that the text runs anywhere. */
+/* The pipeline as it was understood: environment, -s and defaults filled in, paths absolute, so that the text runs
+ * anywhere. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -46,8 +47,8 @@ resolve_paths(ql_build *b, const ql_plugin *p, const ql_yaml *map)
     return QL_OK;
 }
 
-/* Defaults of an entry. One whose plugin the matrix replaces keeps what it says only: a written default would be inherited by a plugin
- * that has another. */
+/* Defaults of an entry. One whose plugin the matrix replaces keeps what it says only: a written default would be
+ * inherited by a plugin that has another. */
 static ql_status
 add_defaults(ql_build *b, const ql_build_stage *s, ql_yaml *entry)
 {

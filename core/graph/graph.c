@@ -7,7 +7,8 @@
 #include "../base/file.h"
 #include "build.h"
 
-/* The folder of FILE without links and dots, so that keys do not depend on where one stands; as written when there is none. */
+/* The folder of FILE without links and dots, so that keys do not depend on where one stands; as written when there is
+ * none. */
 static const char *
 folder_of(ql_ctx *cx, const char *file)
 {

@@ -1,4 +1,5 @@
-/* A stage's keys through its plugin's tables: the filled parameter struct, the links to its inputs, its canonical print. */
+/* A stage's keys through its plugin's tables: the filled parameter struct, the links to its inputs, its canonical
+ * print. */
 #include <stdio.h>
 #include <string.h>
 
@@ -65,8 +66,6 @@ ql_build_value(ql_build *b, const char *stage, const ql_param *row, const ql_yam
     }
     return ql_build_take(b, stage, v->place, ql_param_set(b->cx, row, &value, b->folder, self));
 }
-
-/* --- keys ------------------------------------------------------------------------------------------------------------ */
 
 static int64_t
 add_names(const char **names, int64_t count, const ql_plugin *p)
@@ -251,8 +250,6 @@ sort_links(ql_instance *in)
     }
 }
 
-/* --- texts ----------------------------------------------------------------------------------------------------------- */
-
 /* All parameters; a print that fails leaves the error on the context. */
 static bool
 print_parameters(ql_build *b, FILE *out, const ql_plugin *p, const void *self)
@@ -292,7 +289,7 @@ print_canonical(ql_build *b, ql_instance *in)
     return QL_OK;
 }
 
-/* "gptq bits=3": the parameters that are not at their defaults; of a path the last part. */
+/* "PLUGIN bits=3": the parameters that are not at their defaults; of a path the last part. */
 static ql_status
 print_label(ql_build *b, ql_instance *in)
 {
@@ -315,8 +312,6 @@ print_label(ql_build *b, ql_instance *in)
         fprintf(p.out, " +%lld overrides", (long long)in->override_count);
     return ql_printer_close(b->cx, &p, &in->label);
 }
-
-/* --- instances ------------------------------------------------------------------------------------------------------- */
 
 static ql_instance *
 new_instance(ql_build *b, const ql_settings *s)

@@ -6,9 +6,7 @@
 #include "../base/printer.h"
 #include "build.h"
 
-/* --- labels ---------------------------------------------------------------------------------------------------------- */
-
-/* "rtn" of {use: rtn}, "LoRDQ" of one with a label, "3" of a value, "wiki" of a reference. */
+/* "x" of {use: x}, the label of one that has it, "3" of a value, "wiki" of a reference. */
 static const char *
 plain_label(ql_build *b, const ql_build_axis *a, int64_t i)
 {
@@ -38,7 +36,7 @@ differs(const ql_build_axis *a, const char *const *plain, int64_t i, const char 
     return false;
 }
 
-/* "gptq act_order=desc": the plain label and what differs from the others that have the same. */
+/* "PLUGIN sym=true": the plain label and what differs from the others that have the same. */
 static ql_status
 long_label(ql_build *b, const ql_build_axis *a, const char *const *plain, int64_t i, const char **out)
 {
@@ -85,8 +83,6 @@ make_labels(ql_build *b, ql_build_axis *a)
     }
     return QL_OK;
 }
-
-/* --- axes ------------------------------------------------------------------------------------------------------------ */
 
 /* Each variant is a mapping and of the kind of the stage. */
 static ql_status

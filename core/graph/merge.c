@@ -46,7 +46,8 @@ uses_seed(const ql_plugin *p)
     return p->kind == QL_DATA || p->kind == QL_QUANTIZER || p->kind == QL_COMPENSATOR;
 }
 
-/* Key of what the instance gives with these inputs: its own print, the seed where numbers may depend on it, the keys before it. */
+/* Key of what the instance gives with these inputs: its own print, the seed where numbers may depend on it, the keys
+ * before it. */
 static void
 key_of(const ql_merger *m, const ql_instance *in, ql_node *const *from, uint64_t key[2])
 {

@@ -20,7 +20,7 @@ typedef struct ql_problems {
 /* Adds one unless the same stands there already. Line 0: the place has no line ("-s quant.bits=9"). */
 void ql_problem_add(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* Adds the context's error when `st` is INVALID, "PREFIX: TEXT" (prefix may be NULL); any other failure is passed on. */
+/* Adds the context's error when `st` is INVALID, "PREFIX: TEXT" (prefix may be NULL); other failures are passed on. */
 ql_status ql_problem_take(ql_ctx *cx, ql_problems *p, ql_place place, const char *prefix, ql_status st);
 /* So many that looking further helps nobody. */
 bool ql_problems_full(const ql_problems *p);

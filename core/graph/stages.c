@@ -138,7 +138,8 @@ name_is_usable(ql_build *b, const ql_yaml *key)
     return true;
 }
 
-/* The plugin of the stage; it stays NULL, so that references to the stage are no further errors, when that can't be known. */
+/* The plugin of the stage; it stays NULL, so that references to the stage are no further errors, when that can't be
+ * known. */
 static void
 choose_plugin(ql_build *b, ql_build_stage *s)
 {

@@ -20,9 +20,9 @@ struct ql_yaml {
     ql_yaml **items; /* of a list or map */
 };
 
-/* Reads one document. What is wrong goes to `problems`; *out is NULL when nothing could be read, an empty text included. Refused, each with
- * a message: several documents, anchors, aliases, tags, duplicate keys, keys that are no scalars, nesting beyond 32, more than 256 KiB,
- * what is not UTF-8. The status only tells failures of the machine. */
+/* Reads one document. What is wrong goes to `problems`; *out is NULL when nothing could be read, an empty text
+ * included. Refused, each with a message: several documents, anchors, aliases, tags, duplicate keys, keys that are no
+ * scalars, nesting beyond 32, more than 256 KiB, what is not UTF-8. The status only tells failures of the machine. */
 ql_status ql_yaml_parse(ql_ctx *cx, ql_problems *problems, const char *file, const char *text, size_t bytes,
                         ql_yaml **out);
 
@@ -38,14 +38,15 @@ ql_yaml *ql_yaml_scalar(ql_ctx *cx, ql_place place, const char *text);
 bool ql_yaml_empty(const ql_yaml *v);
 /* "a list", "a mapping", "'text'" for messages. NULL without memory. */
 const char *ql_yaml_describe(ql_ctx *cx, const ql_yaml *v);
-/* On one line, as flow YAML without quotes, for labels: "{use: rtn, bits: 3}". NULL without memory. */
+/* On one line, as flow YAML without quotes, for labels: "{use: x, bits: 3}". NULL without memory. */
 const char *ql_yaml_line(ql_ctx *cx, const ql_yaml *v);
 bool ql_yaml_equal(const ql_yaml *a, const ql_yaml *b);
 
 /* ${VAR} and ${VAR:-default} in every value below `v`. */
 void ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v);
 
-/* Braces of ${…} would end a word inside {…} or […]: they are masked before a text is parsed, into a copy, and unmasked in each word. */
+/* Braces of ${…} would end a word inside {…} or […]: they are masked before a text is parsed, into a copy, and
+ * unmasked in each word. */
 ql_status ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes);
 void ql_yaml_unmask(char *text);
 

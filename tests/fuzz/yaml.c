@@ -1,5 +1,5 @@
-/* Fuzzes pipeline files: parse and build; what is right is drawn, labelled, written out and read again. A first line "-s KEY=VALUE"
- * is an argument of the command line. */
+/* Fuzzes pipeline files: parse and build; what is right is drawn, labelled, written out and read again. A first line
+ * "-s KEY=VALUE" is an argument of the command line. */
 /* Aims at: core/graph/yaml.c core/graph/tree.c core/graph/environment.c core/graph/emit.c core/graph/problems.c */
 /* Aims at: core/graph/sets.c core/graph/top.c core/graph/stages.c core/graph/matrix.c core/graph/settings.c */
 /* Aims at: core/graph/instantiate.c core/graph/overrides.c core/graph/check.c core/graph/cells.c core/graph/merge.c */

@@ -158,7 +158,7 @@ test_matrix(void)
     CHECK(ql_cell_label(&cx, &g, &g.cells[0], "quant.rounds") == NULL);
     CHECK(ql_cell_label(&cx, &g, last, "nobody.use") == NULL);
     CHECK(ql_cell_label(&cx, &g, last, "ppl") == NULL);
-    /* bits come from the axis, the rest from variant and entry; damp belonged to the entry's plugin alone where it is not shared */
+    /* bits come from the axis, the rest from variant and entry */
     CHECK_INT(quant(&g, 0)->bits, 2);
     CHECK_INT(quant(&g, 17)->rounds, 7);
     CHECK_NEAR(quant(&g, 6)->damp, 0.5, 0);

@@ -2,6 +2,7 @@
 #include "cpu.h"
 
 #define TILE 256     /* side of a tile of the result */
+#define CORNER 16    /* side of what is mirrored at once */
 #define TOKENS 2048  /* rows of x converted at once */
 #define PARTIAL 8192 /* rows summed in plain floats before they join the pair */
 
@@ -64,6 +65,15 @@ add_element(const gram *g, int64_t i, int64_t j, const void *partial, int64_t in
     }
 }
 
+/* A small square of a tile: its mirror image is written down columns, whose cache lines must be used up before they leave. */
+static void
+add_corner(const gram *g, const int64_t at[4], int64_t i, int64_t j, const void *partial)
+{
+    for (int64_t r = i; r < cpu_min(i + CORNER, at[2]); r++)
+        for (int64_t c = j; c < cpu_min(j + CORNER, at[0] == at[1] ? r + 1 : at[3]); c++)
+            add_element(g, at[0] + r, at[1] + c, partial, r * at[3] + c);
+}
+
 static void
 gram_tile(void *arg, int64_t task, void *scratch)
 {
@@ -81,9 +91,9 @@ gram_tile(void *arg, int64_t task, void *scratch)
 
         for (int64_t u = t; u < end; u += TOKENS)
             add_tokens(g, u, cpu_min(TOKENS, end - u), at, u == t, scratch);
-        for (int64_t i = 0; i < at[2]; i++)
-            for (int64_t j = 0; j < (at[0] == at[1] ? i + 1 : at[3]); j++)
-                add_element(g, at[0] + i, at[1] + j, scratch, i * at[3] + j);
+        for (int64_t i = 0; i < at[2]; i += CORNER)
+            for (int64_t j = 0; j < at[3]; j += CORNER)
+                add_corner(g, at, i, j, scratch);
     }
 }
 

@@ -4,18 +4,21 @@
 
 #include <stdint.h>
 
-/* One tile of the f32 feedback sweep: `width` columns of a strip of rows. Columns are `sweep_rows` floats, rows of u `sweep_cols`. */
+/* One tile of the f32 feedback sweep: `width` columns of a strip of rows. A column is `sweep_rows` values, a row of u `sweep_cols`. */
 typedef struct sweep_tile {
     const float *e; /* [k]: errors of finished columns */
     const float *u; /* [k + width]: their rows of U, then those of the tile itself */
     int64_t k;
-    float *w; /* [width]: values; their errors, once encoded */
+    float *w; /* [width]: values; once encoded, errors */
     int width;
-    float top;                       /* largest code */
-    const float *scale[8], *zero[8]; /* of each column */
-    float *codes;                    /* [width] */
-    float *loss;                     /* [sweep_rows]: squared errors are added */
 } sweep_tile;
+
+typedef struct sweep_codes {
+    float top;                       /* the largest code */
+    const float *scale[8], *zero[8]; /* of each column */
+    uint8_t *codes;                  /* [width] */
+    float *loss;                     /* one column: squared errors are added */
+} sweep_codes;
 
 #define SWEEP_MAX_ROWS 48 /* of a strip, on any processor */
 
@@ -33,8 +36,10 @@ typedef struct isa_loops {
     /* The two halves of a head, n elements each, turned by the angles whose cosines and sines are given. */
     void (*rotate)(float *x, const float *cosines, const float *sines, int64_t n);
     int sweep_rows, sweep_cols;
-    void (*sweep_apply)(const sweep_tile *t);  /* w -= e^T u */
-    void (*sweep_encode)(const sweep_tile *t); /* the same, then encodes column by column */
+    void (*sweep_apply)(const sweep_tile *t);                         /* w -= e^T u */
+    void (*sweep_encode)(const sweep_tile *t, const sweep_codes *to); /* the same, then encodes column by column */
+    /* columns[j, i] = rows[i][j] for i < sweep_rows, j < cols; a NULL row reads as `fill`. */
+    void (*sweep_transpose)(const float *const *rows, int64_t cols, float fill, float *columns);
     void (*sweep_bounds)(const float *w, int64_t cols, float *lo, float *hi, float *bad);
 } isa_loops;
 

@@ -3,6 +3,7 @@
 #include "isa.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define LANES (ISA_BYTES / 4)
@@ -31,7 +32,7 @@ store(float *p, vf v)
 static inline vf
 splat(float x)
 {
-    return (vf){0} + x;
+    return x - (vf){0}; /* not 0 + x, which is no plain broadcast: it changes -0 */
 }
 
 static inline vf
@@ -266,5 +267,6 @@ const isa_loops ISA_TABLE = {
     .sweep_cols = SWEEP_COLS,
     .sweep_apply = sweep_apply,
     .sweep_encode = sweep_encode,
+    .sweep_transpose = sweep_transpose,
     .sweep_bounds = sweep_bounds,
 };

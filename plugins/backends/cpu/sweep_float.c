@@ -3,12 +3,13 @@
  * encoded. U is packed once, in tiles of a few columns, in the order in which those loops read it. */
 #include "sweep.h"
 
-#include <math.h>
+#include <string.h>
 
 #define BLOCK 128 /* columns between two passes over the errors before them */
-#define DEPTH 256 /* errors taken in at once: of one strip they fit the first cache */
+#define DEPTH 192 /* errors taken in at once: of one strip they fit the first cache */
 #define STRIPS 4  /* most of a panel: they share what of U is in the second cache */
 #define PACE 64   /* columns transposed at once */
+#define TILES 16  /* packed by one task */
 
 typedef struct tile {
     int64_t col, offset; /* of its rows of U in `packed` */
@@ -31,8 +32,8 @@ typedef struct panel {
     sweep_part *part;
     float *w;              /* [strips, n, rows]: errors on the left, values on the right */
     float *scales, *zeros; /* [strips, groups, rows] */
-    float *codes;          /* [BLOCK, rows] */
     float *row;            /* [group]: values of one row, for a search */
+    uint8_t *codes;        /* [BLOCK, rows] */
 } panel;
 
 /* Rows of `strip` that are rows of the weight; the rest of the lanes idles. */
@@ -61,16 +62,15 @@ scales_at(const panel *p, int64_t strip, int64_t group)
 static void
 transpose(const panel *p, const mat *m, float fill, float *to)
 {
-    const int64_t rows = p->f->rows;
+    const int64_t height = p->f->rows;
+    const float *rows[SWEEP_MAX_ROWS];
 
-    for (int64_t strip = 0; strip < p->strips; strip++, to += m->cols * rows)
-        for (int64_t first = 0; first < m->cols; first += PACE)
-            for (int64_t r = 0, valid = strip_rows(p, strip), end = cpu_min(first + PACE, m->cols); r < rows; r++) {
-                const float *from = r < valid ? mat_at(m, p->first + strip * rows + r, 0) : NULL;
-
-                for (int64_t j = first; j < end; j++)
-                    to[j * rows + r] = from ? from[j] : fill;
-            }
+    for (int64_t strip = 0; strip < p->strips; strip++, to += m->cols * height)
+        for (int64_t j = 0; j < m->cols; j += PACE) {
+            for (int64_t r = 0; r < height; r++)
+                rows[r] = r < strip_rows(p, strip) ? mat_at(m, p->first + strip * height + r, j) : NULL;
+            p->f->isa->sweep_transpose(rows, cpu_min(PACE, m->cols - j), fill, to + j * height);
+        }
 }
 
 /* Columns [from, to) take in the errors of columns [k, end). */
@@ -146,7 +146,7 @@ write_codes(const panel *p, int64_t strip, int64_t from, int64_t to)
         uint8_t *codes = mat_at(&s->codes, p->first + strip * p->f->rows + r, from);
 
         for (int64_t j = 0; j < to - from; j++)
-            codes[j] = (uint8_t)p->codes[j * p->f->rows + r];
+            codes[j] = p->codes[j * p->f->rows + r];
     }
 }
 
@@ -158,20 +158,21 @@ encode_block(const panel *p, int64_t strip, int64_t from, int64_t to)
     float loss[SWEEP_MAX_ROWS] = {0};
 
     for (const tile *t = f->tile + f->tile_at[from]; t < f->tile + f->tiles && t->col < to; t++) {
-        sweep_tile job = {.e = strip_at(p, strip, from),
-                          .u = f->packed + t->offset + from * f->isa->sweep_cols,
-                          .k = t->col - from,
-                          .w = strip_at(p, strip, t->col),
-                          .width = t->width,
-                          .top = (float)((1 << f->s->grid.bits) - 1),
-                          .codes = p->codes + (t->col - from) * f->rows,
-                          .loss = loss};
+        sweep_codes out = {
+            .top = (float)((1 << f->s->grid.bits) - 1), .codes = p->codes + (t->col - from) * f->rows, .loss = loss};
 
         for (int c = 0; c < t->width; c++) {
-            job.scale[c] = p->scales + scales_at(p, strip, sweep_group(f->s, t->col + c));
-            job.zero[c] = p->zeros + scales_at(p, strip, sweep_group(f->s, t->col + c));
+            const int64_t at = scales_at(p, strip, sweep_group(f->s, t->col + c));
+
+            out.scale[c] = p->scales + at;
+            out.zero[c] = p->zeros + at;
         }
-        f->isa->sweep_encode(&job);
+        f->isa->sweep_encode(&(sweep_tile){.e = strip_at(p, strip, from),
+                                           .u = f->packed + t->offset + from * f->isa->sweep_cols,
+                                           .k = t->col - from,
+                                           .w = strip_at(p, strip, t->col),
+                                           .width = t->width},
+                             &out);
     }
     for (int64_t r = 0; r < strip_rows(p, strip); r++)
         p->part->loss += (double)loss[r];
@@ -196,8 +197,8 @@ panel_task(void *arg, int64_t task, void *scratch)
     p.strips = cpu_min(f->strips, cpu_div_up(s->w.rows - p.first, f->rows));
     p.scales = p.w + p.strips * n * f->rows;
     p.zeros = p.scales + p.strips * groups * f->rows;
-    p.codes = p.zeros + p.strips * groups * f->rows;
-    p.row = p.codes + BLOCK * f->rows;
+    p.row = p.zeros + p.strips * groups * f->rows;
+    p.codes = (uint8_t *)(p.row + s->grid.group);
     *p.part = (sweep_part){0};
     transpose(&p, &s->w, 0, p.w);
     if (!s->fit) {
@@ -241,21 +242,29 @@ list_tiles(const sweep *s, fast *f)
     return floats;
 }
 
+/* A run of tiles at once, for neighbours share the cache lines of U. */
 static void
 pack_task(void *arg, int64_t task, void *scratch)
 {
     const fast *f = arg;
-    const tile *t = &f->tile[task];
-    const int64_t cols = f->isa->sweep_cols;
-    float *to = f->packed + t->offset;
+    const int64_t cols = f->isa->sweep_cols, first = task * TILES, end = cpu_min(first + TILES, f->tiles);
+    const tile *last = &f->tile[end - 1];
 
     (void)scratch;
-    for (int64_t i = 0; i < t->col + t->width; i++, to += cols) {
-        const float *from = mat_at(&f->s->u, i, t->col);
+    for (int64_t i = 0; i < last->col + last->width; i++)
+        for (const tile *t = &f->tile[first]; t <= last; t++) {
+            const float *from = mat_at(&f->s->u, i, t->col);
+            float *to = f->packed + t->offset + i * cols;
 
-        for (int64_t c = 0; c < cols; c++)
-            to[c] = c < t->width ? from[c] : 0;
-    }
+            if (i >= t->col + t->width) /* below the diagonal of this one */
+                continue;
+            for (int64_t c = 0; c < cols; c += 4)
+                if (c + 4 <= t->width) /* a constant size is one move, not a call */
+                    memcpy(to + c, from + c, 4 * sizeof *to);
+                else
+                    for (int64_t i4 = c; i4 < c + 4; i4++)
+                        to[i4] = i4 < t->width ? from[i4] : 0;
+        }
 }
 
 ql_status
@@ -274,7 +283,7 @@ sweep_float(ql_ctx *cx, cpu *d, sweep *s)
     f.tile_at = (int64_t *)(f.tile + f.tiles);
     f.packed = (float *)(f.tile_at + n);
     list_tiles(s, &f);
-    QL_TRY(cx, cpu_run(cx, d, f.tiles, 0, pack_task, &f));
+    QL_TRY(cx, cpu_run(cx, d, cpu_div_up(f.tiles, TILES), 0, pack_task, &f));
     return cpu_run(cx, d, s->tasks,
                    (size_t)(f.strips * f.rows * (n + 2 * s->scales.cols) + BLOCK * f.rows + s->grid.group) *
                        sizeof(float),

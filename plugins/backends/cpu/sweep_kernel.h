@@ -5,6 +5,7 @@
 #define SWEEP_ROWS (SWEEP_VECTORS * LANES)
 #define SWEEP_COLS ISA_SWEEP_COLS
 
+typedef uint8_t vb __attribute__((vector_size(LANES)));
 typedef vf sweep_acc[SWEEP_COLS][SWEEP_VECTORS];
 
 static inline __attribute__((always_inline)) void
@@ -69,19 +70,21 @@ sweep_code(vf x, vf scale, vf zero, float top)
 
 /* Column c of the tile is finished: its error replaces its value and goes into the columns after it. */
 static inline __attribute__((always_inline)) void
-sweep_column(const sweep_tile *t, sweep_acc acc, int c)
+sweep_column(const sweep_tile *t, const sweep_codes *to, sweep_acc acc, int c)
 {
     const float *row = t->u + (t->k + c) * SWEEP_COLS; /* of U, at this column */
 
 #pragma GCC unroll 3
     for (int v = 0; v < SWEEP_VECTORS; v++) {
-        vf scale = load(t->scale[c] + v * LANES), zero = load(t->zero[c] + v * LANES);
-        vf code = sweep_code(acc[c][v], scale, zero, t->top);
+        vf scale = load(to->scale[c] + v * LANES), zero = load(to->zero[c] + v * LANES);
+        vf code = sweep_code(acc[c][v], scale, zero, to->top);
         vf err = (acc[c][v] - scale * (code - zero)) / row[c];
+        vb bytes;
 
         store(t->w + c * SWEEP_ROWS + v * LANES, err);
-        store(t->codes + c * SWEEP_ROWS + v * LANES, code);
-        store(t->loss + v * LANES, load(t->loss + v * LANES) + err * err);
+        store(to->loss + v * LANES, load(to->loss + v * LANES) + err * err);
+        bytes = __builtin_convertvector(__builtin_convertvector(code, vi), vb);
+        memcpy(to->codes + c * SWEEP_ROWS + v * LANES, &bytes, sizeof bytes);
 #pragma GCC unroll 8
         for (int later = 1; later < SWEEP_COLS; later++)
             if (later > c)
@@ -90,7 +93,7 @@ sweep_column(const sweep_tile *t, sweep_acc acc, int c)
 }
 
 static void
-sweep_encode(const sweep_tile *t)
+sweep_encode(const sweep_tile *t, const sweep_codes *to)
 {
     sweep_acc acc;
 
@@ -100,7 +103,7 @@ sweep_encode(const sweep_tile *t)
     for (int c = 0; c < SWEEP_COLS; c++) {
         if (c >= t->width)
             break;
-        sweep_column(t, acc, c);
+        sweep_column(t, to, acc, c);
     }
 }
 
@@ -121,5 +124,45 @@ sweep_bounds(const float *w, int64_t cols, float *lo, float *hi, float *bad)
         store(lo + v * LANES, low);
         store(hi + v * LANES, high);
         store(bad + v * LANES, nan);
+    }
+}
+
+typedef float v4 __attribute__((vector_size(16)));
+
+static inline v4
+load4(const float *p)
+{
+    v4 v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Four elements of four rows into four columns. */
+static inline void
+transpose4(const float *const *rows, int64_t j, float *to)
+{
+    const v4 a = load4(rows[0] + j), b = load4(rows[1] + j), c = load4(rows[2] + j), d = load4(rows[3] + j);
+    const v4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const v4 ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const v4 t[4] = {__builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+                     __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5), __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7)};
+
+    for (int i = 0; i < 4; i++)
+        memcpy(to + i * SWEEP_ROWS, &t[i], sizeof t[i]);
+}
+
+static void
+sweep_transpose(const float *const *rows, int64_t cols, float fill, float *columns)
+{
+    for (int r = 0; r < SWEEP_ROWS; r += 4) {
+        const bool whole = rows[r] && rows[r + 1] && rows[r + 2] && rows[r + 3];
+        int64_t j = 0;
+
+        for (; whole && j + 4 <= cols; j += 4)
+            transpose4(rows + r, j, columns + j * SWEEP_ROWS + r);
+        for (; j < cols; j++)
+            for (int i = r; i < r + 4; i++)
+                columns[j * SWEEP_ROWS + i] = rows[i] ? rows[i][j] : fill;
     }
 }

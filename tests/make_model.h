@@ -20,6 +20,7 @@ typedef struct model_spec {
     int shards;         /* 0, 1: one file */
     const char *config; /* further members of config.json: "\"rope_theta\": 1e6"; NULL: none */
     uint64_t seed;
+    double scale; /* of the linears' weights; 0: 1 */
 } model_spec;
 
 typedef struct model_tensor {
@@ -51,6 +52,8 @@ model_add(model_list *l, const char *prefix, const char *name, int64_t rows, int
         .name = whole, .dtype = l->spec->dtype, .ndim = cols < 0 ? 1 : 2, .dims = {rows, cols < 0 ? 0 : cols}};
     l->how[l->count].mean = norm ? 1.0F : 0.0F;
     l->how[l->count].spread = norm || bias || cols < 0 ? 0.1F : 1.0F / sqrtf((float)cols);
+    if (strstr(name, "proj.weight") && l->spec->scale != 0)
+        l->how[l->count].spread *= (float)l->spec->scale;
     l->how[l->count++].shard = l->shard;
 }
 

@@ -280,6 +280,25 @@ close_walk(ql_walk *w)
     w->cx->linear = w->cx->who = NULL;
 }
 
+/* One walk, one load: says so, or which tensor was read again. */
+static void
+log_reads(ql_ctx *cx, const ql_source *source)
+{
+    int64_t read = 0, again = 0;
+
+    for (int64_t i = 0; i < ql_source_count(source); i++) {
+        const char *name = ql_source_item(source, i)->name;
+        const int64_t times = ql_source_reads(source, name);
+
+        read += times > 0;
+        again += times > 1;
+        if (times > 1)
+            ql_warn(cx, "%s left its file %lld times", name, (long long)times);
+    }
+    if (again == 0)
+        ql_info(cx, "%lld tensors left their files, each once", (long long)read);
+}
+
 static ql_status
 walk_model(ql_walk *w, ql_result_set *set)
 {
@@ -291,6 +310,8 @@ walk_model(ql_walk *w, ql_result_set *set)
     w->cx->walk = w;
     st = walk(w, set);
     close_walk(w);
+    if (st == QL_OK)
+        log_reads(w->cx, w->model->source);
     ql_tokenizer_close(tokenizer);
     return st;
 }

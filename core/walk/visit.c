@@ -10,6 +10,8 @@ typedef struct visit {
     ql_stream *twin; /* the stream that this one was equal to when the block began, while it still is; NULL: none */
     ql_path path;
     ql_flow *flows; /* [span_count] */
+    int put_off;    /* subset whose products are still to be made, from the x that the flows hold; -1: none */
+    const ql_weight *const *as; /* its weights */
 } visit;
 
 static int64_t
@@ -47,12 +49,11 @@ ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *co
     return QL_OK;
 }
 
-/* Step k of chunk c; the products that it consumed and a residual stream of its own that it replaced are let go. */
+/* Step k of chunk f; the products that it consumed and a residual stream of its own that it replaced are let go. */
 static ql_status
-step(visit *v, int64_t c, int k)
+step(visit *v, ql_flow *f, int k)
 {
     ql_ctx *cx = v->w->cx;
-    ql_flow *f = &v->flows[c];
     const ql_flow old = *f;
 
     QL_TRY(cx, ql_check_interrupt(cx));
@@ -61,20 +62,26 @@ step(visit *v, int64_t c, int k)
         if (v->w->model->info.linears[l].subset == k - 1)
             let_go(cx, old.y[i++]);
     f->y = NULL;
-    if (old.h != f->h && old.h != v->stream->h[c])
+    if (old.h != f->h && old.h != v->stream->h[f - v->flows])
         let_go(cx, old.h);
     return QL_OK;
 }
 
-/* Must the inputs of this subset be made a second time, because `memory:` has no room to keep them for all tokens? */
+/* Is there no room under `memory:` to keep the products of subset k for all tokens? Then they are made chunk by chunk, once for the
+ * statistics behind them and once more to go on: the same bits, for more time. */
 static bool
-made_again(const visit *v, int64_t width)
+put_off(const visit *v, int k)
 {
     const ql_device *d = v->w->cx->device;
     const ql_tokens *t = &v->stream->corpus->tokens;
-    const size_t whole = (size_t)t->offsets[t->count] * (size_t)width * ql_dtype_size(d->info.compute_dtype);
+    const ql_model_info *info = &v->w->model->info;
+    size_t whole = 0;
 
-    return d->limit > 0 && whole > (d->limit - (d->used < d->limit ? d->used : d->limit)) / 2;
+    for (int l = 0; l < info->linear_count; l++)
+        if (info->linears[l].subset == k)
+            whole += (size_t)t->offsets[t->count] * (size_t)info->linears[l].out * ql_dtype_size(d->info.compute_dtype);
+    return d->limit > 0 && k + 1 < info->subsets && v->put_off < 0 &&
+           whole > (d->limit - (d->used < d->limit ? d->used : d->limit)) / 2;
 }
 
 static int64_t
@@ -86,13 +93,45 @@ subset_width(const ql_walk *w, int k)
     return 0;
 }
 
+/* Brings chunk f to the input of subset k, through products that were put off. */
+static ql_status
+arrive(visit *v, ql_flow *f, int k)
+{
+    ql_tensor *before = f->x;
+
+    if (v->put_off >= 0) {
+        QL_TRY(v->w->cx, ql_block_linears(v->w->cx, v->w->block, v->put_off, v->as, f));
+        QL_TRY(v->w->cx, step(v, f, k));
+        ql_drop(v->w->cx, &before);
+        return QL_OK;
+    }
+    return step(v, f, k);
+}
+
+static ql_status
+gather_chunk(visit *v, int64_t c, int k, ql_gathered *g)
+{
+    ql_ctx *cx = v->w->cx;
+    ql_flow f = v->flows[c];
+    ql_scope scope;
+
+    if (v->put_off < 0) {
+        QL_TRY(cx, step(v, &v->flows[c], k));
+        return ql_gather_add(v->w, g, f.seqs, v->flows[c].x);
+    }
+    ql_scope_open(cx, &scope);
+    QL_TRY(cx, ql_block_linears(cx, v->w->block, v->put_off, v->as, &f));
+    QL_TRY(cx, ql_block_step(cx, v->w->block, k, &f));
+    QL_TRY(cx, ql_gather_add(v->w, g, f.seqs, f.x));
+    ql_scope_close(cx, &scope);
+    return QL_OK;
+}
+
 static ql_status
 gather(visit *v, int k)
 {
     ql_ctx *cx = v->w->cx;
     ql_gathered **slot = ql_gather_at(v->w, v->plan->stream, k);
-    const int64_t width = subset_width(v->w, k);
-    const bool again = made_again(v, width);
 
     if (v->twin) {
         ql_gathered *shared = *ql_gather_at(v->w, v->twin - v->w->streams, k);
@@ -102,24 +141,9 @@ gather(visit *v, int k)
             return QL_OK;
         }
     }
-    QL_TRY(cx, ql_gather_open(v->w, width, slot));
-    for (int64_t c = 0; c < span_count(v); c++) {
-        const ql_seqs *seqs = &v->stream->corpus->spans[c].seqs;
-
-        if (again) {
-            ql_flow f = v->flows[c];
-            ql_scope scope;
-
-            ql_scope_open(cx, &scope);
-            QL_TRY(cx, ql_check_interrupt(cx));
-            QL_TRY(cx, ql_block_step(cx, v->w->block, k, &f));
-            QL_TRY(cx, ql_gather_add(v->w, *slot, seqs, f.x));
-            ql_scope_close(cx, &scope);
-        } else {
-            QL_TRY(cx, step(v, c, k));
-            QL_TRY(cx, ql_gather_add(v->w, *slot, seqs, v->flows[c].x));
-        }
-    }
+    QL_TRY(cx, ql_gather_open(v->w, subset_width(v->w, k), slot));
+    for (int64_t c = 0; c < span_count(v); c++)
+        QL_TRY(cx, gather_chunk(v, c, k, *slot));
     return ql_gather_close(v->w, *slot);
 }
 
@@ -139,18 +163,24 @@ static ql_status
 multiply(visit *v, int k)
 {
     ql_ctx *cx = v->w->cx;
+    const bool wait = put_off(v, k);
     const ql_weight *const *as;
 
+    if (wait)
+        ql_debug(cx, "memory: the products of subset %d are made twice, not kept", k);
     QL_TRY(cx, ql_path_weights(v->w, &v->path, k, &as));
     for (int64_t c = 0; c < span_count(v); c++) {
         ql_flow *f = &v->flows[c];
 
-        if (!f->x)
-            QL_TRY(cx, step(v, c, k));
+        if (v->put_off >= 0 || !f->x)
+            QL_TRY(cx, arrive(v, f, k));
+        if (wait)
+            continue;
         QL_TRY(cx, ql_block_linears(cx, v->w->block, k, as, f));
-        let_go(cx, f->x);
-        f->x = NULL;
+        ql_drop(cx, &f->x);
     }
+    v->put_off = wait ? k : -1;
+    v->as = as;
     return QL_OK;
 }
 
@@ -189,7 +219,7 @@ visit_tokens(visit *v)
     for (int k = 0; k < subsets && !v->stream->dead; k++)
         QL_TRY(cx, visit_subset(v, k));
     for (int64_t c = 0; c < span_count(v) && !v->stream->dead; c++) {
-        QL_TRY(cx, step(v, c, subsets));
+        QL_TRY(cx, step(v, &v->flows[c], subsets));
         ql_stream_put(v->stream, c, v->flows[c].h);
         let_go(cx, v->flows[c].h);
     }
@@ -199,7 +229,7 @@ visit_tokens(visit *v)
 ql_status
 ql_visit_run(ql_walk *w, const ql_visit *plan)
 {
-    visit v = {.w = w, .plan = plan};
+    visit v = {.w = w, .plan = plan, .put_off = -1};
     const ql_unit *through;
     ql_scope scope;
 

@@ -95,7 +95,9 @@ main(void)
     CHECK(all.cells[2].linear_count > 0 && isfinite(walk_metric(&all.cells[2], "ppl", "perplexity")));
     compare(&t, &g, 2, 0, &all);
     compare(&t, &g, 3, 0, &all);
-    compare(&t, &g, 2, 12u << 20, &all); /* too little to keep the inputs of a subset: they are made again */
+    CHECK(!strstr(t.log.text, "made twice"));
+    compare(&t, &g, 2, t.peak, &all); /* too little to keep the inputs of every subset */
+    CHECK(strstr(t.log.text, "made twice"));
 
     walk_parse(&t, STAGES, &single); /* cell gptq at 3 bits */
     REQUIRE_OK(&t.cx, walk_run(&t, &single, 2, 0, &alone));

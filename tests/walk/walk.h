@@ -22,6 +22,7 @@ typedef struct walk_test {
     ql_registry *registry;
     ql_log sink;
     walk_log log;
+    size_t peak;     /* of the last run's device memory */
     char folder[64]; /* made under /tmp, for files of the run */
 } walk_test;
 
@@ -90,6 +91,7 @@ walk_run(walk_test *t, const ql_graph *g, int threads, size_t limit, ql_result_s
     REQUIRE_OK(&t->cx, ql_results_init(&t->cx, g, "test", set));
     st = ql_run_graph(&t->cx, t->registry, g, t->folder, set);
     CHECK_INT((int64_t)t->cx.device->used, 0);
+    t->peak = t->cx.device->peak;
     ql_device_close(t->cx.device);
     t->cx.device = NULL;
     return st;

@@ -1,0 +1,101 @@
+/* A numerical failure fails its cell only; a run without memory says who held what; each tensor leaves its file once. */
+#include "walk.h"
+
+#include "make_model.h"
+
+/* Weights of size 1e-6 have scales below what fp16 holds, and bf16 holds them well. */
+#define STAGES                                                                    \
+    "qloom: 1\n"                                                                  \
+    "name: failures\n"                                                            \
+    "stages:\n"                                                                   \
+    "  base: {use: auto, path: %s}\n"                                             \
+    "  calib: {use: text, path: calib.txt, samples: 2, seqlen: 32}\n"             \
+    "  wiki: {use: text, path: eval.txt, seqlen: 32, samples: 2}\n"               \
+    "  quant: {use: rtn, model: $base, calib: $calib, bits: 4, group_size: 16}\n" \
+    "  ppl: {use: perplexity, model: $quant, data: $wiki}\n"                      \
+    "matrix:\n"                                                                   \
+    "  quant: [{use: rtn}, {use: gptq}]\n"                                        \
+    "  quant.scale_dtype: [fp16, bf16]\n"
+
+static void
+copy_tokenizer(walk_test *t, const char *folder)
+{
+    const char *source = getenv("QLOOM_SOURCE");
+    char command[8192];
+
+    (void)t;
+    snprintf(command, sizeof command, "cp %s/examples/tiny-qwen3/tokenizer*.json %s/", source ? source : ".", folder);
+    CHECK_INT(system(command), 0);
+}
+
+/* A model whose linears are multiplied by `scale`. */
+static const char *
+make(walk_test *t, const char *name, double scale)
+{
+    const char *folder = ql_format(&t->cx, "%s/%s", t->folder, name);
+    const model_spec spec = {.architecture = "LlamaForCausalLM",
+                             .type = "llama",
+                             .vocab = 512,
+                             .hidden = 32,
+                             .intermediate = 48,
+                             .layers = 2,
+                             .heads = 2,
+                             .kv_heads = 2,
+                             .head_dim = 16,
+                             .dtype = QL_ST_F32,
+                             .seed = 7,
+                             .scale = scale};
+
+    REQUIRE_OK(&t->cx, make_model(&t->cx, folder, &spec));
+    copy_tokenizer(t, folder);
+    return folder;
+}
+
+static void
+one_cell_fails(walk_test *t)
+{
+    ql_result_set set = {0};
+    ql_graph g;
+    int64_t failed = 0;
+
+    walk_parse(t, ql_format(&t->cx, STAGES, make(t, "small", 1e-6)), &g);
+    CHECK_OK(&t->cx, walk_run(t, &g, 2, 0, &set));
+    for (int64_t i = 0; i < g.cell_count; i++) {
+        const ql_result_cell *c = &set.cells[i];
+        const bool fp16 = g.cells[i].at[1] == 0;
+
+        failed += c->error != NULL;
+        CHECK_INT(c->error != NULL, fp16);
+        CHECK_INT(isfinite(walk_metric(c, "ppl", "perplexity")), !fp16);
+        if (c->error && (!strstr(c->error, "model.layers.0.self_attn.q_proj") || !strstr(c->error, "scale_dtype")))
+            TEST_FAIL("the error does not say where and what: %s", c->error);
+    }
+    CHECK_INT(failed, 2);
+    CHECK(isfinite(walk_metric(&set.cells[4], "ppl", "perplexity"))); /* the original */
+    ql_results_fini(&t->cx, &set);
+}
+
+static void
+no_memory(walk_test *t)
+{
+    ql_result_set set = {0};
+    ql_graph g;
+
+    walk_parse(t, ql_format(&t->cx, STAGES, make(t, "plain", 1)), &g);
+    CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &set));
+    ql_results_fini(&t->cx, &set);
+    CHECK_ERROR(&t->cx, walk_run(t, &g, 1, t->peak / 2, &set), QL_MEMORY, "memory:");
+    ql_results_fini(&t->cx, &set);
+}
+
+int
+main(void)
+{
+    static walk_test t;
+
+    walk_open(&t);
+    one_cell_fails(&t);
+    CHECK(strstr(t.log.text, "20 tensors left their files, each once"));
+    no_memory(&t);
+    return walk_close(&t);
+}

@@ -41,11 +41,11 @@ struct ql_ctx {
     const char *who;    /* put in front of log lines: "quant (gptq)"; may be NULL. Buffers made meanwhile point to it
                          * as their owner, so it lives as long as the device. */
     const char *linear; /* ql_linear_name; may be NULL */
-    uint64_t seed;                 /* of the stage at work; with the next line, what ql_random is keyed by */
-    int64_t layer, subset, index;  /* of the linear at work */
-    const ql_stage *base;          /* ql_base; may be NULL */
-    int64_t fail_alloc; /* tests: the n-th allocation from now fails; 0: never */
-    char error[16384];  /* a pipeline file has all of its errors reported at once */
+    uint64_t seed;      /* of the stage at work; with the next line, what ql_random is keyed by */
+    int64_t layer, subset, index; /* of the linear at work */
+    const ql_stage *base;         /* ql_base; may be NULL */
+    int64_t fail_alloc;           /* tests: the n-th allocation from now fails; 0: never */
+    char error[16384];            /* a pipeline file has all of its errors reported at once */
     char trace[2048];
     ql_status status;
 };

@@ -8,6 +8,7 @@
 #include "../base/env.h"
 
 #define HOST_DEVICE "cpu"
+#define THREADS_MAX 4096
 
 static const ql_plugin *
 backend_of(ql_registry *r, const char *device, size_t length)
@@ -22,22 +23,27 @@ backend_of(ql_registry *r, const char *device, size_t length)
     return NULL;
 }
 
-static int
-thread_count(const ql_device_wish *wish)
+static ql_status
+thread_count(ql_ctx *cx, const ql_device_wish *wish, int *out)
 {
-    const char *env = ql_env("QLOOM_THREADS");
-    long n = wish->threads > 0 ? wish->threads : env ? atol(env) : sysconf(_SC_NPROCESSORS_ONLN);
+    const char *text = ql_env("QLOOM_THREADS");
+    char *end = NULL;
+    long n = wish->threads > 0 ? wish->threads : text ? strtol(text, &end, 10) : sysconf(_SC_NPROCESSORS_ONLN);
 
-    return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
+    if (end && (end == text || *end || n < 1 || n > THREADS_MAX))
+        return QL_FAIL(cx, QL_INVALID, "QLOOM_THREADS: got '%s', expected a whole number from 1 to %d", text,
+                       THREADS_MAX);
+    *out = n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (int)n;
+    return QL_OK;
 }
 
 static ql_status
 open_backend(ql_ctx *cx, const ql_plugin *p, int index, const ql_device_wish *wish)
 {
     const char *sync = ql_env("QLOOM_SYNC");
-    const ql_device_options opt = {
-        .index = index, .threads = thread_count(wish), .sync = sync && strcmp(sync, "0") != 0};
+    ql_device_options opt = {.index = index, .sync = sync && strcmp(sync, "0") != 0};
 
+    QL_TRY(cx, thread_count(cx, wish, &opt.threads));
     return ql_device_open(cx, p->backend, &opt, wish->limit, &cx->device);
 }
 

@@ -11,8 +11,8 @@ typedef struct ql_device_wish {
     size_t limit;     /* `memory:`, bytes; 0: none */
 } ql_device_wish;
 
-/* Opens the device that `word` names, as cx->device. `auto`: the first accelerator whose plugin loads and answers, else the cpu; says which and
- * why in the log, before anything runs. The host's processor is never taken in place of a device that was named. */
+/* Opens the device that `word` names, as cx->device. `auto`: the first accelerator whose plugin loads and answers, else
+ * the cpu; says which and why in the log, before anything runs. The host's processor is never taken in place of a device that was named. */
 ql_status ql_device_select(ql_ctx *cx, ql_registry *registry, const ql_device_wish *wish);
 
 #endif

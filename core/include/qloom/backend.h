@@ -44,7 +44,8 @@ typedef struct ql_backend {
 
     ql_status (*copy)(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst);
     ql_status (*fill)(ql_ctx *cx, void *dev, ql_tensor *t, double value);
-    ql_status (*gather)(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out);
+    ql_status (*gather)(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols,
+                        ql_tensor *out);
     ql_status (*transpose)(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *out);
     /* t[i, j] from Philox 4x32-10 with counter (i, j) and `key`: words (a, b) of the block give the normal number
      * sqrt(-2 ln((a + 1) 2^-32)) cos(2 pi b 2^-32), or the uniform one a 2^-32 - 1/2 */
@@ -52,8 +53,8 @@ typedef struct ql_backend {
     ql_status (*diag)(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d);
     ql_status (*diag_set)(ql_ctx *cx, void *dev, const ql_tensor *d, ql_tensor *a);
 
-    ql_status (*gemm)(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
-                      ql_tensor *c);
+    ql_status (*gemm)(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b,
+                      double beta, ql_tensor *c);
     ql_status (*gram)(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
     ql_status (*potrf)(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok);
     ql_status (*trtri)(ql_ctx *cx, void *dev, ql_tensor *a);
@@ -67,20 +68,24 @@ typedef struct ql_backend {
 
     ql_status (*rmsnorm)(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y);
     ql_status (*rope)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x);
-    ql_status (*attention)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
-                           ql_tensor *y);
+    ql_status (*attention)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec,
+                           const ql_tensor *const qkv[3], ql_tensor *y);
     ql_status (*swiglu)(ql_ctx *cx, void *dev, const ql_tensor *gate, const ql_tensor *up, ql_tensor *y);
     ql_status (*add)(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, ql_tensor *y);
     ql_status (*add_bias)(ql_ctx *cx, void *dev, const ql_tensor *bias, ql_tensor *y);
-    ql_status (*nll)(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor *out);
-    ql_status (*abs_stats)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max);
+    ql_status (*nll)(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets,
+                     ql_tensor *out);
+    ql_status (*abs_stats)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
+                           ql_tensor *abs_max);
 
     /* NUMERIC texts of group_minmax name row and column of the weight that is not finite, or of the group and its scale. */
-    ql_status (*group_minmax)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros);
+    ql_status (*group_minmax)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales,
+                              ql_tensor *zeros);
     ql_status (*group_encode)(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out);
     ql_status (*group_decode)(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w);
-    ql_status (*feedback_sweep)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of,
-                                bool fit, ql_qlinear *out); /* fit: scales are to be found, else given */
+    ql_status (*feedback_sweep)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u,
+                                const ql_tensor *group_of, bool fit,
+                                ql_qlinear *out); /* fit: scales are to be found, else given */
 } ql_backend;
 
 #ifdef __cplusplus

@@ -17,7 +17,7 @@ QL_API ql_status ql_metric_note(ql_ctx *cx, ql_metrics *m, const char *name, con
 
 /* One finished linear of one cell's path. */
 typedef struct ql_linear_result {
-    const char *name;          /* "model.layers.3.mlp.down_proj" */
+    const char *name; /* "model.layers.3.mlp.down_proj" */
     int64_t layer;
     const ql_tensor *w;        /* [out, in] f32: original */
     const ql_tensor *what;     /* [out, in] f32: W^ without adapter; equals w where the linear was skipped */
@@ -31,11 +31,11 @@ typedef struct ql_linear_result {
 /* A chunk of an evaluation stream at the end of the model: whole sequences. */
 typedef struct ql_eval_chunk {
     const ql_seqs *seqs;
-    const int32_t *ids;   /* [T], host */
+    const int32_t *ids;                  /* [T], host */
     int64_t first_sequence, first_token; /* of the stream */
-    const ql_tensor *x;   /* [T, hidden]: after the final norm */
-    const ql_tensor *ref; /* the same of the original model; NULL unless `needs_reference` */
-    const ql_tensor *head; /* [vocab, hidden], compute dtype */
+    const ql_tensor *x;                  /* [T, hidden]: after the final norm */
+    const ql_tensor *ref;                /* the same of the original model; NULL unless `needs_reference` */
+    const ql_tensor *head;               /* [vocab, hidden], compute dtype */
 } ql_eval_chunk;
 
 typedef struct ql_eval_info {

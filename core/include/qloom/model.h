@@ -13,21 +13,21 @@ extern "C" {
 typedef struct ql_source ql_source;
 typedef struct ql_json ql_json; /* a node of a parsed JSON text; owned by its document */
 
-QL_API const ql_json *ql_source_config(const ql_source *src);              /* the root object of config.json */
-QL_API bool ql_source_has(const ql_source *src, const char *tensor);       /* is there a tensor of that name? */
+QL_API const ql_json *ql_source_config(const ql_source *src);        /* the root object of config.json */
+QL_API bool ql_source_has(const ql_source *src, const char *tensor); /* is there a tensor of that name? */
 
 /* Members of a JSON object. Absent and null give the default; a value of another type is INVALID, naming file and key. */
 QL_API ql_status ql_json_int(ql_ctx *cx, const ql_json *o, const char *key, int64_t def, int64_t *out);
 QL_API ql_status ql_json_real(ql_ctx *cx, const ql_json *o, const char *key, double def, double *out);
 QL_API ql_status ql_json_bool(ql_ctx *cx, const ql_json *o, const char *key, bool def, bool *out);
 QL_API ql_status ql_json_text(ql_ctx *cx, const ql_json *o, const char *key, const char *def, const char **out);
-QL_API const ql_json *ql_json_member(const ql_json *o, const char *key);   /* NULL: absent or null */
-QL_API bool ql_json_is_null(const ql_json *o, const char *key);             /* is the member there, and null? */
+QL_API const ql_json *ql_json_member(const ql_json *o, const char *key); /* NULL: absent or null */
+QL_API bool ql_json_is_null(const ql_json *o, const char *key);          /* is the member there, and null? */
 QL_API bool ql_json_is_object(const ql_json *v);
 QL_API bool ql_json_is_array(const ql_json *v);
-QL_API int64_t ql_json_length(const ql_json *v);                           /* items of an array, else 0 */
+QL_API int64_t ql_json_length(const ql_json *v); /* items of an array, else 0 */
 QL_API const ql_json *ql_json_item(const ql_json *v, int64_t i);
-QL_API const char *ql_json_string(const ql_json *v);                       /* NULL when it is not a string */
+QL_API const char *ql_json_string(const ql_json *v); /* NULL when it is not a string */
 
 /* A linear of a block, the same in every block. Linears of one subset share their input and are listed together. */
 typedef struct ql_linear_info {
@@ -51,13 +51,13 @@ typedef struct ql_model_info {
     const ql_linear_info *linears;
     int small_count;
     const ql_small_info *smalls;
-    const char *block_prefix; /* printf format with one %lld: "model.layers.%lld." */
+    const char *block_prefix;        /* printf format with one %lld: "model.layers.%lld." */
     const char *embed, *norm, *head; /* tensor names; head: the embedding's when tied */
     bool tied;
-    const char *head_copy; /* tied: what a file may call a second copy of the embedding, unread; NULL: nothing */
+    const char *head_copy;      /* tied: what a file may call a second copy of the embedding, unread; NULL: nothing */
     const char *const *ignored; /* tensors below a block that files may hold, unread; NULL-terminated; NULL: none */
     double norm_eps;
-    int64_t bos; /* -1: none in config.json */
+    int64_t bos;       /* -1: none in config.json */
     const void *state; /* the plugin's own, from ql_alloc; read-only after open */
 } ql_model_info;
 

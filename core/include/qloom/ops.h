@@ -17,7 +17,8 @@ extern "C" {
 typedef enum ql_trans { QL_NN, QL_NT, QL_TN } ql_trans; /* which operands are transposed */
 
 /* C = alpha op(A) op(B) + beta C. A, B: f32, or both bf16 / f16 (products exact, sums in f32); C f32 or the dtype of A. */
-QL_API ql_status ql_gemm(ql_ctx *cx, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c);
+QL_API ql_status ql_gemm(ql_ctx *cx, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
+                         ql_tensor *c);
 
 /* sum += x^T x for x[T, n] f32/bf16/f16, both triangles, into the compensated pair sum + comp, each [n, n] f32. */
 QL_API ql_status ql_gram(ql_ctx *cx, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
@@ -36,12 +37,14 @@ QL_API ql_status ql_syevd(ql_ctx *cx, ql_tensor *a, ql_tensor *w);
 QL_API ql_status ql_orth(ql_ctx *cx, ql_tensor *y);
 
 QL_API ql_status ql_fill(ql_ctx *cx, ql_tensor *t, double value);
-QL_API ql_status ql_axpby(ql_ctx *cx, double alpha, const ql_tensor *x, double beta, ql_tensor *y); /* y = alpha x + beta y */
+QL_API ql_status ql_axpby(ql_ctx *cx, double alpha, const ql_tensor *x, double beta,
+                          ql_tensor *y);                                      /* y = alpha x + beta y */
 QL_API ql_status ql_scale_cols(ql_ctx *cx, const ql_tensor *v, ql_tensor *t); /* t[:, j] *= v[j] */
 QL_API ql_status ql_scale_rows(ql_ctx *cx, const ql_tensor *v, ql_tensor *t); /* t[i, :] *= v[i] */
 
 /* out[i, j] = src[rows[i], cols[j]]; rows, cols i32 or NULL (identity). Any dtype. `out` is made. */
-QL_API ql_status ql_gather(ql_ctx *cx, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor **out);
+QL_API ql_status ql_gather(ql_ctx *cx, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols,
+                           ql_tensor **out);
 
 /* out = src^T for a matrix of any dtype. `out` is made. */
 QL_API ql_status ql_transpose(ql_ctx *cx, const ql_tensor *src, ql_tensor **out);
@@ -88,8 +91,8 @@ QL_API ql_status ql_rope(ql_ctx *cx, const ql_seqs *seqs, const ql_rope_spec *sp
 typedef struct ql_attention_spec {
     int64_t heads, kv_heads, head_dim, window;
 } ql_attention_spec;
-QL_API ql_status ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
-                              ql_tensor **y);
+QL_API ql_status ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec,
+                              const ql_tensor *const qkv[3], ql_tensor **y);
 
 QL_API ql_status ql_swiglu(ql_ctx *cx, const ql_tensor *gate, const ql_tensor *up, ql_tensor **y); /* silu(gate) * up */
 QL_API ql_status ql_add(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, ql_tensor **y);        /* a + b */
@@ -97,16 +100,19 @@ QL_API ql_status ql_add_bias(ql_ctx *cx, const ql_tensor *bias, ql_tensor *y);  
 
 /* out[t] = -log softmax(x[t, :] head^T)[targets[t]] for x[T, d], head[V, d], targets[T] i32 (negative: 0, not scored); out [T] f32,
  * made. Logits are made tile by tile, never for all tokens at once. */
-QL_API ql_status ql_nll(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor **out);
+QL_API ql_status ql_nll(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets,
+                        ql_tensor **out);
 
 /* Column sums over the tokens of x[T, n]: abs_sum[j] += sum |x|, and per sequence the mean, abs_max[j] = max(abs_max[j], mean). */
-QL_API ql_status ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max);
+QL_API ql_status ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
+                              ql_tensor *abs_max);
 
 /* --- group quantization (methods-projq 1 and 2) --------------------------------------------------------------------- */
 
 /* Scales and zeros [m, G] of every group of w[m, n] f32. NUMERIC when a weight is not finite (text: row and column) or a scale
  * is below the smallest normal number of grid->scale_dtype. Waits. */
-QL_API ql_status ql_group_minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor **scales, ql_tensor **zeros);
+QL_API ql_status ql_group_minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor **scales,
+                                 ql_tensor **zeros);
 
 /* out->codes = clamp(rint(w / scale) + zero, 0, 2^bits - 1) with out->grid, scales, zeros, g_idx; with out->levels the nearest
  * level, the lower index on ties. */
@@ -120,7 +126,8 @@ QL_API ql_status ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w)
  * and zeros. Groups are consecutive columns; scales come from the current values at a group's first column, unless out->scales is
  * given (static groups), where group_of[j] (i32 [n], NULL: j / group) names the column of scales. out->loss = 1/2 sum Err^2
  * (NaN when the feedback overflowed). Reads out->grid. Waits. */
-QL_API ql_status ql_feedback_sweep(ql_ctx *cx, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, ql_qlinear *out);
+QL_API ql_status ql_feedback_sweep(ql_ctx *cx, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of,
+                                   ql_qlinear *out);
 
 #ifdef __cplusplus
 }

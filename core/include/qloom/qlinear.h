@@ -39,8 +39,8 @@ typedef struct ql_qlinear {
     ql_tensor *b, *a;  /* an adapter that the quantizer itself yields, B [out, r] and A [r, in]; both or neither */
     unsigned status;   /* QL_NUM_* */
     double damp;       /* damping used; 0 when none was */
-    double loss;       /* damped squared output error of the feedback sweep, in the scaling of H as given; 0 when none ran */
-    int64_t dead;      /* dead input columns */
+    double loss;  /* damped squared output error of the feedback sweep, in the scaling of H as given; 0 when none ran */
+    int64_t dead; /* dead input columns */
 } ql_qlinear;
 
 #ifdef __cplusplus

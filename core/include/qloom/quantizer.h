@@ -45,11 +45,13 @@ QL_API const char *ql_linear_name(const ql_ctx *cx);
 
 /* Rows that mean the same in every quantizer; a plugin may give its own default. Field names are fixed. */
 #define QL_BITS(S, d) QL_NUM(S, bits, d, 2, 8, "bits per weight")
-#define QL_GROUP_SIZE(S, d)                                                                            \
-    QL_NUM(S, group_size, d, -1, 1 << 20, "weights per scale along a row; -1: the whole row; the last group may be shorter")
+#define QL_GROUP_SIZE(S, d)               \
+    QL_NUM(S, group_size, d, -1, 1 << 20, \
+           "weights per scale along a row; -1: the whole row; the last group may be shorter")
 #define QL_SYM(S, d) QL_FLAG(S, sym, d, "symmetric grid: the zero point is fixed at the middle code")
 #define QL_MSE(S) QL_NUM(S, mse, 0, 0, 8, "exponent of the search for a smaller range; 0: off, typical 2.4")
-#define QL_SCALE_DTYPE(S) QL_ENUM(S, scale_dtype, 0, ql_scale_dtypes, "scales are rounded to it before anything uses them")
+#define QL_SCALE_DTYPE(S) \
+    QL_ENUM(S, scale_dtype, 0, ql_scale_dtypes, "scales are rounded to it before anything uses them")
 #define QL_DAMP(S, d) QL_NUM(S, damp, d, 1e-6, 0.999, "damping, as a fraction of the mean diagonal of H")
 
 static const char *const ql_scale_dtypes[] = {"fp16", "bf16", "fp32", NULL};

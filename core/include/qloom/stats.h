@@ -12,7 +12,7 @@ typedef struct ql_memo ql_memo; /* results that depend on the stats alone, made 
 
 /* Sums over the tokens of one calibration stream; x[tokens, n] is what the subset's linears read. Padding never enters. */
 typedef struct ql_stats {
-    const ql_tensor *h;        /* [n, n] f32, symmetric: sum of x^T x (methods: S). Formulas are invariant to H -> cH, c > 0 */
+    const ql_tensor *h; /* [n, n] f32, symmetric: sum of x^T x (methods: S). Formulas are invariant to H -> cH, c > 0 */
     const ql_tensor *abs_mean; /* [n] f32: mean over tokens of |x_j| */
     const ql_tensor *abs_max;  /* [n] f32: largest per-sequence mean of |x_j| */
     const ql_tensor *diag;     /* [n] f32: what decides column orders and dead columns; NULL: the diagonal of h */
@@ -24,7 +24,7 @@ typedef struct ql_stats {
 typedef enum ql_order {
     QL_ORDER_NATURAL, /* as stored */
     QL_ORDER_DESC,    /* by decreasing diag(H), ties by index */
-    QL_ORDER_GROUP,   /* columns inside a group by decreasing diag(H), groups by their largest; a ragged last group stays last */
+    QL_ORDER_GROUP, /* columns inside a group by decreasing diag(H), groups by their largest; a ragged last group stays last */
 } ql_order;
 
 /* How H is damped, ordered and factored. Equal specs on equal stats give the same, shared, factor. */
@@ -37,14 +37,16 @@ typedef struct ql_factor_spec {
 } ql_factor_spec;
 
 typedef struct ql_factor {
-    const ql_tensor *u;    /* [n, n] upper: (H + lambda I)^-1 = U^T U in processing order, f32 or f64; NULL: no damping helped */
+    const ql_tensor
+        *u; /* [n, n] upper: (H + lambda I)^-1 = U^T U in processing order, f32 or f64; NULL: no damping helped */
     const ql_tensor *perm; /* [n] i32: processing position -> column; NULL: natural */
     const int32_t *order;  /* the same on the host; NULL: natural */
-    const ql_tensor *live; /* [n] f32, in stored order: 0 where H_jj == 0 (the column saw nothing), else 1; NULL: all live */
-    double damp;           /* damp that succeeded */
-    double lambda;         /* what was added to the diagonal of H (sums, not means) */
-    int64_t dead;          /* number of dead columns */
-    int floor_rounds;      /* rescue rounds that were needed (GPTQModel's diagonal floors), 0 normally */
+    const ql_tensor
+        *live;        /* [n] f32, in stored order: 0 where H_jj == 0 (the column saw nothing), else 1; NULL: all live */
+    double damp;      /* damp that succeeded */
+    double lambda;    /* what was added to the diagonal of H (sums, not means) */
+    int64_t dead;     /* number of dead columns */
+    int floor_rounds; /* rescue rounds that were needed (GPTQModel's diagonal floors), 0 normally */
 } ql_factor;
 
 /* The upper Cholesky factor of the inverse of the damped, ordered H, by one Cholesky of the reversed matrix and a triangular

@@ -10,20 +10,20 @@
 extern "C" {
 #endif
 
-#define QL_API    __attribute__((visibility("default"))) /* a function that libqloom.so exports */
+#define QL_API __attribute__((visibility("default")))    /* a function that libqloom.so exports */
 #define QL_EXPORT __attribute__((visibility("default"))) /* the one symbol that a plugin exports */
 
 /* code, text. NUMERIC (not positive definite, not finite) is its own code because callers act on it. */
-#define QL_STATUS_LIST(X)                         \
-    X(OK, "ok")                                   \
-    X(INVALID, "invalid input")                   \
-    X(NOT_FOUND, "not found")                     \
-    X(UNSUPPORTED, "not supported")               \
-    X(IO, "input/output error")                   \
-    X(MEMORY, "out of memory")                    \
-    X(DEVICE, "device error")                     \
-    X(NUMERIC, "numerical failure")               \
-    X(INTERRUPTED, "interrupted")                 \
+#define QL_STATUS_LIST(X)           \
+    X(OK, "ok")                     \
+    X(INVALID, "invalid input")     \
+    X(NOT_FOUND, "not found")       \
+    X(UNSUPPORTED, "not supported") \
+    X(IO, "input/output error")     \
+    X(MEMORY, "out of memory")      \
+    X(DEVICE, "device error")       \
+    X(NUMERIC, "numerical failure") \
+    X(INTERRUPTED, "interrupted")   \
     X(BUG, "internal error")
 
 typedef enum ql_status {
@@ -40,11 +40,11 @@ typedef struct ql_ctx ql_ctx;
 #define QL_FAIL(cx, st, ...) ql_fail_((cx), (st), __FILE__, __LINE__, __VA_ARGS__)
 
 /* Returns from the caller when `e` fails. The only macro here with a hidden return. */
-#define QL_TRY(cx, e)                                                   \
-    do {                                                                \
-        ql_status s_ = (e);                                             \
-        if (s_ != QL_OK)                                                \
-            return ql_trace_((cx), s_, __FILE__, __LINE__, #e);         \
+#define QL_TRY(cx, e)                                           \
+    do {                                                        \
+        ql_status s_ = (e);                                     \
+        if (s_ != QL_OK)                                        \
+            return ql_trace_((cx), s_, __FILE__, __LINE__, #e); \
     } while (0)
 
 QL_API ql_status ql_fail_(ql_ctx *cx, ql_status st, const char *file, int line, const char *fmt, ...)

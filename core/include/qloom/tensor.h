@@ -79,7 +79,8 @@ QL_API ql_status ql_unmap(ql_ctx *cx, const ql_tensor *t);
 QL_API ql_status ql_item(ql_ctx *cx, const ql_tensor *t, int64_t index, double *out);
 
 /* Writes tensors to a safetensors file: aside, flushed, renamed. IO names the file and the system's reason. */
-QL_API ql_status ql_save(ql_ctx *cx, const char *file, int count, const char *const *names, const ql_tensor *const *tensors);
+QL_API ql_status ql_save(ql_ctx *cx, const char *file, int count, const char *const *names,
+                         const ql_tensor *const *tensors);
 
 #ifdef __cplusplus
 }

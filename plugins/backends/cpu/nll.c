@@ -98,11 +98,12 @@ static double
 token_nll(const nll *n, int64_t t)
 {
     const partial *part = n->parts + t * n->spans;
-    double max = (double)part[0].max, sum = 0;
+    double max = (double)part[0].max, sum;
 
     for (int64_t s = 1; s < n->spans; s++)
         max = fmax(max, (double)part[s].max);
-    for (int64_t s = 0; s < n->spans; s++)
+    sum = part[0].sum * exp((double)part[0].max - max);
+    for (int64_t s = 1; s < n->spans; s++)
         sum += part[s].sum * exp((double)part[s].max - max);
     return log(sum) + max - (double)n->chosen[t];
 }

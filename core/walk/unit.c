@@ -12,10 +12,8 @@
 static const ql_override *
 override_of(const ql_walk *w, const ql_node *n, int64_t l)
 {
-    const char *name = ql_block_name(w->block, (int)l);
-
     for (int64_t i = 0; i < n->override_count; i++)
-        if (fnmatch(n->overrides[i].match, name, 0) == 0)
+        if (fnmatch(n->overrides[i].match, ql_block_name(w->block, (int)l), 0) == 0)
             return &n->overrides[i];
     return NULL;
 }

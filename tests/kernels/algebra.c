@@ -386,5 +386,5 @@ static const kernel_case cases[] = {
 int
 main(void)
 {
-    return k_main(cases, sizeof cases / sizeof *cases, 12);
+    return k_main(cases, sizeof cases / sizeof *cases, 6);
 }

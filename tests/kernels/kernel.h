@@ -64,6 +64,13 @@ k_eps(ql_dtype d)
     return d == QL_F64 ? 0x1p-53 : d == QL_F32 ? 0x1p-24 : d == QL_F16 ? 0x1p-11 : 0x1p-8;
 }
 
+/* Half the distance of the smallest numbers, which no relative error holds for. */
+static inline double
+k_tiny(ql_dtype d)
+{
+    return d == QL_F16 ? 0x1p-24 : 1e-35;
+}
+
 /* A tensor of `dtype` with the values of x, which become those that the tensor holds; a view with gaps between rows. */
 static inline ql_tensor *
 k_put(kernel *k, ql_dtype dtype, int64_t rows, int64_t cols, double *x)
@@ -100,7 +107,7 @@ k_get(kernel *k, const ql_tensor *t)
     return x;
 }
 
-/* Every element within |expected| eps sqrt(terms) c + abs, where abs is the same for terms of size `scale`. */
+/* Every element within |expected| tol_rel + tol_abs; both follow from the dtype and the length of the sum. */
 static inline void
 k_close(kernel *k, const double *got, const double *expected, int64_t count, double tol_rel, double tol_abs)
 {

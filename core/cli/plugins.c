@@ -86,8 +86,11 @@ print_ports(const ql_plugin *p, bool output)
         if (first)
             printf("\n%s\n", output ? "outputs" : "inputs");
         first = false;
-        printf("  %-16s%-11s%s%s\n", port->name, ql_edge_name(port->type), port->help,
-               output || ql_port_needed(p, port) ? "" : " (optional)");
+        printf("  %-16s%-11s%s%s%s\n", port->name, ql_edge_name(port->type), port->help,
+               output || ql_port_needed(p, port) ? ""
+               : port->def                       ? "; default: "
+                                                 : " (optional)",
+               port->def ? port->def : "");
     }
 }
 
@@ -230,8 +233,11 @@ markdown_sheet(ql_ctx *cx, const sheet *s)
             continue;
         if (shown++ == 0)
             printf("\nInputs: ");
-        printf("%s`%s` (%s%s)", shown > 1 ? ", " : "", port->name, ql_edge_name(port->type),
-               ql_port_needed(p, port) ? "" : ", optional");
+        printf("%s`%s` (%s%s%s)", shown > 1 ? ", " : "", port->name, ql_edge_name(port->type),
+               ql_port_needed(p, port) ? ""
+               : port->def             ? ", default: "
+                                       : ", optional",
+               port->def ? port->def : "");
         if (!port_at(p, i + 1) || port_at(p, i + 1)->output)
             printf(".\n");
     }

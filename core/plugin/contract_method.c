@@ -131,11 +131,11 @@ make_layer(ql_ctx *cx, const shape *s, bool raw, layer *out)
 /* --- one call -------------------------------------------------------------------------------------------------------- */
 
 static unsigned
-needs_of(const ql_plugin *p)
+needs_of(const ql_plugin *p, const void *self)
 {
-    return p->kind == QL_QUANTIZER     ? p->quantizer->needs
-           : p->kind == QL_COMPENSATOR ? p->compensator->needs
-                                       : p->evaluator->needs;
+    if (p->kind == QL_COMPENSATOR)
+        return p->compensator->needs_of ? p->compensator->needs_of(self) : p->compensator->needs;
+    return p->kind == QL_QUANTIZER ? p->quantizer->needs : p->evaluator->needs;
 }
 
 static ql_status
@@ -157,7 +157,7 @@ static ql_status
 call(ql_ctx *cx, const method *m, outcome *out)
 {
     const layer *l = m->layer;
-    const ql_stats *stats = needs_of(m->plugin) & QL_NEEDS_STATS ? &l->stats : NULL;
+    const ql_stats *stats = needs_of(m->plugin, m->self) & QL_NEEDS_STATS ? &l->stats : NULL;
     const ql_compensate_in in = {.w = l->w, .what = l->what, .stats = stats};
 
     *out = (outcome){.adapter.k = -1};
@@ -380,7 +380,6 @@ name_case(method *m, const shape *s, size_t which)
 static ql_status
 check_cases(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c, bool *good)
 {
-    const bool raw = (needs_of(p) & QL_RAW_DTYPE) != 0;
     const size_t shape_count = sizeof shapes / sizeof *shapes, setting_count = sizeof settings / sizeof *settings;
     int64_t runs = 0;
     bool fits;
@@ -398,7 +397,7 @@ check_cases(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c, bool *go
             continue;
         name_case(&m, s, i % setting_count);
         ql_scope_open(cx, &scope);
-        st = make_layer(cx, s, raw, &l);
+        st = make_layer(cx, s, (needs_of(p, self) & QL_RAW_DTYPE) != 0, &l);
         if (st == QL_OK && (st = run_twice(cx, &m)) != QL_OK) {
             ql_contract_report(cx, c, QL_FAILED, "runs: %s: %s", m.name, ql_error(cx));
             ql_scope_close(cx, &scope);
@@ -425,7 +424,7 @@ check_faults(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c)
     const method m = {.plugin = p, .self = self, .layer = &l};
 
     QL_TRY(cx, fill_self(cx, p, 0, self, &fits));
-    QL_TRY(cx, make_layer(cx, &shapes[3], (needs_of(p) & QL_RAW_DTYPE) != 0, &l));
+    QL_TRY(cx, make_layer(cx, &shapes[3], (needs_of(p, self) & QL_RAW_DTYPE) != 0, &l));
     if (run_with_faults(cx, &m, &count) != QL_OK)
         ql_contract_report(cx, c, QL_FAILED, "errors: %s", ql_error(cx));
     else
@@ -445,7 +444,7 @@ check_host_bytes(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c)
     const method m = {.plugin = p, .self = self, .layer = &l};
 
     QL_TRY(cx, fill_self(cx, p, 0, self, &fits));
-    QL_TRY(cx, make_layer(cx, &shapes[4], (needs_of(p) & QL_RAW_DTYPE) != 0, &l));
+    QL_TRY(cx, make_layer(cx, &shapes[4], (needs_of(p, self) & QL_RAW_DTYPE) != 0, &l));
     before = d->up + d->down;
     QL_TRY(cx, call(cx, &m, &o));
     ql_contract_report(cx, c, QL_PASSED,

@@ -37,16 +37,14 @@ typedef struct ql_factor_spec {
 } ql_factor_spec;
 
 typedef struct ql_factor {
-    const ql_tensor
-        *u; /* [n, n] upper: (H + lambda I)^-1 = U^T U in processing order, f32 or f64; NULL: no damping helped */
+    const ql_tensor *u;    /* [n, n] upper, f32 or f64: (H + lambda I)^-1 = U^T U in processing order; NULL: failed */
     const ql_tensor *perm; /* [n] i32: processing position -> column; NULL: natural */
     const int32_t *order;  /* the same on the host; NULL: natural */
-    const ql_tensor
-        *live;        /* [n] f32, in stored order: 0 where H_jj == 0 (the column saw nothing), else 1; NULL: all live */
-    double damp;      /* damp that succeeded */
-    double lambda;    /* what was added to the diagonal of H (sums, not means) */
-    int64_t dead;     /* number of dead columns */
-    int floor_rounds; /* rescue rounds that were needed (GPTQModel's diagonal floors), 0 normally */
+    const ql_tensor *live; /* [n] f32, in stored order: 0 where H_jj == 0 (nothing was seen), else 1; NULL: all live */
+    double damp;           /* damp that succeeded */
+    double lambda;         /* what was added to the diagonal of H (sums, not means) */
+    int64_t dead;          /* number of dead columns */
+    int floor_rounds;      /* rescue rounds that were needed (GPTQModel's diagonal floors), 0 normally */
 } ql_factor;
 
 /* The upper Cholesky factor of the inverse of the damped, ordered H, by one Cholesky of the reversed matrix and a triangular

@@ -132,7 +132,8 @@ static ql_status
 randomized(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, int64_t q, double *sig2, ql_lowrank_result *out)
 {
     const int64_t m = ql_dim(e, 0), n = ql_dim(e, 1);
-    const int iterations = spec->iterations > 0 ? spec->iterations : 4;
+    const bool dense = spec->h && ql_ndim(spec->h) == 2;
+    const int iterations = spec->iterations > 0 ? spec->iterations : dense ? 6 : 10;
     ql_tensor *omega, *sketch, *z, *b, *bh, *b64, *bh64, *t, *p, *p32;
 
     QL_TRY(cx, ql_new(cx, QL_F32, q, n, &omega));

@@ -33,21 +33,20 @@ static ql_status
 quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
 {
     const nf *p = self;
-    ql_tensor *zeros;
-    /* the symmetric fit on 2 bits has the range [-max, max] in 3 steps: its scale is two thirds of the largest magnitude */
-    ql_grid fit = {
-        .bits = 2, .group = ql_group_columns(p->group_size, ql_dim(w, 1)), .sym = true, .scale_dtype = QL_F32};
+    ql_tensor *wider, *zeros;
+    /* the symmetric grid of 2 bits spans [-max, max] in 3 steps: for 1.5 W its scale is the largest magnitude of W */
+    ql_grid fit = {.bits = 2,
+                   .group = ql_group_columns(p->group_size, ql_dim(w, 1)),
+                   .sym = true,
+                   .scale_dtype = ql_float_dtype(p->scale_dtype)};
 
     (void)stats;
-    QL_TRY(cx, ql_group_minmax(cx, w, &fit, &out->scales, &zeros));
-    QL_TRY(cx, ql_axpby(cx, 0, zeros, 1.5, out->scales));
+    QL_TRY(cx, ql_convert(cx, w, QL_F32, &wider));
+    QL_TRY(cx, ql_axpby(cx, 0.5, w, 1, wider));
+    QL_TRY(cx, ql_group_minmax(cx, wider, &fit, &out->scales, &zeros));
+    ql_drop(cx, &wider);
     out->grid = fit;
     out->grid.bits = p->bits;
-    out->grid.scale_dtype = ql_float_dtype(p->scale_dtype);
-    if (out->grid.scale_dtype != QL_F32) {
-        QL_TRY(cx, ql_convert(cx, out->scales, out->grid.scale_dtype, &out->scales));
-        QL_TRY(cx, ql_convert(cx, out->scales, QL_F32, &out->scales));
-    }
     QL_TRY(cx, ql_upload(cx, QL_F32, 1 << p->bits, -1, tables[p->bits - 2], &out->levels));
     return ql_group_encode(cx, w, out);
 }

@@ -114,7 +114,7 @@ run_graph(ql_cli *cli, const ql_graph *g, ql_registry *registry, const run_optio
         st = ql_folder_manifest(cx, &folder, g,
                                 &(ql_manifest){.registry = registry,
                                                .device = cx->device->info.name,
-                                               .threads = cli->threads,
+                                               .threads = cx->device->threads,
                                                .argc = cli->argc,
                                                .argv = cli->argv});
     if (st == QL_OK)

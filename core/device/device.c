@@ -35,6 +35,7 @@ ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *o
     d->backend = backend;
     d->limit = limit;
     d->sync = opt->sync;
+    d->threads = opt->threads;
     st = open_backend(cx, d, opt);
     if (st != QL_OK) {
         free(d);

@@ -12,6 +12,7 @@ struct ql_device {
     void *dev;
     ql_device_info info;
     bool sync;         /* wait after every operation, so that an error names its own */
+    int threads;       /* host threads that it was opened with */
     size_t limit;      /* bytes, 0: none */
     size_t used, peak; /* bytes */
     uint64_t up, down; /* bytes copied to and from the device */

@@ -29,7 +29,7 @@ ql_number_short(double value, char text[QL_NUMBER_SIZE])
 void
 ql_number_exact(double value, char text[QL_NUMBER_SIZE])
 {
-    if (!isfinite(value)) {
+    if (!isfinite(value) || (fabs(value) < 1e9 && value == floor(value))) {
         ql_number_short(value, text);
         return;
     }

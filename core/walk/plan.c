@@ -309,6 +309,35 @@ add_evals(planner *p)
     return QL_OK;
 }
 
+static int64_t
+quantizer_id(const ql_path *p)
+{
+    return p->quantizer ? p->quantizer->id : -1;
+}
+
+/* Puts the paths of one quantizer side by side, the original first: what they share is decoded once. */
+static ql_status
+group_paths(planner *p)
+{
+    ql_plan *plan = p->plan;
+    const int64_t n = plan->path_count;
+    ql_path *grouped = ql_alloc(p->cx, (size_t)n, sizeof *grouped);
+    int64_t *place = ql_alloc(p->cx, (size_t)n, sizeof *place), count = 0;
+
+    if (!grouped || !place)
+        return QL_MEMORY;
+    for (int64_t id = -1; id < plan->unit_count; id++)
+        for (int64_t i = 0; i < n; i++)
+            if (quantizer_id(&plan->paths[i]) == id) {
+                place[i] = count;
+                grouped[count++] = plan->paths[i];
+            }
+    for (int64_t i = 0; i < plan->eval_count; i++)
+        plan->evals[i].path = place[plan->evals[i].path];
+    plan->paths = grouped;
+    return QL_OK;
+}
+
 ql_status
 ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out)
 {
@@ -323,6 +352,7 @@ ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out)
     if (!out->units || !out->streams || !out->paths || !out->evals)
         return QL_MEMORY;
     QL_TRY(cx, add_evals(&p));
+    QL_TRY(cx, group_paths(&p));
     QL_TRY(cx, assign_streams(&p));
     QL_TRY(cx, order_visits(&p));
     return place_units(&p);

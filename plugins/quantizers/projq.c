@@ -17,7 +17,7 @@ static const char *const compats[] = {"off", "release", NULL};
 static const ql_param params[] = {
     QL_BITS(projq, 2),
     QL_GROUP_SIZE(projq, 128),
-    QL_SYM(projq, false),
+    QL_SYM(projq, true),
     QL_MSE(projq),
     QL_SCALE_DTYPE(projq),
     QL_DAMP(projq, 0.1),

@@ -249,6 +249,17 @@ ql_reconstruct(ql_ctx *cx, const ql_tensor *w, const ql_tensor *what, const ql_l
     return c.rank > 0 ? ql_balance(cx, c.u, c.v, b, a) : QL_OK;
 }
 
+ql_status
+ql_residual(ql_ctx *cx, const ql_tensor *w, const ql_qlinear *q, ql_tensor **e)
+{
+    ql_tensor *what;
+
+    QL_TRY(cx, ql_group_decode(cx, q, &what));
+    QL_TRY(cx, ql_convert(cx, what, QL_F32, e));
+    ql_drop(cx, &what);
+    return ql_axpby(cx, 1, w, -1, *e);
+}
+
 /* max(v, floor)^2, on the host: one short vector a subset. */
 static ql_status
 squared(ql_ctx *cx, const ql_tensor *v, float floor, ql_tensor **out)

@@ -35,13 +35,11 @@ compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter 
     for (int t = 0; t < p->iterations; t++) {
         ql_lowrank_result c;
         ql_qlinear q;
-        ql_tensor *what, *e, *next;
+        ql_tensor *e, *next;
         double left;
 
         QL_TRY(cx, ql_quantize(cx, in->quantizer, target, NULL, &q));
-        QL_TRY(cx, ql_group_decode(cx, &q, &what));
-        QL_TRY(cx, ql_convert(cx, in->w, QL_F32, &e));
-        QL_TRY(cx, ql_axpby(cx, -1, what, 1, e));
+        QL_TRY(cx, ql_residual(cx, in->w, &q, &e));
         QL_TRY(cx, ql_lowrank(cx, e, &spec, &c));
         left = c.total;
         for (int64_t i = 0; i < c.rank; i++)
@@ -57,7 +55,6 @@ compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter 
         QL_TRY(cx, ql_convert(cx, in->w, QL_F32, &next));
         QL_TRY(cx, ql_gemm(cx, QL_NN, -1, c.u, c.v, 1, next));
         target = next;
-        ql_drop(cx, &what);
         ql_drop(cx, &e);
     }
     return QL_OK;

@@ -124,7 +124,7 @@ attempt(task *t, int64_t k, ql_adapter *out)
     const bool split = t->p->mode == SPLIT && k > 0;
     const ql_tensor *target = t->in->w;
     ql_lowrank_result c;
-    ql_tensor *rest, *what, *e;
+    ql_tensor *rest, *e;
     ql_qlinear q;
     double left;
 
@@ -133,9 +133,7 @@ attempt(task *t, int64_t k, ql_adapter *out)
         target = rest;
     }
     QL_TRY(cx, ql_quantize(cx, t->in->quantizer, target, NULL, &q));
-    QL_TRY(cx, ql_group_decode(cx, &q, &what));
-    QL_TRY(cx, ql_convert(cx, split ? target : t->in->w, QL_F32, &e));
-    QL_TRY(cx, ql_axpby(cx, -1, what, 1, e));
+    QL_TRY(cx, ql_residual(cx, split ? target : t->in->w, &q, &e));
     QL_TRY(cx, ql_lowrank(cx, e,
                           &(ql_lowrank_spec){.h = t->h, .rank = split ? t->w.rank - k : t->w.rank, .total = true}, &c));
     left = tail(&c, c.rank);

@@ -63,7 +63,7 @@ project(ql_ctx *cx, const projq *p, const ql_tensor *e, const ql_stats *stats, q
         scale[i] =
             top.sig2[i] > 1e-6 * top.sig2[0] ? (float)(1 / sqrt(top.sig2[i])) : 0; /* weaker ones are noise in fp32 */
     }
-    *j = fmax(*j, 0);
+    *j = *j > 1e-6 * top.total ? *j : 0; /* less is noise, too */
     QL_TRY(cx, ql_new(cx, QL_F32, top.rank, ql_dim(e, 1), kt));
     QL_TRY(cx, ql_gemm(cx, QL_NN, 1, top.v, stats->h, 0, *kt));
     QL_TRY(cx, ql_upload(cx, QL_F32, top.rank, -1, scale, &inverse));
@@ -87,18 +87,6 @@ projected_stats(ql_ctx *cx, const projq *p, const ql_tensor *kt, const ql_stats 
 }
 
 static ql_status
-error_of(ql_ctx *cx, const ql_tensor *w, const ql_qlinear *q, ql_tensor **e)
-{
-    ql_tensor *what;
-
-    QL_TRY(cx, ql_group_decode(cx, q, &what));
-    QL_TRY(cx, ql_convert(cx, w, QL_F32, e));
-    QL_TRY(cx, ql_axpby(cx, -1, what, 1, *e));
-    ql_drop(cx, &what);
-    return QL_OK;
-}
-
-static ql_status
 quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
 {
     const projq *p = self;
@@ -110,7 +98,7 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     QL_TRY(cx, ql_quantize(cx, base, w, stats, out));
     if (p->rank < 1)
         return QL_OK;
-    QL_TRY(cx, error_of(cx, w, out, &e));
+    QL_TRY(cx, ql_residual(cx, w, out, &e));
     QL_TRY(cx, project(cx, p, e, stats, &kt, &last));
     best = last;
     for (int t = 0; t < p->iterations && last > 0 && stalls < 2; t++) {
@@ -121,7 +109,7 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
         QL_TRY(cx, ql_quantize(cx, base, w, &without, &q));
         ql_drop(cx, &e);
         ql_drop(cx, &kt);
-        QL_TRY(cx, error_of(cx, w, &q, &e));
+        QL_TRY(cx, ql_residual(cx, w, &q, &e));
         QL_TRY(cx, project(cx, p, e, stats, &kt, &j));
         if (j < best) {
             best = j;

@@ -179,4 +179,72 @@ plain_tail(int64_t m, int64_t n, int64_t r, const double *e, const double *h)
     return sum;
 }
 
+/* U, upper with a positive diagonal, with (H + damp mean(diag H) I)^-1 = U^T U: by the inverse, then its Cholesky factor, which is
+ * the published route and not that of the code under test. */
+static inline double *
+plain_factor(int64_t n, const double *h, double damp)
+{
+    double *l = plain_copy(h, n * n), *inverse, *u = plain_array(n * n), mean = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        mean += h[i * n + i] / (double)n;
+    for (int64_t i = 0; i < n; i++)
+        l[i * n + i] += damp * mean;
+    CHECK(plain_potrf(n, l));
+    plain_trtri(n, l);
+    inverse = plain_product(QL_TN, n, n, n, l, l);
+    CHECK(plain_potrf(n, inverse)); /* lower: its transpose is the U of A = U^T U */
+    for (int64_t i = 0; i < n * n; i++)
+        u[i % n * n + i / n] = inverse[i];
+    free(l);
+    free(inverse);
+    return u;
+}
+
+/* GPTQ in double without orders: W^, new; its codes into `codes` [m, n] (may be NULL). */
+static inline double *
+plain_gptq(const ql_grid *grid, int64_t m, int64_t n, const double *w, const double *h, double damp, double *codes)
+{
+    const int64_t groups = (n + grid->group - 1) / grid->group;
+    double *u = plain_factor(n, h, damp), *work = plain_copy(w, m * n), *what = plain_array(m * n);
+    double *scales = plain_array(m * groups), *zeros = plain_array(m * groups), *made = plain_array(m * n);
+    const plain_sweep s = {{.grid = *grid}, m, n, work, u, NULL, true, codes ? codes : made, scales, zeros, NULL};
+
+    (void)plain_feedback_sweep(&s);
+    for (int64_t i = 0; i < m * n; i++) {
+        const int64_t at = i / n * groups + i % n / grid->group;
+
+        what[i] = scales[at] * (s.codes[i] - zeros[at]);
+    }
+    free(u);
+    free(work);
+    free(scales);
+    free(zeros);
+    free(made);
+    return what;
+}
+
+/* X^T (I - V_r V_r^T) X for the top-r right singular vectors V_r of E X^T, in token space, x[t, n] (methods-projq 3.2); *gap (may be
+ * NULL): sigma_r / sigma_(r+1). */
+static inline double *
+plain_projected(int64_t m, int64_t n, int64_t t, int64_t r, const double *e, const double *x, double *gap)
+{
+    double *residual = plain_product(QL_NT, m, t, n, e, x), *rr = plain_product(QL_TN, t, t, m, residual, residual);
+    double *w = plain_array(t), *v = plain_array(t * t), *vx, *h = plain_array(n * n), *rest = plain_copy(x, t * n);
+
+    plain_eigen(t, rr, w, v);
+    if (gap)
+        *gap = r < t ? sqrt(fmax(w[r - 1], 0) / (fmax(w[r], 0) + 1e-300)) : INFINITY;
+    vx = plain_product(QL_NN, r, n, t, v, x); /* only the first r rows of v are read */
+    plain_gemm(QL_TN, (const int64_t[]){t, n, r}, -1, v, vx, 1, rest);
+    plain_gram(t, n, rest, h);
+    free(residual);
+    free(rr);
+    free(w);
+    free(v);
+    free(vx);
+    free(rest);
+    return h;
+}
+
 #endif

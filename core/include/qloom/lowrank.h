@@ -46,6 +46,9 @@ QL_API ql_status ql_balance(ql_ctx *cx, const ql_tensor *u, const ql_tensor *v, 
 QL_API ql_status ql_reconstruct(ql_ctx *cx, const ql_tensor *w, const ql_tensor *what, const ql_lowrank_spec *spec,
                                 ql_tensor **b, ql_tensor **a);
 
+/* W - W^ [out, in] f32 of a weight and what a quantizer made of it, in whatever precision. */
+QL_API ql_status ql_residual(ql_ctx *cx, const ql_tensor *w, const ql_qlinear *q, ql_tensor **e);
+
 /* H of a norm by its name in the papers (methods-qer 3), from statistics: EXACT the sum of x^T x, APPROX its diagonal, LQER the squares of
  * the mean |x_j| (at least 1e-4), IDENTITY nothing (*h = NULL). */
 typedef enum ql_scaling { QL_SCALING_EXACT, QL_SCALING_APPROX, QL_SCALING_LQER, QL_SCALING_IDENTITY } ql_scaling;

@@ -267,6 +267,7 @@ lab_compensate(lab *l, const problem *p, const char *name, const char *settings,
     REQUIRE_OK(&l->cx, ql_quantize(&l->cx, &l->work.stage, p->tw, &p->stats, &l->result.q));
     l->work.stage.unit = &l->unit; /* from here its result is known */
     REQUIRE_OK(&l->cx, ql_group_decode(&l->cx, &l->result.q, &what));
+    REQUIRE_OK(&l->cx, ql_convert(&l->cx, what, QL_F32, &what));
     in.what = what;
     REQUIRE_OK(&l->cx, c->compensate(&l->cx, node.self, &in, &out.adapter));
     out.what = lab_decode(l, c->couples ? &out.adapter.qlinear : &l->result.q);

@@ -190,7 +190,8 @@ forward(ql_walk *w, int64_t path, ql_stream *s)
     const ql_weight *const *as;
     ql_scope scope;
 
-    s->dead = ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer) != NULL;
+    if (!s->dead && ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer))
+        ql_stream_kill(s);
     if (s->dead || (s->parent && !ql_path_differs(w, p, -1)))
         return QL_OK;
     ql_stream_fork(s);

@@ -55,6 +55,16 @@ ql_stream_close(ql_stream *s)
 }
 
 void
+ql_stream_kill(ql_stream *s)
+{
+    s->dead = true;
+    release(s->h, s->corpus->span_count);
+    if (s->parent)
+        s->parent->followers--;
+    s->parent = NULL;
+}
+
+void
 ql_stream_block_begin(ql_stream *s)
 {
     for (int64_t c = 0; s->followers > 0 && c < s->corpus->span_count; c++)

@@ -192,9 +192,10 @@ visit_subset(visit *v, int k)
     if (v->stream_plan->gram)
         QL_TRY(v->w->cx, gather(v, k));
     QL_TRY(v->w->cx, run_units(v->w, v->plan, k));
-    v->stream->dead = ql_unit_failed(v->w, v->stream_plan->through) != NULL;
-    if (v->stream->dead)
+    if (ql_unit_failed(v->w, v->stream_plan->through)) {
+        ql_stream_kill(v->stream);
         return QL_OK;
+    }
     QL_TRY(v->w->cx, multiply(v, k));
     if (v->twin && ql_path_differs(v->w, &v->path, k))
         v->twin = NULL;

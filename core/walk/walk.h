@@ -104,6 +104,8 @@ struct ql_walk {
 /* Gives the stream its embeddings, or makes it follow `parent` (may be NULL). On the heap until ql_stream_close. */
 ql_status ql_stream_open(ql_walk *w, const ql_corpus *corpus, ql_stream *parent, ql_stream *out);
 void ql_stream_close(ql_stream *s);
+/* The model that it passes failed: its hidden states are let go. */
+void ql_stream_kill(ql_stream *s);
 /* Keeps h of the block's start for followers; lets go of it at the block's end. */
 void ql_stream_block_begin(ql_stream *s);
 void ql_stream_block_end(ql_stream *s);

@@ -269,7 +269,8 @@ walk(ql_walk *w, ql_result_set *set)
 static void
 close_walk(ql_walk *w)
 {
-    ql_progress_end(w->cx, &w->progress);
+    if (w->progress.total > 0)
+        ql_progress_end(w->cx, &w->progress);
     close_block(w);
     ql_evaluate_close(w);
     for (int64_t s = w->plan->stream_count; w->streams && s-- > 0;)

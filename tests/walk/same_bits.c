@@ -95,6 +95,7 @@ main(void)
     CHECK(all.cells[2].linear_count > 0 && isfinite(walk_metric(&all.cells[2], "ppl", "perplexity")));
     compare(&t, &g, 2, 0, &all);
     compare(&t, &g, 3, 0, &all);
+    CHECK(strstr(t.log.text, "tensors left their files, each once"));
     CHECK(!strstr(t.log.text, "made twice"));
     compare(&t, &g, 2, t.peak, &all); /* too little to keep the inputs of every subset */
     CHECK(strstr(t.log.text, "made twice"));

@@ -149,13 +149,13 @@ static void
 limits(lab *l, double *same)
 {
     const problem p = problem_make(l, lab_int(l, 1, 30), lab_int(l, 1, 40), lab_int(l, 20, 90));
-    const char *grid = ql_format(&l->cx, "bits=%d group_size=%lld scale_dtype=fp32", (int)lab_int(l, 2, 4),
+    const char *grid = ql_format(&l->cx, "bits=%d group_size=%lld sym=false scale_dtype=fp32", (int)lab_int(l, 2, 4),
                                  (long long)lab_int(l, 4, 30));
     const char *rank = ql_format(&l->cx, "%s rank=%d", grid, (int)lab_int(l, 1, 6));
     ql_qlinear gptq, q, again;
     problem more;
 
-    (void)lab_quantize(l, &p, "gptq", ql_format(&l->cx, "%s sym=false damp=0.1", grid), &gptq);
+    (void)lab_quantize(l, &p, "gptq", ql_format(&l->cx, "%s damp=0.1", grid), &gptq);
     (void)lab_quantize(l, &p, "projq", ql_format(&l->cx, "%s rank=0", grid), &q);
     CHECK(same_codes(l, &gptq, &q));
     (void)lab_quantize(l, &p, "projq", ql_format(&l->cx, "%s iterations=0", rank), &q);
@@ -238,8 +238,9 @@ plain_loop(lab *l, double *agreed)
         free(hp);
     }
     free(what);
-    REQUIRE_OK(&l->cx, lab_try_quantize(l, &p, "projq",
-                                        "bits=2 group_size=8 scale_dtype=fp32 rank=3 iterations=3 tol=0", &base, &q));
+    REQUIRE_OK(&l->cx,
+               lab_try_quantize(l, &p, "projq",
+                                "bits=2 group_size=8 sym=false scale_dtype=fp32 rank=3 iterations=3 tol=0", &base, &q));
     got = lab_decode(l, &q);
     j = plain_tail(m, n, r, error(l, &p, got), p.h);
     CHECK_NEAR(j, best, 0.3 * best); /* a near-tie that falls the other way changes what comes after it */

@@ -260,6 +260,40 @@ dead(lab *l)
             CHECK_NEAR(other[i++], what[from], 1e-6);
 }
 
+/* A column that a projection took out of H, while the original saw it: it is rounded, and neither dead nor zeroed; a feedback
+ * that overflows ends in plain rounding, said so. */
+static void
+projected(lab *l)
+{
+    const char *words = "bits=3 group_size=5 scale_dtype=fp32 static_groups=true";
+    problem p = problem_make(l, 9, 14, 50);
+    double *what, *rounded, diag[14];
+    ql_qlinear q;
+
+    for (int64_t j = 0; j < 14; j++) {
+        diag[j] = p.h[j * 15];
+        p.h[j * 14 + 6] = p.h[6 * 14 + j] = 0;
+    }
+    p.stats.h = lab_put(l, 14, 14, p.h);
+    p.stats.diag = lab_put(l, 14, -1, diag);
+    what = lab_quantize(l, &p, "gptq", words, &q);
+    rounded = lab_quantize(l, &p, "rtn", "bits=3 group_size=5 scale_dtype=fp32", &q);
+    CHECK_INT(q.dead, 0);
+    CHECK_INT(q.status, 0);
+    for (int64_t i = 0; i < 9; i++)
+        CHECK_NEAR(what[i * 14 + 6], rounded[i * 14 + 6], 0);
+
+    for (int64_t i = 0; i < 9 * 14; i++)
+        p.w[i] *= 1e37 / 2;
+    for (int64_t i = 0; i < 14 * 14; i++)
+        p.h[i] = i % 15 ? 1 - 1e-6 : 1;
+    p.tw = lab_put(l, 9, 14, p.w);
+    p.stats = (ql_stats){.h = lab_put(l, 14, 14, p.h)};
+    what = lab_quantize(l, &p, "gptq", "bits=2 scale_dtype=fp32 static_groups=true damp=0.000001", &q);
+    CHECK(q.status & QL_NUM_ROUNDED);
+    CHECK(strstr(l->log, "the error feedback overflowed: rounded to nearest instead") != NULL);
+}
+
 /* H that no damping makes positive definite: plain rounding, said so; one that more damping helps: said so, too. */
 static void
 rescue(lab *l)
@@ -321,6 +355,9 @@ main(void)
     }
     lab_begin(&l);
     rescue(&l);
+    lab_end(&l);
+    lab_begin(&l);
+    projected(&l);
     lab_end(&l);
     for (int i = 0; i < 20; i++) {
         lab_begin(&l);

@@ -21,9 +21,9 @@ QL_API ql_status ql_random(ql_ctx *cx, ql_purpose purpose, ql_tensor *t);
 typedef struct ql_lowrank_spec {
     const ql_tensor *h; /* [n, n] dense, [n] a diagonal, NULL: the identity; f32 */
     int64_t rank;       /* clamped to min(m, n) */
-    int iterations;     /* of the randomized path; 0: as many as leave at most 1e-3 more than the best even of white noise */
-    bool exact;         /* the dense eigenproblem in double, whatever the size */
-    bool total;         /* is out->total needed? (dense H: one more product) */
+    int iterations; /* of the randomized path; 0: as many as leave at most 1e-3 more than the best even of white noise */
+    bool exact;     /* the dense eigenproblem in double, whatever the size */
+    bool total;     /* is out->total needed? (dense H: one more product) */
 } ql_lowrank_spec;
 
 /* C = U V is the minimiser of tr((E - C) H (E - C)^T) over rank(C) <= r. Directions without energy are zero in U and V. */

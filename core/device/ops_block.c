@@ -148,6 +148,27 @@ ql_nll(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *t
 }
 
 ql_status
+ql_kl(ql_ctx *cx, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor **kl, ql_tensor **agree)
+{
+    const ql_operand operands[] = {
+        {"the reference", ref, QL_FLOAT_DTYPE, 2, -1, -1},
+        {"x", x, QL_BIT(ql_dtype_of(ref)), 2, ql_dim(ref, 0), ql_dim(ref, 1)},
+        {"the head", head, QL_BIT(ql_dtype_of(ref)), 2, -1, ql_dim(ref, 1)},
+        {0},
+    };
+
+    QL_TRY(cx, ql_operands_check(cx, "kl", operands));
+    if (head->dims[0] == 0)
+        return QL_FAIL(cx, QL_INVALID, "kl: the head has no rows");
+    QL_TRY(cx, ql_new(cx, result_dtype(x), x->dims[0], -1, kl));
+    QL_TRY(cx, ql_new(cx, QL_U8, x->dims[0], -1, agree));
+    if (x->dims[0] == 0)
+        return QL_OK;
+    return ql_op_done(cx, "kl",
+                      cx->device->backend->kl(cx, cx->device->dev, ref, x, head, (ql_tensor *const[]){*kl, *agree}));
+}
+
+ql_status
 ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max)
 {
     unsigned out = QL_BIT(result_dtype(x));

@@ -111,6 +111,8 @@ open_streams(ql_walk *w, ql_evaluation *e)
     const int64_t original = original_path(w->plan);
     ql_stream *streams = e->exam->streams, *parent = NULL;
 
+    if (evaluator(e)->needs_reference && !streams[original].corpus)
+        QL_TRY(w->cx, ql_stream_open(w, &e->exam->corpus, NULL, &streams[original]));
     if (original >= 0 && original != e->plan->path && streams[original].corpus)
         parent = &streams[original];
     if (!streams[e->plan->path].corpus)

@@ -285,11 +285,28 @@ same_eval(const ql_eval *e, const ql_node *n, int64_t path)
            (!(needs(n) & QL_NEEDS_STATS) || calib_of(e->node) == calib_of(n));
 }
 
+/* Does an evaluator of this model compare with the original's hidden states? */
+static bool
+wants_reference(const planner *p)
+{
+    for (int64_t i = 0; i < p->graph->node_count; i++) {
+        const ql_node *n = p->graph->nodes[i];
+
+        if (n->plugin->kind == QL_EVALUATOR && n->plugin->evaluator->needs_reference &&
+            ql_plan_root(n) == p->plan->root)
+            return true;
+    }
+    return false;
+}
+
 static ql_status
 add_evals(planner *p)
 {
     ql_plan *plan = p->plan;
+    int64_t original;
 
+    if (wants_reference(p)) /* also with `baseline: false`, when no evaluation is at that path */
+        QL_TRY(p->cx, add_path(p, plan->root, &original));
     for (int64_t pass = 0; pass < 2; pass++) /* the original first: it is the reference, and the table's first row */
         for (int64_t i = 0; i < p->graph->node_count; i++) {
             const ql_node *n = p->graph->nodes[i];

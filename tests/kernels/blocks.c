@@ -164,6 +164,37 @@ nll(kernel *k)
 }
 
 static void
+kl(kernel *k)
+{
+    const int64_t t = k_size(k, k_int(k, 0, 3) ? 33 : 300), n = k_size(k, 70),
+                  v = k_int(k, 0, 3) ? k_size(k, 600) : 4000 + k_size(k, 600);
+    const ql_dtype d = narrow_dtype(k);
+    const double far = k_int(k, 0, 1) ? 1 : 0.01; /* a near variant, as real ones are, or another model */
+    double *ref = k_normal(k, t * n), *x = k_normal(k, t * n), *head = k_normal(k, v * n), *y = k_doubles(k, t);
+    double *agree = k_doubles(k, t), *gap = k_doubles(k, t), *got;
+    ql_tensor *tr, *tx, *th = k_put(k, d, v, n, head), *ty, *ta;
+
+    for (int64_t i = 0; i < t * n; i++)
+        x[i] = ref[i] + far * x[i];
+    tr = k_put(k, d, t, n, ref);
+    tx = k_put(k, d, t, n, x);
+    plain_kl((const int64_t[]){t, n, v}, (const double *const[]){ref, x}, head, (double *const[]){y, agree, gap});
+    REQUIRE_OK(k->cx, ql_kl(k->cx, tr, tx, th, &ty, &ta));
+    k_close(k, k_get(k, ty), y, t, 1e-5, 1e-6 * sqrt((double)n));
+    got = k_get(k, ta);
+    for (int64_t i = 0; i < t; i++)
+        if (got[i] != agree[i] && gap[i] > 1e-5 * (double)n)
+            TEST_FAIL("kl: token %lld: agreement %g, expected %g", (long long)i, got[i], agree[i]);
+    REQUIRE_OK(k->cx, ql_kl(k->cx, tr, tr, th, &ty, &ta)); /* a model is at no distance from itself */
+    got = k_get(k, ty);
+    for (int64_t i = 0; i < t; i++)
+        CHECK(got[i] == 0);
+    got = k_get(k, ta);
+    for (int64_t i = 0; i < t; i++)
+        CHECK(got[i] == 1);
+}
+
+static void
 abs_stats(kernel *k)
 {
     ql_seqs seqs = sequences(k, 130);
@@ -188,6 +219,7 @@ static const kernel_case cases[] = {
     {"swiglu", swiglu},
     {"add, add_bias", add},
     {"nll", nll},
+    {"kl", kl},
     {"abs_stats", abs_stats},
 };
 

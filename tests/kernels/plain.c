@@ -2,6 +2,7 @@
 #include "plain.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 double
 plain_round(ql_dtype dtype, double x)
@@ -181,6 +182,47 @@ plain_nll(const int64_t tdv[3], const double *x, const double *head, const int32
             }
         out[t] = log(sum) + max - chosen;
     }
+}
+
+/* Logits of one token as probabilities; the first of the largest, and the gap to the next. */
+static int64_t
+softmax(const int64_t dv[2], const double *x, const double *head, double *p, double *gap)
+{
+    int64_t best = 0;
+    double sum = 0, top;
+
+    for (int64_t v = 0; v < dv[1]; v++) {
+        p[v] = 0;
+        for (int64_t j = 0; j < dv[0]; j++)
+            p[v] += x[j] * head[v * dv[0] + j];
+        best = p[v] > p[best] ? v : best;
+    }
+    top = p[best];
+    for (int64_t v = 0; v < dv[1]; v++) {
+        *gap = v == best ? *gap : fmin(*gap, top - p[v]);
+        sum += exp(p[v] - top);
+    }
+    for (int64_t v = 0; v < dv[1]; v++)
+        p[v] = exp(p[v] - top) / sum;
+    return best;
+}
+
+void
+plain_kl(const int64_t tdv[3], const double *const refx[2], const double *head, double *const out[3])
+{
+    double *p = calloc((size_t)tdv[2] * 2, sizeof *p), *q = p + tdv[2];
+
+    for (int64_t t = 0; t < tdv[0] && p; t++) {
+        int64_t first;
+
+        out[2][t] = INFINITY;
+        first = softmax(tdv + 1, refx[0] + t * tdv[1], head, p, &out[2][t]);
+        out[1][t] = first == softmax(tdv + 1, refx[1] + t * tdv[1], head, q, &out[2][t]);
+        out[0][t] = 0;
+        for (int64_t v = 0; v < tdv[2]; v++)
+            out[0][t] += p[v] > 0 ? p[v] * log(p[v] / q[v]) : 0;
+    }
+    free(p);
 }
 
 void

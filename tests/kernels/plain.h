@@ -18,6 +18,8 @@ void plain_trtri(int64_t n, double *a);
 void plain_rmsnorm(ql_dtype dtype, int64_t t, int64_t n, const double *x, const double *w, double eps, double *y);
 void plain_rope(const ql_seqs *seqs, const ql_rope_spec *spec, int64_t cols, double *x);
 void plain_attention(const ql_seqs *seqs, const ql_attention_spec *spec, const double *const qkv[3], double *y);
+/* kl[t] and agree[t] of the logits of ref and x [T, d] under head [V, d]; margin[t]: the least gap between the two largest logits. */
+void plain_kl(const int64_t tdv[3], const double *const refx[2], const double *head, double *const out[3]);
 void plain_nll(const int64_t tdv[3], const double *x, const double *head, const int32_t *targets, double *out);
 void plain_abs_stats(const ql_seqs *seqs, int64_t n, const double *x, double *sum, double *max);
 

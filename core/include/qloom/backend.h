@@ -75,6 +75,8 @@ typedef struct ql_backend {
     ql_status (*add_bias)(ql_ctx *cx, void *dev, const ql_tensor *bias, ql_tensor *y);
     ql_status (*nll)(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets,
                      ql_tensor *out);
+    ql_status (*kl)(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head,
+                    ql_tensor *const out[2]); /* the divergence f32 and the agreement u8, both [T] */
     ql_status (*abs_stats)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
                            ql_tensor *abs_max);
 

@@ -103,6 +103,12 @@ QL_API ql_status ql_add_bias(ql_ctx *cx, const ql_tensor *bias, ql_tensor *y);  
 QL_API ql_status ql_nll(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets,
                         ql_tensor **out);
 
+/* What two models predict after the same tokens, from their hidden states ref and x [T, d] and one head [V, d]: kl[t] =
+ * KL(softmax(ref[t, :] head^T) || softmax(x[t, :] head^T)) in nats, f32, never below 0, and agree[t] u8, 1 where both put the same word
+ * first (of equal logits the first counts). Both [T], made. Logits are made tile by tile, sums in double. */
+QL_API ql_status ql_kl(ql_ctx *cx, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor **kl,
+                       ql_tensor **agree);
+
 /* Column sums over the tokens of x[T, n]: abs_sum[j] += sum |x|, and per sequence the mean, abs_max[j] = max(abs_max[j], mean). */
 QL_API ql_status ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
                               ql_tensor *abs_max);

@@ -165,6 +165,7 @@ static const ql_backend backend = {
     .add = cpu_add,
     .add_bias = cpu_add_bias,
     .nll = cpu_nll,
+    .kl = cpu_kl,
     .abs_stats = cpu_abs_stats,
     .group_minmax = cpu_group_minmax,
     .group_encode = cpu_group_encode,

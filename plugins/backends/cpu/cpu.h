@@ -112,6 +112,7 @@ CPU_OP(swiglu, const ql_tensor *gate, const ql_tensor *up, ql_tensor *y);
 CPU_OP(add, const ql_tensor *a, const ql_tensor *b, ql_tensor *y);
 CPU_OP(add_bias, const ql_tensor *bias, ql_tensor *y);
 CPU_OP(nll, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor *out);
+CPU_OP(kl, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor *const out[2]);
 CPU_OP(abs_stats, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max);
 CPU_OP(group_minmax, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros);
 CPU_OP(group_encode, const ql_tensor *w, ql_qlinear *out);

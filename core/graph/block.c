@@ -218,6 +218,12 @@ ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor *
     return QL_OK;
 }
 
+ql_dtype
+ql_block_dtype(const ql_block *b, int linear)
+{
+    return b->linears[linear].file;
+}
+
 void
 ql_block_forget(ql_block *b, int subset)
 {

@@ -25,6 +25,7 @@ const char *ql_block_name(const ql_block *b, int linear); /* "model.layers.3.mlp
  * shared: the same pointer until ql_block_forget or ql_block_close. Its values are the file's, whatever the compute
  * dtype. */
 ql_status ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor **out);
+ql_dtype ql_block_dtype(const ql_block *b, int linear); /* of the weight in its file */
 /* Lets go of what ql_block_weight made for the linears of `subset`, as soon as none of its users is left. */
 void ql_block_forget(ql_block *b, int subset);
 

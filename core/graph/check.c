@@ -29,6 +29,13 @@ ql_check_edge(ql_build *b, const ql_instance *to, const ql_link *link, const ql_
 {
     const ql_edge got = output_type(from->plugin, link->port->type);
 
+    if (got == QL_EDGE_QUANTIZER && got == link->port->type &&
+        (from->plugin->quantizer->yields & QL_YIELDS_ADAPTER) != 0) {
+        ql_problem_add(b->cx, &b->problems, link->place,
+                       "stage '%s' (%s): stage '%s' (%s) has an adapter of its own, which would be lost", to->stage,
+                       to->plugin->name, from->name, from->plugin->name);
+        return false;
+    }
     if (got == link->port->type)
         return true;
     ql_problem_add(b->cx, &b->problems, link->place, "stage '%s' (%s): input '%s' takes %s, stage '%s' (%s) gives %s",

@@ -143,8 +143,13 @@ measure(ql_ctx *cx, const method *m, outcome *out)
 {
     const layer *l = m->layer;
     ql_metrics metrics = {.count = 0};
-    const ql_linear_result in = {
-        .name = "contract", .w = l->w, .what = l->what, .stats = &l->stats, .qlinear = &l->rounded, .k = -1};
+    const ql_linear_result in = {.name = "contract",
+                                 .w = l->w,
+                                 .file_dtype = QL_F32,
+                                 .what = l->what,
+                                 .stats = &l->stats,
+                                 .qlinear = &l->rounded,
+                                 .k = -1};
     const ql_status st = m->plugin->evaluator->linear(cx, m->self, &in, &metrics);
 
     for (int64_t i = 0; i < metrics.count; i++)

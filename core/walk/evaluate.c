@@ -211,8 +211,11 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
     const int subset = w->model->info.linears[l].subset;
     const ql_result *from = NULL;
     const ql_gathered *g = e->plan->stream < 0 ? NULL : *ql_gather_at(w, e->plan->stream, subset);
-    ql_linear_result in = {
-        .name = ql_block_name(w->block, l), .layer = ql_block_layer(w->block), .stats = g ? &g->stats : NULL, .k = -1};
+    ql_linear_result in = {.name = ql_block_name(w->block, l),
+                           .layer = ql_block_layer(w->block),
+                           .stats = g ? &g->stats : NULL,
+                           .k = -1,
+                           .file_dtype = ql_block_dtype(w->block, l)};
     ql_linear_row *row;
     char *name;
 
@@ -250,6 +253,10 @@ evaluate_linears(ql_walk *w, ql_evaluation *e)
 
         ql_scope_open(w->cx, &scope);
         w->cx->linear = ql_block_name(w->block, l);
+        w->cx->seed = e->plan->node->seed;
+        w->cx->layer = ql_block_layer(w->block);
+        w->cx->subset = w->model->info.linears[l].subset;
+        w->cx->index = l;
         st = evaluate_linear(w, e, l);
         if (st != QL_OK)
             (void)ql_where(w->cx, st, "%s", w->cx->linear);

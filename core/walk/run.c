@@ -232,11 +232,8 @@ collect(ql_walk *w, ql_result_set *set)
                ql_results_stage(
                    w->cx, set,
                    &(ql_result_stage){.name = work->stage.unit->node->label, .seconds = work->seconds, .calls = 1}));
-        if (work->troubled)
-            ql_info(w->cx, "%s: %lld linears with a numerical status", work->stage.unit->node->label,
-                    (long long)work->troubled);
     }
-    return QL_OK;
+    return ql_remarks(w, set);
 }
 
 /* --- the whole --- */

@@ -228,6 +228,37 @@ check_finite(ql_walk *w, const ql_tensor *t, const char *what)
 }
 
 static ql_status
+check_adapter(ql_walk *w, const ql_tensor *b, const ql_tensor *a, const ql_tensor *weight)
+{
+    if (!b && !a)
+        return QL_OK;
+    if (!b || !a || ql_dim(b, 0) != ql_dim(weight, 0) || ql_dim(a, 1) != ql_dim(weight, 1) ||
+        ql_dim(b, 1) != ql_dim(a, 0))
+        return QL_FAIL(w->cx, QL_BUG, "the plugin returned an adapter of another shape than the weight");
+    QL_TRY(w->cx, check_finite(w, b, "adapter's B"));
+    return check_finite(w, a, "adapter's A");
+}
+
+/* Rounds an adapter to the stage's `adapter_dtype`, fp16 where it has no such parameter. */
+static ql_status
+round_adapter(ql_walk *w, const ql_node *n, ql_tensor **b, ql_tensor **a)
+{
+    const ql_param *row = ql_param_find(n->plugin, "adapter_dtype");
+    ql_dtype dtype = QL_F16;
+
+    if (!*b || !*a)
+        return QL_OK;
+    if (row) {
+        int word;
+
+        memcpy(&word, (const char *)self_of(w, n, w->linear) + row->offset, sizeof word);
+        dtype = ql_float_dtype(word);
+    }
+    QL_TRY(w->cx, ql_convert(w->cx, *b, dtype, b));
+    return ql_convert(w->cx, *a, dtype, a);
+}
+
+static ql_status
 check_qlinear(ql_walk *w, const ql_qlinear *q, const ql_tensor *weight)
 {
     if (!q->codes || !q->scales || (!q->zeros && !q->levels))
@@ -235,8 +266,7 @@ check_qlinear(ql_walk *w, const ql_qlinear *q, const ql_tensor *weight)
     if (ql_dim(q->codes, 0) != ql_dim(weight, 0) || ql_dim(q->codes, 1) != ql_dim(weight, 1))
         return QL_FAIL(w->cx, QL_BUG, "the plugin returned codes of another shape than the weight");
     QL_TRY(w->cx, check_finite(w, q->scales, "scales"));
-    QL_TRY(w->cx, check_finite(w, q->b, "adapter's B"));
-    return check_finite(w, q->a, "adapter's A");
+    return check_adapter(w, q->b, q->a, weight);
 }
 
 /* Parameters of a driven quantizer: its own, but what it calls by the same name as its driver comes from there. */
@@ -275,33 +305,17 @@ call_quantizer(ql_walk *w, const ql_stage *s, const ql_tensor *weight, const ql_
     w->cx->base = base.node ? &base : NULL;
     st = q->quantize(w->cx, self, weight, q->needs & QL_NEEDS_STATS ? stats : NULL, out);
     w->cx->base = outer;
-    return st == QL_OK ? check_qlinear(w, out, weight) : st;
+    if (st != QL_OK)
+        return st;
+    QL_TRY(w->cx, round_adapter(w, s->node, &out->b, &out->a));
+    return check_qlinear(w, out, weight);
 }
 
-/* Rounds an adapter to the stage's adapter_dtype and keeps it. */
-static ql_status
-keep_adapter(ql_walk *w, const ql_unit *u, const ql_adapter *made, ql_result *r)
+/* Statistics of fewer tokens than columns can't have full rank, whatever a method makes of them. */
+static unsigned
+stats_status(const ql_stats *stats)
 {
-    const ql_param *row = ql_param_find(u->node->plugin, "adapter_dtype");
-    const char *self = self_of(w, u->node, w->linear);
-    ql_dtype dtype = QL_F16;
-    ql_tensor *b, *a;
-
-    if (!made->b || !made->a)
-        return QL_OK;
-    if (row) {
-        int word;
-
-        memcpy(&word, self + row->offset, sizeof word);
-        dtype = ql_float_dtype(word);
-    }
-    QL_TRY(w->cx, ql_convert(w->cx, made->b, dtype, &b));
-    QL_TRY(w->cx, ql_convert(w->cx, made->a, dtype, &a));
-    QL_TRY(w->cx, check_finite(w, b, "adapter's B"));
-    QL_TRY(w->cx, check_finite(w, a, "adapter's A"));
-    r->b = ql_tensor_ref(b);
-    r->a = ql_tensor_ref(a);
-    return QL_OK;
+    return stats && stats->tokens < ql_dim(stats->h, 0) ? QL_NUM_DEFICIENT : 0u;
 }
 
 static ql_status
@@ -316,13 +330,17 @@ run_compensator(ql_walk *w, const ql_unit *u, ql_result *r)
 
     QL_TRY(w->cx, ql_path_what(w, &upstream, w->linear, &in.what, &from));
     QL_TRY(w->cx, c->compensate(w->cx, self_of(w, u->node, w->linear), &in, &made));
-    QL_TRY(w->cx, keep_adapter(w, u, &made, r));
+    QL_TRY(w->cx, round_adapter(w, u->node, &made.b, &made.a));
+    QL_TRY(w->cx, check_adapter(w, made.b, made.a, w->weight));
+    r->b = made.b ? ql_tensor_ref(made.b) : NULL;
+    r->a = made.a ? ql_tensor_ref(made.a) : NULL;
     if (c->couples) {
         QL_TRY(w->cx, check_qlinear(w, &made.qlinear, w->weight));
         r->q = made.qlinear;
         adopt_qlinear(&r->q);
     }
-    r->status = made.status | (c->couples ? made.qlinear.status : from ? from->status : 0);
+    r->own = made.status | (c->couples ? made.qlinear.status : 0u) | stats_status(in.stats);
+    r->status = r->own | (!c->couples && from ? from->status : 0u);
     r->k = made.k;
     return QL_OK;
 }
@@ -331,30 +349,40 @@ static ql_status
 run_quantizer(ql_walk *w, const ql_unit *u, ql_result *r)
 {
     const ql_tensor *weight = w->weight;
+    const ql_stats *stats = stats_of(w, u, w->linear);
     double norm;
 
     if (u->node->plugin->quantizer->needs & QL_RAW_DTYPE)
         QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)w->linear, true, &weight));
-    QL_TRY(w->cx, call_quantizer(w, &w->work[u->id].stage, weight, stats_of(w, u, w->linear), &r->q));
+    QL_TRY(w->cx, call_quantizer(w, &w->work[u->id].stage, weight, stats, &r->q));
     QL_TRY(w->cx, ql_dot(w->cx, w->weight, w->weight, &norm));
-    r->q.status |= norm == 0 ? QL_NUM_ZERO : 0u;
-    r->status = r->q.status;
+    r->q.status |= (norm == 0 ? QL_NUM_ZERO : 0u) | stats_status(stats);
+    r->status = r->own = r->q.status;
     r->k = -1;
     adopt_qlinear(&r->q);
     return QL_OK;
 }
 
+/* Every linear ends with a status: what its own unit did is logged and counted. */
 static void
-log_status(ql_walk *w, const ql_result *r)
+report_status(ql_walk *w, const ql_unit *u, const ql_result *r)
 {
-    if (r->status & QL_NUM_DAMP_RAISED)
+    ql_work *work = &w->work[u->id];
+
+    for (int i = 0; i < QL_NUM_COUNT; i++)
+        work->statuses[i] += r->own >> i & 1;
+    work->linears++;
+    if (r->own & QL_NUM_DAMP_RAISED)
         ql_warn(w->cx, "damping raised to %g", r->q.damp);
-    if (r->status & QL_NUM_FLOORED)
+    if (r->own & QL_NUM_FLOORED)
         ql_warn(w->cx, "H needed a floor under its diagonal, damping %g", r->q.damp);
-    if (r->status & QL_NUM_ZERO)
+    if (r->own & QL_NUM_ZERO)
         ql_warn(w->cx, "the weight is zero");
-    if (r->status & QL_NUM_DEAD)
+    if (r->own & QL_NUM_DEAD)
         ql_info(w->cx, "%lld input columns saw no value", (long long)r->q.dead);
+    if (r->own & QL_NUM_DEFICIENT)
+        ql_info(w->cx, "H is rank-deficient: %lld tokens for %lld columns",
+                (long long)stats_of(w, u, w->linear)->tokens, (long long)ql_dim(w->weight, 1));
 }
 
 bool
@@ -406,8 +434,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     if (st == QL_OK)
         st = quantizer ? run_quantizer(w, u, r) : run_compensator(w, u, r);
     if (st == QL_OK) {
-        log_status(w, r);
-        work->troubled += r->status != 0;
+        report_status(w, u, r);
     } else {
         (void)ql_where(cx, st, "stage '%s' (%s), %s", u->node->name, u->node->plugin->name, cx->linear);
         r->q = (ql_qlinear){0}; /* what a failed call left belongs to its scope */

@@ -10,6 +10,7 @@
 #include "../device/memo.h"
 #include "../graph/block.h"
 #include "../run/metrics.h"
+#include "../run/results.h"
 #include "corpus.h"
 #include "plan.h"
 
@@ -35,7 +36,7 @@ typedef struct ql_result {
     bool skipped;     /* by an override: the original weight */
     ql_qlinear q;     /* a quantizer's, or that of a compensator which couples */
     ql_tensor *b, *a; /* a compensator's, rounded */
-    unsigned status;
+    unsigned status, own; /* QL_NUM_* of the linear as it stands; of this unit alone */
     int k;
     ql_tensor *what; /* W^ decoded, f32; made on demand, dropped after each visit */
 } ql_result;
@@ -52,7 +53,7 @@ typedef struct ql_work { /* a unit and what it has */
     ql_result *results; /* [linear_count] */
     char *failed;       /* NULL: fine so far; else why, with the linear's name; on the heap */
     double seconds;
-    int64_t troubled; /* linears whose numerical status is not 0 */
+    int64_t linears, statuses[QL_NUM_COUNT]; /* linears that it did; those with bit i of QL_NUM_* */
 } ql_work;
 
 /* A set of evaluation tokens, and its stream through each final model that somebody scores on it. */
@@ -153,6 +154,10 @@ ql_status ql_visit_run(ql_walk *w, const ql_visit *v);
 /* The linears of the current block as the path has them, for ql_block_linears; arrays in the innermost scope. With subset >= 0 only
  * that subset's entries are set. */
 ql_status ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out);
+
+/* --- remarks.c --- */
+/* Footnotes of the cells, and the same in the log: numerical statuses, and adapters that a quantizer counts on and a cell lacks. */
+ql_status ql_remarks(ql_walk *w, ql_result_set *set);
 
 /* --- evaluate.c --- */
 /* Evaluation corpora, their streams through every final model, and the states of stream evaluators. */

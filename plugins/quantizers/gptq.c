@@ -2,7 +2,7 @@
  * algorithm 1; methods-projq 2). Column orders and the damping rescue follow GPTQModel. */
 #include <math.h>
 
-#include <qloom/quantizer.h>
+#include "fallback.h"
 
 typedef struct gptq {
     int bits, group_size, scale_dtype, act_order, precision;
@@ -76,18 +76,6 @@ restore_order(ql_ctx *cx, const gptq *p, const layout *at, ql_qlinear *q)
     return ql_gather(cx, q->zeros, NULL, index, &q->zeros);
 }
 
-/* Plain rounding of the original weight: what is left when H can't be factored or the feedback overflowed. */
-static ql_status
-round_plainly(ql_ctx *cx, const ql_tensor *w, const char *why, ql_qlinear *out)
-{
-    ql_warn(cx, "%s: rounded to nearest instead", why);
-    out->status |= QL_NUM_ROUNDED;
-    out->scales = out->zeros = out->g_idx = NULL;
-    out->loss = 0;
-    QL_TRY(cx, ql_group_minmax(cx, w, &out->grid, &out->scales, &out->zeros));
-    return ql_group_encode(cx, w, out);
-}
-
 static ql_status
 quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
 {
@@ -112,10 +100,7 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
                &(ql_factor_spec){
                    .damp = p->damp, .damp_inc = p->damp_inc, .order = (ql_order)p->act_order, .group = g, .fp64 = fp64},
                &f));
-    out->damp = f.damp;
-    out->dead = f.dead;
-    out->status = (f.dead ? QL_NUM_DEAD : 0u) | (f.damp > p->damp ? QL_NUM_DAMP_RAISED : 0u) |
-                  (f.floor_rounds ? QL_NUM_FLOORED : 0u);
+    report_factor(&f, p->damp, out);
     if (f.live) { /* a column that never saw a value: its weight is free, and zero costs nothing */
         QL_TRY(cx, ql_convert(cx, f.live, dtype, &live));
         QL_TRY(cx, ql_scale_cols(cx, live, v));

@@ -124,4 +124,5 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "projq", .version = "1.0",
           .help = "quantization noise shaped so that a low-rank adapter can absorb it", .params = params,
           .ports = ports, .self_size = sizeof(projq),
-          .quantizer = &(const ql_quantizer){.needs = QL_NEEDS_STATS, .quantize = quantize}, );
+          .quantizer = &(const ql_quantizer){
+              .needs = QL_NEEDS_STATS, .yields = QL_EXPECTS_ADAPTER, .quantize = quantize}, );

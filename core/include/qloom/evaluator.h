@@ -20,6 +20,7 @@ typedef struct ql_linear_result {
     const char *name; /* "model.layers.3.mlp.down_proj" */
     int64_t layer;
     const ql_tensor *w;        /* [out, in] f32: original */
+    ql_dtype file_dtype;       /* of w where it was read */
     const ql_tensor *what;     /* [out, in] f32: W^ without adapter; equals w where the linear was skipped */
     const ql_tensor *b, *a;    /* the adapter, as rounded; NULL: none */
     const ql_stats *stats;     /* of the evaluator's stream (propagate:, original by default) */

@@ -25,6 +25,8 @@ enum {
     QL_NUM_ROUNDED = 4,     /* no factorization succeeded, or feedback overflowed: plain rounding instead */
     QL_NUM_DEAD = 8,        /* some input columns never saw a value; their weights are 0 */
     QL_NUM_ZERO = 16,       /* the whole weight is zero */
+    QL_NUM_DEFICIENT = 32,  /* H can't have full rank: fewer tokens than columns (the host's finding) */
+    QL_NUM_COUNT = 6,       /* number of bits */
 };
 
 /* Decodes as W^[o, i] = scales[o, g(i)] * (codes[o, i] - zeros[o, g(i)]), g(i) = g_idx ? g_idx[i] : i / group; with a table

@@ -39,13 +39,8 @@ nll_task(void *arg, int64_t task, void *scratch)
 static double
 token_nll(const nll *n, int64_t t)
 {
-<<<<<<< HEAD
-    const partial *part = n->parts + t * n->spans;
-    double max = (double)part[0].max, sum;
-=======
     const logit_sum *part = n->parts + t * n->spans;
-    double max = (double)part[0].max, sum = 0;
->>>>>>> 63ffbec (KL divergence from the original model: device operation and evaluator; the planner streams the original where an evaluator compares with it)
+    double max = (double)part[0].max, sum;
 
     for (int64_t s = 1; s < n->spans; s++)
         max = fmax(max, (double)part[s].max);

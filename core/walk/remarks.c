@@ -1,0 +1,141 @@
+/* What a table says beside its numbers: how the numerics went, and where a quantizer counts on an adapter that its cell lacks. */
+#include <limits.h>
+#include <string.h>
+
+#include "../plugin/registry.h"
+#include "walk.h"
+
+/* --- numerical statuses --------------------------------------------------------------------------------------------- */
+
+/* "quant: 3 of 14 linears: damping raised; 1: rounded to nearest instead"; NULL when there is nothing to report. */
+static ql_status
+status_text(ql_ctx *cx, const ql_work *work, const char **out)
+{
+    static const char *const words[QL_NUM_COUNT] = {
+        "damping raised",
+        "a floor put under the diagonal of H",
+        "rounded to nearest instead",
+        "inputs that saw no value",
+        "the weight is zero",
+        "fewer tokens than inputs, so H is rank-deficient",
+    };
+    const char *text = NULL;
+
+    for (int i = 0; i < QL_NUM_COUNT; i++) {
+        if (work->statuses[i] == 0)
+            continue;
+        text = text ? ql_format(cx, "%s; %lld: %s", text, (long long)work->statuses[i], words[i])
+                    : ql_format(cx, "%s, %lld of %lld linears: %s", work->stage.node->plugin->name,
+                                (long long)work->statuses[i], (long long)work->linears, words[i]);
+        if (!text)
+            return QL_MEMORY;
+    }
+    *out = text;
+    return QL_OK;
+}
+
+static ql_status
+add_status(ql_walk *w, const ql_unit *u, int64_t cell, ql_result_set *set)
+{
+    const char *text = NULL;
+
+    if (u)
+        QL_TRY(w->cx, status_text(w->cx, &w->work[u->id], &text));
+    return text ? ql_results_footnote(w->cx, set, cell, text) : QL_OK;
+}
+
+/* Statuses of the units on the paths that the cell's evaluators look at. */
+static ql_status
+add_statuses(ql_walk *w, int64_t c, ql_result_set *set)
+{
+    for (int64_t s = 0; s < w->graph->stage_count; s++) {
+        const ql_node *n = w->graph->cells[c].stages[s];
+        const ql_eval *e = n && n->plugin->kind == QL_EVALUATOR && ql_plan_root(n) == w->plan->root
+                               ? ql_plan_find(w->plan, n, false)
+                               : NULL;
+
+        if (!e)
+            continue;
+        QL_TRY(w->cx, add_status(w, w->plan->paths[e->path].quantizer, c, set));
+        QL_TRY(w->cx, add_status(w, w->plan->paths[e->path].compensator, c, set));
+    }
+    return QL_OK;
+}
+
+/* --- adapters that are counted on ----------------------------------------------------------------------------------- */
+
+/* The parameter `rank` of a node; -1: it has none. */
+static int
+rank_of(const ql_node *n)
+{
+    const ql_param *row = ql_param_find(n->plugin, "rank");
+    int rank = -1;
+
+    if (row && row->type == QL_T_INT)
+        memcpy(&rank, (const char *)n->self + row->offset, sizeof rank);
+    return rank;
+}
+
+/* The largest rank that a compensator of the cell puts on quantizer `q`; 0: none does. */
+static int
+rank_on(const ql_graph *g, const ql_cell *cell, const ql_node *q)
+{
+    int most = 0;
+
+    for (int64_t s = 0; s < g->stage_count; s++) {
+        const ql_node *n = cell->stages[s];
+        int rank;
+
+        if (!n || n->plugin->kind != QL_COMPENSATOR || !n->plugin->compensator->compensate ||
+            ql_node_input(n, "model") != q)
+            continue;
+        rank = rank_of(n) < 0 ? INT_MAX : rank_of(n); /* without that parameter it decides by itself */
+        most = rank > most ? rank : most;
+    }
+    return most;
+}
+
+static ql_status
+add_lacking(ql_walk *w, int64_t c, ql_result_set *set)
+{
+    const ql_graph *g = w->graph;
+
+    for (int64_t s = 0; s < g->stage_count; s++) {
+        const ql_node *q = g->cells[c].stages[s];
+        const char *text;
+        int wanted, got;
+
+        if (!q || q->plugin->kind != QL_QUANTIZER || !(q->plugin->quantizer->yields & QL_EXPECTS_ADAPTER) ||
+            ql_plan_root(q) != w->plan->root)
+            continue;
+        wanted = rank_of(q);
+        got = rank_on(g, &g->cells[c], q);
+        if (got >= wanted)
+            continue;
+        text = got > 0
+                   ? ql_format(w->cx, "%s counts on an adapter of rank %d, and has one of rank %d here",
+                               q->plugin->name, wanted, got)
+                   : ql_format(w->cx, "%s counts on an adapter of rank %d, and has none here", q->plugin->name, wanted);
+        if (!text)
+            return QL_MEMORY;
+        QL_TRY(w->cx, ql_results_footnote(w->cx, set, c, text));
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_remarks(ql_walk *w, ql_result_set *set)
+{
+    for (int64_t i = 0; i < w->plan->unit_count; i++) {
+        const char *text = NULL;
+
+        QL_TRY(w->cx, status_text(w->cx, &w->work[i], &text));
+        if (text)
+            ql_info(w->cx, "%s: %s", w->plan->units[i]->node->name, text);
+    }
+    for (int64_t c = 0; c < w->graph->cell_count; c++) {
+        QL_TRY(w->cx, add_lacking(w, c, set));
+        QL_TRY(w->cx, add_statuses(w, c, set));
+    }
+    return QL_OK;
+}

@@ -1,0 +1,169 @@
+/* The divergence from the original model: numbers of the evaluator against a plain computation on the same hidden states, and the
+ * original's stream, which is there whether the table has a baseline or not. */
+#include "walk.h"
+
+#include <qloom/evaluator.h>
+
+#include "../kernels/plain.h"
+
+#define MOST 4096
+
+typedef struct plain_state {
+    int64_t count;
+    double agreed, kl[MOST];
+} plain_state;
+
+static ql_status
+begin(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state)
+{
+    (void)cx, (void)self, (void)info, (void)state;
+    return QL_OK;
+}
+
+static ql_status
+values(ql_ctx *cx, const ql_tensor *t, double **out)
+{
+    ql_tensor *wide;
+    const double *p;
+
+    QL_TRY(cx, ql_convert(cx, t, QL_F64, &wide));
+    *out = ql_alloc(cx, (size_t)ql_count(t), sizeof **out);
+    if (!*out)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_map(cx, wide, QL_READ, &p));
+    memcpy(*out, p, (size_t)ql_count(t) * sizeof **out);
+    return ql_unmap(cx, wide);
+}
+
+static ql_status
+chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
+{
+    const int64_t tdv[] = {ql_dim(c->x, 0), ql_dim(c->x, 1), ql_dim(c->head, 0)};
+    plain_state *s = state;
+    double *ref, *x, *head, *out[3];
+
+    (void)self;
+    CHECK(c->ref != NULL);
+    QL_TRY(cx, values(cx, c->ref, &ref));
+    QL_TRY(cx, values(cx, c->x, &x));
+    QL_TRY(cx, values(cx, c->head, &head));
+    for (int i = 0; i < 3; i++)
+        out[i] = ql_alloc(cx, (size_t)tdv[0], sizeof(double));
+    plain_kl(tdv, (const double *const[]){ref, x}, head, out);
+    for (int64_t w = 0; w < c->seqs->count; w++)
+        for (int64_t t = c->seqs->offsets[w]; t + 1 < c->seqs->offsets[w + 1] && s->count < MOST; t++) {
+            s->kl[s->count++] = out[0][t];
+            s->agreed += out[1][t];
+        }
+    return QL_OK;
+}
+
+static int
+rising(const void *pa, const void *pb)
+{
+    const double a = *(const double *)pa, b = *(const double *)pb;
+
+    return (a > b) - (a < b);
+}
+
+static ql_status
+end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+{
+    plain_state *s = state;
+    double sum = 0;
+
+    (void)self;
+    qsort(s->kl, (size_t)s->count, sizeof *s->kl, rising);
+    for (int64_t i = 0; i < s->count; i++)
+        sum += s->kl[i];
+    QL_TRY(cx, ql_metric(cx, out, "mean", sum / (double)s->count));
+    QL_TRY(cx, ql_metric(cx, out, "max", s->kl[s->count - 1]));
+    QL_TRY(cx, ql_metric(cx, out, "top1", s->agreed / (double)s->count));
+    /* 201 positions: places 0.5 · 200 and 0.99 · 200 are whole */
+    QL_TRY(cx, ql_metric(cx, out, "median", s->kl[(s->count - 1) / 2]));
+    QL_TRY(cx, ql_metric(cx, out, "p99", s->kl[(s->count - 1) * 99 / 100]));
+    return ql_metric(cx, out, "tokens", (double)s->count);
+}
+
+static const ql_param no_params[] = {QL_PARAMS_END};
+static const ql_evaluator evaluator = {
+    .needs_reference = true, .state_size = sizeof(plain_state), .begin = begin, .chunk = chunk, .end = end};
+static const ql_plugin plugin = {
+    .abi_major = QL_ABI_MAJOR,
+    .abi_minor = QL_ABI_MINOR,
+    .size = sizeof(ql_plugin),
+    .kind = QL_EVALUATOR,
+    .name = "plain_kl",
+    .version = "1.0",
+    .help = "what the divergence means",
+    .params = no_params,
+    .evaluator = &evaluator,
+};
+
+/* Three windows of 68 tokens: 201 positions have a successor. */
+#define STAGES                                                      \
+    "chunk_tokens: 128\n"                                           \
+    "stages:\n"                                                     \
+    "  base: {use: auto, path: tiny-qwen3}\n"                       \
+    "  wiki: {use: text, path: eval.txt, seqlen: 68, samples: 3}\n" \
+    "  quant: {use: rtn, model: $base, bits: 8}\n"                  \
+    "  kl: {use: kl, model: $quant, data: $wiki}\n"
+#define MATRIX "matrix: {quant.bits: [8, 3]}\n"
+
+static const char *const names[] = {"mean", "median", "p99", "max", "top1", "tokens"};
+#define NAMES (sizeof names / sizeof *names)
+
+/* Numbers of the evaluator against the plain ones; less precision means more divergence. */
+static void
+check_numbers(walk_test *t)
+{
+    ql_result_set set = {0};
+    ql_graph g;
+
+    walk_parse(t, "qloom: 1\nname: kl\n" STAGES "  plain: {use: plain_kl, model: $quant, data: $wiki}\n" MATRIX, &g);
+    CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &set));
+    CHECK_INT(set.cell_count, 3);
+    for (int64_t c = 0; c < set.cell_count; c++)
+        for (size_t i = 0; i < NAMES; i++) {
+            const double expected = walk_metric(&set.cells[c], "plain", names[i]);
+
+            CHECK_NEAR(walk_metric(&set.cells[c], "kl", names[i]), expected, 1e-3 * expected + 1e-6);
+        }
+    CHECK(walk_metric(&set.cells[0], "kl", "mean") < 0.1 * walk_metric(&set.cells[1], "kl", "mean"));
+    CHECK(walk_metric(&set.cells[1], "kl", "p999") <= walk_metric(&set.cells[1], "kl", "max"));
+    CHECK_INT(walk_metric(&set.cells[1], "kl", "tokens"), 201);
+    CHECK_NEAR(walk_metric(&set.cells[2], "kl", "max"), 0, 0); /* the original itself */
+    CHECK_NEAR(walk_metric(&set.cells[2], "kl", "top1"), 1, 0);
+    ql_results_fini(&t->cx, &set);
+}
+
+/* Without a baseline the reference is still the original, and the numbers are the same. */
+static void
+check_without_baseline(walk_test *t)
+{
+    ql_result_set with = {0}, without = {0};
+    ql_graph g;
+
+    walk_parse(t, "qloom: 1\nname: kl\n" STAGES MATRIX, &g);
+    CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &with));
+    walk_parse(t, "qloom: 1\nname: kl\nbaseline: false\n" STAGES MATRIX, &g);
+    CHECK_OK(&t->cx, walk_run(t, &g, 2, 0, &without));
+    CHECK_INT(without.cell_count, 2);
+    for (int64_t c = 0; c < without.cell_count; c++)
+        for (size_t i = 0; i < NAMES; i++)
+            CHECK_NEAR(walk_metric(&without.cells[c], "kl", names[i]), walk_metric(&with.cells[c], "kl", names[i]), 0);
+    ql_results_fini(&t->cx, &with);
+    ql_results_fini(&t->cx, &without);
+}
+
+int
+main(void)
+{
+    static walk_test t;
+
+    walk_open(&t);
+    REQUIRE_OK(&t.cx, ql_registry_add(&t.cx, t.registry, &plugin));
+    check_numbers(&t);
+    check_without_baseline(&t);
+    return walk_close(&t);
+}

@@ -1,4 +1,4 @@
-/* What a run found: cells with their metrics, notes and failures, in memory and in results.db. docs/results.md has the
+/* What a run found: cells with their metrics, notes and failures, in memory and in results.db. docs/database.md has the
  * schema. */
 #ifndef QLOOM_RUN_RESULTS_H
 #define QLOOM_RUN_RESULTS_H

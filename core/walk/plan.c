@@ -178,6 +178,17 @@ no_calib(planner *p, const ql_node *n)
                    n->place.file, (long long)n->place.line, (long long)n->place.column, n->name, n->plugin->name);
 }
 
+/* A stream through a joint quantizer without its compensator would need, subset by subset, what the compensated stream leaves there. */
+static ql_status
+only_joint(planner *p, const ql_node *n, const ql_node *quantizer)
+{
+    return QL_FAIL(
+        p->cx, QL_INVALID,
+        "%s:%lld:%lld: stage '%s': propagate: quantized needs a quantizer that is not joint, but stage '%s' has "
+        "propagate: compensated; use compensated or original",
+        n->place.file, (long long)n->place.line, (long long)n->place.column, n->name, quantizer->name);
+}
+
 /* The stream that `propagate:` names for `node`, on the path of units (q, c). */
 static ql_status
 stats_stream(planner *p, const ql_node *node, ql_unit *q, ql_unit *c, int64_t *out)
@@ -191,6 +202,8 @@ stats_stream(planner *p, const ql_node *node, ql_unit *q, ql_unit *c, int64_t *o
         *out = add_stream(p, data, c ? QL_COMPENSATED : QL_QUANTIZED, c ? c : q);
         return QL_OK;
     case QL_QUANTIZED:
+        if (c && is_joint(q->node))
+            return only_joint(p, node, q->node);
         *out = add_stream(p, data, q ? QL_QUANTIZED : QL_ORIGINAL, q);
         return QL_OK;
     default:

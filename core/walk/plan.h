@@ -53,8 +53,8 @@ typedef struct ql_plan {
     ql_eval *evals;
 } ql_plan;
 
-/* The plan for model node `root`. INVALID, with the file's place, where an evaluator that needs statistics can't find a `calib:`.
- * Everything lives in the innermost scope. Counting: architecture.md, The walk in detail. */
+/* The plan for model node `root`. INVALID, with the file's place, where statistics can't be had: no `calib:`, or `quantized` behind a
+ * joint quantizer. Everything lives in the innermost scope. Counting: architecture.md, The walk in detail. */
 ql_status ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out);
 
 /* The model stage at the end of `n`'s model inputs; NULL for a node without any. */

@@ -53,6 +53,27 @@ check(walk_test *t, const char *text, expected e)
         }
 }
 
+/* A stream through a joint quantizer that leaves its compensator out can't be walked block by block. */
+static void
+test_quantized_behind_joint(walk_test *t)
+{
+    ql_graph g;
+    ql_plan p;
+
+    walk_parse(t,
+               HEAD STAGES "  fix: {use: lordq, model: $quant, propagate: quantized}\n"
+                           "  after: {use: perplexity, model: $fix, data: $wiki}\n"
+                           "matrix: {quant.propagate: [compensated]}\n",
+               &g);
+    for (int64_t i = 0; i < g.node_count; i++)
+        if (g.nodes[i]->plugin->kind == QL_MODEL) {
+            CHECK_INT(ql_plan_make(&t->cx, &g, g.nodes[i], &p), QL_INVALID);
+            CHECK(strstr(ql_error(&t->cx),
+                         "stage 'fix': propagate: quantized needs a quantizer that is not joint, but stage 'quant' has "
+                         "propagate: compensated; use compensated or original"));
+        }
+}
+
 int
 main(void)
 {
@@ -67,5 +88,6 @@ main(void)
     check(&t, HEAD "propagate: quantized\n" STAGES MATRIX, (expected){6, 10, 9});
     check(&t, HEAD "baseline: false\n" STAGES MATRIX, (expected){6, 9, 9});
     check(&t, HEAD STAGES "matrix: {quant: [{use: rtn}]}\n", (expected){0, 2, 1});
+    test_quantized_behind_joint(&t);
     return walk_close(&t);
 }

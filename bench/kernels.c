@@ -1,10 +1,7 @@
 /* Device operations against the BLAS bound of their shape, and two threads against one.
  *
  * kernels [SIZE [REPETITIONS [NAME]]]: SIZE is the side of the weight, 2048 by default; NAME is one of them alone. */
-#include "bench.h"
-
-typedef void (*sgemm_fn)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-                         const float *b, int ldb, float beta, float *c, int ldc);
+#include "blas.h"
 
 typedef struct shapes {
     ql_ctx cx[2]; /* with one thread, with two */
@@ -23,35 +20,12 @@ typedef struct job {
 } job;
 
 static void
-require(ql_ctx *cx, ql_status st)
-{
-    if (st == QL_OK)
-        return;
-    fprintf(stderr, "%s\n", ql_error(cx));
-    exit(1);
-}
-
-static ql_tensor *
-random_tensor(ql_ctx *cx, int64_t rows, int64_t cols)
-{
-    uint64_t rng = 1;
-    ql_tensor *t;
-    float *x;
-
-    require(cx, ql_new(cx, QL_F32, rows, cols, &t));
-    require(cx, ql_map(cx, t, QL_WRITE, &x));
-    for (int64_t i = 0; i < rows * cols; i++)
-        x[i] = (float)(test_uniform(&rng) + test_uniform(&rng) + test_uniform(&rng) - 1.5);
-    require(cx, ql_unmap(cx, t));
-    return t;
-}
-
-static void
 run_sgemm(void *arg)
 {
     const job *j = arg;
 
-    j->sgemm(101, 111, 111, j->m, j->n, j->k, 1, ql_ptr(j->a), j->k, ql_ptr(j->b), j->n, 0, ql_ptr(j->c), j->n);
+    j->sgemm(BENCH_ROW_MAJOR, BENCH_N, BENCH_N, j->m, j->n, j->k, 1, ql_ptr(j->a), j->k, ql_ptr(j->b), j->n, 0,
+             ql_ptr(j->c), j->n);
 }
 
 static void
@@ -132,7 +106,7 @@ run_trtri(void *arg)
 static ql_tensor *
 random_factor(ql_ctx *cx, int64_t n)
 {
-    ql_tensor *x = random_tensor(cx, n + n / 2, n), *h, *comp, *d;
+    ql_tensor *x = random_tensor(cx, n + n / 2, n, 1), *h, *comp, *d;
     int32_t *reversed = ql_alloc(cx, (size_t)n, sizeof *reversed);
     bool ok;
 
@@ -174,9 +148,9 @@ bound_of(shapes *s, int m, int n, int k)
     ql_ctx *cx = &s->cx[0];
     job b = {.cx = cx, .sgemm = s->sgemm, .m = m, .n = n, .k = k};
 
-    b.a = random_tensor(cx, m, k);
-    b.b = random_tensor(cx, k, n);
-    b.c = random_tensor(cx, m, n);
+    b.a = random_tensor(cx, m, k, 1);
+    b.b = random_tensor(cx, k, n, 1);
+    b.c = random_tensor(cx, m, n, 1);
     return b;
 }
 
@@ -188,7 +162,7 @@ bench_sweep(shapes *s, int repetitions)
 
     for (int i = 0; i < 2; i++)
         jobs[i] = (job){.cx = &s->cx[i],
-                        .a = random_tensor(&s->cx[i], n, n),
+                        .a = random_tensor(&s->cx[i], n, n, 1),
                         .b = random_factor(&s->cx[i], n),
                         .grid = {.bits = 4, .group = 128, .sym = true, .scale_dtype = QL_F16}};
     compare(s, "feedback_sweep", run_sweep, jobs, &bound, 0.5, repetitions);
@@ -204,9 +178,9 @@ bench_gemm(shapes *s, int repetitions)
         ql_ctx *cx = &s->cx[i];
 
         jobs[i] = (job){.cx = cx,
-                        .a = random_tensor(cx, s->tokens, s->n),
-                        .b = random_tensor(cx, s->n, s->n),
-                        .c = random_tensor(cx, s->tokens, s->n)};
+                        .a = random_tensor(cx, s->tokens, s->n, 1),
+                        .b = random_tensor(cx, s->n, s->n, 1),
+                        .c = random_tensor(cx, s->tokens, s->n, 1)};
     }
     compare(s, "gemm (x W^T)", run_gemm, jobs, &bound, 1, repetitions);
 }
@@ -220,9 +194,9 @@ bench_gram(shapes *s, int repetitions)
         ql_ctx *cx = &s->cx[i];
 
         jobs[i] = (job){.cx = cx,
-                        .a = random_tensor(cx, s->tokens, s->n),
-                        .b = random_tensor(cx, s->n, s->n),
-                        .c = random_tensor(cx, s->n, s->n)};
+                        .a = random_tensor(cx, s->tokens, s->n, 1),
+                        .b = random_tensor(cx, s->n, s->n, 1),
+                        .c = random_tensor(cx, s->n, s->n, 1)};
     }
     compare(s, "gram", run_gram, jobs, &bound, 0.5, repetitions);
 }
@@ -238,9 +212,9 @@ bench_attention(shapes *s, int repetitions)
         ql_ctx *cx = &s->cx[i];
 
         jobs[i] = (job){.cx = cx,
-                        .a = random_tensor(cx, s->tokens, heads * 128),
-                        .b = random_tensor(cx, s->tokens, heads * 128),
-                        .c = random_tensor(cx, s->tokens, heads * 128),
+                        .a = random_tensor(cx, s->tokens, heads * 128, 1),
+                        .b = random_tensor(cx, s->tokens, heads * 128, 1),
+                        .c = random_tensor(cx, s->tokens, heads * 128, 1),
                         .m = s->tokens,
                         .n = 128,
                         .k = heads};
@@ -257,7 +231,7 @@ bench_nll(shapes *s, int repetitions)
     for (int i = 0; i < 2; i++) {
         ql_ctx *cx = &s->cx[i];
 
-        jobs[i] = (job){.cx = cx, .a = random_tensor(cx, tokens, dim), .b = random_tensor(cx, words, dim)};
+        jobs[i] = (job){.cx = cx, .a = random_tensor(cx, tokens, dim, 1), .b = random_tensor(cx, words, dim, 1)};
         require(cx, ql_zeros(cx, QL_I32, tokens, -1, &jobs[i].d));
     }
     compare(s, "nll", run_nll, jobs, &bound, 1, repetitions);
@@ -270,10 +244,10 @@ bench_factor(shapes *s, int repetitions)
 
     for (int i = 0; i < 2; i++) {
         ql_ctx *cx = &s->cx[i];
-        ql_tensor *x = random_tensor(cx, s->n + s->n / 2, s->n), *h = random_tensor(cx, s->n, s->n);
+        ql_tensor *x = random_tensor(cx, s->n + s->n / 2, s->n, 1), *h = random_tensor(cx, s->n, s->n, 1);
 
         require(cx, ql_gemm(cx, QL_TN, 1, x, x, 0, h));
-        jobs[i] = (job){.cx = cx, .a = h, .b = random_tensor(cx, s->n, s->n)};
+        jobs[i] = (job){.cx = cx, .a = h, .b = random_tensor(cx, s->n, s->n, 1)};
     }
     compare(s, "potrf", run_potrf, jobs, &bound, 1.0 / 6, repetitions);
     for (int i = 0; i < 2; i++) {
@@ -294,7 +268,6 @@ main(int argc, char **argv)
     shapes s = {.n = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2048};
     int repetitions = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 7;
     ql_device *devices[2];
-    void *library, *symbol;
 
     if (s.n < 128 || s.n > 16384 || repetitions < 1) {
         fprintf(stderr, "usage: kernels [SIZE 128 .. 16384 [REPETITIONS [NAME]]]\n");
@@ -306,13 +279,7 @@ main(int argc, char **argv)
         devices[i] = test_device(&s.cx[i], i + 1);
     }
     printf("%s\n", devices[0]->info.name);
-    library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_NOLOAD); /* the one that the device chose the kernels of */
-    symbol = library ? dlsym(library, "cblas_sgemm") : NULL;
-    if (!symbol) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-    memcpy(&s.sgemm, &symbol, sizeof symbol);
+    bench_blas("cblas_sgemm", &s.sgemm);
     for (size_t b = 0; b < sizeof benches / sizeof *benches; b++) {
         ql_scope scopes[2];
 
@@ -325,6 +292,5 @@ main(int argc, char **argv)
     }
     for (int i = 0; i < 2; i++)
         ql_device_close(devices[i]);
-    dlclose(library);
     return 0;
 }

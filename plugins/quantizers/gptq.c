@@ -2,7 +2,7 @@
  * algorithm 1; methods-projq 2). Column orders and the damping rescue follow GPTQModel. */
 #include <math.h>
 
-#include "fallback.h"
+#include "feedback.h"
 
 typedef struct gptq {
     int bits, group_size, scale_dtype, act_order, precision;

@@ -6,7 +6,7 @@
 #include <qloom/compensator.h>
 #include <qloom/lowrank.h>
 
-#include "fallback.h"
+#include "feedback.h"
 
 typedef struct gptq_lora {
     int bits, group_size, scale_dtype, rank, adapter_dtype, bid_up, precision;
@@ -92,18 +92,6 @@ augment(task *t)
     return ql_gemm(cx, QL_NT, 1, vh, t->a, 0, vv);
 }
 
-static ql_status
-add_to_diagonal(ql_ctx *cx, double value, ql_tensor *x)
-{
-    ql_tensor *d, *values;
-
-    QL_TRY(cx, ql_diag(cx, x, &d));
-    QL_TRY(cx, ql_convert(cx, d, ql_dtype_of(d), &values));
-    QL_TRY(cx, ql_fill(cx, values, value));
-    QL_TRY(cx, ql_axpby(cx, 1, values, 1, d));
-    return ql_diag_set(cx, d, x);
-}
-
 /* x - W^ */
 static ql_status
 rest_of(task *t, const ql_tensor *x, const ql_qlinear *q, ql_tensor **e)
@@ -175,26 +163,6 @@ pass(task *t, const ql_stats *stats, ql_qlinear *q)
     if (!isfinite(q->loss))
         return round_plainly(cx, t->w, "the error feedback overflowed", q);
     return t->a && !p->refit ? absorbed(t, f.lambda, q) : QL_OK;
-}
-
-/* H + delta I with delta = damp mean(diag H) over the columns that saw something. */
-static ql_status
-damp_plainly(task *t)
-{
-    double sum = 0, live = 0;
-    ql_tensor *d;
-    const double *x;
-
-    QL_TRY(t->cx, ql_convert(t->cx, t->h, t->dtype, &t->damped));
-    QL_TRY(t->cx, ql_diag(t->cx, t->h, &d));
-    QL_TRY(t->cx, ql_convert(t->cx, d, QL_F64, &d));
-    QL_TRY(t->cx, ql_map(t->cx, d, QL_READ, &x));
-    for (int64_t j = 0; j < ql_count(d); j++) {
-        sum += x[j];
-        live += x[j] != 0;
-    }
-    QL_TRY(t->cx, ql_unmap(t->cx, d));
-    return add_to_diagonal(t->cx, live > 0 ? t->p->damp * sum / live : 1, t->damped);
 }
 
 /* The best adapter for the codes, in the damped norm (6.2). */
@@ -280,7 +248,8 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     if (p->rank > 0)
         QL_TRY(cx, principal_directions(&t, stats));
     QL_TRY(cx, pass(&t, stats, out));
-    QL_TRY(cx, damp_plainly(&t));
+    QL_TRY(cx, ql_convert(cx, t.h, t.dtype, &t.damped));
+    QL_TRY(cx, add_damping(cx, p->damp, t.damped));
     if (p->refit && t.a)
         QL_TRY(cx, refit(&t, out));
     if (p->bid_up > 0)

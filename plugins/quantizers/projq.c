@@ -3,7 +3,8 @@
 #include <math.h>
 
 #include <qloom/lowrank.h>
-#include <qloom/quantizer.h>
+
+#include "feedback.h"
 
 typedef struct projq {
     int bits, group_size, scale_dtype, rank, iterations, compat;
@@ -29,7 +30,11 @@ static const ql_param params[] = {
         "share of the projected directions that is taken out of H; below 1 the error stays bounded without an adapter"),
     QL_NUM(projq, tol, 0.02, 0, 1, "two rounds in a row that improve by less end the loop"),
     QL_ENUM(projq, compat, SPECIFIED, compats,
-            "release: the published loop, which quantizes a drifting weight and returns its last iterate"),
+            "release: the published code's loop, for comparison: its weight drifts by the base's error feedback (base: "
+            "gptq, "
+            "columns as stored), damping is added twice, the last iterate counts; not its statistics of the last batch "
+            "alone, "
+            "nor its half-precision projector"),
     QL_PARAMS_END,
 };
 
@@ -86,6 +91,101 @@ projected_stats(ql_ctx *cx, const projq *p, const ql_tensor *kt, const ql_stats 
     return QL_OK;
 }
 
+/* --- compat: release (3.3) --- */
+
+#define RELEASE_BLOCK 128 /* columns after which the published column loop updates the weight that it was given */
+
+static ql_status
+damped_stats(ql_ctx *cx, const projq *p, const ql_stats *stats, ql_stats *out)
+{
+    ql_tensor *h;
+
+    *out = *stats;
+    QL_TRY(cx, ql_convert(cx, stats->h, QL_F32, &h));
+    QL_TRY(cx, add_damping(cx, p->damp, h));
+    out->h = h;
+    out->diag = NULL; /* no column is ever dead after that */
+    out->memo = NULL;
+    return QL_OK;
+}
+
+static ql_status
+round_to_half(ql_ctx *cx, ql_tensor *w)
+{
+    ql_tensor *half;
+
+    QL_TRY(cx, ql_convert(cx, w, QL_F16, &half));
+    return ql_copy(cx, half, w);
+}
+
+/* What the column loop leaves of the caller's weight: each block's Err = (W - W^) U^-1 is fed into the columns after it. */
+static ql_status
+drift(ql_ctx *cx, const ql_stats *stats, const ql_qlinear *q, ql_tensor *w)
+{
+    const int64_t n = ql_dim(w, 1);
+    ql_tensor *inverse, *e, *err, *from, *u, *to;
+    ql_factor f;
+
+    if (q->status & QL_NUM_ROUNDED)
+        return QL_OK;
+    if (!(q->damp > 0))
+        return QL_FAIL(cx, QL_INVALID, "compat: release needs a base with damped error feedback, as gptq has it");
+    QL_TRY(cx, ql_factor_inverse(cx, stats, &(ql_factor_spec){.damp = q->damp}, &f));
+    QL_TRY(cx, ql_transpose(cx, f.u, &inverse));
+    QL_TRY(cx, ql_trtri(cx, inverse));
+    QL_TRY(cx, ql_residual(cx, w, q, &e));
+    QL_TRY(cx, ql_new(cx, QL_F32, ql_dim(w, 0), n, &err));
+    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, e, inverse, 0, err));
+    for (int64_t i = 0; i + RELEASE_BLOCK < n; i += RELEASE_BLOCK) {
+        const int64_t next = i + RELEASE_BLOCK;
+
+        QL_TRY(cx, ql_cols(cx, err, i, RELEASE_BLOCK, &from));
+        QL_TRY(cx, ql_rows(cx, f.u, i, RELEASE_BLOCK, &u));
+        QL_TRY(cx, ql_cols(cx, u, next, n - next, &u));
+        QL_TRY(cx, ql_cols(cx, w, next, n - next, &to));
+        QL_TRY(cx, ql_gemm(cx, QL_NN, -1, from, u, 1, to));
+        QL_TRY(cx, round_to_half(cx, to));
+    }
+    ql_drop(cx, &inverse);
+    ql_drop(cx, &e);
+    ql_drop(cx, &err);
+    return QL_OK;
+}
+
+/* Quantizes w and leaves it as the published column loop leaves its argument; e = w - W^ after that. */
+static ql_status
+drifting_pass(ql_ctx *cx, const ql_stats *stats, ql_tensor *w, ql_qlinear *out, ql_tensor **e)
+{
+    QL_TRY(cx, ql_quantize(cx, ql_base(cx), w, stats, out));
+    QL_TRY(cx, drift(cx, stats, out, w));
+    return ql_residual(cx, w, out, e);
+}
+
+/* The loop as published: the residual, the projector and the codes of each round refer to the weight as it has drifted. */
+static ql_status
+released(ql_ctx *cx, const projq *p, const ql_tensor *original, const ql_stats *stats, ql_qlinear *out)
+{
+    double j, f, last = 0;
+    ql_tensor *w, *e, *kt;
+    ql_stats without, seen;
+
+    QL_TRY(cx, ql_convert(cx, original, QL_F32, &w));
+    QL_TRY(cx, round_to_half(cx, w));
+    QL_TRY(cx, damped_stats(cx, p, stats, &seen));
+    QL_TRY(cx, drifting_pass(cx, &seen, w, out, &e));
+    for (int t = 0; t < p->iterations && p->rank > 0; t++) {
+        QL_TRY(cx, project(cx, p, e, stats, &kt, &j));
+        QL_TRY(cx, projected_stats(cx, p, kt, stats, &without));
+        QL_TRY(cx, damped_stats(cx, p, &without, &seen));
+        QL_TRY(cx, drifting_pass(cx, &seen, w, out, &e));
+        QL_TRY(cx, ql_quad(cx, e, without.h, &f));
+        if (t > 0 && fabs(f - last) < p->tol * last)
+            break; /* a small rise ends it, too */
+        last = f;
+    }
+    return QL_OK;
+}
+
 static ql_status
 quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
 {
@@ -95,6 +195,8 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     int stalls = 0;
     ql_tensor *e, *kt;
 
+    if (p->compat == RELEASE)
+        return released(cx, p, w, stats, out);
     QL_TRY(cx, ql_quantize(cx, base, w, stats, out));
     if (p->rank < 1)
         return QL_OK;

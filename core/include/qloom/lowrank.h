@@ -21,7 +21,7 @@ QL_API ql_status ql_random(ql_ctx *cx, ql_purpose purpose, ql_tensor *t);
 typedef struct ql_lowrank_spec {
     const ql_tensor *h; /* [n, n] dense, [n] a diagonal, NULL: the identity; f32 */
     int64_t rank;       /* clamped to min(m, n) */
-    int iterations; /* of the randomized path; 0: as many as leave at most 1e-3 more than the best even of white noise */
+    int iterations; /* of the randomized path; 0: enough to leave at most 1e-3 more than the best, even of white noise */
     bool exact;     /* the dense eigenproblem in double, whatever the size */
     bool total;     /* is out->total needed? (dense H: one more product) */
 } ql_lowrank_spec;
@@ -35,8 +35,8 @@ typedef struct ql_lowrank_result {
     double total;       /* tr(E H E^T); the tail energy is total - sum of sig2. 0 unless asked for */
 } ql_lowrank_result;
 
-/* E [m, n] f32. Small m, or a sketch as wide as the matrix: exact, in double; else block subspace iteration with Householder QR after
- * every half step. Reproducible; results live in the innermost scope. [one thread per context] */
+/* E [m, n] f32. Small m, or a sketch as wide as the matrix: exact, in double; else the best in a block Krylov space, orthonormalised
+ * block by block. Reproducible; results live in the innermost scope. [one thread per context] */
 QL_API ql_status ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowrank_result *out);
 
 /* Splits C = U V evenly, component by component (methods-qer 1.3): b = U D, a = D^-1 V, d_i = sqrt(|V_i|). New tensors. */

@@ -33,9 +33,9 @@ typedef struct ql_stream {
 
 /* What a unit made of one linear of the current block. */
 typedef struct ql_result {
-    bool skipped;     /* by an override: the original weight */
-    ql_qlinear q;     /* a quantizer's, or that of a compensator which couples */
-    ql_tensor *b, *a; /* a compensator's, rounded */
+    bool skipped;         /* by an override: the original weight */
+    ql_qlinear q;         /* a quantizer's, or that of a compensator which couples */
+    ql_tensor *b, *a;     /* a compensator's, rounded */
     unsigned status, own; /* QL_NUM_* of the linear as it stands; of this unit alone */
     int k;
     ql_tensor *what; /* W^ decoded, f32; made on demand, dropped after each visit */

@@ -19,8 +19,9 @@ enum {
 
 /* Bits of `yields`. */
 enum {
-    QL_YIELDS_ADAPTER = 1,  /* fills out->b and out->a; the host rounds both to `adapter_dtype` */
-    QL_EXPECTS_ADAPTER = 2, /* counts on a compensator's adapter of at least its parameter `rank`; a cell without gets a footnote */
+    QL_YIELDS_ADAPTER = 1, /* fills out->b and out->a; the host rounds both to `adapter_dtype` */
+    QL_EXPECTS_ADAPTER =
+        2, /* counts on a compensator's adapter of at least its parameter `rank`; a cell without gets a footnote */
 };
 
 typedef struct ql_quantizer {

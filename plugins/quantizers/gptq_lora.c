@@ -103,8 +103,9 @@ rest_of(task *t, const ql_tensor *x, const ql_qlinear *q, ql_tensor **e)
     return ql_axpby(t->cx, -1, what, 1, *e);
 }
 
-/* What the feedback of the pass has put into the last r columns. By Schur's complement of the factor that is the ridge regression of the error's
- * output on V^T x, B = E H V (V^T H V + lambda I)^-1, which needs no column of U beyond the n-th. */
+/* What the feedback of the pass has put into the last r columns. By Schur's complement of the factor that is the ridge
+ * regression of the error's output on V^T x, B = E H V (V^T H V + lambda I)^-1, which needs no column of U beyond the
+ * n-th. */
 static ql_status
 absorbed(task *t, double lambda, ql_qlinear *q)
 {

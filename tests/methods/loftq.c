@@ -17,8 +17,9 @@ static ql_node
 random_base(lab *l)
 {
     static const char *const names[] = {"rtn", "nf", "mxint", "gptq"};
-    static const char *const words[] = {"bits=2 group_size=8 sym=false scale_dtype=fp32", "bits=4 group_size=8",
-                                        "bits=2 group_size=8", "bits=2 group_size=8 precision=fp64 scale_dtype=bf16"};
+    static const char *const words[] = {"bits=2 group_size=8 sym=false scale_dtype=fp32",
+                                        "bits=4 group_size=8 scale_dtype=fp32", "bits=2 group_size=8 scale_dtype=fp32",
+                                        "bits=2 group_size=8 precision=fp64 scale_dtype=bf16"};
     const int64_t which = lab_int(l, 0, 3);
 
     return lab_node(l, names[which], words[which]);

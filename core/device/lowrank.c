@@ -116,7 +116,7 @@ exact(ql_ctx *cx, const ql_tensor *e, const ql_tensor *h, double *sig2, ql_lowra
 }
 
 /* Block `k` of the basis z [m, q]: E (B H)^T of the block before it, or of the sketch, made orthonormal to all before. Twice, since
- * what is left of a block that lies almost in their span is mostly rounding. */
+ * what the first time leaves of a block almost in their span is mostly rounding. */
 static ql_status
 next_block(ql_ctx *cx, const ql_tensor *e, const ql_tensor *bh, int64_t first, ql_tensor *z)
 {
@@ -125,9 +125,8 @@ next_block(ql_ctx *cx, const ql_tensor *e, const ql_tensor *bh, int64_t first, q
 
     QL_TRY(cx, ql_cols(cx, z, first, p, &block));
     QL_TRY(cx, ql_gemm(cx, QL_NT, 1, e, bh, 0, block));
-    QL_TRY(cx, ql_orth(cx, block));
     if (first == 0)
-        return QL_OK;
+        return ql_orth(cx, block);
     QL_TRY(cx, ql_cols(cx, z, 0, first, &before));
     QL_TRY(cx, ql_new(cx, QL_F32, first, p, &inside));
     for (int i = 0; i < 2; i++) {

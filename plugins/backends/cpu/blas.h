@@ -23,9 +23,9 @@ enum { BLAS_NON_UNIT = 131, BLAS_LEFT = 141, BLAS_RIGHT = 142 };
     X(syevd, c "syevd_", void,                                                                                         \
       (const char *jobz, const char *uplo, const int *n, T *a, const int *lda, T *w, T *work, const int *lwork,        \
        int *iwork, const int *liwork, int *info))                                                                      \
-    X(gelqf, c "gelqf_", void,                                                                                         \
+    X(geqrf, c "geqrf_", void,                                                                                         \
       (const int *m, const int *n, T *a, const int *lda, T *tau, T *work, const int *lwork, int *info))                \
-    X(orglq, c "orglq_", void,                                                                                         \
+    X(orgqr, c "orgqr_", void,                                                                                         \
       (const int *m, const int *n, const int *k, T *a, const int *lda, const T *tau, T *work, const int *lwork,        \
        int *info))
 

@@ -101,33 +101,46 @@ cpu_syevd(ql_ctx *cx, void *dev, ql_tensor *a, ql_tensor *w)
     return QL_OK;
 }
 
-/* LAPACK sees y^T [k, m] = L Q: the rows of Q are an orthonormal basis of y's columns, and lie where those were. */
+/* Columns of y [m, k] to those of LAPACK, one after another in `to`, or back: the reflections run over contiguous memory, in half the time
+ * of an LQ of the transpose that y is to LAPACK. */
+static void
+columns(const mat *y, char *to, bool back)
+{
+    for (int64_t i = 0; i < y->rows; i++)
+        for (int64_t j = 0; j < y->cols; j++) {
+            char *here = mat_at(y, i, j), *there = to + (size_t)(j * y->rows + i) * y->size;
+
+            memcpy(back ? here : there, back ? there : here, y->size);
+        }
+}
+
 ql_status
 cpu_orth(ql_ctx *cx, void *dev, ql_tensor *y)
 {
     cpu *d = dev;
     mat t = cpu_mat(y);
-    int k = (int)t.cols, m = (int)t.rows, lda = (int)t.ld, lwork, info = 0;
-    int64_t block = 64, reals = (block + 1) * t.cols;
-    char *work;
+    int k = (int)t.cols, m = (int)t.rows, lda = m > 0 ? m : 1, lwork, info = 0;
+    int64_t block = 64, reals = (block + 1 + t.rows) * t.cols;
+    char *a, *work, *tau;
 
     QL_TRY(cx, cpu_fits(cx, &t));
     if (k == 0)
         return QL_OK;
-    QL_TRY(cx, cpu_shared(cx, d, (size_t)reals * t.size, &work));
+    QL_TRY(cx, cpu_shared(cx, d, (size_t)reals * t.size, &a));
+    tau = a + (size_t)(t.rows * t.cols) * t.size;
+    work = tau + (size_t)t.cols * t.size;
     lwork = (int)(block * t.cols);
+    columns(&t, a, false);
     if (t.dtype == QL_F64) {
-        double *tau = (double *)work + lwork;
-
-        d->blas.d.gelqf(&k, &m, t.p, &lda, tau, (double *)work, &lwork, &info);
-        QL_TRY(cx, check_info(cx, "gelqf", info));
-        d->blas.d.orglq(&k, &m, &k, t.p, &lda, tau, (double *)work, &lwork, &info);
+        d->blas.d.geqrf(&m, &k, (double *)a, &lda, (double *)tau, (double *)work, &lwork, &info);
+        QL_TRY(cx, check_info(cx, "geqrf", info));
+        d->blas.d.orgqr(&m, &k, &k, (double *)a, &lda, (double *)tau, (double *)work, &lwork, &info);
     } else {
-        float *tau = (float *)work + lwork;
-
-        d->blas.s.gelqf(&k, &m, t.p, &lda, tau, (float *)work, &lwork, &info);
-        QL_TRY(cx, check_info(cx, "gelqf", info));
-        d->blas.s.orglq(&k, &m, &k, t.p, &lda, tau, (float *)work, &lwork, &info);
+        d->blas.s.geqrf(&m, &k, (float *)a, &lda, (float *)tau, (float *)work, &lwork, &info);
+        QL_TRY(cx, check_info(cx, "geqrf", info));
+        d->blas.s.orgqr(&m, &k, &k, (float *)a, &lda, (float *)tau, (float *)work, &lwork, &info);
     }
-    return check_info(cx, "orglq", info);
+    QL_TRY(cx, check_info(cx, "orgqr", info));
+    columns(&t, a, true);
+    return QL_OK;
 }

@@ -19,10 +19,10 @@ seed: 1
 propagate: original
 stages:
   base: {{use: auto, path: {fixtures}/models/{model}}}
-  calib: {{use: text, path: {fixtures}/datasets/tinystories/train.txt, samples: 128, seqlen: 256}}
   eval: {{use: text, path: {fixtures}/datasets/tinystories/valid.txt, samples: 32, seqlen: 256}}
 """
-CELL = """  quant: {{use: {quant}, model: $base, calib: $calib, bits: {bits}, group_size: 32}}
+CELL = """  calib: {{use: text, path: {fixtures}/datasets/tinystories/train.txt, samples: 128, seqlen: 256}}
+  quant: {{use: {quant}, model: $base, calib: $calib, bits: {bits}, group_size: 32}}
   fix: {{use: {fix}, model: $quant, calib: $calib}}
   ppl: {{use: perplexity, model: $fix, data: $eval, save_nll: true}}
 """

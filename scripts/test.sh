@@ -8,6 +8,9 @@ passed=0 failed=0 skipped=0
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
+# Fresh random inputs for every commit, the same ones for every run of it: a failure can be repeated.
+export QLOOM_TEST_SEED="${QLOOM_TEST_SEED:-$(printf '%d' "0x$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1)")}"
+
 scripts/setup.sh || exit 1
 for preset in "${@:-release}"; do
     if ! cmake --preset "$preset" >"$output" 2>&1 || ! cmake --build --preset "$preset" >>"$output" 2>&1; then

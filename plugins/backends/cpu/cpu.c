@@ -17,6 +17,8 @@ cpu_close(void *dev)
         free(d->scratch[i].data);
     free(d->scratch);
     free(d->shared.data);
+    for (int i = 0; i < CPU_KEPT; i++)
+        free(d->kept[i].ptr);
     pool_close(d->pool);
     blas_close(&d->blas);
     free(d);
@@ -94,16 +96,33 @@ cpu_info(ql_ctx *cx, void *dev, ql_device_info *out)
 static void *
 cpu_alloc(void *dev, size_t bytes)
 {
-    (void)dev;
+    cpu *d = dev;
+
+    for (int i = 0; i < CPU_KEPT && bytes >= CPU_KEPT_LEAST; i++)
+        if (d->kept[i].bytes == bytes) {
+            void *ptr = d->kept[i].ptr;
+
+            d->kept[i] = (cpu_kept){0};
+            d->kept_bytes -= bytes;
+            return ptr;
+        }
     return bytes > SIZE_MAX - 64 ? NULL : aligned_alloc(64, bytes ? (bytes + 63) / 64 * 64 : 64);
 }
 
 static void
 cpu_free(void *dev, void *ptr, size_t bytes)
 {
-    (void)dev;
-    (void)bytes;
-    free(ptr);
+    cpu *d = dev;
+    cpu_kept *slot = &d->kept[d->next_kept];
+
+    if (!ptr || bytes < CPU_KEPT_LEAST || d->kept_bytes - slot->bytes + bytes > CPU_KEPT_MOST) {
+        free(ptr);
+        return;
+    }
+    free(slot->ptr);
+    d->kept_bytes += bytes - slot->bytes;
+    *slot = (cpu_kept){ptr, bytes};
+    d->next_kept = (d->next_kept + 1) % CPU_KEPT;
 }
 
 static ql_status

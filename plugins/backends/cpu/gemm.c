@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#define TILE 512   /* most rows and columns of a tile of C */
+#define TILE \
+    512 /* most rows and columns of a tile of C; twice that where operands need no conversion: BLAS packs them once a tile */
 #define SMALL 128  /* fewest, where C would give too few tiles */
 #define WANTED 8   /* tiles that threads can share */
 #define DEPTH 1024 /* of converted operands */
@@ -122,7 +123,7 @@ gemm_tile(void *arg, int64_t task, void *scratch)
 static void
 choose_tiles(gemm *g)
 {
-    int64_t r = TILE, c = TILE;
+    int64_t r = is_wide(g->a.dtype) ? 2 * TILE : TILE, c = r;
 
     while (cpu_div_up(g->c.rows, r) * cpu_div_up(g->c.cols, c) < WANTED && (r > SMALL || c > SMALL)) {
         if (cpu_min(r, g->c.rows) > cpu_min(c, g->c.cols) ? r > SMALL : c <= SMALL)

@@ -8,8 +8,12 @@ passed=0 failed=0 skipped=0
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
-# Fresh random inputs for every commit, the same ones for every run of it: a failure can be repeated.
-export QLOOM_TEST_SEED="${QLOOM_TEST_SEED:-$(printf '%d' "0x$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1)")}"
+# Fresh random inputs for every change of the sources, the same ones for every run of it: a failure can be repeated.
+if [ -z "${QLOOM_TEST_SEED:-}" ]; then
+    sources=$(git ls-tree HEAD core plugins tests 2>/dev/null | sha1sum | cut -c 1-7)
+    QLOOM_TEST_SEED=$(printf '%d' "0x$sources")
+fi
+export QLOOM_TEST_SEED
 
 scripts/setup.sh || exit 1
 for preset in "${@:-release}"; do

@@ -1,0 +1,96 @@
+/* Products by cuBLAS. It is column-major and so sees every matrix transposed: the operands change places. */
+#include "device.h"
+
+#define SLICE 8192    /* tokens of one product of a Gram matrix */
+#define PARTIAL 32768 /* summed in plain floats before they join the compensated pair */
+#define PANEL 1024    /* rows of a Gram matrix made at once, up to its diagonal only */
+
+static cudaDataType
+data_type(ql_dtype d)
+{
+    switch (d) {
+    case QL_F64:
+        return CUDA_R_64F;
+    case QL_F16:
+        return CUDA_R_16F;
+    case QL_BF16:
+        return CUDA_R_16BF;
+    default:
+        return CUDA_R_32F;
+    }
+}
+
+ql_status
+cuda_product(ql_ctx *cx, void *dev, ql_trans op, double alpha, const mat *a, const mat *b, double beta, const mat *c)
+{
+    const cuda *d = dev;
+    const float alpha_f = (float)alpha, beta_f = (float)beta;
+    const bool wide = a->dtype == QL_F64;
+    const cublasStatus_t s = d->lib.cublasGemmEx_64(
+        d->blas, op == QL_NT ? CUBLAS_OP_T : CUBLAS_OP_N, op == QL_TN ? CUBLAS_OP_T : CUBLAS_OP_N, c->cols, c->rows,
+        op == QL_TN ? a->rows : a->cols, wide ? (const void *)&alpha : &alpha_f, b->p, data_type(b->dtype), b->ld, a->p,
+        data_type(a->dtype), a->ld, wide ? (const void *)&beta : &beta_f, c->p, data_type(c->dtype), c->ld,
+        wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+
+    return cuda_blas_check(cx, d, s, "cublasGemmEx");
+}
+
+ql_status
+cuda_gemm(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
+          ql_tensor *c)
+{
+    const mat ma = cuda_mat(a), mb = cuda_mat(b), mc = cuda_mat(c);
+
+    return cuda_product(cx, dev, op, alpha, &ma, &mb, beta, &mc);
+}
+
+/* Rows [r, r + rows) x columns [c, c + cols) of m. */
+static mat
+part(const mat *m, int64_t r, int64_t c, int64_t rows, int64_t cols)
+{
+    mat p = {(char *)m->p + (size_t)(r * m->ld + c) * ql_dtype_size(m->dtype), rows, cols, m->ld, m->dtype};
+
+    return p;
+}
+
+static int64_t
+least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The lower triangle of partial (+)= x^T x, by panels that end at the diagonal. */
+static ql_status
+add_slice(ql_ctx *cx, void *dev, const mat *x, bool first, const mat *partial)
+{
+    for (int64_t i = 0; i < x->cols; i += PANEL) {
+        const int64_t rows = least(PANEL, x->cols - i);
+        const mat left = part(x, 0, i, x->rows, rows), right = part(x, 0, 0, x->rows, i + rows);
+        const mat out = part(partial, i, 0, rows, i + rows);
+
+        QL_TRY(cx, cuda_product(cx, dev, QL_TN, 1, &left, &right, first ? 0 : 1, &out));
+    }
+    return QL_OK;
+}
+
+ql_status
+cuda_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
+{
+    const mat mx = cuda_mat(x), ms = cuda_mat(sum), mc = cuda_mat(comp);
+    const int64_t n = ms.rows;
+    mat partial = {.rows = n, .cols = n, .ld = n, .dtype = ms.dtype};
+
+    QL_TRY(cx, cuda_scratch(cx, dev, (size_t)(n * n) * ql_dtype_size(ms.dtype), &partial.p));
+    for (int64_t t = 0; t < mx.rows; t += PARTIAL) {
+        const int64_t end = least(t + PARTIAL, mx.rows);
+
+        for (int64_t u = t; u < end; u += SLICE) {
+            const mat slice = part(&mx, u, 0, least(SLICE, end - u), n);
+
+            QL_TRY(cx, add_slice(cx, dev, &slice, u == t, &partial));
+        }
+        launch_join_gram(cuda_stream(dev), &partial, &ms, &mc);
+        QL_TRY(cx, cuda_launched(cx, dev, "join_gram"));
+    }
+    return QL_OK;
+}

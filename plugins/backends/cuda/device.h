@@ -1,0 +1,66 @@
+/* The cuda backend from the inside: an open device. */
+#ifndef QLOOM_CUDA_DEVICE_H
+#define QLOOM_CUDA_DEVICE_H
+
+#include "kernels.h"
+#include "libraries.h"
+
+#define CUDA_STAGES 2              /* pinned buffers that uploads and downloads take turns with */
+#define CUDA_STAGE_BYTES (8 << 20) /* of each */
+
+/* Pinned memory that was given back and waits to be asked for again: pinning costs as long as copying. */
+typedef struct cuda_pinned {
+    void *ptr;
+    size_t bytes;
+} cuda_pinned;
+
+typedef struct cuda {
+    int index;
+    bool named; /* every operation is waited for, so that an error is its own */
+    struct cudaDeviceProp props;
+    cudaStream_t stream; /* every operation, in order */
+    cudaStream_t side;   /* what is uploaded beside them */
+    cudaMemPool_t pool;
+    cuda_libraries lib;
+    cublasHandle_t blas;
+    cusolverDnHandle_t solver;
+    cusolverDnParams_t params;
+    void *workspace; /* cuBLAS': fixed, so that what it chooses never depends on what is free */
+    void *scratch;
+    size_t scratch_bytes;
+    void *stages[CUDA_STAGES]; /* pinned */
+    cudaEvent_t staged[CUDA_STAGES];
+    int next_stage;
+    void *side_stage; /* pinned, of the side stream */
+    cudaEvent_t ready;
+    cuda_pinned *idle;
+    int64_t idle_count, idle_capacity;
+} cuda;
+
+/* DEVICE, or MEMORY when that is what CUDA lacks, with CUDA's text and the name of its error; QL_OK for cudaSuccess. */
+ql_status cuda_check(ql_ctx *cx, cudaError_t e, const char *call);
+/* The same for the libraries. */
+ql_status cuda_blas_check(ql_ctx *cx, const cuda *d, cublasStatus_t s, const char *call);
+ql_status cuda_solver_check(ql_ctx *cx, cusolverStatus_t s, const char *call);
+
+#define CUDA_TRY(cx, call) QL_TRY(cx, cuda_check(cx, call, #call))
+
+/* --- memory.c --- */
+ql_status cuda_memory_open(ql_ctx *cx, cuda *d);
+void cuda_memory_close(cuda *d);
+void *cuda_alloc(void *dev, size_t bytes);
+void cuda_free(void *dev, void *ptr, size_t bytes);
+
+/* --- blas.c, factor.c: entries of the table --- */
+#define CUDA_OP(name, ...) ql_status cuda_##name(ql_ctx *cx, void *dev, __VA_ARGS__)
+
+CUDA_OP(gemm, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c);
+CUDA_OP(gram, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
+CUDA_OP(potrf, ql_tensor *a, bool *ok);
+CUDA_OP(trtri, ql_tensor *a);
+CUDA_OP(syevd, ql_tensor *a, ql_tensor *w);
+CUDA_OP(orth, ql_tensor *y);
+
+#undef CUDA_OP
+
+#endif

@@ -161,8 +161,8 @@ ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out)
     b->slot = d->held_count;
     d->held[d->held_count++] = b;
     d->used += bytes;
-    if (d->used > d->peak)
-        d->peak = d->used;
+    d->peak = d->used > d->peak ? d->used : d->peak;
+    d->mark = d->used > d->mark ? d->used : d->mark;
     atomic_init(&b->refs, 1);
     *out = b;
     return QL_OK;

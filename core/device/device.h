@@ -14,7 +14,7 @@ struct ql_device {
     bool sync;         /* wait after every operation, so that an error names its own */
     int threads;       /* host threads that it was opened with */
     size_t limit;      /* bytes, 0: none */
-    size_t used, peak; /* bytes */
+    size_t used, peak, mark; /* bytes; mark: the most used since somebody set it */
     uint64_t up, down; /* bytes copied to and from the device */
     ql_buffer **held;  /* live buffers, for the text of an out-of-memory error */
     int64_t held_count, held_capacity;

@@ -50,9 +50,8 @@ ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, const char *re
     return row ? ql_param_print(cx, row, n->self) : NULL;
 }
 
-/* For each node the cells that it serves as a declared stage; NULL without memory. */
-static int64_t *
-count_cells(ql_ctx *cx, const ql_graph *g)
+const int64_t *
+ql_graph_cells(ql_ctx *cx, const ql_graph *g)
 {
     int64_t *counts = ql_alloc(cx, (size_t)g->node_count, sizeof *counts);
     int64_t *last = ql_alloc(cx, (size_t)g->node_count, sizeof *last); /* cell + 1 that counted a node last */
@@ -74,7 +73,7 @@ count_cells(ql_ctx *cx, const ql_graph *g)
 ql_status
 ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
 {
-    const int64_t *counts = count_cells(cx, g);
+    const int64_t *counts = ql_graph_cells(cx, g);
     ql_printer p;
 
     if (!counts)

@@ -102,6 +102,9 @@ ql_node *ql_node_input(const ql_node *n, const char *port);
  * "stage.parameter". NULL when the reference means nothing in this graph. */
 const char *ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, const char *reference);
 
+/* For each node the cells that it serves as a declared stage, in the innermost scope; NULL without memory. */
+const int64_t *ql_graph_cells(ql_ctx *cx, const ql_graph *g);
+
 /* Text and Graphviz forms of the merged graph, into memory of the innermost scope. */
 ql_status ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out);
 ql_status ql_graph_dot(ql_ctx *cx, const ql_graph *g, const char **out);

@@ -154,6 +154,9 @@ measure(ql_ctx *cx, const method *m, outcome *out)
 
     for (int64_t i = 0; i < metrics.count; i++)
         out->metrics += metrics.values[i].value;
+    for (int64_t i = 0; i < metrics.list_count; i++)
+        for (int64_t k = 0; k < metrics.lists[i].count; k++)
+            out->metrics += metrics.lists[i].values[k];
     ql_metrics_fini(&metrics);
     return st;
 }

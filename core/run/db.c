@@ -6,11 +6,11 @@
 
 #include "../base/file.h"
 
-#define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x716c6f6d /* "qlom": what `file` and other programs see */
 #define BUSY_MS 10000
 
-static const char schema[] =
+/* What brings a file from each version of the schema to the next; a new file takes all steps. */
+static const char *const steps[] = {
     "CREATE TABLE runs (run TEXT PRIMARY KEY, version TEXT, device TEXT, finished TEXT, seconds REAL, peak_bytes "
     "INTEGER);"
     "CREATE TABLE axes (run TEXT REFERENCES runs ON DELETE CASCADE, position INTEGER, reference TEXT, in_matrix "
@@ -37,7 +37,28 @@ static const char schema[] =
     "CREATE TABLE layouts (run TEXT REFERENCES runs ON DELETE CASCADE, part TEXT, position INTEGER, reference TEXT,"
     " PRIMARY KEY (run, part, position)) WITHOUT ROWID;"
     "PRAGMA application_id = 1902931821;" /* APPLICATION_ID */
-    "PRAGMA user_version = 1;";
+    "PRAGMA user_version = 1;",
+
+    "ALTER TABLE cells ADD COLUMN bits REAL;"
+    "ALTER TABLE cells ADD COLUMN seconds REAL;"
+    "ALTER TABLE cells ADD COLUMN peak_bytes INTEGER;"
+    "CREATE TABLE lists (run TEXT, cell INTEGER, position INTEGER, stage TEXT, linear TEXT, name TEXT, item INTEGER,"
+    " value REAL, PRIMARY KEY (run, cell, position, item), FOREIGN KEY (run, cell) REFERENCES cells ON DELETE CASCADE)"
+    " WITHOUT ROWID;"
+    "CREATE TABLE kinds (run TEXT REFERENCES runs ON DELETE CASCADE, position INTEGER, stage TEXT, name TEXT, unit "
+    "TEXT, better TEXT, parts TEXT, exp INTEGER, PRIMARY KEY (run, position)) WITHOUT ROWID;"
+    "CREATE TABLE nodes (run TEXT REFERENCES runs ON DELETE CASCADE, node INTEGER, stage TEXT, kind TEXT, label TEXT,"
+    " cells INTEGER, seconds REAL, calls INTEGER, up_bytes INTEGER, down_bytes INTEGER, peak_bytes INTEGER,"
+    " PRIMARY KEY (run, node)) WITHOUT ROWID;"
+    "CREATE TABLE edges (run TEXT, node INTEGER, position INTEGER, port TEXT, source INTEGER,"
+    " PRIMARY KEY (run, node, position), FOREIGN KEY (run, node) REFERENCES nodes ON DELETE CASCADE) WITHOUT ROWID;"
+    "INSERT INTO nodes SELECT run, position, '', '', stage, 0, seconds, calls, up_bytes, down_bytes, peak_bytes"
+    " FROM stages;"
+    "DROP TABLE stages;"
+    "PRAGMA user_version = 2;",
+};
+
+#define SCHEMA_VERSION ((int64_t)(sizeof steps / sizeof *steps))
 
 static ql_status
 db_fail(const ql_db *db, int code)
@@ -85,21 +106,22 @@ read_pragma(ql_db *db, const char *sql, int64_t *out)
     return st;
 }
 
-/* Two runs may meet here with a new file: the transaction lets one of them make the schema. */
+/* Two runs may meet here with a new or old file: the transaction lets one of them take the steps. */
 static ql_status
-make_schema(ql_db *db)
+raise_schema(ql_db *db)
 {
     int64_t version;
 
     QL_TRY(db->cx, ql_db_exec(db, "BEGIN IMMEDIATE"));
     QL_TRY(db->cx, read_pragma(db, "PRAGMA user_version", &version));
-    if (version == 0)
-        QL_TRY(db->cx, ql_db_exec(db, schema));
+    for (; version < SCHEMA_VERSION; version++)
+        QL_TRY(db->cx, ql_db_exec(db, steps[version]));
     return ql_db_exec(db, "COMMIT");
 }
 
+/* *old: the file is of an earlier version, and this connection may not change it. */
 static ql_status
-check_schema(ql_db *db, bool write)
+check_schema(ql_db *db, bool write, bool *old)
 {
     int64_t version, tables, id;
 
@@ -107,17 +129,18 @@ check_schema(ql_db *db, bool write)
     QL_TRY(db->cx, read_pragma(db, "PRAGMA application_id", &id));
     QL_TRY(db->cx, read_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables));
     if (version == 0 && tables == 0 && write)
-        return make_schema(db);
+        return raise_schema(db);
     if (id != APPLICATION_ID)
         return QL_FAIL(db->cx, QL_IO, "%s: not a results database; move it away, a new one will be made", db->path);
-    if (version != SCHEMA_VERSION)
-        return QL_FAIL(db->cx, QL_IO, "%s: has schema version %lld, this qloom reads and writes %d", db->path,
-                       (long long)version, SCHEMA_VERSION);
-    return QL_OK;
+    if (version < 1 || version > SCHEMA_VERSION)
+        return QL_FAIL(db->cx, QL_IO, "%s: has schema version %lld, this qloom reads and writes 1 to %lld", db->path,
+                       (long long)version, (long long)SCHEMA_VERSION);
+    *old = version < SCHEMA_VERSION && !write;
+    return version < SCHEMA_VERSION && write ? raise_schema(db) : QL_OK;
 }
 
 static ql_status
-open_database(ql_db *db, bool write)
+open_database(ql_db *db, bool write, bool *old)
 {
     int flags = write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
     int code = sqlite3_open_v2(db->path, &db->handle, flags, NULL);
@@ -126,18 +149,23 @@ open_database(ql_db *db, bool write)
         return db_fail(db, code);
     sqlite3_busy_timeout(db->handle, BUSY_MS);
     QL_TRY(db->cx, ql_db_exec(db, "PRAGMA foreign_keys = ON"));
-    return check_schema(db, write);
+    return check_schema(db, write, old);
 }
 
 ql_status
 ql_db_open(ql_ctx *cx, const char *path, bool write, ql_db *out)
 {
+    bool old = false;
     ql_status st;
 
     *out = (ql_db){.cx = cx, .path = path};
     if (!write && !ql_is_file(path))
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: there are no results here", path);
-    st = open_database(out, write);
+    st = open_database(out, write, &old);
+    if (st == QL_OK && old) {
+        ql_db_close(out);
+        st = open_database(out, true, &old);
+    }
     if (st != QL_OK)
         ql_db_close(out);
     return st;

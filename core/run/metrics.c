@@ -29,9 +29,30 @@ ql_metric_note(ql_ctx *cx, ql_metrics *m, const char *name, const char *value)
     return QL_OK;
 }
 
+ql_status
+ql_metric_list(ql_ctx *cx, ql_metrics *m, const char *name, int64_t count, const double *values)
+{
+    double *own;
+
+    if (strlen(name) >= sizeof m->lists->name)
+        return QL_FAIL(cx, QL_BUG, "the list name '%s' is longer than %zu bytes", name, sizeof m->lists->name - 1);
+    QL_TRY(cx, ql_grow(cx, &m->lists, &m->list_capacity, m->list_count + 1, sizeof *m->lists));
+    own = ql_heap(cx, count ? (size_t)count : 1, sizeof *own);
+    if (!own)
+        return QL_MEMORY;
+    if (count)
+        memcpy(own, values, (size_t)count * sizeof *own);
+    m->lists[m->list_count] = (ql_metric_values){.count = count, .values = own};
+    snprintf(m->lists[m->list_count++].name, sizeof m->lists->name, "%s", name);
+    return QL_OK;
+}
+
 void
 ql_metrics_fini(ql_metrics *m)
 {
+    for (int64_t i = 0; i < m->list_count; i++)
+        free(m->lists[i].values);
+    free(m->lists);
     free(m->values);
     free(m->notes);
     *m = (ql_metrics){0};

@@ -53,9 +53,24 @@ cell_at(ql_ctx *cx, const ql_result_set *set, int64_t cell)
     return NULL;
 }
 
+/* Adds one item to a cell; memory is the set's. */
+typedef ql_status (*add_item)(ql_ctx *cx, ql_result_cell *c, const void *item);
+
 static ql_status
-add_metric(ql_ctx *cx, ql_result_cell *c, const ql_result_metric *m)
+add_to_cell(ql_ctx *cx, ql_result_set *set, int64_t cell, add_item add, const void *item)
 {
+    ql_result_cell *c = cell_at(cx, set, cell);
+
+    if (!c)
+        return QL_BUG;
+    ql_scope_enter(cx, &set->memory);
+    return ql_scope_leave(cx, &set->memory, add(cx, c, item));
+}
+
+static ql_status
+add_metric(ql_ctx *cx, ql_result_cell *c, const void *from)
+{
+    const ql_result_metric *m = from;
     const ql_result_metric *before = c->metric_count ? &c->metrics[c->metric_count - 1] : NULL;
     const char *stage = share(cx, m->stage, before ? before->stage : NULL), *name = copy(cx, m->name);
     ql_result_metric *item;
@@ -74,17 +89,13 @@ add_metric(ql_ctx *cx, ql_result_cell *c, const ql_result_metric *m)
 ql_status
 ql_results_metric(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_metric *m)
 {
-    ql_result_cell *c = cell_at(cx, set, cell);
-
-    if (!c)
-        return QL_BUG;
-    ql_scope_enter(cx, &set->memory);
-    return ql_scope_leave(cx, &set->memory, add_metric(cx, c, m));
+    return add_to_cell(cx, set, cell, add_metric, m);
 }
 
 static ql_status
-add_note(ql_ctx *cx, ql_result_cell *c, const ql_result_note *n)
+add_note(ql_ctx *cx, ql_result_cell *c, const void *from)
 {
+    const ql_result_note *n = from;
     ql_result_note note = {.stage = copy(cx, n->stage), .name = copy(cx, n->name), .value = copy(cx, n->value)};
     ql_result_note *item;
 
@@ -105,18 +116,14 @@ add_note(ql_ctx *cx, ql_result_cell *c, const ql_result_note *n)
 ql_status
 ql_results_note(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_note *n)
 {
-    ql_result_cell *c = cell_at(cx, set, cell);
-
-    if (!c)
-        return QL_BUG;
-    ql_scope_enter(cx, &set->memory);
-    return ql_scope_leave(cx, &set->memory, add_note(cx, c, n));
+    return add_to_cell(cx, set, cell, add_note, n);
 }
 
 static ql_status
-add_linear(ql_ctx *cx, ql_result_cell *c, const ql_result_linear *l)
+add_linear(ql_ctx *cx, ql_result_cell *c, const void *from)
 {
     static const ql_result_linear none = {0};
+    const ql_result_linear *l = from;
     const ql_result_linear *before = c->linear_count ? &c->linears[c->linear_count - 1] : &none;
     ql_result_linear linear = {.stage = share(cx, l->stage, before->stage),
                                .linear = share(cx, l->linear, before->linear),
@@ -136,17 +143,13 @@ add_linear(ql_ctx *cx, ql_result_cell *c, const ql_result_linear *l)
 ql_status
 ql_results_linear(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_linear *l)
 {
-    ql_result_cell *c = cell_at(cx, set, cell);
-
-    if (!c)
-        return QL_BUG;
-    ql_scope_enter(cx, &set->memory);
-    return ql_scope_leave(cx, &set->memory, add_linear(cx, c, l));
+    return add_to_cell(cx, set, cell, add_linear, l);
 }
 
 static ql_status
-add_footnote(ql_ctx *cx, ql_result_cell *c, const char *text)
+add_footnote(ql_ctx *cx, ql_result_cell *c, const void *from)
 {
+    const char *text = from;
     const char *own = copy(cx, text), **item;
 
     for (int64_t i = 0; i < c->footnote_count; i++)
@@ -162,42 +165,69 @@ add_footnote(ql_ctx *cx, ql_result_cell *c, const char *text)
 ql_status
 ql_results_footnote(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *text)
 {
-    ql_result_cell *c = cell_at(cx, set, cell);
+    return add_to_cell(cx, set, cell, add_footnote, text);
+}
 
-    if (!c)
-        return QL_BUG;
-    ql_scope_enter(cx, &set->memory);
-    return ql_scope_leave(cx, &set->memory, add_footnote(cx, c, text));
+static ql_status
+add_list(ql_ctx *cx, ql_result_cell *c, const void *from)
+{
+    const ql_result_list *l = from;
+    ql_result_list list = {.stage = copy(cx, l->stage), .linear = copy(cx, l->linear), .name = copy(cx, l->name)};
+    ql_result_list *item;
+
+    list.values = ql_alloc(cx, (size_t)l->count, sizeof *list.values);
+    if (!list.stage || !list.name || (l->linear && !list.linear) || !list.values)
+        return QL_MEMORY;
+    item = ql_results_append(cx, &c->lists, &c->list_count, &c->list_capacity, sizeof *item);
+    if (!item)
+        return QL_MEMORY;
+    list.count = list.capacity = l->count;
+    if (l->count)
+        memcpy(list.values, l->values, (size_t)l->count * sizeof *list.values);
+    *item = list;
+    return QL_OK;
+}
+
+ql_status
+ql_results_list(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_list *l)
+{
+    return add_to_cell(cx, set, cell, add_list, l);
+}
+
+static ql_status
+add_failure(ql_ctx *cx, ql_result_cell *c, const void *error)
+{
+    if (!c->error)
+        c->error = copy(cx, error);
+    return c->error ? QL_OK : QL_MEMORY;
 }
 
 ql_status
 ql_results_fail(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *error)
 {
-    ql_result_cell *c = cell_at(cx, set, cell);
-
-    if (!c)
-        return QL_BUG;
-    if (c->error)
-        return QL_OK;
-    ql_scope_enter(cx, &set->memory);
-    c->error = copy(cx, error);
-    return ql_scope_leave(cx, &set->memory, c->error ? QL_OK : QL_MEMORY);
+    return add_to_cell(cx, set, cell, add_failure, error);
 }
 
-ql_status
-ql_results_stage(ql_ctx *cx, ql_result_set *set, const ql_result_stage *s)
+const ql_result_kind *
+ql_results_kind(const ql_result_set *set, const char *stage, const char *name)
 {
-    ql_result_stage *item;
-    const char *name;
+    for (int64_t i = 0; i < set->kind_count; i++)
+        if (strcmp(set->kinds[i].stage, stage) == 0 && strcmp(set->kinds[i].name, name) == 0)
+            return &set->kinds[i];
+    return NULL;
+}
 
-    ql_scope_enter(cx, &set->memory);
-    name = copy(cx, s->name);
-    item = name ? ql_results_append(cx, &set->stages, &set->stage_count, &set->stage_capacity, sizeof *item) : NULL;
-    if (item) {
-        *item = *s;
-        item->name = name;
+const ql_result_list *
+ql_results_find_list(const ql_result_cell *c, const char *stage, const char *linear, const char *name)
+{
+    for (int64_t i = 0; i < c->list_count; i++) {
+        const ql_result_list *l = &c->lists[i];
+        const bool same = linear ? l->linear && strcmp(l->linear, linear) == 0 : !l->linear;
+
+        if (same && strcmp(l->stage, stage) == 0 && strcmp(l->name, name) == 0)
+            return l;
     }
-    return ql_scope_leave(cx, &set->memory, item ? QL_OK : QL_MEMORY);
+    return NULL;
 }
 
 static bool

@@ -1,6 +1,9 @@
-/* The empty result set of a graph: references and the labels that cells have under them, baselines, citations. */
+/* The empty result set of a graph: references and the labels that cells have under them, baselines, nodes, kinds,
+ * citations. */
+#include <math.h>
 #include <string.h>
 
+#include "../plugin/registry.h"
 #include "results.h"
 
 typedef struct shape {
@@ -158,7 +161,8 @@ add_baselines(shape *s)
             if (!labels)
                 return QL_MEMORY;
             set->cells[i].original = set->cell_count;
-            set->cells[set->cell_count++] = (ql_result_cell){.baseline = true, .original = -1, .labels = labels};
+            set->cells[set->cell_count++] =
+                (ql_result_cell){.baseline = true, .original = -1, .labels = labels, .bits = NAN};
         }
     }
     return QL_OK;
@@ -221,7 +225,7 @@ add_cells(shape *s)
 
         if (!labels)
             return QL_MEMORY;
-        set->cells[set->cell_count++] = (ql_result_cell){.labels = labels, .original = -1};
+        set->cells[set->cell_count++] = (ql_result_cell){.labels = labels, .original = -1, .bits = NAN};
     }
     QL_TRY(s->cx, add_baselines(s));
     if (set->cell_count > g->cell_count)
@@ -262,6 +266,82 @@ add_cites(shape *s)
     return QL_OK;
 }
 
+static ql_status
+add_node(shape *s, const ql_node *n)
+{
+    ql_result_node *to = &s->set->nodes[n->id];
+
+    *to = (ql_result_node){.stage = copy(s->cx, n->name),
+                           .kind = copy(s->cx, ql_kind_name(n->plugin->kind)),
+                           .label = copy(s->cx, n->label),
+                           .edge_count = n->input_count,
+                           .edge_capacity = n->input_count};
+    to->edges = ql_alloc(s->cx, (size_t)n->input_count, sizeof *to->edges);
+    if (!to->stage || !to->kind || !to->label || !to->edges)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < n->input_count; i++) {
+        to->edges[i] = (ql_result_edge){.port = copy(s->cx, n->inputs[i].port), .from = n->inputs[i].from->id};
+        if (!to->edges[i].port)
+            return QL_MEMORY;
+    }
+    return QL_OK;
+}
+
+static ql_status
+add_nodes(shape *s)
+{
+    const ql_graph *g = s->g;
+    ql_result_set *set = s->set;
+    const int64_t *cells = ql_graph_cells(s->cx, g);
+
+    set->nodes = ql_alloc(s->cx, (size_t)g->node_count, sizeof *set->nodes);
+    if (!set->nodes || !cells)
+        return QL_MEMORY;
+    set->node_count = set->node_capacity = g->node_count;
+    for (int64_t i = 0; i < g->node_count; i++) {
+        QL_TRY(s->cx, add_node(s, g->nodes[i]));
+        set->nodes[i].cells = cells[i];
+    }
+    return QL_OK;
+}
+
+static ql_status
+add_kind(shape *s, const char *stage, const ql_metric_kind *from)
+{
+    ql_result_set *set = s->set;
+    ql_result_kind *to;
+
+    if (ql_results_kind(set, stage, from->name))
+        return QL_OK;
+    to = ql_results_append(s->cx, &set->kinds, &set->kind_count, &set->kind_capacity, sizeof *to);
+    if (!to)
+        return QL_MEMORY;
+    *to = (ql_result_kind){.stage = copy(s->cx, stage),
+                           .name = copy(s->cx, from->name),
+                           .unit = copy(s->cx, from->unit),
+                           .parts = copy(s->cx, from->parts),
+                           .better = from->better,
+                           .exp = from->exp};
+    return to->stage && to->name && (to->unit || !from->unit) && (to->parts || !from->parts) ? QL_OK : QL_MEMORY;
+}
+
+/* By the names of the stages as cells know them: variants of one stage may be different evaluators. */
+static ql_status
+add_kinds(shape *s)
+{
+    const ql_graph *g = s->g;
+
+    for (int64_t c = 0; c < g->cell_count; c++)
+        for (int64_t k = 0; k < g->stage_count; k++) {
+            const ql_node *n = g->cells[c].stages[k];
+            const bool evaluates = n && n->plugin->kind == QL_EVALUATOR;
+
+            for (const ql_metric_kind *m = evaluates ? n->plugin->evaluator->metrics : NULL; m && m->name; m++)
+                QL_TRY(s->cx, add_kind(s, g->stage_names[k], m));
+        }
+    return QL_OK;
+}
+
 static const char *const *
 copy_list(ql_ctx *cx, const char *const *from, int64_t count)
 {
@@ -294,6 +374,8 @@ fill(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set)
     QL_TRY(cx, copy_table(cx, &g->table, &set->table));
     QL_TRY(cx, add_references(&s));
     QL_TRY(cx, add_cells(&s));
+    QL_TRY(cx, add_nodes(&s));
+    QL_TRY(cx, add_kinds(&s));
     return add_cites(&s);
 }
 

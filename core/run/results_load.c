@@ -112,7 +112,12 @@ take_cell(loader *l, sqlite3_stmt *s, int64_t cell)
     c = ql_results_append(l->db->cx, &set->cells, &set->cell_count, &set->cell_capacity, sizeof *c);
     if (!c)
         return QL_MEMORY;
-    *c = (ql_result_cell){.baseline = sqlite3_column_int(s, 1) != 0, .original = sqlite3_column_int64(s, 2)};
+    *c = (ql_result_cell){
+        .baseline = sqlite3_column_int(s, 1) != 0,
+        .original = sqlite3_column_int64(s, 2),
+        .bits = ql_db_real(s, 4),
+        .cost = {.seconds = ql_db_real(s, 5), .peak = (uint64_t)sqlite3_column_int64(s, 6)},
+    };
     c->labels = ql_alloc(l->db->cx, (size_t)set->reference_count, sizeof *c->labels);
     return c->labels ? ql_db_text(l->db, s, 3, &c->error) : QL_MEMORY;
 }
@@ -170,18 +175,94 @@ take_linear(loader *l, sqlite3_stmt *s, int64_t cell)
     return ql_results_linear(l->db->cx, l->set, cell, &r);
 }
 
+/* Items of one list follow each other, the first one is number 0. */
 static ql_status
-take_stage(loader *l, sqlite3_stmt *s, int64_t cell)
+take_list(loader *l, sqlite3_stmt *s, int64_t cell)
 {
-    ql_result_stage r = {.seconds = ql_db_real(s, 1),
-                         .calls = (uint64_t)sqlite3_column_int64(s, 2),
-                         .up = (uint64_t)sqlite3_column_int64(s, 3),
-                         .down = (uint64_t)sqlite3_column_int64(s, 4),
-                         .peak = (uint64_t)sqlite3_column_int64(s, 5)};
+    ql_result_cell *c = &l->set->cells[cell];
+    ql_result_list *list = c->list_count ? &c->lists[c->list_count - 1] : NULL;
+    const int64_t item = sqlite3_column_int64(s, 4);
+    double *value;
+
+    if (item == 0) {
+        list = ql_results_append(l->db->cx, &c->lists, &c->list_count, &c->list_capacity, sizeof *list);
+        if (!list)
+            return QL_MEMORY;
+        *list = (ql_result_list){0};
+        QL_TRY(l->db->cx, text(l, s, 1, &list->stage));
+        QL_TRY(l->db->cx, ql_db_text(l->db, s, 2, &list->linear));
+        QL_TRY(l->db->cx, text(l, s, 3, &list->name));
+    }
+    if (!list || item != list->count)
+        return damaged(l, "items of a list are missing");
+    value = ql_results_append(l->db->cx, &list->values, &list->count, &list->capacity, sizeof *value);
+    if (value)
+        *value = ql_db_real(s, 5);
+    return value ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+take_kind(loader *l, sqlite3_stmt *s, int64_t cell)
+{
+    ql_result_set *set = l->set;
+    ql_result_kind *k = ql_results_append(l->db->cx, &set->kinds, &set->kind_count, &set->kind_capacity, sizeof *k);
+    const char *better = NULL;
 
     (void)cell;
-    QL_TRY(l->db->cx, text(l, s, 0, &r.name));
-    return ql_results_stage(l->db->cx, l->set, &r);
+    if (!k)
+        return QL_MEMORY;
+    *k = (ql_result_kind){.exp = sqlite3_column_int(s, 5) != 0};
+    QL_TRY(l->db->cx, text(l, s, 0, &k->stage));
+    QL_TRY(l->db->cx, text(l, s, 1, &k->name));
+    QL_TRY(l->db->cx, ql_db_text(l->db, s, 2, &k->unit));
+    QL_TRY(l->db->cx, ql_db_text(l->db, s, 3, &better));
+    k->better = !better                         ? QL_BETTER_UNSAID
+                : strcmp(better, "lower") == 0  ? QL_BETTER_LOWER
+                : strcmp(better, "higher") == 0 ? QL_BETTER_HIGHER
+                                                : QL_BETTER_UNSAID;
+    return ql_db_text(l->db, s, 4, &k->parts);
+}
+
+static ql_status
+take_node(loader *l, sqlite3_stmt *s, int64_t cell)
+{
+    ql_result_set *set = l->set;
+    ql_result_node *n;
+
+    (void)cell;
+    if (sqlite3_column_int64(s, 0) != set->node_count)
+        return damaged(l, "nodes are missing");
+    n = ql_results_append(l->db->cx, &set->nodes, &set->node_count, &set->node_capacity, sizeof *n);
+    if (!n)
+        return QL_MEMORY;
+    *n = (ql_result_node){.cells = sqlite3_column_int64(s, 4),
+                          .cost = {.seconds = ql_db_real(s, 5),
+                                   .calls = (uint64_t)sqlite3_column_int64(s, 6),
+                                   .up = (uint64_t)sqlite3_column_int64(s, 7),
+                                   .down = (uint64_t)sqlite3_column_int64(s, 8),
+                                   .peak = (uint64_t)sqlite3_column_int64(s, 9)}};
+    QL_TRY(l->db->cx, text(l, s, 1, &n->stage));
+    QL_TRY(l->db->cx, text(l, s, 2, &n->kind));
+    return text(l, s, 3, &n->label);
+}
+
+/* Inputs stand before their users, so a graph that is read has no cycle. */
+static ql_status
+take_edge(loader *l, sqlite3_stmt *s, int64_t cell)
+{
+    const int64_t node = sqlite3_column_int64(s, 0), from = sqlite3_column_int64(s, 2);
+    ql_result_node *n;
+    ql_result_edge *e;
+
+    (void)cell;
+    if (node < 0 || node >= l->set->node_count || from < 0 || from >= node)
+        return damaged(l, "an edge of a node that it has not");
+    n = &l->set->nodes[node];
+    e = ql_results_append(l->db->cx, &n->edges, &n->edge_count, &n->edge_capacity, sizeof *e);
+    if (!e)
+        return QL_MEMORY;
+    e->from = from;
+    return text(l, s, 1, &e->port);
 }
 
 static ql_status
@@ -225,16 +306,22 @@ take_layout(loader *l, sqlite3_stmt *s, int64_t cell)
 static const rows_of queries[] = {
     {"SELECT version, device, seconds, peak_bytes FROM runs WHERE run = ?", take_run, .own = true},
     {"SELECT reference, in_matrix FROM axes WHERE run = ? ORDER BY position", take_axis, .own = true},
-    {"SELECT cell, baseline, original, error FROM cells WHERE run = ? ORDER BY cell", take_cell, .own = true},
+    {"SELECT cell, baseline, original, error, bits, seconds, peak_bytes FROM cells WHERE run = ? ORDER BY cell",
+     take_cell, .own = true},
     {"SELECT cell, reference, label FROM labels WHERE run = ?", take_label, .cell = true, .own = true},
     {"SELECT cell, stage, name, value FROM metrics WHERE run = ? ORDER BY cell, position", take_metric, .cell = true},
     {"SELECT cell, stage, name, value FROM notes WHERE run = ? ORDER BY cell, position", take_note, .cell = true},
     {"SELECT cell, text FROM footnotes WHERE run = ? ORDER BY cell, position", take_footnote, .cell = true},
     {"SELECT cell, stage, linear, name, value FROM layer_metrics WHERE run = ? ORDER BY cell, position", take_linear,
      .cell = true},
-    {.sql =
-         "SELECT stage, seconds, calls, up_bytes, down_bytes, peak_bytes FROM stages WHERE run = ? ORDER BY position",
-     .take = take_stage},
+    {"SELECT cell, stage, linear, name, item, value FROM lists WHERE run = ? ORDER BY cell, position, item", take_list,
+     .cell = true, .own = true},
+    {"SELECT stage, name, unit, better, parts, exp FROM kinds WHERE run = ? ORDER BY position", take_kind, .own = true},
+    {"SELECT node, stage, kind, label, cells, seconds, calls, up_bytes, down_bytes, peak_bytes FROM nodes WHERE run = "
+     "? "
+     "ORDER BY node",
+     take_node, .own = true},
+    {"SELECT node, port, source FROM edges WHERE run = ? ORDER BY node, position", take_edge, .own = true},
     {"SELECT stage, label, plugin, cite FROM citations WHERE run = ? ORDER BY position", take_cite, .own = true},
     {"SELECT part, reference FROM layouts WHERE run = ? ORDER BY part, position", take_layout, .own = true},
 };

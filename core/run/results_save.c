@@ -4,154 +4,226 @@
 #include "db.h"
 #include "results.h"
 
-typedef ql_status (*put_rows)(ql_db *db, sqlite3_stmt *s, const ql_result_set *set);
+/* A row of a table: item `i` of the run, or of one of its cells or nodes. */
+typedef struct place {
+    const ql_result_set *set;
+    const ql_result_cell *cell; /* NULL where the table is not one of cells */
+    int64_t owner, i;           /* owner: the cell's number, the node's */
+} place;
+
+typedef ql_status (*put_row)(ql_db *db, sqlite3_stmt *s, const place *at);
 
 static ql_status
-put_run(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_run(ql_db *db, sqlite3_stmt *s, const place *at)
 {
+    const ql_result_set *set = at->set;
+
     return ql_db_put(db, s, "tttri", set->run, set->version, set->device, set->seconds, (int64_t)set->peak);
 }
 
 static ql_status
-put_axes(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_axis(ql_db *db, sqlite3_stmt *s, const place *at)
 {
-    for (int64_t i = 0; i < set->reference_count; i++)
-        QL_TRY(db->cx, ql_db_put(db, s, "titi", set->run, i, set->references[i], (int64_t)(i < set->axis_count)));
+    const ql_result_set *set = at->set;
+
+    return ql_db_put(db, s, "titi", set->run, at->i, set->references[at->i], (int64_t)(at->i < set->axis_count));
+}
+
+static ql_status
+put_cell(ql_db *db, sqlite3_stmt *s, const place *at)
+{
+    const ql_result_cell *c = &at->set->cells[at->i];
+
+    return ql_db_put(db, s, "tiiitrri", at->set->run, at->i, (int64_t)c->baseline, c->original, c->error, c->bits,
+                     c->cost.seconds, (int64_t)c->cost.peak);
+}
+
+static ql_status
+put_label(ql_db *db, sqlite3_stmt *s, const place *at)
+{
+    return ql_db_put(db, s, "titt", at->set->run, at->owner, at->set->references[at->i], at->cell->labels[at->i]);
+}
+
+static ql_status
+put_metric(ql_db *db, sqlite3_stmt *s, const place *at)
+{
+    const ql_result_metric *m = &at->cell->metrics[at->i];
+
+    return ql_db_put(db, s, "tiittr", at->set->run, at->owner, at->i, m->stage, m->name, m->value);
+}
+
+static ql_status
+put_note(ql_db *db, sqlite3_stmt *s, const place *at)
+{
+    const ql_result_note *n = &at->cell->notes[at->i];
+
+    return ql_db_put(db, s, "tiittt", at->set->run, at->owner, at->i, n->stage, n->name, n->value);
+}
+
+static ql_status
+put_footnote(ql_db *db, sqlite3_stmt *s, const place *at)
+{
+    return ql_db_put(db, s, "tiit", at->set->run, at->owner, at->i, at->cell->footnotes[at->i]);
+}
+
+static ql_status
+put_linear(ql_db *db, sqlite3_stmt *s, const place *at)
+{
+    const ql_result_linear *l = &at->cell->linears[at->i];
+
+    return ql_db_put(db, s, "tiitttr", at->set->run, at->owner, at->i, l->stage, l->linear, l->name, l->value);
+}
+
+static ql_status
+put_list(ql_db *db, sqlite3_stmt *s, const place *at)
+{
+    const ql_result_list *l = &at->cell->lists[at->i];
+
+    for (int64_t k = 0; k < l->count; k++)
+        QL_TRY(db->cx, ql_db_put(db, s, "tiitttir", at->set->run, at->owner, at->i, l->stage, l->linear, l->name, k,
+                                 l->values[k]));
     return QL_OK;
 }
 
 static ql_status
-put_cells(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_kind(ql_db *db, sqlite3_stmt *s, const place *at)
 {
-    for (int64_t i = 0; i < set->cell_count; i++) {
-        const ql_result_cell *c = &set->cells[i];
+    const ql_result_kind *k = &at->set->kinds[at->i];
+    const char *better = k->better == QL_BETTER_LOWER ? "lower" : k->better == QL_BETTER_HIGHER ? "higher" : NULL;
 
-        QL_TRY(db->cx, ql_db_put(db, s, "tiiit", set->run, i, (int64_t)c->baseline, c->original, c->error));
-    }
-    return QL_OK;
+    return ql_db_put(db, s, "tittttti", at->set->run, at->i, k->stage, k->name, k->unit, better, k->parts,
+                     (int64_t)k->exp);
 }
 
 static ql_status
-put_labels(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_node(ql_db *db, sqlite3_stmt *s, const place *at)
 {
-    for (int64_t i = 0; i < set->cell_count; i++)
-        for (int64_t k = 0; k < set->reference_count; k++)
-            QL_TRY(db->cx, ql_db_put(db, s, "titt", set->run, i, set->references[k], set->cells[i].labels[k]));
-    return QL_OK;
+    const ql_result_node *n = &at->set->nodes[at->i];
+
+    return ql_db_put(db, s, "titttiriiii", at->set->run, at->i, n->stage, n->kind, n->label, n->cells, n->cost.seconds,
+                     (int64_t)n->cost.calls, (int64_t)n->cost.up, (int64_t)n->cost.down, (int64_t)n->cost.peak);
 }
 
 static ql_status
-put_metrics(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_edge(ql_db *db, sqlite3_stmt *s, const place *at)
 {
-    for (int64_t i = 0; i < set->cell_count; i++)
-        for (int64_t k = 0; k < set->cells[i].metric_count; k++) {
-            const ql_result_metric *m = &set->cells[i].metrics[k];
+    const ql_result_edge *e = &at->set->nodes[at->owner].edges[at->i];
 
-            QL_TRY(db->cx, ql_db_put(db, s, "tiittr", set->run, i, k, m->stage, m->name, m->value));
-        }
-    return QL_OK;
+    return ql_db_put(db, s, "tiiti", at->set->run, at->owner, at->i, e->port, e->from);
 }
 
 static ql_status
-put_notes(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_cite(ql_db *db, sqlite3_stmt *s, const place *at)
 {
-    for (int64_t i = 0; i < set->cell_count; i++)
-        for (int64_t k = 0; k < set->cells[i].note_count; k++) {
-            const ql_result_note *n = &set->cells[i].notes[k];
+    const ql_result_cite *c = &at->set->cites[at->i];
 
-            QL_TRY(db->cx, ql_db_put(db, s, "tiittt", set->run, i, k, n->stage, n->name, n->value));
-        }
-    return QL_OK;
+    return ql_db_put(db, s, "titttt", at->set->run, at->i, c->stage, c->label, c->plugin, c->cite);
 }
 
 static ql_status
-put_footnotes(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_layout_row(ql_db *db, sqlite3_stmt *s, const place *at)
 {
-    for (int64_t i = 0; i < set->cell_count; i++)
-        for (int64_t k = 0; k < set->cells[i].footnote_count; k++)
-            QL_TRY(db->cx, ql_db_put(db, s, "tiit", set->run, i, k, set->cells[i].footnotes[k]));
-    return QL_OK;
+    return ql_db_put(db, s, "ttit", at->set->run, "row", at->i, at->set->table.rows[at->i]);
 }
 
 static ql_status
-put_linears(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_layout_column(ql_db *db, sqlite3_stmt *s, const place *at)
 {
-    for (int64_t i = 0; i < set->cell_count; i++)
-        for (int64_t k = 0; k < set->cells[i].linear_count; k++) {
-            const ql_result_linear *l = &set->cells[i].linears[k];
-
-            QL_TRY(db->cx, ql_db_put(db, s, "tiitttr", set->run, i, k, l->stage, l->linear, l->name, l->value));
-        }
-    return QL_OK;
+    return ql_db_put(db, s, "ttit", at->set->run, "column", at->i, at->set->table.columns[at->i]);
 }
 
 static ql_status
-put_stages(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+put_layout_value(ql_db *db, sqlite3_stmt *s, const place *at)
 {
-    for (int64_t i = 0; i < set->stage_count; i++) {
-        const ql_result_stage *g = &set->stages[i];
+    const char *value = at->set->table.value;
 
-        QL_TRY(db->cx, ql_db_put(db, s, "titriiii", set->run, i, g->name, g->seconds, (int64_t)g->calls, (int64_t)g->up,
-                                 (int64_t)g->down, (int64_t)g->peak));
-    }
-    return QL_OK;
+    return value ? ql_db_put(db, s, "ttit", at->set->run, "value", (int64_t)0, value) : QL_OK;
 }
 
-static ql_status
-put_cites(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
-{
-    for (int64_t i = 0; i < set->cite_count; i++) {
-        const ql_result_cite *c = &set->cites[i];
-
-        QL_TRY(db->cx, ql_db_put(db, s, "titttt", set->run, i, c->stage, c->label, c->plugin, c->cite));
-    }
-    return QL_OK;
-}
-
-static ql_status
-put_layout(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
-{
-    const ql_table_spec *t = &set->table;
-
-    for (int64_t i = 0; i < t->row_count; i++)
-        QL_TRY(db->cx, ql_db_put(db, s, "ttit", set->run, "row", i, t->rows[i]));
-    for (int64_t i = 0; i < t->column_count; i++)
-        QL_TRY(db->cx, ql_db_put(db, s, "ttit", set->run, "column", i, t->columns[i]));
-    return t->value ? ql_db_put(db, s, "ttit", set->run, "value", (int64_t)0, t->value) : QL_OK;
-}
-
-static const struct {
+/* A table of results.db: whose rows it has, and where their owner counts them (an int64_t). */
+typedef struct rows_of {
     const char *sql;
-    put_rows put;
-} inserts[] = {
+    put_row put;
+    enum { ONE, OF_RUN, OF_CELL, OF_NODE } owner;
+    size_t count; /* offset in the set, cell or node */
+} rows_of;
+
+#define SET(field) OF_RUN, offsetof(ql_result_set, field)
+#define CELL(field) OF_CELL, offsetof(ql_result_cell, field)
+
+static const rows_of inserts[] = {
     {"INSERT INTO runs (run, version, device, seconds, peak_bytes, finished) VALUES (?, ?, ?, ?, ?, datetime('now'))",
-     put_run},
-    {"INSERT INTO axes VALUES (?, ?, ?, ?)", put_axes},
-    {"INSERT INTO cells VALUES (?, ?, ?, ?, ?)", put_cells},
-    {"INSERT INTO labels VALUES (?, ?, ?, ?)", put_labels},
-    {"INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", put_metrics},
-    {"INSERT INTO notes VALUES (?, ?, ?, ?, ?, ?)", put_notes},
-    {"INSERT INTO footnotes VALUES (?, ?, ?, ?)", put_footnotes},
-    {"INSERT INTO layer_metrics VALUES (?, ?, ?, ?, ?, ?, ?)", put_linears},
-    {"INSERT INTO stages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", put_stages},
-    {"INSERT INTO citations VALUES (?, ?, ?, ?, ?, ?)", put_cites},
-    {"INSERT INTO layouts VALUES (?, ?, ?, ?)", put_layout},
+     put_run, ONE, 0},
+    {"INSERT INTO axes VALUES (?, ?, ?, ?)", put_axis, SET(reference_count)},
+    {"INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?)", put_cell, SET(cell_count)},
+    {"INSERT INTO labels VALUES (?, ?, ?, ?)", put_label, OF_CELL, 0},
+    {"INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", put_metric, CELL(metric_count)},
+    {"INSERT INTO notes VALUES (?, ?, ?, ?, ?, ?)", put_note, CELL(note_count)},
+    {"INSERT INTO footnotes VALUES (?, ?, ?, ?)", put_footnote, CELL(footnote_count)},
+    {"INSERT INTO layer_metrics VALUES (?, ?, ?, ?, ?, ?, ?)", put_linear, CELL(linear_count)},
+    {"INSERT INTO lists VALUES (?, ?, ?, ?, ?, ?, ?, ?)", put_list, CELL(list_count)},
+    {"INSERT INTO kinds VALUES (?, ?, ?, ?, ?, ?, ?, ?)", put_kind, SET(kind_count)},
+    {"INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", put_node, SET(node_count)},
+    {"INSERT INTO edges VALUES (?, ?, ?, ?, ?)", put_edge, OF_NODE, offsetof(ql_result_node, edge_count)},
+    {"INSERT INTO citations VALUES (?, ?, ?, ?, ?, ?)", put_cite, SET(cite_count)},
+    {"INSERT INTO layouts VALUES (?, ?, ?, ?)", put_layout_row, SET(table.row_count)},
+    {"INSERT INTO layouts VALUES (?, ?, ?, ?)", put_layout_column, SET(table.column_count)},
+    {"INSERT INTO layouts VALUES (?, ?, ?, ?)", put_layout_value, ONE, 0},
 };
 
-static ql_status
-forget(ql_db *db, sqlite3_stmt *s, const ql_result_set *set)
+static int64_t
+count_at(const void *object, size_t offset)
 {
-    return ql_db_put(db, s, "t", set->run);
+    int64_t n;
+
+    memcpy(&n, (const char *)object + offset, sizeof n);
+    return n;
+}
+
+static int64_t
+row_count(const rows_of *t, const place *at)
+{
+    switch (t->owner) {
+    case OF_RUN:
+        return count_at(at->set, t->count);
+    case OF_CELL: /* a label each reference */
+        return t->put == put_label ? at->set->reference_count : count_at(at->cell, t->count);
+    case OF_NODE:
+        return count_at(&at->set->nodes[at->owner], t->count);
+    default:
+        return 1;
+    }
 }
 
 static ql_status
-run_statement(ql_db *db, const char *sql, put_rows put, const ql_result_set *set)
+put_rows(ql_db *db, sqlite3_stmt *s, const rows_of *t, const ql_result_set *set)
+{
+    const int64_t owners = t->owner == OF_CELL ? set->cell_count : t->owner == OF_NODE ? set->node_count : 1;
+
+    for (int64_t o = 0; o < owners; o++) {
+        place at = {.set = set, .owner = o, .cell = t->owner == OF_CELL ? &set->cells[o] : NULL};
+        const int64_t rows = row_count(t, &at);
+
+        for (; at.i < rows; at.i++)
+            QL_TRY(db->cx, t->put(db, s, &at));
+    }
+    return QL_OK;
+}
+
+static ql_status
+forget(ql_db *db, sqlite3_stmt *s, const place *at)
+{
+    return ql_db_put(db, s, "t", at->set->run);
+}
+
+static ql_status
+run_statement(ql_db *db, const rows_of *t, const ql_result_set *set)
 {
     sqlite3_stmt *s;
     ql_status st;
 
-    QL_TRY(db->cx, ql_db_prepare(db, sql, &s));
-    st = put(db, s, set);
+    QL_TRY(db->cx, ql_db_prepare(db, t->sql, &s));
+    st = put_rows(db, s, t, set);
     sqlite3_finalize(s);
     return st;
 }
@@ -159,10 +231,12 @@ run_statement(ql_db *db, const char *sql, put_rows put, const ql_result_set *set
 static ql_status
 save(ql_db *db, const ql_result_set *set)
 {
+    static const rows_of delete = {"DELETE FROM runs WHERE run = ?", forget, ONE, 0}; /* the rest goes with it */
+
     QL_TRY(db->cx, ql_db_exec(db, "BEGIN IMMEDIATE"));
-    QL_TRY(db->cx, run_statement(db, "DELETE FROM runs WHERE run = ?", forget, set)); /* the rest goes with it */
+    QL_TRY(db->cx, run_statement(db, &delete, set));
     for (size_t i = 0; i < sizeof inserts / sizeof *inserts; i++)
-        QL_TRY(db->cx, run_statement(db, inserts[i].sql, inserts[i].put, set));
+        QL_TRY(db->cx, run_statement(db, &inserts[i], set));
     return ql_db_exec(db, "COMMIT");
 }
 

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/clock.h"
 #include "../tensor/tensor.h"
 #include "walk.h"
 
@@ -190,17 +189,20 @@ forward(ql_walk *w, int64_t path, ql_stream *s)
 {
     const ql_path *p = &w->plan->paths[path];
     const ql_weight *const *as;
+    ql_meter meter;
     ql_scope scope;
 
     if (!s->dead && ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer))
         ql_stream_kill(s);
     if (s->dead || (s->parent && !ql_path_differs(w, p, -1)))
         return QL_OK;
+    meter = ql_meter_start(w);
     ql_stream_fork(s);
     ql_scope_open(w->cx, &scope);
     QL_TRY(w->cx, ql_path_weights(w, p, -1, &as));
     QL_TRY(w->cx, ql_stream_forward(w, s, as));
     ql_scope_close(w->cx, &scope);
+    ql_meter_stop(w, &meter, &s->cost);
     return QL_OK;
 }
 
@@ -245,7 +247,7 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
 static ql_status
 evaluate_linears(ql_walk *w, ql_evaluation *e)
 {
-    const double start = ql_seconds();
+    const ql_meter meter = ql_meter_start(w);
 
     for (int l = 0; l < w->model->info.linear_count && !failed(w, e); l++) {
         ql_scope scope;
@@ -264,7 +266,7 @@ evaluate_linears(ql_walk *w, ql_evaluation *e)
         w->cx->linear = NULL;
         QL_TRY(w->cx, settle(w, e, st));
     }
-    e->seconds += ql_seconds() - start;
+    ql_meter_stop(w, &meter, &e->cost);
     return QL_OK;
 }
 
@@ -282,6 +284,7 @@ ql_evaluate_block(ql_walk *w)
         for (int64_t i = 0; i < w->plan->eval_count; i++)
             if (w->plan->evals[i].path == p && evaluator(&w->evaluations[i])->linear)
                 QL_TRY(w->cx, evaluate_linears(w, &w->evaluations[i]));
+        QL_TRY(w->cx, ql_cost_store(w, p));
         if (p + 1 == w->plan->path_count || w->plan->paths[p + 1].quantizer != w->plan->paths[p].quantizer)
             ql_unit_forget_decoded(w);
     }
@@ -296,18 +299,19 @@ ql_evaluate_block(ql_walk *w)
 static ql_status
 score(ql_walk *w, ql_evaluation *e, ql_eval_chunk *chunk)
 {
-    const double start = ql_seconds();
+    ql_meter meter;
     ql_scope scope;
     ql_status st;
 
     if (failed(w, e))
         return QL_OK;
+    meter = ql_meter_start(w);
     ql_scope_enter(w->cx, &e->scope);
     ql_scope_open(w->cx, &scope);
     st = evaluator(e)->chunk(w->cx, e->plan->node->self, chunk, e->state);
     ql_scope_close(w->cx, &scope);
     (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
-    e->seconds += ql_seconds() - start;
+    ql_meter_stop(w, &meter, &e->cost);
     return settle(w, e, st);
 }
 

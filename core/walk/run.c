@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/clock.h"
 #include "../tensor/tensor.h"
 #include "../text/tokenizer.h"
 #include "walk.h"
@@ -65,7 +64,8 @@ open_streams(ql_walk *w)
     w->streams = ql_alloc(w->cx, (size_t)n, sizeof *w->streams);
     w->gathered = ql_alloc(w->cx, (size_t)n * (size_t)w->model->info.subsets, sizeof(ql_gathered *));
     w->work = ql_alloc(w->cx, (size_t)w->plan->unit_count, sizeof *w->work);
-    if (!w->streams || !w->gathered || !w->work)
+    w->stored = ql_alloc(w->cx, (size_t)w->plan->path_count, sizeof *w->stored);
+    if (!w->streams || !w->gathered || !w->work || !w->stored)
         return QL_MEMORY;
     for (int64_t i = 0; i < w->plan->unit_count; i++) {
         w->work[i].stage = (ql_stage){.node = w->plan->units[i]->node, .unit = w->plan->units[i]};
@@ -148,14 +148,21 @@ walk_block(ql_walk *w, int64_t layer)
 {
     ql_ctx *cx = w->cx;
     const char *what = ql_format(cx, "block %lld of %lld", (long long)layer + 1, (long long)w->model->info.layers);
+    ql_meter meter;
 
+    meter = ql_meter_start(w);
     QL_TRY(cx, ql_block_open(cx, w->model, layer, &w->block));
     ql_block_prefetch(cx, w->model, layer + 1);
+    ql_meter_stop(w, &meter, &w->load);
     for (int64_t s = 0; s < w->plan->stream_count; s++)
         ql_stream_block_begin(&w->streams[s]);
     for (int64_t v = 0; v < w->plan->visit_count; v++) {
-        QL_TRY(cx, ql_visit_run(w, &w->plan->visits[v]));
-        ql_progress_step(cx, &w->progress, visit_cost(w, &w->plan->visits[v]), what);
+        const ql_visit *visit = &w->plan->visits[v];
+
+        meter = ql_meter_start(w);
+        QL_TRY(cx, ql_visit_run(w, visit));
+        ql_meter_stop(w, &meter, visit->stream < 0 ? &w->load : &w->streams[visit->stream].cost);
+        ql_progress_step(cx, &w->progress, visit_cost(w, visit), what);
     }
     QL_TRY(cx, ql_evaluate_block(w));
     ql_progress_step(cx, &w->progress, exam_cost(w), what);
@@ -164,6 +171,19 @@ walk_block(ql_walk *w, int64_t layer)
 }
 
 /* --- collecting --- */
+
+static ql_status
+collect_lists(ql_walk *w, const ql_metrics *m, const char *stage, const char *linear, int64_t cell, ql_result_set *set)
+{
+    for (int64_t i = 0; i < m->list_count; i++)
+        QL_TRY(w->cx, ql_results_list(w->cx, set, cell,
+                                      &(ql_result_list){.stage = stage,
+                                                        .linear = linear,
+                                                        .name = m->lists[i].name,
+                                                        .count = m->lists[i].count,
+                                                        .values = m->lists[i].values}));
+    return QL_OK;
+}
 
 static ql_status
 collect_eval(ql_walk *w, const ql_evaluation *e, const char *stage, int64_t cell, ql_result_set *set)
@@ -180,13 +200,18 @@ collect_eval(ql_walk *w, const ql_evaluation *e, const char *stage, int64_t cell
     for (int64_t i = 0; i < e->metrics.note_count; i++)
         QL_TRY(w->cx, ql_results_note(w->cx, set, cell,
                                       &(ql_result_note){stage, e->metrics.notes[i].name, e->metrics.notes[i].value}));
-    for (int64_t r = 0; r < e->row_count; r++)
-        for (int64_t i = 0; i < e->rows[r].metrics.count; i++) {
-            const ql_metric_value *v = &e->rows[r].metrics.values[i];
+    QL_TRY(w->cx, collect_lists(w, &e->metrics, stage, NULL, cell, set));
+    for (int64_t r = 0; r < e->row_count; r++) {
+        const ql_linear_row *row = &e->rows[r];
 
-            QL_TRY(w->cx, ql_results_linear(w->cx, set, cell,
-                                            &(ql_result_linear){stage, e->rows[r].linear, v->name, v->value}));
+        for (int64_t i = 0; i < row->metrics.count; i++) {
+            const ql_metric_value *v = &row->metrics.values[i];
+
+            QL_TRY(w->cx,
+                   ql_results_linear(w->cx, set, cell, &(ql_result_linear){stage, row->linear, v->name, v->value}));
         }
+        QL_TRY(w->cx, collect_lists(w, &row->metrics, stage, row->linear, cell, set));
+    }
     return QL_OK;
 }
 
@@ -225,14 +250,7 @@ collect(ql_walk *w, ql_result_set *set)
 {
     for (int64_t c = 0; c < w->graph->cell_count; c++)
         QL_TRY(w->cx, collect_cell(w, c, set));
-    for (int64_t i = 0; i < w->plan->unit_count; i++) {
-        const ql_work *work = &w->work[i];
-
-        QL_TRY(w->cx,
-               ql_results_stage(
-                   w->cx, set,
-                   &(ql_result_stage){.name = work->stage.unit->node->label, .seconds = work->seconds, .calls = 1}));
-    }
+    ql_cost_collect(w, set);
     return ql_remarks(w, set);
 }
 

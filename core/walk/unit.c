@@ -2,7 +2,6 @@
 #include <fnmatch.h>
 #include <string.h>
 
-#include "../base/clock.h"
 #include "../plugin/registry.h"
 #include "../tensor/tensor.h"
 #include "walk.h"
@@ -120,9 +119,8 @@ result_of(ql_walk *w, const ql_unit *u, int64_t l)
 
 /* --- what a path has --- */
 
-/* The result whose codes the path uses: a coupling compensator's, else the quantizer's. NULL: the original weight. */
-static ql_result *
-coded(ql_walk *w, const ql_path *path, int64_t l)
+ql_result *
+ql_path_result(ql_walk *w, const ql_path *path, int64_t l)
 {
     ql_result *r;
 
@@ -154,7 +152,7 @@ decode(ql_walk *w, ql_result *r, const ql_tensor **out)
 ql_status
 ql_path_what(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **what, const ql_result **from)
 {
-    ql_result *r = coded(w, path, l);
+    ql_result *r = ql_path_result(w, path, l);
 
     *from = r;
     if (!r)
@@ -186,7 +184,7 @@ ql_path_adapter(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **b,
     if (r) { /* a compensator replaces what its quantizer brought */
         *b = r->b;
         *a = r->a;
-    } else if ((r = coded(w, path, l))) {
+    } else if ((r = ql_path_result(w, path, l))) {
         *b = r->q.b;
         *a = r->q.a;
     }
@@ -196,7 +194,7 @@ ql_status
 ql_path_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *out, bool *differs)
 {
     const ql_tensor *what, *b, *a;
-    ql_result *r = coded(w, path, l);
+    ql_result *r = ql_path_result(w, path, l);
 
     *out = (ql_weight){0};
     *differs = r != NULL;
@@ -412,7 +410,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     ql_work *work = &w->work[u->id];
     ql_result *r = &work->results[l];
     const bool quantizer = u->node->plugin->kind == QL_QUANTIZER;
-    const double start = ql_seconds();
+    const ql_meter meter = ql_meter_start(w);
     ql_scope scope;
     ql_status st;
 
@@ -441,7 +439,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     }
     ql_scope_close(cx, &scope);
     cx->linear = cx->who = NULL;
-    work->seconds += ql_seconds() - start;
+    ql_meter_stop(w, &meter, &work->cost);
     if (st == QL_OK || !ql_stays_in_cell(st))
         return st;
     return ql_fail_cell(w, &work->failed);

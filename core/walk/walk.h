@@ -29,6 +29,7 @@ typedef struct ql_stream {
     ql_tensor **h;      /* [span_count], at the border of blocks */
     ql_tensor **before; /* h before the current block, kept while there are followers */
     bool dead;          /* its unit failed */
+    ql_cost cost;       /* of going forward */
 } ql_stream;
 
 /* What a unit made of one linear of the current block. */
@@ -52,7 +53,7 @@ typedef struct ql_work { /* a unit and what it has */
     struct ql_stage stage;
     ql_result *results; /* [linear_count] */
     char *failed;       /* NULL: fine so far; else why, with the linear's name; on the heap */
-    double seconds;
+    ql_cost cost;
     int64_t linears, statuses[QL_NUM_COUNT]; /* linears that it did; those with bit i of QL_NUM_* */
 } ql_work;
 
@@ -79,8 +80,13 @@ typedef struct ql_evaluation {
     ql_linear_row *rows;
     int64_t row_count, row_capacity;
     char *failed; /* on the heap; NULL: fine so far */
-    double seconds;
+    ql_cost cost;
 } ql_evaluation;
+
+/* What a path stores in all blocks so far. */
+typedef struct ql_stored {
+    double bits, weights;
+} ql_stored;
 
 struct ql_walk {
     ql_ctx *cx;
@@ -96,6 +102,8 @@ struct ql_walk {
     ql_exam *exams;
     int64_t exam_count;
     ql_evaluation *evaluations; /* [eval_count] */
+    ql_stored *stored;          /* [path_count] */
+    ql_cost load, metered;      /* of reading blocks; of all meters that stopped */
     const char *folder;         /* where stages may write files */
     int64_t linear;             /* that is being worked on, for ql_quantize */
     const ql_tensor *weight;    /* its original weight */
@@ -140,6 +148,8 @@ ql_status ql_path_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *
 ql_status ql_path_what(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **what, const ql_result **from);
 /* The adapter that the path applies to linear l; NULL: none. */
 void ql_path_adapter(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **b, const ql_tensor **a);
+/* The result whose codes the path uses: a coupling compensator's, else the quantizer's. NULL: the original weight. */
+ql_result *ql_path_result(ql_walk *w, const ql_path *path, int64_t l);
 void ql_unit_forget_decoded(ql_walk *w);
 void ql_unit_forget_results(ql_walk *w);
 
@@ -154,6 +164,19 @@ ql_status ql_visit_run(ql_walk *w, const ql_visit *v);
 /* The linears of the current block as the path has them, for ql_block_linears; arrays in the innermost scope. With subset >= 0 only
  * that subset's entries are set. */
 ql_status ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out);
+
+/* --- cost.c --- */
+/* Adds what the device and the clock saw between the two calls to a cost. Meters nest: the time and the bytes of an inner one are not
+ * the outer one's. Without a stop, after an error, the walk is over. */
+typedef struct ql_meter {
+    ql_cost start, inner;
+} ql_meter;
+ql_meter ql_meter_start(const ql_walk *w);
+void ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost);
+/* Counts what path `path` stores of the current block. */
+ql_status ql_cost_store(ql_walk *w, int64_t path);
+/* Costs of all nodes and cells into the set, at the end of the walk. */
+void ql_cost_collect(const ql_walk *w, ql_result_set *set);
 
 /* --- remarks.c --- */
 /* Footnotes of the cells, and the same in the log: numerical statuses, and adapters that a quantizer counts on and a cell lacks. */

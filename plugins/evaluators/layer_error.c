@@ -22,79 +22,15 @@ relative(double part, double whole)
     return whole > 0 ? sqrt(fmax(part, 0) / whole) : 0;
 }
 
-/* --- bits ---------------------------------------------------------------------------------------------------------- */
-
-static double
-dtype_bits(ql_dtype d)
-{
-    return 8 * (double)ql_dtype_size(d);
-}
-
-static bool
-is_power_of_two(float x)
-{
-    int exponent;
-
-    return fabsf(frexpf(x, &exponent)) == 0.5f;
-}
-
-/* Bits of one scale: 8 where all are powers of two, so that exponents are enough. */
-static ql_status
-scale_bits(ql_ctx *cx, const ql_qlinear *q, double *out)
-{
-    bool powers = true;
-    ql_tensor *scales;
-    const float *x;
-
-    QL_TRY(cx, ql_convert(cx, q->scales, QL_F32, &scales));
-    QL_TRY(cx, ql_map(cx, scales, QL_READ, &x));
-    for (int64_t i = 0; i < ql_count(scales) && powers; i++)
-        powers = is_power_of_two(x[i]);
-    QL_TRY(cx, ql_unmap(cx, scales));
-    *out = powers ? 8 : dtype_bits(q->grid.scale_dtype);
-    return QL_OK;
-}
-
-/* Bits of one zero: none where it is fixed, those of a code where all are codes, else those of a scale. */
-static ql_status
-zero_bits(ql_ctx *cx, const ql_qlinear *q, double *out)
-{
-    const float top = (float)((1 << q->grid.bits) - 1);
-    bool codes = true;
-    ql_tensor *zeros;
-    const float *x;
-
-    *out = 0;
-    if (q->grid.sym || !q->zeros)
-        return QL_OK;
-    QL_TRY(cx, ql_convert(cx, q->zeros, QL_F32, &zeros));
-    QL_TRY(cx, ql_map(cx, zeros, QL_READ, &x));
-    for (int64_t i = 0; i < ql_count(zeros) && codes; i++)
-        codes = x[i] >= 0 && x[i] <= top && x[i] == floorf(x[i]);
-    QL_TRY(cx, ql_unmap(cx, zeros));
-    *out = codes ? q->grid.bits : dtype_bits(q->grid.scale_dtype);
-    return QL_OK;
-}
-
-/* Bits per weight: codes, scales, zeros, adapter (methods-projq 1; methods-qer 2.7); a weight that was skipped has those of its file. */
+/* Bits per weight; a linear that was skipped has those of its file. */
 static ql_status
 bits_of(ql_ctx *cx, const ql_linear_result *in, double *out)
 {
-    const double weights = (double)ql_count(in->w);
-    double scale = 0, zero = 0, groups;
-
-    if (in->qlinear) {
-        QL_TRY(cx, scale_bits(cx, in->qlinear, &scale));
-        QL_TRY(cx, zero_bits(cx, in->qlinear, &zero));
-        groups = (double)ql_count(in->qlinear->scales);
-        *out = in->qlinear->grid.bits + groups * (scale + zero) / weights;
-    } else {
-        *out = dtype_bits(in->file_dtype);
-    }
-    if (in->b)
-        *out += ((double)ql_count(in->b) * dtype_bits(ql_dtype_of(in->b)) +
-                 (double)ql_count(in->a) * dtype_bits(ql_dtype_of(in->a))) /
-                weights;
+    *out = 8 * (double)ql_dtype_size(in->file_dtype);
+    if (!in->qlinear)
+        return QL_OK;
+    QL_TRY(cx, ql_qlinear_bits(cx, in->qlinear, in->b, in->a, out));
+    *out /= (double)ql_count(in->w);
     return QL_OK;
 }
 
@@ -146,6 +82,15 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out
     return ql_metric(cx, out, "status", in->status);
 }
 
+static const ql_metric_kind metrics[] = {
+    {.name = "output_error", .better = QL_BETTER_LOWER},
+    {.name = "weight_error", .better = QL_BETTER_LOWER},
+    {.name = "tail_energy", .better = QL_BETTER_LOWER},
+    {.name = "captured", .better = QL_BETTER_HIGHER},
+    {.name = "bits", .unit = "bits per weight", .better = QL_BETTER_LOWER},
+    {.name = NULL},
+};
+
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "layer_error", .version = "1.0",
           .help =
               "per linear: output_error, relative in the norm of H; weight_error, relative; tail_energy, of the error "
@@ -154,4 +99,4 @@ QL_PLUGIN(.kind = QL_EVALUATOR, .name = "layer_error", .version = "1.0",
               "the rank that was spent before quantization, where a method has one; damp, damping used; status, "
               "numerical status as a sum of bits",
           .params = params, .self_size = sizeof(layer_error),
-          .evaluator = &(const ql_evaluator){.needs = QL_NEEDS_STATS, .linear = linear}, );
+          .evaluator = &(const ql_evaluator){.needs = QL_NEEDS_STATS, .metrics = metrics, .linear = linear}, );

@@ -27,7 +27,8 @@ static const ql_param params[] = {
 
 typedef struct sums {
     const char *file;
-    float *nll; /* [tokens], with save_nll; 0 where nothing is scored */
+    float *nll;     /* [tokens], with save_nll; 0 where nothing is scored */
+    double *losses; /* [windows]: mean of each */
     int64_t tokens, scored, windows;
     double mean, spread; /* of the windows' mean losses: running mean and sum of squared deviations (Welford) */
     double token_sum, token_squares;
@@ -66,8 +67,9 @@ begin(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state)
     const perplexity *p = self;
     sums *s = state;
 
-    if (!p->save_nll)
-        return QL_OK;
+    s->losses = ql_alloc(cx, (size_t)info->tokens->count, sizeof *s->losses);
+    if (!s->losses || !p->save_nll)
+        return s->losses ? QL_OK : QL_MEMORY;
     s->file = ql_format(cx, "%s/nll-%s.safetensors", info->folder, info->cell);
     s->tokens = info->tokens->offsets[info->tokens->count];
     s->nll = ql_alloc(cx, (size_t)s->tokens, sizeof *s->nll);
@@ -118,7 +120,8 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
         s->token_sum += sum;
         s->scored += n;
         delta = sum / (double)n - s->mean;
-        s->mean += delta / (double)++s->windows;
+        s->losses[s->windows++] = sum / (double)n;
+        s->mean += delta / (double)s->windows;
         s->spread += delta * (sum / (double)n - s->mean);
     }
     if (s->nll)
@@ -148,14 +151,26 @@ end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
         QL_TRY(cx, ql_save(cx, s->file, 1, (const char *[]){"nll"}, (const ql_tensor *[]){t}));
     }
     QL_TRY(cx, ql_metric_note(cx, out, "protocol", protocols[p->protocol]));
+    QL_TRY(cx, ql_metric_list(cx, out, "windows", s->windows, s->losses));
     QL_TRY(cx, ql_metric(cx, out, "perplexity", exp(loss)));
     QL_TRY(cx, ql_metric(cx, out, "loss", loss));
     QL_TRY(cx, ql_metric(cx, out, "stderr", exp(loss) * error));
     return ql_metric(cx, out, "tokens", (double)s->scored);
 }
 
+static const ql_metric_kind metrics[] = {
+    {.name = "perplexity", .better = QL_BETTER_LOWER, .parts = "windows", .exp = true},
+    {.name = "loss", .unit = "nats", .better = QL_BETTER_LOWER, .parts = "windows"},
+    {.name = NULL},
+};
+
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "perplexity", .version = "1.0",
           .help = "perplexity of a text, by the protocol of the quantization papers or of llama.cpp", .params = params,
           .self_size = sizeof(perplexity),
-          .evaluator = &(const ql_evaluator){
-              .state_size = sizeof(sums), .tokens = tokens, .bos = bos, .begin = begin, .chunk = chunk, .end = end}, );
+          .evaluator = &(const ql_evaluator){.metrics = metrics,
+                                             .state_size = sizeof(sums),
+                                             .tokens = tokens,
+                                             .bos = bos,
+                                             .begin = begin,
+                                             .chunk = chunk,
+                                             .end = end}, );

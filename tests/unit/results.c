@@ -81,7 +81,7 @@ check_same(const ql_result_set *g, const ql_result_set *w)
     CHECK_INT(g->cell_count, w->cell_count);
     for (int64_t i = 0; i < g->cell_count && i < w->cell_count; i++)
         check_same_cell(&g->cells[i], &w->cells[i], w->reference_count);
-    CHECK_INT(g->stage_count, w->stage_count);
+    CHECK_INT(g->node_count, w->node_count);
     CHECK_INT(g->cite_count, w->cite_count);
     CHECK_STR(g->cites[0].cite, w->cites[0].cite);
     CHECK_STR(g->table.value, w->table.value);
@@ -163,7 +163,7 @@ test_damaged_rows(ql_ctx *cx)
         {"PRAGMA foreign_keys = OFF; DELETE FROM cells WHERE cell = 1", "is damaged: cells are missing"},
         {"PRAGMA foreign_keys = OFF; DELETE FROM cells WHERE cell = 4", "is damaged: a row of a cell that it has not"},
         {"UPDATE cells SET original = 77 WHERE cell = 0", "is damaged: a cell of a baseline that it has not"},
-        {"PRAGMA user_version = 9", "has schema version 9, this qloom reads and writes 1"},
+        {"PRAGMA user_version = 9", "has schema version 9, this qloom reads and writes 1 to 2"},
         {"PRAGMA application_id = 1", "not a results database"},
         {"DROP TABLE layouts", "no such table: layouts"},
     };

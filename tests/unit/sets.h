@@ -35,6 +35,48 @@ sets_note(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *name, const 
     REQUIRE_OK(cx, ql_results_note(cx, set, cell, &(ql_result_note){"ppl", name, value}));
 }
 
+/* A model, a quantizer on it, and an evaluator; a kind, and a list of losses for every cell that didn't fail. */
+static inline void
+sets_graph(ql_ctx *cx, ql_result_set *set)
+{
+    static ql_result_kind kind = {"ppl", "perplexity", NULL, "windows", QL_BETTER_LOWER, true};
+    static ql_result_edge model = {"model", 0}, quant = {"model", 1};
+    static ql_result_node nodes[] = {
+        {.stage = "base", .kind = "model", .label = "qwen3 <b>", .cells = 4, .cost = {.seconds = 0.25, .calls = 2}},
+        {.stage = "quant",
+         .kind = "quantizer",
+         .label = "gptq",
+         .cells = 2,
+         .edge_count = 1,
+         .edges = &model,
+         .cost = {2.5, 7, 0, 10, 4096}},
+        {.stage = "ppl",
+         .kind = "evaluator",
+         .label = "perplexity",
+         .cells = 2,
+         .edge_count = 1,
+         .edges = &quant,
+         .cost = {1.0, 7, 0, 10, 8192}},
+    };
+
+    set->kinds = &kind;
+    set->nodes = nodes;
+    set->kind_count = 1;
+    set->node_count = 3;
+    for (int64_t i = 0; i < set->cell_count; i++) {
+        const double step = 0.001 * (double)i, losses[] = {1.5 + step, 1.625 + 2 * step, 1.75 - step};
+        ql_result_cell *c = &set->cells[i];
+
+        if (c->error)
+            continue;
+        REQUIRE_OK(cx, ql_results_list(cx, set, i,
+                                       &(ql_result_list){
+                                           .stage = "ppl", .name = "windows", .count = 3, .values = (double *)losses}));
+        c->bits = c->baseline ? 16 : 2.25 + (double)(i % 2);
+        c->cost = (ql_cost){.seconds = 3.5, .peak = 8192};
+    }
+}
+
 /* Cells 0 .. 3, baseline 4; cell 2 failed; `run` and all labels are static. */
 static inline void
 sets_small(ql_ctx *cx, const char *run, ql_result_set *set)
@@ -75,7 +117,7 @@ sets_small(ql_ctx *cx, const char *run, ql_result_set *set)
         REQUIRE_OK(cx, ql_results_linear(cx, set, 0,
                                          &(ql_result_linear){"layers", k ? "b" : "a", k < 2 ? "w_error" : "damp",
                                                              k < 2 ? k + 1.0 : 0.01}));
-    REQUIRE_OK(cx, ql_results_stage(cx, set, &(ql_result_stage){"quant: gptq", 2.5, 7, 0, 10, 4096}));
+    sets_graph(cx, set);
 }
 
 #endif

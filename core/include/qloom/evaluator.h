@@ -15,6 +15,20 @@ QL_API ql_status ql_metric(ql_ctx *cx, ql_metrics *m, const char *name, double v
 /* A word about the numbers that the results keep beside them: protocol, bos, …. */
 QL_API ql_status ql_metric_note(ql_ctx *cx, ql_metrics *m, const char *name, const char *value);
 
+/* Numbers in order that belong together under a name: the loss of each window, the singular values of a linear. They are copied. */
+QL_API ql_status ql_metric_list(ql_ctx *cx, ql_metrics *m, const char *name, int64_t count, const double *values);
+
+/* What a metric is, for tables and plots. One that no row names is shown as it is. */
+typedef enum ql_better { QL_BETTER_UNSAID, QL_BETTER_LOWER, QL_BETTER_HIGHER } ql_better;
+typedef struct ql_metric_kind {
+    const char *name; /* NULL ends a table */
+    const char *unit; /* "nats"; NULL: a plain number */
+    ql_better better;
+    const char *
+        parts; /* the list whose mean the metric is, each part (a window, a question) the same in all cells; NULL: none */
+    bool exp; /* e to that mean */
+} ql_metric_kind;
+
 /* One finished linear of one cell's path. */
 typedef struct ql_linear_result {
     const char *name; /* "model.layers.3.mlp.down_proj" */
@@ -39,6 +53,10 @@ typedef struct ql_eval_chunk {
     const ql_tensor *head;               /* [vocab, hidden], compute dtype */
 } ql_eval_chunk;
 
+/* Bits that codes, scales and zeros of a linear and its adapter (b, a; NULL: none) take where they are stored (methods-projq 1;
+ * methods-qer 2.7). [one thread per context] */
+QL_API ql_status ql_qlinear_bits(ql_ctx *cx, const ql_qlinear *q, const ql_tensor *b, const ql_tensor *a, double *bits);
+
 typedef struct ql_eval_info {
     const ql_tokens *tokens;
     const char *folder; /* where the stage may write files, made */
@@ -48,7 +66,8 @@ typedef struct ql_eval_info {
 typedef struct ql_evaluator {
     unsigned needs;       /* QL_NEEDS_STATS, for `linear` */
     bool needs_reference; /* chunks carry the original model's hidden state */
-    size_t state_size;    /* what accumulates, one per path, zeroed before `begin` */
+    const ql_metric_kind *metrics;
+    size_t state_size; /* what accumulates, one per path, zeroed before `begin` */
 
     /* Per-layer evaluators: metrics of one linear. The host stores them per linear, and their means over linears per cell. */
     ql_status (*linear)(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out);

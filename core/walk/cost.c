@@ -1,0 +1,213 @@
+/* What cells cost: bits that linears take where they are stored, and meters for time and device memory. */
+#include <math.h>
+
+#include "../base/clock.h"
+#include "walk.h"
+
+/* --- bits --- */
+
+static double
+dtype_bits(ql_dtype d)
+{
+    return 8 * (double)ql_dtype_size(d);
+}
+
+static double
+tensor_bits(const ql_tensor *t)
+{
+    return t ? (double)ql_count(t) * dtype_bits(ql_dtype_of(t)) : 0;
+}
+
+static bool
+is_power_of_two(float x)
+{
+    int exponent;
+
+    return fabsf(frexpf(x, &exponent)) == 0.5f;
+}
+
+/* Bits of one scale: 8 where all are powers of two, so that exponents are enough. */
+static ql_status
+scale_bits(ql_ctx *cx, const ql_qlinear *q, double *out)
+{
+    bool powers = true;
+    ql_tensor *scales;
+    const float *x;
+
+    QL_TRY(cx, ql_convert(cx, q->scales, QL_F32, &scales));
+    QL_TRY(cx, ql_map(cx, scales, QL_READ, &x));
+    for (int64_t i = 0; i < ql_count(scales) && powers; i++)
+        powers = is_power_of_two(x[i]);
+    QL_TRY(cx, ql_unmap(cx, scales));
+    *out = powers ? 8 : dtype_bits(q->grid.scale_dtype);
+    return QL_OK;
+}
+
+/* Bits of one zero: none where it is fixed, those of a code where all are codes, else those of a scale. */
+static ql_status
+zero_bits(ql_ctx *cx, const ql_qlinear *q, double *out)
+{
+    const float top = (float)((1 << q->grid.bits) - 1);
+    bool codes = true;
+    ql_tensor *zeros;
+    const float *x;
+
+    *out = 0;
+    if (q->grid.sym || !q->zeros)
+        return QL_OK;
+    QL_TRY(cx, ql_convert(cx, q->zeros, QL_F32, &zeros));
+    QL_TRY(cx, ql_map(cx, zeros, QL_READ, &x));
+    for (int64_t i = 0; i < ql_count(zeros) && codes; i++)
+        codes = x[i] >= 0 && x[i] <= top && x[i] == floorf(x[i]);
+    QL_TRY(cx, ql_unmap(cx, zeros));
+    *out = codes ? q->grid.bits : dtype_bits(q->grid.scale_dtype);
+    return QL_OK;
+}
+
+ql_status
+ql_qlinear_bits(ql_ctx *cx, const ql_qlinear *q, const ql_tensor *b, const ql_tensor *a, double *bits)
+{
+    double scale = 0, zero = 0;
+
+    QL_TRY(cx, scale_bits(cx, q, &scale));
+    QL_TRY(cx, zero_bits(cx, q, &zero));
+    *bits = (double)ql_count(q->codes) * q->grid.bits + (double)ql_count(q->scales) * (scale + zero) + tensor_bits(b) +
+            tensor_bits(a);
+    return QL_OK;
+}
+
+ql_status
+ql_cost_store(ql_walk *w, int64_t path)
+{
+    const ql_path *p = &w->plan->paths[path];
+    ql_stored *stored = &w->stored[path];
+
+    if (ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer))
+        return QL_OK;
+    for (int l = 0; l < w->model->info.linear_count; l++) {
+        const ql_linear_info *info = &w->model->info.linears[l];
+        const ql_result *r = ql_path_result(w, p, l);
+        const double weights = (double)info->out * (double)info->in;
+        double bits = weights * dtype_bits(ql_block_dtype(w->block, l));
+        const ql_tensor *b, *a;
+
+        ql_path_adapter(w, p, l, &b, &a);
+        if (r)
+            QL_TRY(w->cx, ql_qlinear_bits(w->cx, &r->q, b, a, &bits));
+        stored->bits += bits;
+        stored->weights += weights;
+    }
+    return QL_OK;
+}
+
+/* --- meters --- */
+
+ql_meter
+ql_meter_start(const ql_walk *w)
+{
+    ql_device *d = w->cx->device;
+    const ql_meter m = {.start = {.seconds = ql_seconds(), .up = d->up, .down = d->down, .peak = d->mark},
+                        .inner = w->metered};
+
+    d->mark = d->used;
+    return m;
+}
+
+void
+ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost)
+{
+    ql_device *d = w->cx->device;
+    const ql_cost all = {
+        .seconds = ql_seconds() - m->start.seconds, .up = d->up - m->start.up, .down = d->down - m->start.down};
+
+    cost->seconds += all.seconds - (w->metered.seconds - m->inner.seconds);
+    cost->up += all.up - (w->metered.up - m->inner.up);
+    cost->down += all.down - (w->metered.down - m->inner.down);
+    cost->peak = d->mark > cost->peak ? d->mark : cost->peak;
+    cost->calls++;
+    w->metered = (ql_cost){
+        .seconds = m->inner.seconds + all.seconds, .up = m->inner.up + all.up, .down = m->inner.down + all.down};
+    d->mark = d->mark > m->start.peak ? d->mark : m->start.peak;
+}
+
+/* --- collecting --- */
+
+static void
+add(ql_cost *to, const ql_cost *from)
+{
+    to->seconds += from->seconds;
+    to->calls += from->calls;
+    to->up += from->up;
+    to->down += from->down;
+    to->peak = from->peak > to->peak ? from->peak : to->peak;
+}
+
+static void
+collect_nodes(const ql_walk *w, ql_result_node *nodes)
+{
+    add(&nodes[w->plan->root->id].cost, &w->load);
+    for (int64_t i = 0; i < w->plan->unit_count; i++)
+        add(&nodes[w->plan->units[i]->node->id].cost, &w->work[i].cost);
+    for (int64_t s = 0; s < w->plan->stream_count; s++)
+        add(&nodes[w->plan->streams[s].data->id].cost, &w->streams[s].cost);
+    for (int64_t x = 0; x < w->exam_count; x++)
+        for (int64_t p = 0; p < w->plan->path_count; p++)
+            add(&nodes[w->exams[x].data->id].cost, &w->exams[x].streams[p].cost);
+    for (int64_t i = 0; i < w->plan->eval_count; i++)
+        add(&nodes[w->plan->evals[i].node->id].cost, &w->evaluations[i].cost);
+}
+
+/* Of the evaluations of a cell: the one whose model has come furthest says what the cell stores and what made it. */
+static const ql_evaluation *
+collect_evaluations(const ql_walk *w, int64_t cell, bool baseline, ql_cost *cost)
+{
+    const ql_evaluation *furthest = NULL;
+    const ql_exam *seen = NULL;
+
+    for (int64_t s = 0; s < w->graph->stage_count; s++) {
+        const ql_node *n = w->graph->cells[cell].stages[s];
+        const ql_eval *plan = n && n->plugin->kind == QL_EVALUATOR && ql_plan_root(n) == w->plan->root
+                                  ? ql_plan_find(w->plan, n, baseline)
+                                  : NULL;
+        const ql_evaluation *e = plan ? &w->evaluations[plan - w->plan->evals] : NULL;
+
+        if (!e)
+            continue;
+        add(cost, &e->cost);
+        if (e->exam && e->exam != seen) /* its stream serves all evaluators of the same tokens */
+            add(cost, &e->exam->streams[plan->path].cost);
+        seen = e->exam ? e->exam : seen;
+        if (!furthest || (w->plan->paths[plan->path].compensator && !w->plan->paths[furthest->plan->path].compensator))
+            furthest = e;
+    }
+    return furthest;
+}
+
+static void
+collect_cell(const ql_walk *w, int64_t cell, bool baseline, ql_result_cell *to)
+{
+    const ql_evaluation *e = collect_evaluations(w, cell, baseline, &to->cost);
+    const ql_path *p = e ? &w->plan->paths[e->plan->path] : NULL;
+    const ql_stored *stored = e ? &w->stored[e->plan->path] : NULL;
+
+    if (!e)
+        return;
+    to->bits = stored->weights > 0 ? stored->bits / stored->weights : NAN;
+    if (p->quantizer)
+        add(&to->cost, &w->work[p->quantizer->id].cost);
+    if (p->compensator)
+        add(&to->cost, &w->work[p->compensator->id].cost);
+}
+
+void
+ql_cost_collect(const ql_walk *w, ql_result_set *set)
+{
+    collect_nodes(w, set->nodes);
+    for (int64_t c = 0; c < w->graph->cell_count; c++) {
+        const int64_t original = set->cells[c].original;
+
+        collect_cell(w, c, false, &set->cells[c]);
+        if (original >= 0 && isnan(set->cells[original].bits))
+            collect_cell(w, c, true, &set->cells[original]);
+    }
+}

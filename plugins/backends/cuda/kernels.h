@@ -52,6 +52,13 @@ void launch_tril(cudaStream_t stream, const mat *a); /* the strict upper triangl
 /* The lower triangle of `partial` joins the compensated pair of both triangles (Knuth's two-sum). */
 void launch_join_gram(cudaStream_t stream, const mat *partial, const mat *sum, const mat *comp);
 
+/* The first index outside 0 .. limit - 1 and where it stands; at = -1: none. Waits; takes scratch. */
+typedef struct outside {
+    int64_t at;
+    int32_t index;
+} outside;
+ql_status cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, int64_t limit, outside *out);
+
 /* --- entries of the table --------------------------------------------------------------------------------------------- */
 
 #define CUDA_OP(name, ...) ql_status cuda_##name(ql_ctx *cx, void *dev, __VA_ARGS__)

@@ -1,0 +1,133 @@
+/* Elements in another order: gathers and transposes, of any dtype by its size. */
+#include "launch.cuh"
+
+template <typename T> struct gather_op {
+    const T *src;
+    int64_t src_ld;
+    const int32_t *rows, *cols; /* NULL: identity */
+    T *dst;
+    int64_t dst_ld;
+
+    __device__ void
+    operator()(int64_t i, int64_t j) const
+    {
+        dst[i * dst_ld + j] = src[(rows ? rows[i] : i) * src_ld + (cols ? cols[j] : j)];
+    }
+};
+
+/* The first index outside 0 .. limit - 1. */
+struct outside_op {
+    const int32_t *index;
+    int64_t limit;
+    unsigned long long *first;
+
+    __device__ void
+    operator()(int64_t i, int64_t j) const
+    {
+        (void)i;
+        if (index[j] < 0 || index[j] >= limit)
+            atomicMin(first, static_cast<unsigned long long>(j));
+    }
+};
+
+ql_status
+cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, int64_t limit, outside *out)
+{
+    const int32_t *p = static_cast<const int32_t *>(ql_ptr(index));
+    unsigned long long none = ~0ull, *first;
+
+    QL_TRY(cx, cuda_scratch(cx, dev, sizeof none, &first));
+    QL_TRY(cx, cuda_upload(cx, dev, &none, first, sizeof none));
+    each(cuda_stream(dev), 1, ql_count(index), outside_op{p, limit, first});
+    QL_TRY(cx, cuda_launched(cx, dev, "outside"));
+    QL_TRY(cx, cuda_download(cx, dev, first, &none, sizeof none));
+    out->at = static_cast<int64_t>(none);
+    if (out->at >= 0)
+        QL_TRY(cx, cuda_download(cx, dev, p + out->at, &out->index, sizeof out->index));
+    return QL_OK;
+}
+
+/* Indices are values on the device, so no one before this has looked at them. */
+static ql_status
+check_indices(ql_ctx *cx, void *dev, const ql_tensor *index, int64_t limit, const char *what)
+{
+    outside bad;
+
+    if (!index || ql_count(index) == 0)
+        return QL_OK;
+    QL_TRY(cx, cuda_outside(cx, dev, index, limit, &bad));
+    if (bad.at < 0)
+        return QL_OK;
+    return QL_FAIL(cx, QL_INVALID, "%s index %d at position %lld is outside 0 .. %lld", what,
+                   static_cast<int>(bad.index), static_cast<long long>(bad.at), static_cast<long long>(limit) - 1);
+}
+
+static const int32_t *
+indices(const ql_tensor *t)
+{
+    return t ? static_cast<const int32_t *>(ql_ptr(t)) : nullptr;
+}
+
+ql_status
+cuda_gather(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out)
+{
+    const mat from = cuda_mat(src), to = cuda_mat(out);
+
+    QL_TRY(cx, check_indices(cx, dev, rows, from.rows, "row"));
+    QL_TRY(cx, check_indices(cx, dev, cols, from.cols, "column"));
+    with_bits(from.dtype, [&](auto type) {
+        using T = type_in<decltype(type)>;
+
+        each(cuda_stream(dev), to.rows, to.cols,
+             gather_op<T>{static_cast<const T *>(from.p), from.ld, indices(rows), indices(cols), static_cast<T *>(to.p),
+                          to.ld});
+    });
+    return cuda_launched(cx, dev, "gather");
+}
+
+#define SIDE 32 /* of a tile, and its rows that a block moves at once */
+#define MOVED 8
+
+/* By tiles in shared memory, so that both sides are read and written along rows; a padded row keeps columns in different banks. */
+template <typename T>
+static __global__ void
+transpose_kernel(const T *src, int64_t src_ld, T *dst, int64_t dst_ld, int64_t rows, int64_t cols)
+{
+    T(*tile)[SIDE + 1] = shared_as<T[SIDE + 1]>();
+    const int64_t i0 = static_cast<int64_t>(blockIdx.x) * SIDE;
+    const unsigned x = threadIdx.x;
+
+    for (int64_t j0 = static_cast<int64_t>(blockIdx.y) * SIDE; j0 < cols;
+         j0 += static_cast<int64_t>(gridDim.y) * SIDE) {
+        for (unsigned y = threadIdx.y; y < SIDE; y += MOVED)
+            if (i0 + y < rows && j0 + x < cols)
+                tile[y][x] = src[(i0 + y) * src_ld + j0 + x];
+        __syncthreads();
+        for (unsigned y = threadIdx.y; y < SIDE; y += MOVED)
+            if (j0 + y < cols && i0 + x < rows)
+                dst[(j0 + y) * dst_ld + i0 + x] = tile[x][y];
+        __syncthreads();
+    }
+}
+
+void
+launch_transpose(cudaStream_t stream, const mat *src, const mat *dst)
+{
+    with_bits(src->dtype, [&](auto type) {
+        using T = type_in<decltype(type)>;
+
+        launch(stream,
+               dim3(blocks_for(div_up(src->rows, SIDE), 1u << 30), blocks_for(div_up(src->cols, SIDE), GRID_MOST)),
+               dim3(SIDE, MOVED), sizeof(T) * SIDE * (SIDE + 1), transpose_kernel<T>, static_cast<const T *>(src->p),
+               src->ld, static_cast<T *>(dst->p), dst->ld, src->rows, src->cols);
+    });
+}
+
+ql_status
+cuda_transpose(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *out)
+{
+    const mat from = cuda_mat(src), to = cuda_mat(out);
+
+    launch_transpose(cuda_stream(dev), &from, &to);
+    return cuda_launched(cx, dev, "transpose");
+}

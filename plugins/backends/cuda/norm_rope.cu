@@ -1,0 +1,128 @@
+/* RMSNorm, a block a row; and rotary embedding, an angle a thread for all heads. */
+#include "launch.cuh"
+
+#define THREADS 256
+#define TOKENS 8 /* of a block that rotates */
+
+template <typename T>
+static __global__ void
+rmsnorm_kernel(const T *x, int64_t x_ld, const T *w, double eps, T *y, int64_t y_ld, int64_t cols)
+{
+    using W = wide<T>;
+    const T *row = x + blockIdx.x * x_ld;
+    T *out = y + blockIdx.x * y_ld;
+    W sum = 0, scale;
+
+    for (int64_t j = threadIdx.x; j < cols; j += THREADS)
+        sum += widen(row[j]) * widen(row[j]);
+    sum = block_sum(sum, shared_as<W>());
+    scale = static_cast<W>(1 / sqrt(static_cast<double>(sum) / static_cast<double>(cols) + eps));
+    for (int64_t j = threadIdx.x; j < cols; j += THREADS)
+        out[j] = narrow<T>(widen(narrow<T>(widen(row[j]) * scale)) * widen(w[j]));
+}
+
+ql_status
+cuda_rmsnorm(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y)
+{
+    const mat mx = cuda_mat(x), my = cuda_mat(y);
+
+    with_float(mx.dtype, [&](auto type) {
+        using T = type_in<decltype(type)>;
+
+        launch(cuda_stream(dev), static_cast<unsigned>(mx.rows), THREADS, THREADS / WARP * sizeof(wide<T>),
+               rmsnorm_kernel<T>, static_cast<const T *>(mx.p), mx.ld, static_cast<const T *>(ql_ptr(w)), eps,
+               static_cast<T *>(my.p), my.ld, mx.cols);
+    });
+    return cuda_launched(cx, dev, "rmsnorm");
+}
+
+/* What a rotation needs on the device, in one piece of scratch. */
+struct rotation {
+    const int64_t *offsets, *first; /* first: NULL is 0 */
+    const float *inv_freq;
+    int64_t count, stride, half;
+    float scale;
+};
+
+/* Sequence of token t. */
+__device__ static int64_t
+sequence_of(const rotation &r, int64_t t)
+{
+    int64_t lo = 0, hi = r.count - 1;
+
+    while (lo < hi) {
+        const int64_t mid = (lo + hi) / 2;
+
+        if (r.offsets[mid + 1] <= t)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Published models take the angle, its sine and cosine in f32. */
+template <typename T>
+static __global__ void
+rope_kernel(rotation r, T *x, int64_t ld, int64_t rows, int64_t cols)
+{
+    const int64_t t = static_cast<int64_t>(blockIdx.x) * TOKENS + threadIdx.y;
+
+    if (t >= rows)
+        return;
+    const int64_t s = sequence_of(r, t);
+    const float position = static_cast<float>(t - r.offsets[s] + (r.first ? r.first[s] : 0));
+
+    for (int64_t k = threadIdx.x; k < r.half; k += WARP) {
+        using W = wide<T>;
+        const float angle = position * r.inv_freq[s * r.stride + k];
+        const W c = cosf(angle) * r.scale, d = sinf(angle) * r.scale;
+
+        for (T *head = x + t * ld; head < x + t * ld + cols; head += 2 * r.half) {
+            const W a = widen(head[k]), b = widen(head[r.half + k]);
+
+            head[k] = narrow<T>(a * c - b * d);
+            head[r.half + k] = narrow<T>(b * c + a * d);
+        }
+    }
+}
+
+/* Copies what the host knows of the sequences and angles; 8 bytes align all of it. */
+static ql_status
+send(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, rotation *r)
+{
+    const size_t count = static_cast<size_t>(seqs->count), half = static_cast<size_t>(spec->head_dim / 2);
+    const size_t offsets = (count + 1) * sizeof(int64_t), first = seqs->first ? count * sizeof(int64_t) : 0;
+    const size_t freq = (spec->stride ? (count - 1) * static_cast<size_t>(spec->stride) + half : half) * sizeof(float);
+    char *p;
+
+    QL_TRY(cx, cuda_scratch(cx, dev, offsets + first + freq, &p));
+    QL_TRY(cx, cuda_upload(cx, dev, seqs->offsets, p, offsets));
+    if (first)
+        QL_TRY(cx, cuda_upload(cx, dev, seqs->first, p + offsets, first));
+    QL_TRY(cx, cuda_upload(cx, dev, spec->inv_freq, p + offsets + first, freq));
+    *r = {reinterpret_cast<int64_t *>(p),
+          first ? reinterpret_cast<int64_t *>(p + offsets) : nullptr,
+          reinterpret_cast<float *>(p + offsets + first),
+          seqs->count,
+          spec->stride,
+          spec->head_dim / 2,
+          spec->scale};
+    return QL_OK;
+}
+
+ql_status
+cuda_rope(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
+{
+    const mat m = cuda_mat(x);
+    rotation r = {};
+
+    QL_TRY(cx, send(cx, dev, seqs, spec, &r));
+    with_float(m.dtype, [&](auto type) {
+        using T = type_in<decltype(type)>;
+
+        launch(cuda_stream(dev), static_cast<unsigned>(div_up(m.rows, TOKENS)), dim3(WARP, TOKENS), 0, rope_kernel<T>,
+               r, static_cast<T *>(m.p), m.ld, m.rows, m.cols);
+    });
+    return cuda_launched(cx, dev, "rope");
+}

@@ -1,0 +1,295 @@
+/* Blocks of threads on the host. Each thread of a block is a fiber; it runs until it meets others, at a barrier of the block or an
+ * operation of its warp. Between two barriers threads run in an order that changes every time, so that what depends on it without a
+ * barrier shows. Shared memory is filled with NaN before each block. */
+#include "fiber.h"
+
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <sys/mman.h>
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+#define SHARED_MOST (227 * 1024)   /* of a block of compute capability 9.0 */
+#define SHARED_DEFAULT (48 * 1024) /* unless the kernel's attribute says more */
+#define STACK (256 * 1024)
+#define THREADS 1024
+
+alignas(128) unsigned char block_shared[SHARED_MOST];
+
+namespace {
+
+enum class state { ready, block, warp, done };
+
+struct thread {
+    fiber f;
+    state s;
+    uint3 index;
+    unsigned mask; /* and what it brought to the operation of its warp */
+    void *operand;
+    emulated_collective fn;
+};
+
+struct warp {
+    unsigned present, gone, waiting; /* sets of lanes */
+};
+
+struct block {
+    thread threads[THREADS];
+    warp warps[THREADS / 32];
+    unsigned count, running; /* threads, those that are not done */
+    const char *file;        /* of the barrier where threads wait */
+    int line;
+    void (*run)(void *);
+    void *arg;
+    fiber scheduler;
+    unsigned current;
+    char *stacks;
+    uint64_t rng;
+};
+
+block now;
+std::map<const void *, int> shared_allowed; /* of kernels */
+
+[[noreturn]] void
+broken(const char *what)
+{
+    fprintf(stderr, "emulated cuda: block (%u, %u, %u), thread (%u, %u, %u): %s\n", blockIdx.x, blockIdx.y, blockIdx.z,
+            threadIdx.x, threadIdx.y, threadIdx.z, what);
+    abort();
+}
+
+void
+enter()
+{
+    fiber_arrived(&now.threads[now.current].f, &now.scheduler);
+    now.run(now.arg);
+    now.threads[now.current].s = state::done;
+    now.warps[now.current / 32].gone |= 1u << now.current % 32;
+    now.running--;
+    fiber_change(&now.threads[now.current].f, &now.scheduler, true);
+}
+
+void
+wait_as(state s)
+{
+    now.threads[now.current].s = s;
+    fiber_change(&now.threads[now.current].f, &now.scheduler, false);
+}
+
+uint64_t
+random_bits()
+{
+    now.rng = now.rng * 6364136223846793005u + 1442695040888963407u;
+    return now.rng >> 33;
+}
+
+/* Runs whoever can run, once; false when nobody can. An order is a start and a stride without a common divisor with the count. */
+bool
+pass(unsigned start, unsigned stride)
+{
+    bool ran = false;
+
+    for (unsigned i = 0, t = start; i < now.count; i++, t = (t + stride) % now.count) {
+        if (now.threads[t].s != state::ready)
+            continue;
+        now.current = t;
+        threadIdx = now.threads[t].index;
+        fiber_change(&now.scheduler, &now.threads[t].f, false);
+        ran = true;
+    }
+    return ran;
+}
+
+unsigned
+divisor(unsigned a, unsigned b)
+{
+    return b ? divisor(b, a % b) : a;
+}
+
+void
+run_threads()
+{
+    while (now.running > 0) {
+        unsigned start = static_cast<unsigned>(random_bits() % now.count), stride;
+
+        do
+            stride = 1 + static_cast<unsigned>(random_bits() % now.count);
+        while (divisor(stride, now.count) != 1);
+        while (pass(start, stride))
+            ;
+        for (unsigned t = 0; t < now.count; t++) {
+            if (now.threads[t].s == state::warp)
+                broken("lanes of a warp wait for others that don't come");
+            if (now.threads[t].s == state::block)
+                now.threads[t].s = state::ready;
+        }
+        now.file = nullptr;
+    }
+}
+
+void
+start_threads()
+{
+    now.count = now.running = blockDim.x * blockDim.y * blockDim.z;
+    now.file = nullptr;
+    for (unsigned t = 0; t < now.count; t++) {
+        thread *p = &now.threads[t];
+
+        p->s = state::ready;
+        p->index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
+        fiber_make(&p->f, now.stacks + static_cast<size_t>(t) * STACK, STACK, enter);
+    }
+    for (unsigned w = 0; w * 32 < now.count; w++)
+        now.warps[w] = {now.count - w * 32 >= 32 ? ~0u : (1u << (now.count - w * 32)) - 1, 0, 0};
+}
+
+bool
+possible(const cudaLaunchConfig_t &c, const void *kernel)
+{
+    const auto allowed = shared_allowed.find(kernel);
+    const size_t shared = allowed == shared_allowed.end() ? SHARED_DEFAULT : static_cast<size_t>(allowed->second);
+    const uint64_t threads = static_cast<uint64_t>(c.blockDim.x) * c.blockDim.y * c.blockDim.z;
+
+    return threads >= 1 && threads <= THREADS && c.blockDim.z <= 64 && c.gridDim.x >= 1 && c.gridDim.x < 1u << 31 &&
+           c.gridDim.y >= 1 && c.gridDim.y < 65536 && c.gridDim.z >= 1 && c.gridDim.z < 65536 &&
+           c.dynamicSmemBytes <= shared;
+}
+
+} // namespace
+
+cudaError_t
+emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, void (*run)(void *), void *arg)
+{
+    if (!possible(config, kernel))
+        return emulated_error(cudaErrorInvalidConfiguration);
+    if (!now.stacks)
+        now.stacks = static_cast<char *>(mmap(nullptr, static_cast<size_t>(THREADS) * STACK, PROT_READ | PROT_WRITE,
+                                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (now.stacks == MAP_FAILED)
+        return emulated_error(cudaErrorMemoryAllocation);
+    gridDim = config.gridDim;
+    blockDim = config.blockDim;
+    now.run = run;
+    now.arg = arg;
+#ifdef FIBER_ASAN
+    __asan_unpoison_memory_region(block_shared, SHARED_MOST);
+    __asan_poison_memory_region(block_shared + config.dynamicSmemBytes, SHARED_MOST - config.dynamicSmemBytes);
+#endif
+    for (blockIdx.z = 0; blockIdx.z < gridDim.z; blockIdx.z++)
+        for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
+            for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++) {
+                memset(block_shared, 0xff, config.dynamicSmemBytes);
+                start_threads();
+                run_threads();
+            }
+    return cudaSuccess;
+}
+
+cudaError_t
+emulated_func_attribute(const void *kernel, cudaFuncAttribute attribute, int value)
+{
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > SHARED_MOST)
+        return emulated_error(cudaErrorInvalidValue);
+    shared_allowed[kernel] = value;
+    return cudaSuccess;
+}
+
+/* Is this the barrier that a test takes away, as "sweep.cu:120" in QLOOM_TEST_NO_BARRIER? */
+static bool
+taken_away(const char *file, int line)
+{
+    static const char *const name = getenv("QLOOM_TEST_NO_BARRIER");
+    const char *slash = strrchr(file, '/');
+    char text[256];
+
+    if (!name)
+        return false;
+    snprintf(text, sizeof text, "%s:%d", slash ? slash + 1 : file, line);
+    return strcmp(text, name) == 0;
+}
+
+void
+emulated_barrier(const char *file, int line)
+{
+    if (taken_away(file, line))
+        return;
+    if (now.file && (now.line != line || strcmp(now.file, file) != 0))
+        broken("threads of a block wait at different barriers");
+    now.file = file;
+    now.line = line;
+    wait_as(state::block);
+}
+
+void
+emulated_warp(unsigned mask, void *mine, emulated_collective fn)
+{
+    const unsigned first = now.current / 32 * 32;
+    warp *w = &now.warps[now.current / 32];
+    thread *self = &now.threads[now.current];
+    const unsigned need = mask & w->present;
+    void *lanes[32] = {};
+
+    if (!(need >> now.current % 32 & 1))
+        broken("a lane is not in the mask of its own operation");
+    if (need & w->gone)
+        broken("a lane in the mask of an operation has ended");
+    self->mask = mask;
+    self->operand = mine;
+    self->fn = fn;
+    w->waiting |= 1u << now.current % 32;
+    if ((w->waiting & need) != need) {
+        wait_as(state::warp);
+        return;
+    }
+    for (unsigned i = 0; i < 32; i++)
+        if (need >> i & 1) {
+            const thread *t = &now.threads[first + i];
+
+            if (t->mask != mask || t->fn != fn)
+                broken("lanes of a warp meet in different operations");
+            lanes[i] = t->operand;
+        }
+    fn(need, lanes);
+    for (unsigned i = 0; i < 32; i++)
+        if (need >> i & 1)
+            now.threads[first + i].s = state::ready;
+    w->waiting &= ~need;
+}
+
+void
+emulated_warp_barrier(const char *file, int line, unsigned mask)
+{
+    if (!taken_away(file, line))
+        emulated_warp(mask, nullptr, [](unsigned, void *const[32]) {});
+}
+
+int
+emulated_lane(void)
+{
+    return static_cast<int>(now.current % 32);
+}
+
+unsigned
+__ballot_sync(unsigned mask, int predicate)
+{
+    struct vote {
+        int predicate;
+        unsigned result;
+    } mine = {predicate, 0};
+
+    emulated_warp(mask, &mine, [](unsigned present, void *const lanes[32]) {
+        unsigned set = 0;
+
+        for (int i = 0; i < 32; i++)
+            if (present >> i & 1 && static_cast<vote *>(lanes[i])->predicate)
+                set |= 1u << i;
+        for (int i = 0; i < 32; i++)
+            if (present >> i & 1)
+                static_cast<vote *>(lanes[i])->result = set;
+    });
+    return mine.result;
+}

@@ -200,10 +200,9 @@ cuda_info(ql_ctx *cx, void *dev, ql_device_info *out)
     CUDA_TRY(cx, cudaDriverGetVersion(&driver));
     QL_TRY(cx, cuda_blas_check(cx, d, d->lib.cublasGetVersion_v2(d->blas, &version), "cublasGetVersion_v2"));
     *out = (ql_device_info){.compute_dtype = QL_BF16, .memory = d->props.totalGlobalMem};
-    snprintf(out->name, sizeof out->name,
-             "cuda:%d, %s, compute capability %d.%d, driver for CUDA %d.%d, cuBLAS %d.%d.%d", d->index, d->props.name,
-             d->props.major, d->props.minor, driver / 1000, driver % 1000 / 10, version / 10000, version % 10000 / 100,
-             version % 100);
+    snprintf(out->name, sizeof out->name, "cuda:%d, %.64s, compute capability %d.%d, CUDA %d.%d, cuBLAS %d.%d",
+             d->index, d->props.name, d->props.major, d->props.minor, driver / 1000, driver % 1000 / 10,
+             version / 10000, version % 10000 / 100);
     return QL_OK;
 }
 

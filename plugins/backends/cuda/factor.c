@@ -173,7 +173,7 @@ cuda_syevd(ql_ctx *cx, void *dev, ql_tensor *t, ql_tensor *w)
 
 /* --- orthonormal columns --- */
 
-/* One round of Cholesky-QR, q = q L^-T for q^T q = L L^T. *done = false where its columns are too nearly dependent for that. */
+/* One round of Cholesky-QR, q = q L^-T for q^T q = L L^T. false where its columns are too nearly dependent for that. */
 static ql_status
 orthogonalize(ql_ctx *cx, cuda *d, const mat *q, const mat *g, const room *r, bool *done)
 {
@@ -296,7 +296,7 @@ ql_status
 cuda_orth(ql_ctx *cx, void *dev, ql_tensor *t)
 {
     const mat y = cuda_mat(t);
-    bool done;
+    bool done = false;
 
     QL_TRY(cx, cholesky_qr(cx, dev, &y, &done));
     return done ? QL_OK : householder(cx, dev, &y);

@@ -1,14 +1,16 @@
 /* qloom run FILE: checks the pipeline, walks, stores and prints the table. */
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include <qloom/qloom.h>
 
 #include "../base/clock.h"
 #include "../base/file.h"
+#include "../base/printer.h"
 #include "../device/select.h"
 #include "../run/folder.h"
+#include "../run/report.h"
 #include "../run/table.h"
 #include "../walk/run.h"
 #include "cli.h"
@@ -36,31 +38,45 @@ peak_memory(void)
     return getrusage(RUSAGE_SELF, &u) == 0 ? (uint64_t)u.ru_maxrss * 1024 : 0;
 }
 
-/* The table in every format, beside the log. */
-static ql_status
-write_tables(ql_ctx *cx, const ql_folder *folder, const ql_result_set *set)
-{
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        const char *path = ql_format(cx, "%s/%s", folder->path, tables[i].file);
-        char *text = NULL;
-        size_t bytes = 0;
-        FILE *f;
-        ql_status st;
+typedef ql_status (*write_text)(ql_ctx *cx, const ql_result_set *set, int what, FILE *out);
 
-        if (!path)
-            return QL_MEMORY;
-        f = open_memstream(&text, &bytes);
-        if (!f)
-            return QL_FAIL(cx, QL_MEMORY, "no memory for a table");
-        st = ql_table_write(cx, &set, 1, &set->table, tables[i].format, f);
-        if (fclose(f) != 0 && st == QL_OK)
-            st = QL_FAIL(cx, QL_MEMORY, "no memory for a table");
-        if (st == QL_OK)
-            st = ql_file_write(cx, path, text, bytes);
-        free(text);
-        QL_TRY(cx, st);
-    }
-    return QL_OK;
+static ql_status
+write_table(ql_ctx *cx, const ql_result_set *set, int what, FILE *out)
+{
+    return ql_table_write(cx, &set, 1, &set->table, tables[what].format, out);
+}
+
+static ql_status
+write_report(ql_ctx *cx, const ql_result_set *set, int what, FILE *out)
+{
+    (void)what;
+    return ql_report_write(cx, &set, 1, &set->table, out);
+}
+
+static ql_status
+write_beside(ql_ctx *cx, const ql_folder *folder, const char *file, const ql_result_set *set, write_text write,
+             int what)
+{
+    const char *path = ql_format(cx, "%s/%s", folder->path, file), *text;
+    ql_printer p;
+    ql_status st, closed;
+
+    if (!path)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_printer_open(cx, &p));
+    st = write(cx, set, what, p.out);
+    closed = ql_printer_close(cx, &p, &text);
+    QL_TRY(cx, st == QL_OK ? closed : st);
+    return ql_file_write(cx, path, text, strlen(text));
+}
+
+/* The table in every format and the report, beside the log. */
+static ql_status
+write_texts(ql_ctx *cx, const ql_folder *folder, const ql_result_set *set)
+{
+    for (int i = 0; i < (int)(sizeof tables / sizeof *tables); i++)
+        QL_TRY(cx, write_beside(cx, folder, tables[i].file, set, write_table, i));
+    return write_beside(cx, folder, "report.html", set, write_report, 0);
 }
 
 static ql_status
@@ -88,7 +104,7 @@ run_in_folder(ql_cli *cli, const ql_graph *g, ql_registry *registry, const ql_fo
     set->seconds = ql_seconds() - start;
     set->peak = peak_memory();
     QL_TRY(cx, ql_results_save(cx, folder->runs, set));
-    QL_TRY(cx, write_tables(cx, folder, set));
+    QL_TRY(cx, write_texts(cx, folder, set));
     ql_info(cx, "results in %s", folder->path);
     QL_TRY(cx, ql_table_write(cx, (const ql_result_set *const[]){set}, 1, &set->table, format, stdout));
     return count_failures(cx, set);

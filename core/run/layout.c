@@ -122,7 +122,9 @@ choose_metrics(ql_ctx *cx, const ql_table_spec *spec, ql_layout *l)
         l->metrics = all;
         return QL_OK;
     }
-    if (all.count && find(&all, spec->value) < 0) { /* where everything failed no metric has a name */
+    for (int i = 0; i < QL_COST_COUNT; i++)
+        QL_TRY(cx, add_once(cx, &all, ql_cost_names[i]));
+    if (all.count > QL_COST_COUNT && find(&all, spec->value) < 0) { /* where everything failed no metric has a name */
         near = ql_nearest(spec->value, all.items, all.count);
         return QL_FAIL(cx, QL_INVALID, "table: no cell has the metric '%s'%s%s%s", spec->value,
                        near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");

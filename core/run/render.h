@@ -1,4 +1,4 @@
-/* The four formats of a table, and what they share. */
+/* The formats of a table, and what they share. */
 #ifndef QLOOM_RUN_RENDER_H
 #define QLOOM_RUN_RENDER_H
 
@@ -6,6 +6,7 @@
 
 ql_status ql_render_markdown(ql_ctx *cx, const ql_table *t, FILE *out);
 ql_status ql_render_csv(ql_ctx *cx, const ql_table *t, FILE *out);
+ql_status ql_render_html(ql_ctx *cx, const ql_table *t, FILE *out); /* a part of a page */
 ql_status ql_render_latex(ql_ctx *cx, const ql_table *t, FILE *out);
 /* Not a layout: an array with one object a cell, of all sets. */
 ql_status ql_render_json(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, FILE *out);

@@ -107,8 +107,17 @@ ql_status ql_results_list(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql
 ql_status ql_results_footnote(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *text);
 /* Marks the cell failed; the first reason stays. */
 ql_status ql_results_fail(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *error);
+/* What cells cost, as metrics that tables can show. */
+#define QL_COST_COUNT 3
+extern const char *const ql_cost_names[QL_COST_COUNT];
+
 /* What a metric of a stage is; NULL: its evaluator doesn't say. */
 const ql_result_kind *ql_results_kind(const ql_result_set *set, const char *stage, const char *name);
+/* The same for "STAGE.METRIC", as tables name it. */
+const ql_result_kind *ql_results_kind_of(const ql_result_set *set, const char *metric);
+/* The number of "STAGE.METRIC"; of "cost.bits", "cost.seconds" and "cost.memory" (bytes), where no stage has that name,
+ * what the cell cost. False: the cell has none. */
+bool ql_results_value(const ql_result_cell *c, const char *metric, double *value);
 /* A list of a cell; `linear` NULL: one of the whole stream. NULL: there is none. */
 const ql_result_list *ql_results_find_list(const ql_result_cell *c, const char *stage, const char *linear,
                                            const char *name);

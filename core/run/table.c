@@ -67,19 +67,6 @@ may_meet(maker *m, const place *p, const ql_result_set *set, const ql_result_cel
     return QL_OK;
 }
 
-static const double *
-find_metric(const ql_result_cell *c, const char *metric)
-{
-    for (int64_t i = 0; i < c->metric_count; i++) {
-        size_t n = strlen(c->metrics[i].stage);
-
-        if (strncmp(metric, c->metrics[i].stage, n) == 0 && metric[n] == '.' &&
-            strcmp(metric + n + 1, c->metrics[i].name) == 0)
-            return &c->metrics[i].value;
-    }
-    return NULL;
-}
-
 static bool
 same_number(double a, double b)
 {
@@ -87,13 +74,13 @@ same_number(double a, double b)
 }
 
 static ql_status
-put(maker *m, int64_t at, const ql_result_set *set, const ql_result_cell *c, const double *value)
+put(maker *m, int64_t at, const ql_result_set *set, const ql_result_cell *c, double value)
 {
     ql_table_entry *e = &m->out->entries[at];
     place *p = &m->places[at];
     double off;
 
-    if (p->cell && c->baseline && e->count == 1 && value && same_number(e->mean, *value))
+    if (p->cell && c->baseline && e->count == 1 && !c->error && same_number(e->mean, value))
         return QL_OK; /* the same original, measured by another run or for another seed */
     if (p->cell)
         QL_TRY(m->cx, may_meet(m, p, set, c));
@@ -106,12 +93,12 @@ put(maker *m, int64_t at, const ql_result_set *set, const ql_result_cell *c, con
         p->error = p->error ? p->error : c->error;
         return QL_OK;
     }
-    off = *value - e->mean;
+    off = value - e->mean;
     e->count++;
     e->mean += off / (double)e->count;
     if (e->count == 1)
-        e->mean = *value; /* an infinity stays one */
-    p->square += off * (*value - e->mean);
+        e->mean = value; /* an infinity stays one */
+    p->square += off * (value - e->mean);
     e->sd = e->count > 1 ? sqrt(p->square / (double)(e->count - 1)) : 0;
     return QL_OK;
 }
@@ -126,9 +113,9 @@ put_cell(maker *m, const ql_result_set *set, const ql_result_cell *c)
         if (!ql_layout_meets(m->cx, l, set, c, t))
             continue;
         for (int64_t k = 0; k < l->metrics.count; k++) {
-            const double *value = find_metric(c, l->metrics.items[k]);
+            double value = NAN;
 
-            if (value || c->error)
+            if (ql_results_value(c, l->metrics.items[k], &value) || c->error)
                 QL_TRY(m->cx, put(m, row * m->out->column_count + t * l->metrics.count + k, set, c, value));
         }
     }

@@ -1,0 +1,30 @@
+/* What commands on finished runs share: their operands, which cells and numbers, and where the output goes. */
+#ifndef QLOOM_CLI_RUNS_H
+#define QLOOM_CLI_RUNS_H
+
+#include "../base/printer.h"
+#include "../run/table.h"
+#include "cli.h"
+
+typedef struct ql_runs {
+    int64_t count;
+    ql_result_set *loaded;
+    const ql_result_set **sets; /* [count]: the same */
+    ql_table_spec spec;         /* the first run's table, but for what the options say */
+    const char *output;         /* NULL: standard output */
+    ql_printer printer;         /* what the command writes to */
+} ql_runs;
+
+/* Takes the options that these commands share, at most four of its own (`count` of them), and the names of runs; opens the runs.
+ * Close it on failure too. */
+ql_status ql_runs_open(ql_cli *cli, const ql_option *own, int count, int *argc, char **argv, ql_runs *out);
+/* Puts out what was printed when `st` is OK; frees everything. Returns the first failure. */
+ql_status ql_runs_close(ql_ctx *cx, ql_runs *r, ql_status st);
+
+/* Part of the usage of each of these commands. */
+#define QL_RUNS_USAGE                                                                                 \
+    "  --value METRIC       the number shown: ppl.perplexity, cost.bits, cost.seconds, cost.memory\n" \
+    "  --runs DIR           the folder of runs; default: runs\n"                                      \
+    "  -o, --output FILE    write there instead of to standard output\n"
+
+#endif

@@ -12,15 +12,12 @@ nearest_even(REAL x)
     return (x + ROUND_MAGIC) - ROUND_MAGIC;
 }
 
-/* x / scale as a code. Values beyond 1024 are clamped first (codes end at 255), which also turns a NaN into a number. */
+/* x / scale as a code; 0 for NaN. A value too large to be rounded in this way is far beyond the last code. */
 static inline REAL
 code_of(REAL x, REAL scale, REAL zero, REAL top)
 {
-    REAL v = x / scale;
+    REAL v = nearest_even(x / scale) + zero;
 
-    v = v > -1024 ? v : -1024;
-    v = v < 1024 ? v : 1024;
-    v = nearest_even(v) + zero;
     v = v > 0 ? v : 0;
     return v < top ? v : top;
 }

@@ -16,7 +16,7 @@ typedef struct sweep_tile {
 typedef struct sweep_codes {
     float top;                       /* the largest code */
     const float *scale[8], *zero[8]; /* of each column */
-    uint8_t *codes;                  /* [width] */
+    float *codes;                    /* [width]: whole numbers */
     float *loss;                     /* one column: squared errors are added */
 } sweep_codes;
 

@@ -1,5 +1,6 @@
 /* The loops of isa.h, written once over vectors of ISA_BYTES; a file per instruction set includes this after it has defined
- * ISA_NAME (a string), ISA_TABLE (the table's symbol), ISA_BYTES, ISA_FNMA(a, b, c) = c - a b and ISA_SWEEP_COLS. */
+ * ISA_NAME (a string), ISA_TABLE (the table's symbol), ISA_BYTES, ISA_FNMA(a, b, c) = c - a b, ISA_MAX, ISA_MIN (b where either is NaN) and
+ * ISA_SWEEP_COLS. */
 #include "isa.h"
 
 #include <math.h>
@@ -147,12 +148,12 @@ row_max(const float *x, int64_t n)
     for (; i + LANES <= n; i += LANES) {
         vf v = load(x + i);
 
-        m = choose(v > m, v, m);
+        m = ISA_MAX(v, m);
     }
     if (i < n) {
         vf v = load_part(x + i, n - i, -INFINITY);
 
-        m = choose(v > m, v, m);
+        m = ISA_MAX(v, m);
     }
     return lane_max(m);
 }

@@ -7,9 +7,10 @@
 
 #define BLOCK 128 /* columns between two passes over the errors before them */
 #define DEPTH 192 /* errors taken in at once: of one strip they fit the first cache */
-#define STRIPS 4  /* most of a panel: they share what of U is in the second cache */
-#define PACE 64   /* columns transposed at once */
-#define TILES 16  /* packed by one task */
+#define STRIPS 7  /* most of a panel: they share what of U is in the second cache */
+#define PACE 256  /* columns transposed at once */
+#define TILES 32  /* packed by one task */
+#define AHEAD 8   /* rows of U fetched before they are packed */
 
 typedef struct tile {
     int64_t col, offset; /* of its rows of U in `packed` */
@@ -33,7 +34,7 @@ typedef struct panel {
     float *w;              /* [strips, n, rows]: errors on the left, values on the right */
     float *scales, *zeros; /* [strips, groups, rows] */
     float *row;            /* [group]: values of one row, for a search */
-    uint8_t *codes;        /* [BLOCK, rows] */
+    float *codes;          /* [BLOCK, rows] */
 } panel;
 
 /* Rows of `strip` that are rows of the weight; the rest of the lanes idles. */
@@ -143,10 +144,12 @@ write_codes(const panel *p, int64_t strip, int64_t from, int64_t to)
     const sweep *s = p->f->s;
 
     for (int64_t r = 0; r < strip_rows(p, strip); r++) {
-        uint8_t *codes = mat_at(&s->codes, p->first + strip * p->f->rows + r, from);
+        uint8_t *restrict codes = mat_at(&s->codes, p->first + strip * p->f->rows + r, from);
+        const float *column = p->codes + r;
+        const int64_t rows = p->f->rows;
 
         for (int64_t j = 0; j < to - from; j++)
-            codes[j] = p->codes[j * p->f->rows + r];
+            codes[j] = (uint8_t)column[j * rows];
     }
 }
 
@@ -198,7 +201,7 @@ panel_task(void *arg, int64_t task, void *scratch)
     p.scales = p.w + p.strips * n * f->rows;
     p.zeros = p.scales + p.strips * groups * f->rows;
     p.row = p.zeros + p.strips * groups * f->rows;
-    p.codes = (uint8_t *)(p.row + s->grid.group);
+    p.codes = p.row + s->grid.group;
     *p.part = (sweep_part){0};
     transpose(&p, &s->w, 0, p.w);
     if (!s->fit) {
@@ -242,29 +245,43 @@ list_tiles(const sweep *s, fast *f)
     return floats;
 }
 
-/* A run of tiles at once, for neighbours share the cache lines of U. */
+/* Row i of U into the tiles [t, end) that it reaches. */
+static void
+pack_row(const fast *f, int64_t i, const tile *t, const tile *end)
+{
+    const int64_t cols = f->isa->sweep_cols;
+    const float *row = mat_at(&f->s->u, i, 0);
+    float *packed = f->packed + i * cols;
+
+    for (; t < end; t++) {
+        float *to = packed + t->offset;
+
+        for (int64_t c = 0; c < cols; c += 4)
+            if (c + 4 <= t->width) /* a constant size is one move, not a call */
+                memcpy(to + c, row + t->col + c, 4 * sizeof *to);
+            else
+                for (int64_t i4 = c; i4 < c + 4; i4++)
+                    to[i4] = i4 < t->width ? row[t->col + i4] : 0;
+    }
+}
+
+/* A run of tiles at once, for neighbours share the cache lines of U; rows are too far apart for the processor to fetch ahead itself. */
 static void
 pack_task(void *arg, int64_t task, void *scratch)
 {
     const fast *f = arg;
-    const int64_t cols = f->isa->sweep_cols, first = task * TILES, end = cpu_min(first + TILES, f->tiles);
-    const tile *last = &f->tile[end - 1];
+    const tile *first = f->tile + task * TILES, *end = f->tile + cpu_min((task + 1) * TILES, f->tiles);
+
+    const int64_t last = end[-1].col + end[-1].width;
 
     (void)scratch;
-    for (int64_t i = 0; i < last->col + last->width; i++)
-        for (const tile *t = &f->tile[first]; t <= last; t++) {
-            const float *from = mat_at(&f->s->u, i, t->col);
-            float *to = f->packed + t->offset + i * cols;
-
-            if (i >= t->col + t->width) /* below the diagonal of this one */
-                continue;
-            for (int64_t c = 0; c < cols; c += 4)
-                if (c + 4 <= t->width) /* a constant size is one move, not a call */
-                    memcpy(to + c, from + c, 4 * sizeof *to);
-                else
-                    for (int64_t i4 = c; i4 < c + 4; i4++)
-                        to[i4] = i4 < t->width ? from[i4] : 0;
-        }
+    for (int64_t i = 0; first < end; i++) {
+        if (i == first->col + first->width) /* below the diagonal of this one */
+            first++;
+        for (int64_t col = first->col; col < last; col += 16)
+            __builtin_prefetch(mat_at(&f->s->u, cpu_min(i + AHEAD, f->s->u.rows - 1), col));
+        pack_row(f, i, first, end);
+    }
 }
 
 ql_status

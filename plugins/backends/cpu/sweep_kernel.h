@@ -5,7 +5,6 @@
 #define SWEEP_ROWS (SWEEP_VECTORS * LANES)
 #define SWEEP_COLS ISA_SWEEP_COLS
 
-typedef uint8_t vb __attribute__((vector_size(LANES)));
 typedef vf sweep_acc[SWEEP_COLS][SWEEP_VECTORS];
 
 static inline __attribute__((always_inline)) void
@@ -59,13 +58,9 @@ static inline vf
 sweep_code(vf x, vf scale, vf zero, float top)
 {
     const float magic = 0x1.8p23f;
-    vf v = x / scale;
+    vf v = (x / scale + magic) - magic + zero;
 
-    v = choose(v > -1024, v, splat(-1024));
-    v = choose(v < 1024, v, splat(1024));
-    v = (v + magic) - magic + zero;
-    v = choose(v > 0, v, splat(0));
-    return choose(v < top, v, splat(top));
+    return ISA_MIN(ISA_MAX(v, splat(0)), splat(top));
 }
 
 /* Column c of the tile is finished: its error replaces its value and goes into the columns after it. */
@@ -79,12 +74,10 @@ sweep_column(const sweep_tile *t, const sweep_codes *to, sweep_acc acc, int c)
         vf scale = load(to->scale[c] + v * LANES), zero = load(to->zero[c] + v * LANES);
         vf code = sweep_code(acc[c][v], scale, zero, to->top);
         vf err = (acc[c][v] - scale * (code - zero)) / row[c];
-        vb bytes;
 
         store(t->w + c * SWEEP_ROWS + v * LANES, err);
         store(to->loss + v * LANES, load(to->loss + v * LANES) + err * err);
-        bytes = __builtin_convertvector(__builtin_convertvector(code, vi), vb);
-        memcpy(to->codes + c * SWEEP_ROWS + v * LANES, &bytes, sizeof bytes);
+        store(to->codes + c * SWEEP_ROWS + v * LANES, code);
 #pragma GCC unroll 8
         for (int later = 1; later < SWEEP_COLS; later++)
             if (later > c)
@@ -117,8 +110,8 @@ sweep_bounds(const float *w, int64_t cols, float *lo, float *hi, float *bad)
         for (int64_t j = 0; j < cols; j++) {
             vf x = load(w + j * SWEEP_ROWS + v * LANES);
 
-            low = choose(x < low, x, low);
-            high = choose(x > high, x, high);
+            low = ISA_MIN(x, low);
+            high = ISA_MAX(x, high);
             nan += x * 0.0f;
         }
         store(lo + v * LANES, low);

@@ -48,6 +48,39 @@ ql_is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool
+ql_ends_with(const char *text, const char *suffix)
+{
+    const size_t n = strlen(text), m = strlen(suffix);
+
+    return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
+static ql_status
+make_folder(ql_ctx *cx, const char *path)
+{
+    if (mkdir(path, 0777) == 0 || (errno == EEXIST && ql_is_folder(path)))
+        return QL_OK;
+    return QL_FAIL(cx, QL_IO, "cannot make the folder %s: %s", path, strerror(errno));
+}
+
+ql_status
+ql_make_folders(ql_ctx *cx, const char *path)
+{
+    size_t n = strlen(path);
+    char *part = ql_alloc(cx, n + 1, 1);
+
+    if (!part)
+        return QL_MEMORY;
+    memcpy(part, path, n);
+    for (char *slash = strchr(part + 1, '/'); part[0] && slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        QL_TRY(cx, make_folder(cx, part));
+        *slash = '/';
+    }
+    return make_folder(cx, path);
+}
+
 ql_status
 ql_file_create(ql_ctx *cx, const char *path, ql_file_writer *out)
 {

@@ -11,6 +11,10 @@ ql_status ql_file_read(ql_ctx *cx, const char *file, const char **text, size_t *
 
 bool ql_is_file(const char *path);
 bool ql_is_folder(const char *path);
+bool ql_ends_with(const char *text, const char *suffix);
+
+/* Makes the folder and those above it; one that is there is fine. */
+ql_status ql_make_folders(ql_ctx *cx, const char *path);
 
 /* A file being written beside its final name: commit flushes it to the disk and renames, abort removes it. */
 typedef struct ql_file_writer {

@@ -11,14 +11,26 @@
 #include "../device/select.h"
 #include "../run/folder.h"
 #include "../run/report.h"
+#include "../run/store.h"
 #include "../run/table.h"
 #include "../walk/run.h"
 #include "cli.h"
 
 typedef struct run_options {
     const char *runs, *format, *device;
+    bool fresh;
     const char **sets;
 } run_options;
+
+typedef struct job { /* a run, and what it needs at every step */
+    ql_cli *cli;
+    const run_options *opt;
+    ql_registry *registry;
+    const ql_graph *graph;
+    ql_table_format format;
+    ql_folder folder;
+    ql_result_set set;
+} job;
 
 static const struct {
     ql_table_format format;
@@ -91,54 +103,76 @@ count_failures(ql_ctx *cx, const ql_result_set *set)
                                  (long long)failed, (long long)set->cell_count);
 }
 
+/* The walks, with the cache of the pipeline file, else the one beside the runs. */
 static ql_status
-run_in_folder(ql_cli *cli, const ql_graph *g, ql_registry *registry, const ql_folder *folder, ql_table_format format,
-              ql_result_set *set)
+run_walks(job *j)
 {
-    ql_ctx *cx = cli->cx;
+    ql_ctx *cx = j->cli->cx;
+    const char *cache = j->graph->cache ? j->graph->cache : ql_format(cx, "%s/" QL_CACHE_DEFAULT, j->folder.runs);
+    ql_run_options opt = {.folder = j->folder.path};
+    ql_journal journal;
+    ql_store store;
+    ql_status st;
+
+    if (!cache)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_store_open(cx, cache, &store));
+    store.limit = j->graph->cache_limit;
+    store.fresh = j->opt->fresh;
+    opt.store = &store;
+    opt.journal = &journal;
+    st = ql_journal_open(cx, j->folder.path, &journal);
+    if (st == QL_OK)
+        st = ql_run_graph(cx, j->registry, j->graph, &opt, &j->set);
+    ql_journal_close(&journal);
+    if (st == QL_INTERRUPTED)
+        ql_info(cx, "what is finished is kept; the same command goes on from there");
+    return st;
+}
+
+static ql_status
+run_in_folder(job *j)
+{
+    ql_ctx *cx = j->cli->cx;
+    ql_result_set *set = &j->set;
     const double start = ql_seconds();
 
+    QL_TRY(cx, ql_folder_manifest(cx, &j->folder, j->graph,
+                                  &(ql_manifest){.registry = j->registry,
+                                                 .device = cx->device->info.name,
+                                                 .threads = cx->device->threads,
+                                                 .argc = j->cli->argc,
+                                                 .argv = j->cli->argv}));
+    QL_TRY(cx, ql_results_init(cx, j->graph, j->folder.name, set));
     set->device = cx->device->info.name;
     set->version = ql_version();
-    QL_TRY(cx, ql_run_graph(cx, registry, g, folder->path, set));
+    QL_TRY(cx, run_walks(j));
     set->seconds = ql_seconds() - start;
     set->peak = peak_memory();
-    QL_TRY(cx, ql_results_save(cx, folder->runs, set));
-    QL_TRY(cx, write_texts(cx, folder, set));
-    ql_info(cx, "results in %s", folder->path);
-    QL_TRY(cx, ql_table_write(cx, (const ql_result_set *const[]){set}, 1, &set->table, format, stdout));
+    QL_TRY(cx, ql_results_save(cx, j->folder.runs, set));
+    QL_TRY(cx, write_texts(cx, &j->folder, set));
+    ql_info(cx, "results in %s", j->folder.path);
+    QL_TRY(cx, ql_table_write(cx, (const ql_result_set *const[]){set}, 1, &set->table, j->format, stdout));
     return count_failures(cx, set);
 }
 
 static ql_status
-run_graph(ql_cli *cli, const ql_graph *g, ql_registry *registry, const run_options *opt)
+run_graph(job *j)
 {
-    ql_ctx *cx = cli->cx;
-    ql_table_format format = QL_TABLE_MARKDOWN;
-    ql_folder folder = {0};
-    ql_result_set set = {0};
+    ql_ctx *cx = j->cli->cx;
+    const run_options *opt = j->opt;
     ql_status st;
 
     if (opt->format)
-        QL_TRY(cx, ql_table_format_parse(cx, opt->format, &format));
-    QL_TRY(cx, ql_device_select(cx, registry,
-                                &(ql_device_wish){.word = opt->device ? opt->device : g->device,
-                                                  .threads = cli->threads,
-                                                  .limit = g->memory}));
-    st = ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, g, &folder);
-    if (st == QL_OK)
-        st = ql_folder_manifest(cx, &folder, g,
-                                &(ql_manifest){.registry = registry,
-                                               .device = cx->device->info.name,
-                                               .threads = cx->device->threads,
-                                               .argc = cli->argc,
-                                               .argv = cli->argv});
-    if (st == QL_OK)
-        st = ql_results_init(cx, g, folder.name, &set);
-    if (st == QL_OK)
-        st = run_in_folder(cli, g, registry, &folder, format, &set);
-    ql_results_fini(cx, &set);
-    ql_folder_close(cx, &folder);
+        QL_TRY(cx, ql_table_format_parse(cx, opt->format, &j->format));
+    QL_TRY(cx, ql_device_select(cx, j->registry,
+                                &(ql_device_wish){.word = opt->device ? opt->device : j->graph->device,
+                                                  .threads = j->cli->threads,
+                                                  .limit = j->graph->memory}));
+    QL_TRY(cx, ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, j->graph, &j->folder));
+    st = run_in_folder(j);
+    ql_results_fini(cx, &j->set);
+    ql_folder_close(cx, &j->folder);
     return st;
 }
 
@@ -152,6 +186,7 @@ run(ql_cli *cli, int argc, char **argv)
         {.name = "--runs", .value = &opt.runs},
         {.name = "--format", .letter = "-f", .value = &opt.format},
         {.name = "--device", .value = &opt.device},
+        {.name = "--fresh", .flag = &opt.fresh},
     };
     ql_registry *registry = NULL;
     ql_graph g;
@@ -165,7 +200,7 @@ run(ql_cli *cli, int argc, char **argv)
     ql_scope_open(cx, &scope);
     st = ql_graph_open(cx, registry, argv[1], &(ql_graph_options){.sets = (const char *const *)opt.sets}, &g);
     if (st == QL_OK)
-        st = run_graph(cli, &g, registry, &opt);
+        st = run_graph(&(job){.cli = cli, .opt = &opt, .registry = registry, .graph = &g});
     ql_scope_close(cx, &scope);
     ql_device_close(cx->device);
     cx->device = NULL;
@@ -177,14 +212,19 @@ const ql_command ql_cmd_run = {
     .name = "run",
     .arguments = "FILE",
     .help = "run a pipeline file and print its table",
-    .usage = "Runs every cell of the pipeline in one walk over the model's blocks, stores the numbers in "
-             "RUNS/results.db and\n"
-             "prints the table. Exit status: 0 done, 1 a cell failed, 2 wrong input, 130 interrupted.\n"
-             "\n"
-             "Options:\n"
-             "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n"
-             "  -f, --format FORMAT   md (default), csv, tex or json\n"
-             "      --device DEVICE   auto, cpu, cuda or cuda:N, in place of the file's\n"
-             "      --runs DIR        folder of run folders and results.db; default: runs\n",
+    .usage =
+        "Runs every cell of the pipeline in one walk over the model's blocks, stores the numbers in "
+        "RUNS/results.db and\n"
+        "prints the table. Exit status: 0 done, 1 a cell failed, 2 wrong input, 130 interrupted.\n"
+        "\n"
+        "Options:\n"
+        "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n"
+        "  -f, --format FORMAT   md (default), csv, tex or json\n"
+        "      --device DEVICE   auto, cpu, cuda or cuda:N, in place of the file's\n"
+        "      --runs DIR        folder of run folders and results.db; default: runs\n"
+        "      --fresh           work everything out anew, whatever the cache has\n"
+        "\n"
+        "Finished blocks of every stage go to the cache (RUNS/cache, or `cache:` of the file) at once, so the same\n"
+        "command goes on where an earlier one stopped, for whatever reason.\n",
     .run = run,
 };

@@ -49,6 +49,16 @@ ql_block_prefetch(ql_ctx *cx, const ql_model_handle *m, int64_t layer)
     ql_scope_close(cx, &scope);
 }
 
+ql_status
+ql_model_dtype(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int linear, ql_dtype *out)
+{
+    const char *name = block_name(cx, m, layer, m->info.linears[linear].name, ".weight");
+    const ql_st_tensor *t = name ? ql_source_find(m->source, name) : NULL;
+
+    *out = t ? ql_st_dtype_device(t->dtype) : QL_DTYPE_NONE;
+    return name ? QL_OK : QL_MEMORY;
+}
+
 /* --- loading ---------------------------------------------------------------------------------------------------- */
 
 /* A tensor of the block, kept beyond the scope. */
@@ -93,7 +103,6 @@ load_linear(ql_ctx *cx, const ql_block *b, const ql_linear_info *info, block_lin
 {
     ql_want want = {.ndim = 2, .dims = {info->out, info->in}};
     const char *name = block_name(cx, b->m, b->layer, info->name, "");
-    const ql_st_tensor *stored;
 
     want.name = block_name(cx, b->m, b->layer, info->name, ".weight");
     if (!name || !want.name)
@@ -102,8 +111,7 @@ load_linear(ql_ctx *cx, const ql_block *b, const ql_linear_info *info, block_lin
     if (!l->name)
         return QL_MEMORY;
     memcpy(l->name, name, strlen(name));
-    stored = ql_source_find(b->m->source, want.name);
-    l->file = stored ? ql_st_dtype_device(stored->dtype) : QL_DTYPE_NONE;
+    QL_TRY(cx, ql_model_dtype(cx, b->m, b->layer, (int)(info - b->m->info.linears), &l->file));
     if (holds(b->compute, l->file)) {
         want.dtype = b->compute;
         QL_TRY(cx, load(cx, b, &want, &l->w));

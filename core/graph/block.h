@@ -26,6 +26,8 @@ const char *ql_block_name(const ql_block *b, int linear); /* "model.layers.3.mlp
  * dtype. */
 ql_status ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor **out);
 ql_dtype ql_block_dtype(const ql_block *b, int linear); /* of the weight in its file */
+/* The same for any block, whose weights stay where they are. */
+ql_status ql_model_dtype(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int linear, ql_dtype *out);
 /* Lets go of what ql_block_weight made for the linears of `subset`, as soon as none of its users is left. */
 void ql_block_forget(ql_block *b, int subset);
 

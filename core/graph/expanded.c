@@ -142,6 +142,10 @@ ql_build_expanded(ql_build *b, ql_graph *g)
     QL_TRY(b->cx, append_text(b, root, "device", g->device));
     QL_TRY(b->cx, append_text(b, root, "seed", ql_format(b->cx, "%" PRIu64, g->seed)));
     QL_TRY(b->cx, append_text(b, root, "memory", ql_format(b->cx, "%" PRIu64, g->memory)));
+    if (g->cache)
+        QL_TRY(b->cx, append_text(b, root, "cache", g->cache));
+    if (g->cache_limit)
+        QL_TRY(b->cx, append_text(b, root, "cache_limit", ql_format(b->cx, "%" PRIu64, g->cache_limit)));
     QL_TRY(b->cx, append_text(b, root, "chunk_tokens", ql_format(b->cx, "%" PRId64, g->chunk_tokens)));
     QL_TRY(b->cx, append_text(b, root, "baseline", g->baseline ? "true" : "false"));
     QL_TRY(b->cx, append(b, root, b->root, "propagate"));

@@ -71,6 +71,8 @@ typedef struct ql_graph {
     const char *name, *file, *folder; /* folder: of the file, for relative paths */
     const char *device;               /* "auto", "cpu", "cuda", "cuda:1" */
     uint64_t seed, memory;            /* memory: bytes, 0: no limit */
+    const char *cache;                /* folder; NULL: the one beside the runs */
+    uint64_t cache_limit;             /* bytes, 0: none */
     int64_t chunk_tokens;
     bool baseline;
     int64_t axis_count, cell_count, stage_count, node_count;

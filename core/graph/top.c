@@ -10,8 +10,9 @@
 #define CHUNK_TOKENS_MAX (1 << 24)
 #define PIPELINE_VERSION "1"
 
-const char *const ql_top_keys[] = {"qloom",    "name",   "device", "seed",    "memory", "propagate", "chunk_tokens",
-                                   "baseline", "stages", "matrix", "exclude", "table",  NULL};
+const char *const ql_top_keys[] = {"qloom",  "name",        "device",    "seed",         "memory",
+                                   "cache",  "cache_limit", "propagate", "chunk_tokens", "baseline",
+                                   "stages", "matrix",      "exclude",   "table",        NULL};
 
 ql_place
 ql_build_key_place(const ql_build *b, const char *key)
@@ -81,7 +82,7 @@ ql_build_propagate(ql_build *b, const ql_yaml *v, const char *prefix, ql_propaga
 
 /* Bytes, or a whole number of KiB, MiB, GiB or TiB. */
 static bool
-parse_memory(const char *text, uint64_t *out)
+parse_bytes(const char *text, uint64_t *out)
 {
     static const struct {
         const char *unit;
@@ -100,6 +101,13 @@ parse_memory(const char *text, uint64_t *out)
             return true;
         }
     return false;
+}
+
+static void
+read_bytes(ql_build *b, const char *key, const ql_yaml *v, uint64_t *out)
+{
+    if (v->kind != QL_YAML_SCALAR || !parse_bytes(v->text, out))
+        expected(b, key, v, "bytes, or a whole number with KiB, MiB, GiB or TiB");
 }
 
 /* auto, a backend, or a backend and the number of a device: cuda:1. */
@@ -149,8 +157,14 @@ read_value(ql_build *b, const char *key, const ql_yaml *v, ql_graph *g)
     } else if (strcmp(key, "seed") == 0) {
         (void)ql_build_seed(b, v, &g->seed);
     } else if (strcmp(key, "memory") == 0) {
-        if (v->kind != QL_YAML_SCALAR || !parse_memory(v->text, &g->memory))
-            expected(b, key, v, "bytes, or a whole number with KiB, MiB, GiB or TiB");
+        read_bytes(b, key, v, &g->memory);
+    } else if (strcmp(key, "cache_limit") == 0) {
+        read_bytes(b, key, v, &g->cache_limit);
+    } else if (strcmp(key, "cache") == 0) {
+        if (v->kind != QL_YAML_SCALAR || !*v->text)
+            expected(b, key, v, "a folder");
+        else if (!(g->cache = v->text[0] == '/' ? v->text : ql_format(b->cx, "%s/%s", b->folder, v->text)))
+            return QL_MEMORY;
     } else if (strcmp(key, "propagate") == 0) {
         (void)ql_build_propagate(b, v, "", &b->propagate);
     } else if (strcmp(key, "chunk_tokens") == 0) {

@@ -6,36 +6,10 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../base/file.h"
 #include "../base/hash.h"
-
-static ql_status
-make_folder(ql_ctx *cx, const char *path)
-{
-    if (mkdir(path, 0777) == 0 || (errno == EEXIST && ql_is_folder(path)))
-        return QL_OK;
-    return QL_FAIL(cx, QL_IO, "cannot make the folder %s: %s", path, strerror(errno));
-}
-
-static ql_status
-make_folders(ql_ctx *cx, const char *path)
-{
-    size_t n = strlen(path);
-    char *part = ql_alloc(cx, n + 1, 1);
-
-    if (!part)
-        return QL_MEMORY;
-    memcpy(part, path, n);
-    for (char *slash = strchr(part + 1, '/'); part[0] && slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        QL_TRY(cx, make_folder(cx, part));
-        *slash = '/';
-    }
-    return make_folder(cx, path);
-}
 
 /* A run's name is a file name that no shell, URL or table has trouble with. */
 static const char *
@@ -110,8 +84,7 @@ fill_folder(ql_ctx *cx, const ql_graph *g, ql_folder *f)
 
     if (!pipeline)
         return QL_MEMORY;
-    QL_TRY(cx, make_folders(cx, f->runs));
-    QL_TRY(cx, make_folder(cx, f->path));
+    QL_TRY(cx, ql_make_folders(cx, f->path));
     QL_TRY(cx, take_lock(cx, f));
     QL_TRY(cx, open_log(cx, f));
     return ql_file_write(cx, pipeline, g->expanded, strlen(g->expanded));

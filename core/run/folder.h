@@ -7,6 +7,7 @@
 #include "../plugin/registry.h"
 
 #define QL_RUNS_DEFAULT "runs"
+#define QL_CACHE_DEFAULT "cache" /* below the folder of runs */
 
 typedef struct ql_folder {
     const char *runs, *name, *path; /* "runs", "tiny-ablation-1a2b3c4d", "runs/tiny-ablation-1a2b3c4d" */

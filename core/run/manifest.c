@@ -1,7 +1,6 @@
 /* manifest.json: everything that decided the numbers of a run, so that it can be repeated and told from another. */
 #include "folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 
 #include "../base/file.h"
 #include "../base/hash.h"
+#include "content.h"
 
 #define HEADER_LENGTH 8 /* bytes in front of a safetensors header that hold its length */
 
@@ -88,45 +88,6 @@ put_file(writer *w, json_t *list, const char *path, size_t limit)
     return put_hash(w, object, path, limit);
 }
 
-static bool
-has_suffix(const char *text, const char *suffix)
-{
-    size_t n = strlen(text), m = strlen(suffix);
-
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
-
-static int
-by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Names in `folder` that say what a model is: its JSON files and its tensors. Sorted, in the innermost scope. */
-static ql_status
-model_files(ql_ctx *cx, const char *folder, const char ***names, int64_t *count)
-{
-    DIR *d = opendir(folder);
-    int64_t capacity = 0;
-    ql_status st = QL_OK;
-
-    *names = NULL;
-    *count = 0;
-    if (!d)
-        return QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
-    for (struct dirent *e = readdir(d); e && st == QL_OK; e = readdir(d)) {
-        if (!has_suffix(e->d_name, ".json") && !has_suffix(e->d_name, ".safetensors"))
-            continue;
-        st = ql_grow(cx, names, &capacity, *count + 1, sizeof **names);
-        if (st == QL_OK && !((*names)[(*count)++] = ql_format(cx, "%s/%s", folder, e->d_name)))
-            st = QL_MEMORY;
-    }
-    closedir(d);
-    if (*count > 1)
-        qsort(*names, (size_t)*count, sizeof **names, by_name);
-    return st;
-}
-
 /* Length of a safetensors header with what is in front of it: it names every tensor, and reading gigabytes would cost
  * more than the run may take. */
 static ql_status
@@ -152,12 +113,12 @@ put_folder(writer *w, json_t *list, const char *folder)
 {
     const char **names;
     int64_t count;
-    ql_status st = model_files(w->cx, folder, &names, &count);
+    ql_status st = ql_model_files(w->cx, folder, &names, &count);
 
     for (int64_t i = 0; i < count && st == QL_OK; i++) {
         size_t limit = SIZE_MAX;
 
-        if (has_suffix(names[i], ".safetensors"))
+        if (ql_ends_with(names[i], ".safetensors"))
             st = header_bytes(w->cx, names[i], &limit);
         if (st == QL_OK)
             st = put_file(w, list, names[i], limit);

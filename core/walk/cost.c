@@ -77,26 +77,43 @@ ql_qlinear_bits(ql_ctx *cx, const ql_qlinear *q, const ql_tensor *b, const ql_te
 }
 
 ql_status
-ql_cost_store(ql_walk *w, int64_t path)
+ql_cost_store(ql_walk *w, const ql_unit *u)
 {
-    const ql_path *p = &w->plan->paths[path];
-    ql_stored *stored = &w->stored[path];
+    const ql_path p = ql_unit_path(w, u);
+    ql_tally *tally = &w->work[u->id].block;
 
-    if (ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer))
-        return QL_OK;
     for (int l = 0; l < w->model->info.linear_count; l++) {
         const ql_linear_info *info = &w->model->info.linears[l];
-        const ql_result *r = ql_path_result(w, p, l);
+        const ql_result *r = ql_path_result(w, &p, l);
         const double weights = (double)info->out * (double)info->in;
         double bits = weights * dtype_bits(ql_block_dtype(w->block, l));
         const ql_tensor *b, *a;
 
-        ql_path_adapter(w, p, l, &b, &a);
+        ql_path_adapter(w, &p, l, &b, &a);
         if (r)
             QL_TRY(w->cx, ql_qlinear_bits(w->cx, &r->q, b, a, &bits));
-        stored->bits += bits;
-        stored->weights += weights;
+        tally->bits += bits;
+        tally->weights += weights;
     }
+    return QL_OK;
+}
+
+/* Bits a weight of the linears as the model's files have them. */
+static ql_status
+original_bits(const ql_walk *w, double *out)
+{
+    double bits = 0, weights = 0;
+
+    for (int64_t layer = 0; layer < w->model->info.layers; layer++)
+        for (int l = 0; l < w->model->info.linear_count; l++) {
+            const ql_linear_info *info = &w->model->info.linears[l];
+            ql_dtype dtype;
+
+            QL_TRY(w->cx, ql_model_dtype(w->cx, w->model, layer, l, &dtype));
+            bits += (double)info->out * (double)info->in * dtype_bits(dtype);
+            weights += (double)info->out * (double)info->in;
+        }
+    *out = bits / weights;
     return QL_OK;
 }
 
@@ -132,8 +149,8 @@ ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost)
 
 /* --- collecting --- */
 
-static void
-add(ql_cost *to, const ql_cost *from)
+void
+ql_cost_add(ql_cost *to, const ql_cost *from)
 {
     to->seconds += from->seconds;
     to->calls += from->calls;
@@ -145,16 +162,16 @@ add(ql_cost *to, const ql_cost *from)
 static void
 collect_nodes(const ql_walk *w, ql_result_node *nodes)
 {
-    add(&nodes[w->plan->root->id].cost, &w->load);
+    ql_cost_add(&nodes[w->plan->root->id].cost, &w->load);
     for (int64_t i = 0; i < w->plan->unit_count; i++)
-        add(&nodes[w->plan->units[i]->node->id].cost, &w->work[i].cost);
+        ql_cost_add(&nodes[w->plan->units[i]->node->id].cost, &w->work[i].all.cost);
     for (int64_t s = 0; s < w->plan->stream_count; s++)
-        add(&nodes[w->plan->streams[s].data->id].cost, &w->streams[s].cost);
+        ql_cost_add(&nodes[w->plan->streams[s].data->id].cost, &w->streams[s].cost);
     for (int64_t x = 0; x < w->exam_count; x++)
         for (int64_t p = 0; p < w->plan->path_count; p++)
-            add(&nodes[w->exams[x].data->id].cost, &w->exams[x].streams[p].cost);
+            ql_cost_add(&nodes[w->exams[x].data->id].cost, &w->exams[x].streams[p].cost);
     for (int64_t i = 0; i < w->plan->eval_count; i++)
-        add(&nodes[w->plan->evals[i].node->id].cost, &w->evaluations[i].cost);
+        ql_cost_add(&nodes[w->plan->evals[i].node->id].cost, &w->evaluations[i].cost);
 }
 
 /* Of the evaluations of a cell: the one whose model has come furthest says what the cell stores and what made it. */
@@ -173,9 +190,9 @@ collect_evaluations(const ql_walk *w, int64_t cell, bool baseline, ql_cost *cost
 
         if (!e)
             continue;
-        add(cost, &e->cost);
+        ql_cost_add(cost, &e->cost);
         if (e->exam && e->exam != seen) /* its stream serves all evaluators of the same tokens */
-            add(cost, &e->exam->streams[plan->path].cost);
+            ql_cost_add(cost, &e->exam->streams[plan->path].cost);
         seen = e->exam ? e->exam : seen;
         if (!furthest || (w->plan->paths[plan->path].compensator && !w->plan->paths[furthest->plan->path].compensator))
             furthest = e;
@@ -183,31 +200,35 @@ collect_evaluations(const ql_walk *w, int64_t cell, bool baseline, ql_cost *cost
     return furthest;
 }
 
-static void
+static ql_status
 collect_cell(const ql_walk *w, int64_t cell, bool baseline, ql_result_cell *to)
 {
     const ql_evaluation *e = collect_evaluations(w, cell, baseline, &to->cost);
     const ql_path *p = e ? &w->plan->paths[e->plan->path] : NULL;
-    const ql_stored *stored = e ? &w->stored[e->plan->path] : NULL;
+    const ql_unit *end = !p ? NULL : p->compensator ? p->compensator : p->quantizer;
+    const ql_tally *tally = end ? &w->work[end->id].all : NULL;
 
     if (!e)
-        return;
-    to->bits = stored->weights > 0 ? stored->bits / stored->weights : NAN;
-    if (p->quantizer)
-        add(&to->cost, &w->work[p->quantizer->id].cost);
+        return QL_OK;
+    if (!tally)
+        return original_bits(w, &to->bits);
+    to->bits = tally->weights > 0 ? tally->bits / tally->weights : NAN;
+    ql_cost_add(&to->cost, &w->work[p->quantizer->id].all.cost);
     if (p->compensator)
-        add(&to->cost, &w->work[p->compensator->id].cost);
+        ql_cost_add(&to->cost, &w->work[p->compensator->id].all.cost);
+    return QL_OK;
 }
 
-void
+ql_status
 ql_cost_collect(const ql_walk *w, ql_result_set *set)
 {
     collect_nodes(w, set->nodes);
     for (int64_t c = 0; c < w->graph->cell_count; c++) {
         const int64_t original = set->cells[c].original;
 
-        collect_cell(w, c, false, &set->cells[c]);
+        QL_TRY(w->cx, collect_cell(w, c, false, &set->cells[c]));
         if (original >= 0 && isnan(set->cells[original].bits))
-            collect_cell(w, c, true, &set->cells[original]);
+            QL_TRY(w->cx, collect_cell(w, c, true, &set->cells[original]));
     }
+    return QL_OK;
 }

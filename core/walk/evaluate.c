@@ -17,8 +17,8 @@ path_of(const ql_walk *w, const ql_evaluation *e)
     return &w->plan->paths[e->plan->path];
 }
 
-static bool
-failed(const ql_walk *w, const ql_evaluation *e)
+bool
+ql_evaluation_failed(const ql_walk *w, const ql_evaluation *e)
 {
     const ql_path *p = path_of(w, e);
 
@@ -144,16 +144,13 @@ ql_evaluate_open(ql_walk *w)
     const size_t n = (size_t)w->plan->eval_count;
 
     w->exams = ql_alloc(w->cx, n, sizeof *w->exams);
-    w->evaluations = ql_alloc(w->cx, n, sizeof *w->evaluations);
-    if (!w->exams || !w->evaluations)
+    if (!w->exams)
         return QL_MEMORY;
     for (size_t i = 0; i < n; i++) {
         ql_evaluation *e = &w->evaluations[i];
-        const ql_node *data;
+        const ql_node *data = ql_node_input(e->plan->node, "data");
 
-        e->plan = &w->plan->evals[i];
-        data = ql_node_input(e->plan->node, "data");
-        if (evaluator(e)->linear || !data)
+        if (evaluator(e)->linear || !data || e->told)
             continue;
         if (!(e->exam = known_exam(w, e)))
             QL_TRY(w->cx, find_exam(w, e, data));
@@ -206,6 +203,17 @@ forward(ql_walk *w, int64_t path, ql_stream *s)
     return QL_OK;
 }
 
+ql_status
+ql_evaluation_row(ql_walk *w, ql_evaluation *e, const char *linear, size_t bytes, ql_linear_row **out)
+{
+    QL_TRY(w->cx, ql_grow(w->cx, &e->rows, &e->row_capacity, e->row_count + 1, sizeof *e->rows));
+    *out = &e->rows[e->row_count++];
+    ql_scope_enter(w->cx, &e->scope);
+    **out = (ql_linear_row){.linear = ql_copy_text(w->cx, linear, bytes)};
+    (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
+    return (*out)->linear ? QL_OK : QL_MEMORY;
+}
+
 static ql_status
 evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
 {
@@ -219,7 +227,6 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
                            .k = -1,
                            .file_dtype = ql_block_dtype(w->block, l)};
     ql_linear_row *row;
-    char *name;
 
     QL_TRY(w->cx, ql_block_weight(w->cx, w->block, l, false, &in.w));
     QL_TRY(w->cx, ql_path_what(w, p, l, &in.what, &from));
@@ -232,15 +239,7 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
         in.k = w->work[p->compensator->id].results[l].k;
         in.status |= w->work[p->compensator->id].results[l].status;
     }
-    QL_TRY(w->cx, ql_grow(w->cx, &e->rows, &e->row_capacity, e->row_count + 1, sizeof *e->rows));
-    row = &e->rows[e->row_count++];
-    *row = (ql_linear_row){0};
-    ql_scope_enter(w->cx, &e->scope);
-    name = ql_alloc(w->cx, strlen(in.name) + 1, 1);
-    (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
-    if (!name)
-        return QL_MEMORY;
-    row->linear = memcpy(name, in.name, strlen(in.name) + 1);
+    QL_TRY(w->cx, ql_evaluation_row(w, e, in.name, strlen(in.name), &row));
     return evaluator(e)->linear(w->cx, e->plan->node->self, &in, &row->metrics);
 }
 
@@ -249,7 +248,7 @@ evaluate_linears(ql_walk *w, ql_evaluation *e)
 {
     const ql_meter meter = ql_meter_start(w);
 
-    for (int l = 0; l < w->model->info.linear_count && !failed(w, e); l++) {
+    for (int l = 0; l < w->model->info.linear_count && !ql_evaluation_failed(w, e); l++) {
         ql_scope scope;
         ql_status st;
 
@@ -282,9 +281,8 @@ ql_evaluate_block(ql_walk *w)
             if (w->exams[x].streams[p].corpus)
                 QL_TRY(w->cx, forward(w, p, &w->exams[x].streams[p]));
         for (int64_t i = 0; i < w->plan->eval_count; i++)
-            if (w->plan->evals[i].path == p && evaluator(&w->evaluations[i])->linear)
+            if (w->plan->evals[i].path == p && ql_replay_rates(w, &w->evaluations[i]))
                 QL_TRY(w->cx, evaluate_linears(w, &w->evaluations[i]));
-        QL_TRY(w->cx, ql_cost_store(w, p));
         if (p + 1 == w->plan->path_count || w->plan->paths[p + 1].quantizer != w->plan->paths[p].quantizer)
             ql_unit_forget_decoded(w);
     }
@@ -303,7 +301,7 @@ score(ql_walk *w, ql_evaluation *e, ql_eval_chunk *chunk)
     ql_scope scope;
     ql_status st;
 
-    if (failed(w, e))
+    if (ql_evaluation_failed(w, e))
         return QL_OK;
     meter = ql_meter_start(w);
     ql_scope_enter(w->cx, &e->scope);
@@ -361,7 +359,7 @@ finish(ql_walk *w, ql_evaluation *e)
     ql_status st;
     ql_scope scope;
 
-    if (failed(w, e))
+    if (ql_evaluation_failed(w, e))
         return QL_OK;
     ql_scope_enter(w->cx, &e->scope);
     ql_scope_open(w->cx, &scope);
@@ -375,7 +373,8 @@ finish(ql_walk *w, ql_evaluation *e)
                                      ql_format(w->cx, "%016llx%016llx", (unsigned long long)e->exam->corpus.key[0],
                                                (unsigned long long)e->exam->corpus.key[1])));
     }
-    return settle(w, e, st);
+    QL_TRY(w->cx, settle(w, e, st));
+    return e->failed ? QL_OK : ql_replay_scored(w, e);
 }
 
 ql_status

@@ -18,9 +18,8 @@ is_identity(const ql_node *n)
     return n->plugin->kind == QL_COMPENSATOR && !n->plugin->compensator->compensate;
 }
 
-/* The node whose output an edge to `n` really carries: an identity is its input. */
-static const ql_node *
-resolve(const ql_node *n)
+const ql_node *
+ql_plan_resolve(const ql_node *n)
 {
     while (n && is_identity(n))
         n = ql_node_input(n, "model");
@@ -91,9 +90,8 @@ add_unit(planner *p, const ql_node *node, ql_unit *quantizer)
     return u;
 }
 
-/* A joint quantizer's compensator: the one unit that was made with it. */
-static ql_unit *
-partner(const ql_plan *plan, const ql_unit *quantizer)
+ql_unit *
+ql_plan_partner(const ql_plan *plan, const ql_unit *quantizer)
 {
     for (int64_t i = 0; i < plan->unit_count && is_joint(quantizer->node); i++)
         if (plan->units[i]->quantizer == quantizer)
@@ -111,7 +109,7 @@ quantizer_unit(planner *p, const ql_node *node, const ql_node *comp, ql_unit **o
     for (int64_t i = 0; i < p->plan->unit_count && !*out; i++) {
         ql_unit *u = p->plan->units[i];
 
-        if (u->node == node && !own && !partner(p->plan, u))
+        if (u->node == node && !own && !ql_plan_partner(p->plan, u))
             *out = u;
         if (own && u->node == comp)
             *out = u->quantizer;
@@ -124,7 +122,7 @@ quantizer_unit(planner *p, const ql_node *node, const ql_node *comp, ql_unit **o
 static ql_status
 compensator_unit(planner *p, const ql_node *node, ql_unit **out)
 {
-    const ql_node *quantizer = resolve(ql_node_input(node, "model"));
+    const ql_node *quantizer = ql_plan_resolve(ql_node_input(node, "model"));
     ql_unit *q;
 
     for (int64_t i = 0; i < p->plan->unit_count; i++)
@@ -144,7 +142,7 @@ add_path(planner *p, const ql_node *n, int64_t *out)
     ql_plan *plan = p->plan;
     ql_path path = {NULL, NULL};
 
-    n = resolve(n);
+    n = ql_plan_resolve(n);
     if (n->plugin->kind == QL_QUANTIZER)
         QL_TRY(p->cx, quantizer_unit(p, n, NULL, &path.quantizer));
     if (n->plugin->kind == QL_COMPENSATOR) {
@@ -221,7 +219,7 @@ assign_streams(planner *p)
         ql_unit *u = plan->units[i], *q = u->quantizer ? u->quantizer : u;
 
         if (needs(u->node) & QL_NEEDS_STATS)
-            QL_TRY(p->cx, stats_stream(p, u->node, q, u->quantizer ? u : partner(plan, u), &u->stream));
+            QL_TRY(p->cx, stats_stream(p, u->node, q, u->quantizer ? u : ql_plan_partner(plan, u), &u->stream));
     }
     for (int64_t i = 0; i < plan->eval_count; i++) {
         ql_eval *e = &plan->evals[i];
@@ -394,7 +392,7 @@ ql_plan_find(const ql_plan *p, const ql_node *n, bool baseline)
     for (int64_t i = 0; i < p->eval_count; i++) {
         const ql_eval *e = &p->evals[i];
         const ql_path *path = &p->paths[e->path];
-        const ql_node *end = resolve(ql_node_input(n, "model"));
+        const ql_node *end = ql_plan_resolve(ql_node_input(n, "model"));
         const ql_node *unit = path->compensator ? path->compensator->node
                               : path->quantizer ? path->quantizer->node
                                                 : p->root;

@@ -57,6 +57,12 @@ typedef struct ql_plan {
  * joint quantizer. Everything lives in the innermost scope. Counting: architecture.md, The walk in detail. */
 ql_status ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out);
 
+/* The node whose output an edge to `n` really carries: an identity is its input. */
+const ql_node *ql_plan_resolve(const ql_node *n);
+
+/* A joint quantizer's compensator, the one unit that was made with it; NULL for every other unit. */
+ql_unit *ql_plan_partner(const ql_plan *plan, const ql_unit *quantizer);
+
 /* The model stage at the end of `n`'s model inputs; NULL for a node without any. */
 const ql_node *ql_plan_root(const ql_node *n);
 

@@ -22,11 +22,11 @@ status_text(ql_ctx *cx, const ql_work *work, const char **out)
     const char *text = NULL;
 
     for (int i = 0; i < QL_NUM_COUNT; i++) {
-        if (work->statuses[i] == 0)
+        if (work->all.statuses[i] == 0)
             continue;
-        text = text ? ql_format(cx, "%s; %lld: %s", text, (long long)work->statuses[i], words[i])
+        text = text ? ql_format(cx, "%s; %lld: %s", text, (long long)work->all.statuses[i], words[i])
                     : ql_format(cx, "%s, %lld of %lld linears: %s", work->stage.node->plugin->name,
-                                (long long)work->statuses[i], (long long)work->linears, words[i]);
+                                (long long)work->all.statuses[i], (long long)work->all.linears, words[i]);
         if (!text)
             return QL_MEMORY;
     }

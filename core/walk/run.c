@@ -16,14 +16,15 @@ token_count(const ql_corpus *c)
     return c->tokens.offsets[c->tokens.count];
 }
 
-/* The original's stream of the same data: what another stream is equal to at first. */
+/* The original's stream of the same data: what another stream is equal to at first. It has to go as far. */
 static ql_stream *
 parent_of(ql_walk *w, int64_t s)
 {
     const ql_stream_plan *plan = w->plan->streams;
 
     for (int64_t i = 0; i < w->plan->stream_count && !plan[s].kept; i++)
-        if (i != s && plan[i].data == plan[s].data && plan[i].kind == QL_ORIGINAL)
+        if (i != s && plan[i].data == plan[s].data && plan[i].kind == QL_ORIGINAL &&
+            w->replay.until[i] >= w->replay.until[s])
             return &w->streams[i];
     return NULL;
 }
@@ -55,6 +56,25 @@ open_corpus(ql_walk *w, int64_t s, const ql_corpus **out)
     return QL_OK;
 }
 
+/* Units and evaluations, with nothing done yet. */
+static ql_status
+open_work(ql_walk *w)
+{
+    w->work = ql_alloc(w->cx, (size_t)w->plan->unit_count, sizeof *w->work);
+    w->evaluations = ql_alloc(w->cx, (size_t)w->plan->eval_count, sizeof *w->evaluations);
+    if (!w->work || !w->evaluations)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < w->plan->unit_count; i++) {
+        w->work[i].stage = (ql_stage){.node = w->plan->units[i]->node, .unit = w->plan->units[i]};
+        w->work[i].results = ql_alloc(w->cx, (size_t)w->model->info.linear_count, sizeof(ql_result));
+        if (!w->work[i].results)
+            return QL_MEMORY;
+    }
+    for (int64_t i = 0; i < w->plan->eval_count; i++)
+        w->evaluations[i].plan = &w->plan->evals[i];
+    return QL_OK;
+}
+
 /* Originals first: the others follow them. */
 static ql_status
 open_streams(ql_walk *w)
@@ -63,25 +83,27 @@ open_streams(ql_walk *w)
 
     w->streams = ql_alloc(w->cx, (size_t)n, sizeof *w->streams);
     w->gathered = ql_alloc(w->cx, (size_t)n * (size_t)w->model->info.subsets, sizeof(ql_gathered *));
-    w->work = ql_alloc(w->cx, (size_t)w->plan->unit_count, sizeof *w->work);
-    w->stored = ql_alloc(w->cx, (size_t)w->plan->path_count, sizeof *w->stored);
-    if (!w->streams || !w->gathered || !w->work || !w->stored)
+    if (!w->streams || !w->gathered)
         return QL_MEMORY;
-    for (int64_t i = 0; i < w->plan->unit_count; i++) {
-        w->work[i].stage = (ql_stage){.node = w->plan->units[i]->node, .unit = w->plan->units[i]};
-        w->work[i].results = ql_alloc(w->cx, (size_t)w->model->info.linear_count, sizeof(ql_result));
-        if (!w->work[i].results)
-            return QL_MEMORY;
-    }
     for (int original = 1; original >= 0; original--)
         for (int64_t s = 0; s < n; s++)
-            if ((w->plan->streams[s].kind == QL_ORIGINAL) == original) {
+            if (w->replay.until[s] > 0 && (w->plan->streams[s].kind == QL_ORIGINAL) == original) {
                 const ql_corpus *corpus = NULL;
 
                 QL_TRY(w->cx, open_corpus(w, s, &corpus));
                 QL_TRY(w->cx, ql_stream_open(w, corpus, parent_of(w, s), &w->streams[s]));
             }
     return QL_OK;
+}
+
+static int64_t
+calibration_stream_count(const ql_walk *w)
+{
+    int64_t n = 0;
+
+    for (int64_t s = 0; s < w->plan->stream_count; s++)
+        n += w->streams[s].corpus != NULL;
+    return n;
 }
 
 static int64_t
@@ -101,7 +123,7 @@ exam_stream_count(const ql_walk *w)
 static double
 visit_cost(const ql_walk *w, const ql_visit *v)
 {
-    return v->stream < 0 ? 1 : 3.0 * (double)token_count(w->streams[v->stream].corpus);
+    return v->stream < 0 || !w->streams[v->stream].corpus ? 1 : 3.0 * (double)token_count(w->streams[v->stream].corpus);
 }
 
 static double
@@ -137,22 +159,20 @@ close_block(ql_walk *w)
     }
     for (int64_t s = 0; w->streams && s < w->plan->stream_count; s++)
         ql_stream_block_end(&w->streams[s]);
-    if (w->block)
+    if (w->work)
         ql_unit_forget_results(w);
     ql_block_close(w->block);
     w->block = NULL;
 }
 
 static ql_status
-walk_block(ql_walk *w, int64_t layer)
+visit_block(ql_walk *w, const char *what)
 {
     ql_ctx *cx = w->cx;
-    const char *what = ql_format(cx, "block %lld of %lld", (long long)layer + 1, (long long)w->model->info.layers);
-    ql_meter meter;
+    ql_meter meter = ql_meter_start(w);
 
-    meter = ql_meter_start(w);
-    QL_TRY(cx, ql_block_open(cx, w->model, layer, &w->block));
-    ql_block_prefetch(cx, w->model, layer + 1);
+    QL_TRY(cx, ql_block_open(cx, w->model, w->layer, &w->block));
+    ql_block_prefetch(cx, w->model, w->layer + 1);
     ql_meter_stop(w, &meter, &w->load);
     for (int64_t s = 0; s < w->plan->stream_count; s++)
         ql_stream_block_begin(&w->streams[s]);
@@ -166,6 +186,22 @@ walk_block(ql_walk *w, int64_t layer)
     }
     QL_TRY(cx, ql_evaluate_block(w));
     ql_progress_step(cx, &w->progress, exam_cost(w), what);
+    return QL_OK;
+}
+
+static ql_status
+walk_block(ql_walk *w, int64_t layer)
+{
+    ql_ctx *cx = w->cx;
+    const char *what = ql_format(cx, "block %lld of %lld", (long long)layer + 1, (long long)w->model->info.layers);
+
+    w->layer = layer;
+    QL_TRY(cx, ql_replay_begin(w));
+    if (ql_replay_idle(w))
+        ql_progress_step(cx, &w->progress, block_cost(w), what);
+    else
+        QL_TRY(cx, visit_block(w, what));
+    QL_TRY(cx, ql_replay_end(w));
     close_block(w);
     return QL_OK;
 }
@@ -250,7 +286,7 @@ collect(ql_walk *w, ql_result_set *set)
 {
     for (int64_t c = 0; c < w->graph->cell_count; c++)
         QL_TRY(w->cx, collect_cell(w, c, set));
-    ql_cost_collect(w, set);
+    QL_TRY(w->cx, ql_cost_collect(w, set));
     return ql_remarks(w, set);
 }
 
@@ -261,10 +297,12 @@ walk(ql_walk *w, ql_result_set *set)
 {
     ql_ctx *cx = w->cx;
 
+    QL_TRY(cx, open_work(w));
+    QL_TRY(cx, ql_replay_open(w));
     QL_TRY(cx, open_streams(w));
     QL_TRY(cx, ql_evaluate_open(w));
     ql_info(cx, "%s: %lld blocks, %lld calibration streams, %lld evaluation streams, %lld units of work",
-            w->plan->root->name, (long long)w->model->info.layers, (long long)w->plan->stream_count,
+            w->plan->root->name, (long long)w->model->info.layers, (long long)calibration_stream_count(w),
             (long long)exam_stream_count(w), (long long)w->plan->unit_count);
     ql_progress_start(cx, &w->progress, block_cost(w) * (double)w->model->info.layers + exam_cost(w),
                       w->plan->root->name);
@@ -275,6 +313,7 @@ walk(ql_walk *w, ql_result_set *set)
         QL_TRY(cx, walk_block(w, i));
         ql_scope_close(cx, &scope);
     }
+    QL_TRY(cx, ql_replay_finish(w));
     QL_TRY(cx, ql_evaluate_end(w));
     ql_progress_step(cx, &w->progress, exam_cost(w), NULL);
     return collect(w, set);
@@ -344,37 +383,93 @@ path_of(const ql_node *root)
     return path ? path : "";
 }
 
-static ql_status
-run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *root, const char *folder,
-         ql_result_set *set)
-{
-    ql_model_handle model = {0};
+/* A walk to be: all is planned, and marked as used in the store, before the first begins and makes room there. */
+typedef struct root {
     ql_plan plan;
-    ql_walk w;
+    ql_keys keys;
+} root;
+
+static ql_status
+plan_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *model, const ql_store *store, root *out)
+{
+    const ql_keys_in in = {.registry = registry, .graph = g, .plan = &out->plan, .store = store};
+
+    QL_TRY(cx, ql_plan_make(cx, g, model, &out->plan));
+    if (!store)
+        return QL_OK;
+    QL_TRY(cx, ql_keys_make(cx, &in, &out->keys));
+    for (int64_t i = 0; i < out->plan.unit_count; i++)
+        ql_store_touch(store, out->keys.units[i]);
+    for (int64_t i = 0; i < out->plan.eval_count; i++)
+        ql_store_touch(store, out->keys.evals[i]);
+    return QL_OK;
+}
+
+/* One walk over an open model; again from the beginning, by replay, whenever an entry of the store turns out damaged. */
+static ql_status
+walk_root(ql_walk *w, ql_result_set *set)
+{
+    const ql_walk fresh = *w;
     ql_status st;
 
-    QL_TRY(cx, ql_plan_make(cx, g, root, &plan));
-    st = ql_model_open(cx, registry, root->plugin, root->self, path_of(root), &model);
+    do {
+        ql_scope scope;
+
+        *w = fresh;
+        ql_scope_open(w->cx, &scope);
+        st = walk_model(w, set);
+        ql_scope_close(w->cx, &scope);
+    } while (st != QL_OK && w->replay.damaged);
+    return st;
+}
+
+static ql_status
+run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const root *r, const ql_run_options *opt,
+         ql_result_set *set)
+{
+    const ql_node *node = r->plan.root;
+    ql_model_handle model = {0};
+    ql_walk w;
+    ql_status st = ql_model_open(cx, registry, node->plugin, node->self, path_of(node), &model);
+
     if (st != QL_OK)
-        return ql_where(cx, st, "stage '%s'", root->name);
-    w = (ql_walk){.cx = cx, .graph = g, .plan = &plan, .model = &model, .folder = folder};
-    st = walk_model(&w, set);
+        return ql_where(cx, st, "stage '%s'", node->name);
+    w = (ql_walk){.cx = cx, .graph = g, .plan = &r->plan, .model = &model, .folder = opt->folder};
+    w.replay = (ql_replay){.store = opt->store, .journal = opt->journal, .keys = &r->keys};
+    st = walk_root(&w, set);
     ql_model_close(&model);
     return st;
 }
 
-ql_status
-ql_run_graph(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const char *folder, ql_result_set *set)
+static ql_status
+run_roots(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_options *opt, ql_result_set *set)
 {
-    ql_status st = QL_OK;
+    root *roots = ql_alloc(cx, (size_t)g->node_count, sizeof *roots);
+    int64_t count = 0;
 
-    for (int64_t i = 0; i < g->node_count && st == QL_OK; i++)
-        if (g->nodes[i]->plugin->kind == QL_MODEL) {
-            ql_scope scope;
+    if (!roots)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < g->node_count; i++)
+        if (g->nodes[i]->plugin->kind == QL_MODEL)
+            QL_TRY(cx, plan_root(cx, registry, g, g->nodes[i], opt->store, &roots[count++]));
+    for (int64_t i = 0; i < count; i++) {
+        ql_scope scope;
 
-            ql_scope_open(cx, &scope);
-            st = run_root(cx, registry, g, g->nodes[i], folder, set);
-            ql_scope_close(cx, &scope);
-        }
-    return st == QL_OK ? ql_results_means(cx, set) : st;
+        ql_scope_open(cx, &scope);
+        QL_TRY(cx, run_root(cx, registry, g, &roots[i], opt, set));
+        ql_scope_close(cx, &scope);
+    }
+    return ql_results_means(cx, set);
+}
+
+ql_status
+ql_run_graph(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_options *opt, ql_result_set *set)
+{
+    ql_scope scope;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = run_roots(cx, registry, g, opt, set);
+    ql_scope_close(cx, &scope);
+    return st;
 }

@@ -3,11 +3,19 @@
 #define QLOOM_WALK_RUN_H
 
 #include "../plugin/registry.h"
+#include "../run/journal.h"
 #include "../run/results.h"
 #include "plan.h"
 
-/* Walks every model of the graph. `folder`: where stages may write files. Cells that fail numerically are marked in the set, which
- * stays OK; other failures and INTERRUPTED come back. cx->device must be open. [one thread per context] */
-ql_status ql_run_graph(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const char *folder, ql_result_set *set);
+typedef struct ql_run_options {
+    const char *folder;    /* where stages may write files */
+    const ql_store *store; /* NULL: nothing is kept, and nothing taken from earlier runs */
+    ql_journal *journal;   /* of what goes to the store and comes from it; NULL: none */
+} ql_run_options;
+
+/* Walks every model of the graph. Cells that fail numerically are marked in the set, which stays OK; other failures and INTERRUPTED come
+ * back. cx->device must be open. [one thread per context] */
+ql_status ql_run_graph(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_options *opt,
+                       ql_result_set *set);
 
 #endif

@@ -111,6 +111,14 @@ ql_unit_failed(const ql_walk *w, const ql_unit *u)
     return ql_unit_failed(w, u->quantizer);
 }
 
+ql_path
+ql_unit_path(const ql_walk *w, const ql_unit *u)
+{
+    ql_unit *self = w->plan->units[u->id];
+
+    return u->quantizer ? (ql_path){u->quantizer, self} : (ql_path){self, NULL};
+}
+
 static ql_result *
 result_of(ql_walk *w, const ql_unit *u, int64_t l)
 {
@@ -365,11 +373,11 @@ run_quantizer(ql_walk *w, const ql_unit *u, ql_result *r)
 static void
 report_status(ql_walk *w, const ql_unit *u, const ql_result *r)
 {
-    ql_work *work = &w->work[u->id];
+    ql_tally *tally = &w->work[u->id].block;
 
     for (int i = 0; i < QL_NUM_COUNT; i++)
-        work->statuses[i] += r->own >> i & 1;
-    work->linears++;
+        tally->statuses[i] += r->own >> i & 1;
+    tally->linears++;
     if (r->own & QL_NUM_DAMP_RAISED)
         ql_warn(w->cx, "damping raised to %g", r->q.damp);
     if (r->own & QL_NUM_FLOORED)
@@ -414,7 +422,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     ql_scope scope;
     ql_status st;
 
-    if (ql_unit_failed(w, u))
+    if (!ql_replay_runs(w, u) || ql_unit_failed(w, u))
         return QL_OK;
     *r = (ql_result){.k = -1};
     r->skipped = ql_node_skips(w, quantizer ? u->node : u->quantizer->node, l) || ql_node_skips(w, u->node, l);
@@ -439,7 +447,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     }
     ql_scope_close(cx, &scope);
     cx->linear = cx->who = NULL;
-    ql_meter_stop(w, &meter, &work->cost);
+    ql_meter_stop(w, &meter, &work->block.cost);
     if (st == QL_OK || !ql_stays_in_cell(st))
         return st;
     return ql_fail_cell(w, &work->failed);

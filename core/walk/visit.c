@@ -189,7 +189,7 @@ visit_subset(visit *v, int k)
 {
     ql_gathered **slot = ql_gather_at(v->w, v->plan->stream, k);
 
-    if (v->stream_plan->gram)
+    if (ql_replay_reads(v->w, v->plan->stream))
         QL_TRY(v->w->cx, gather(v, k));
     QL_TRY(v->w->cx, run_units(v->w, v->plan, k));
     if (ql_unit_failed(v->w, v->stream_plan->through)) {
@@ -231,10 +231,9 @@ ql_status
 ql_visit_run(ql_walk *w, const ql_visit *plan)
 {
     visit v = {.w = w, .plan = plan, .put_off = -1};
-    const ql_unit *through;
     ql_scope scope;
 
-    if (plan->stream < 0) {
+    if (plan->stream < 0 || !ql_replay_passes(w, plan->stream)) {
         for (int k = 0; k < w->model->info.subsets; k++)
             QL_TRY(w->cx, run_units(w, plan, k));
         ql_unit_forget_decoded(w);
@@ -242,10 +241,8 @@ ql_visit_run(ql_walk *w, const ql_visit *plan)
     }
     v.stream = &w->streams[plan->stream];
     v.stream_plan = &w->plan->streams[plan->stream];
-    through = v.stream_plan->through;
-    if (through)
-        v.path = (ql_path){.quantizer = through->quantizer ? through->quantizer : v.stream_plan->through,
-                           .compensator = through->quantizer ? v.stream_plan->through : NULL};
+    if (v.stream_plan->through)
+        v.path = ql_unit_path(w, v.stream_plan->through);
     v.twin = v.stream->parent;
     if (v.stream->dead || (v.twin && !ql_path_differs(w, &v.path, -1)))
         return QL_OK; /* overrides leave the whole block alone: the stream goes on following */

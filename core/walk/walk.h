@@ -13,6 +13,7 @@
 #include "../run/results.h"
 #include "corpus.h"
 #include "plan.h"
+#include "replay.h"
 
 /* Sums of one stream at one subset of the current block; shared by streams that are still equal there. */
 typedef struct ql_gathered {
@@ -49,12 +50,18 @@ struct ql_stage {
     const ql_node *driver; /* that drives it; NULL: none */
 };
 
-typedef struct ql_work { /* a unit and what it has */
-    struct ql_stage stage;
-    ql_result *results; /* [linear_count] */
-    char *failed;       /* NULL: fine so far; else why, with the linear's name; on the heap */
+typedef struct ql_tally { /* what a unit's work came to; kept in the store as it is */
     ql_cost cost;
     int64_t linears, statuses[QL_NUM_COUNT]; /* linears that it did; those with bit i of QL_NUM_* */
+    double bits, weights; /* what the model that ends in it stores of its linears, and their weights */
+} ql_tally;
+
+typedef struct ql_work { /* a unit and what it has */
+    struct ql_stage stage;
+    ql_result *results;  /* [linear_count] */
+    char *failed;        /* NULL: fine so far; else why, with the linear's name; on the heap */
+    ql_tally block, all; /* of the current block; of the blocks before, or of the whole walk when it is told */
+    bool told;           /* the store had `all` */
 } ql_work;
 
 /* A set of evaluation tokens, and its stream through each final model that somebody scores on it. */
@@ -71,7 +78,7 @@ typedef struct ql_linear_row {
 } ql_linear_row;
 
 /* One evaluator at one path, at work. */
-typedef struct ql_evaluation {
+struct ql_evaluation {
     const ql_eval *plan;
     ql_exam *exam; /* of a stream evaluator */
     void *state;
@@ -81,12 +88,8 @@ typedef struct ql_evaluation {
     int64_t row_count, row_capacity;
     char *failed; /* on the heap; NULL: fine so far */
     ql_cost cost;
-} ql_evaluation;
-
-/* What a path stores in all blocks so far. */
-typedef struct ql_stored {
-    double bits, weights;
-} ql_stored;
+    bool told; /* the store had `metrics`: its stream is not run */
+};
 
 struct ql_walk {
     ql_ctx *cx;
@@ -94,15 +97,16 @@ struct ql_walk {
     const ql_plan *plan;
     const ql_model_handle *model;
     const ql_tokenizer *tokenizer;
+    ql_replay replay;
     ql_progress progress;
-    ql_block *block;
+    int64_t layer;          /* of the current block */
+    ql_block *block;        /* NULL where nobody needs its weights */
     ql_stream *streams;     /* [stream_count], calibration */
     ql_gathered **gathered; /* [stream_count * subsets], of the current block */
     ql_work *work;          /* [unit_count] */
     ql_exam *exams;
     int64_t exam_count;
     ql_evaluation *evaluations; /* [eval_count] */
-    ql_stored *stored;          /* [path_count] */
     ql_cost load, metered;      /* of reading blocks; of all meters that stopped */
     const char *folder;         /* where stages may write files */
     int64_t linear;             /* that is being worked on, for ql_quantize */
@@ -138,6 +142,8 @@ ql_gathered **ql_gather_at(ql_walk *w, int64_t stream, int subset);
 ql_status ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l);
 /* Why the path has no numbers: the failure of the unit or of one upstream; NULL: fine. */
 const char *ql_unit_failed(const ql_walk *w, const ql_unit *u);
+/* The model that ends in the unit. */
+ql_path ql_unit_path(const ql_walk *w, const ql_unit *u);
 /* Does an override skip linear l of the current block in node n? */
 bool ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l);
 /* Would any linear of the current block differ from the original on the path (q, c)? Decided by overrides alone. */
@@ -173,10 +179,11 @@ typedef struct ql_meter {
 } ql_meter;
 ql_meter ql_meter_start(const ql_walk *w);
 void ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost);
-/* Counts what path `path` stores of the current block. */
-ql_status ql_cost_store(ql_walk *w, int64_t path);
+void ql_cost_add(ql_cost *to, const ql_cost *from);
+/* Counts, in the unit's tally of the current block, what the model that ends in it stores of the block. */
+ql_status ql_cost_store(ql_walk *w, const ql_unit *u);
 /* Costs of all nodes and cells into the set, at the end of the walk. */
-void ql_cost_collect(const ql_walk *w, ql_result_set *set);
+ql_status ql_cost_collect(const ql_walk *w, ql_result_set *set);
 
 /* --- remarks.c --- */
 /* Footnotes of the cells, and the same in the log: numerical statuses, and adapters that a quantizer counts on and a cell lacks. */
@@ -190,5 +197,9 @@ ql_status ql_evaluate_block(ql_walk *w);
 /* After the last block: final norm, head, and the evaluators, chunk by chunk. */
 ql_status ql_evaluate_end(ql_walk *w);
 void ql_evaluate_close(ql_walk *w);
+/* Has it no numbers, for a reason of its own or of a unit on its path? */
+bool ql_evaluation_failed(const ql_walk *w, const ql_evaluation *e);
+/* An empty row for the linear of that name. */
+ql_status ql_evaluation_row(ql_walk *w, ql_evaluation *e, const char *linear, size_t bytes, ql_linear_row **out);
 
 #endif

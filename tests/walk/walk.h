@@ -89,7 +89,7 @@ walk_run(walk_test *t, const ql_graph *g, int threads, size_t limit, ql_result_s
     REQUIRE_OK(&t->cx, ql_device_open(&t->cx, cpu->plugin->backend, &(ql_device_options){.threads = threads}, limit,
                                       &t->cx.device));
     REQUIRE_OK(&t->cx, ql_results_init(&t->cx, g, "test", set));
-    st = ql_run_graph(&t->cx, t->registry, g, t->folder, set);
+    st = ql_run_graph(&t->cx, t->registry, g, &(ql_run_options){.folder = t->folder}, set);
     CHECK_INT((int64_t)t->cx.device->used, 0);
     t->peak = t->cx.device->peak;
     ql_device_close(t->cx.device);

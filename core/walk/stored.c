@@ -1,0 +1,406 @@
+/* Results to entries of the store and back, bit for bit. */
+#include "stored.h"
+
+#include <string.h>
+
+#include "../tensor/tensor.h"
+
+/* What a result has besides tensors. */
+typedef struct record {
+    int64_t skipped, status, own, k;
+    int64_t bits, group, sym, scale_dtype, fp64, q_status, dead;
+    double mse, damp, loss;
+} record;
+
+typedef struct tensor_row { /* a tensor of a result and its name in the entry */
+    const char *name;
+    size_t offset;
+} tensor_row;
+
+static const tensor_row tensor_rows[] = {
+    {"codes", offsetof(ql_result, q.codes)},
+    {"scales", offsetof(ql_result, q.scales)},
+    {"zeros", offsetof(ql_result, q.zeros)},
+    {"g_idx", offsetof(ql_result, q.g_idx)},
+    {"levels", offsetof(ql_result, q.levels)},
+    {"own_b", offsetof(ql_result, q.b)},
+    {"own_a", offsetof(ql_result, q.a)},
+    {"b", offsetof(ql_result, b)},
+    {"a", offsetof(ql_result, a)},
+};
+
+#define TENSORS ((int)(sizeof tensor_rows / sizeof *tensor_rows))
+
+static ql_tensor **
+tensor_at(ql_result *r, const tensor_row *row)
+{
+    return (ql_tensor **)(void *)((char *)r + row->offset);
+}
+
+static record
+record_of(const ql_result *r)
+{
+    const ql_grid *g = &r->q.grid;
+
+    return (record){r->skipped, r->status,   r->own,    r->k,   g->bits,   g->group, g->sym, (int64_t)g->scale_dtype,
+                    g->fp64,    r->q.status, r->q.dead, g->mse, r->q.damp, r->q.loss};
+}
+
+static ql_result
+result_of(const record *m)
+{
+    return (ql_result){
+        .skipped = m->skipped != 0,
+        .status = (unsigned)m->status,
+        .own = (unsigned)m->own,
+        .k = (int)m->k,
+        .q = {.grid = {.bits = (int)m->bits,
+                       .group = m->group,
+                       .sym = m->sym != 0,
+                       .mse = m->mse,
+                       .scale_dtype = (ql_dtype)m->scale_dtype,
+                       .fp64 = m->fp64 != 0},
+              .status = (unsigned)m->q_status,
+              .damp = m->damp,
+              .loss = m->loss,
+              .dead = m->dead},
+    };
+}
+
+static const char *
+part_name(ql_ctx *cx, int linear, const char *name)
+{
+    return ql_format(cx, "%d.%s", linear, name);
+}
+
+static const char *
+list_name(ql_ctx *cx, int row, int64_t list, const char *name)
+{
+    return ql_format(cx, "%d.%s%lld", row, name, (long long)list);
+}
+
+/* --- what things are called --- */
+
+static const char *
+about_path(ql_walk *w, const ql_path *p)
+{
+    if (!p->quantizer)
+        return w->plan->root->label;
+    return p->compensator ? ql_format(w->cx, "%s on %s", p->compensator->node->label, p->quantizer->node->label)
+                          : p->quantizer->node->label;
+}
+
+static const char *
+about_unit(ql_walk *w, int64_t unit)
+{
+    const ql_path path = ql_unit_path(w, w->plan->units[unit]);
+
+    return about_path(w, &path);
+}
+
+static const char *
+about_evaluation(ql_walk *w, int64_t i)
+{
+    const ql_eval *e = &w->plan->evals[i];
+    const char *path = about_path(w, &w->plan->paths[e->path]);
+
+    return path ? ql_format(w->cx, "%s of %s", e->node->label, path) : NULL;
+}
+
+/* --- entries --- */
+
+typedef struct place { /* of an entry */
+    ql_key key;
+    int64_t block;
+    const char *stage, *about;
+} place;
+
+static place
+unit_place(ql_walk *w, int64_t unit, int64_t block)
+{
+    return (place){w->replay.keys->units[unit], block, w->plan->units[unit]->node->name, about_unit(w, unit)};
+}
+
+static place
+evaluation_place(ql_walk *w, int64_t i, int64_t block)
+{
+    return (place){w->replay.keys->evals[i], block, w->plan->evals[i].node->name, about_evaluation(w, i)};
+}
+
+/* Store first, then journal: what the journal tells is there. */
+static ql_status
+note(ql_walk *w, const place *p, bool replayed)
+{
+    const ql_journal_line line = {
+        .block = p->block, .stage = p->stage, .what = p->about, .key = p->key, .replayed = replayed};
+
+    return p->about ? ql_journal_put(w->cx, w->replay.journal, &line) : QL_MEMORY;
+}
+
+static ql_status
+save(ql_walk *w, const place *p, ql_entry *e)
+{
+    if (!p->about)
+        return QL_MEMORY;
+    QL_TRY(w->cx, ql_entry_bytes(w->cx, e, QL_ABOUT, p->about, strlen(p->about)));
+    QL_TRY(w->cx, ql_store_save(w->cx, w->replay.store, p->key, p->block, e));
+    return note(w, p, false);
+}
+
+/* Opens the entry, takes in what it has, and closes it. */
+static ql_status
+load(ql_walk *w, const place *p, ql_status (*take)(ql_walk *, const ql_st_file *, void *), void *into)
+{
+    ql_st_file f;
+    ql_scope scope;
+    ql_status st;
+
+    ql_scope_open(w->cx, &scope);
+    st = ql_store_load(w->cx, w->replay.store, p->key, p->block, &f);
+    if (st == QL_OK)
+        st = take(w, &f, into);
+    ql_st_close(&f);
+    if (st == QL_OK)
+        st = note(w, p, true);
+    ql_scope_close(w->cx, &scope);
+    return st;
+}
+
+/* --- a unit's block --- */
+
+static ql_status
+put_result(ql_walk *w, ql_result *r, int l, record *m, ql_entry *e)
+{
+    *m = record_of(r);
+    QL_TRY(w->cx, ql_entry_bytes(w->cx, e, part_name(w->cx, l, "record"), m, sizeof *m));
+    for (int i = 0; i < TENSORS; i++)
+        QL_TRY(w->cx,
+               ql_entry_tensor(w->cx, e, part_name(w->cx, l, tensor_rows[i].name), *tensor_at(r, &tensor_rows[i])));
+    return QL_OK;
+}
+
+ql_status
+ql_stored_save_unit(ql_walk *w, int64_t unit)
+{
+    const int n = w->model->info.linear_count;
+    const place p = unit_place(w, unit, w->layer);
+    ql_work *work = &w->work[unit];
+    record *records = ql_alloc(w->cx, (size_t)n, sizeof *records);
+    ql_entry e;
+
+    if (!records)
+        return QL_MEMORY;
+    QL_TRY(w->cx, ql_entry_begin(w->cx, (int64_t)n * (TENSORS + 1) + 2, &e));
+    QL_TRY(w->cx, ql_entry_bytes(w->cx, &e, "tally", &work->block, sizeof work->block));
+    for (int l = 0; l < n; l++)
+        QL_TRY(w->cx, put_result(w, &work->results[l], l, &records[l], &e));
+    return save(w, &p, &e);
+}
+
+static ql_status
+take_result(ql_walk *w, const ql_st_file *f, int l, ql_result *r)
+{
+    record m;
+
+    QL_TRY(w->cx, ql_entry_copy(w->cx, f, part_name(w->cx, l, "record"), &m, sizeof m));
+    *r = result_of(&m);
+    for (int i = 0; i < TENSORS; i++) {
+        ql_tensor *t;
+
+        QL_TRY(w->cx, ql_entry_load(w->cx, f, part_name(w->cx, l, tensor_rows[i].name), &t));
+        *tensor_at(r, &tensor_rows[i]) = t ? ql_tensor_ref(t) : NULL;
+    }
+    return QL_OK;
+}
+
+static ql_status
+take_unit(ql_walk *w, const ql_st_file *f, void *into)
+{
+    ql_work *work = into;
+
+    QL_TRY(w->cx, ql_entry_copy(w->cx, f, "tally", &work->block, sizeof work->block));
+    for (int l = 0; l < w->model->info.linear_count; l++)
+        QL_TRY(w->cx, take_result(w, f, l, &work->results[l]));
+    return QL_OK;
+}
+
+ql_status
+ql_stored_load_unit(ql_walk *w, int64_t unit)
+{
+    const place p = unit_place(w, unit, w->layer);
+
+    return load(w, &p, take_unit, &w->work[unit]);
+}
+
+/* --- a unit's tally --- */
+
+ql_status
+ql_stored_save_tally(ql_walk *w, int64_t unit)
+{
+    const place p = unit_place(w, unit, QL_WHOLE);
+    ql_entry e;
+
+    QL_TRY(w->cx, ql_entry_begin(w->cx, 2, &e));
+    QL_TRY(w->cx, ql_entry_bytes(w->cx, &e, "tally", &w->work[unit].all, sizeof(ql_tally)));
+    return save(w, &p, &e);
+}
+
+static ql_status
+take_tally(ql_walk *w, const ql_st_file *f, void *into)
+{
+    return ql_entry_copy(w->cx, f, "tally", into, sizeof(ql_tally));
+}
+
+ql_status
+ql_stored_load_tally(ql_walk *w, int64_t unit)
+{
+    const place p = unit_place(w, unit, QL_WHOLE);
+
+    return load(w, &p, take_tally, &w->work[unit].all);
+}
+
+/* --- numbers --- */
+
+/* Parts of an entry that the numbers take. */
+static int64_t
+parts_of(const ql_metrics *m)
+{
+    return 2 + 2 * m->list_count;
+}
+
+/* A list is a part of its own; its name stands behind its number. */
+static ql_status
+put_metrics(ql_walk *w, const ql_metrics *m, int row, ql_entry *e)
+{
+    QL_TRY(w->cx,
+           ql_entry_bytes(w->cx, e, part_name(w->cx, row, "values"), m->values, (size_t)m->count * sizeof *m->values));
+    QL_TRY(w->cx, ql_entry_bytes(w->cx, e, part_name(w->cx, row, "notes"), m->notes,
+                                 (size_t)m->note_count * sizeof *m->notes));
+    for (int64_t i = 0; i < m->list_count; i++) {
+        const ql_metric_values *list = &m->lists[i];
+
+        QL_TRY(w->cx, ql_entry_bytes(w->cx, e, list_name(w->cx, row, i, "name"), list->name, sizeof list->name));
+        QL_TRY(w->cx, ql_entry_bytes(w->cx, e, list_name(w->cx, row, i, "list"), list->values,
+                                     (size_t)list->count * sizeof *list->values));
+    }
+    return QL_OK;
+}
+
+static ql_status
+take_lists(ql_walk *w, const ql_st_file *f, int row, ql_metrics *m)
+{
+    for (int64_t i = 0;; i++) {
+        const char *part = list_name(w->cx, row, i, "name");
+        char name[sizeof m->lists->name];
+        const void *bytes = NULL;
+        size_t size = 0;
+        double *values;
+
+        if (part && !ql_st_find(f, part))
+            return QL_OK;
+        QL_TRY(w->cx, ql_entry_copy(w->cx, f, part, name, sizeof name));
+        QL_TRY(w->cx, ql_entry_find(w->cx, f, list_name(w->cx, row, i, "list"), &bytes, &size));
+        values = ql_alloc(w->cx, size, 1); /* the file's bytes are not aligned */
+        if (!values)
+            return QL_MEMORY;
+        memcpy(values, bytes, size);
+        QL_TRY(w->cx, ql_metric_list(w->cx, m, name, (int64_t)(size / sizeof *values), values));
+    }
+}
+
+static ql_status
+take_metrics(ql_walk *w, const ql_st_file *f, int row, ql_metrics *m)
+{
+    const void *values = NULL, *notes = NULL;
+    size_t value_bytes = 0, note_bytes = 0;
+
+    QL_TRY(w->cx, ql_entry_find(w->cx, f, part_name(w->cx, row, "values"), &values, &value_bytes));
+    QL_TRY(w->cx, ql_entry_find(w->cx, f, part_name(w->cx, row, "notes"), &notes, &note_bytes));
+    QL_TRY(w->cx,
+           ql_grow(w->cx, &m->values, &m->capacity, (int64_t)(value_bytes / sizeof *m->values), sizeof *m->values));
+    QL_TRY(w->cx,
+           ql_grow(w->cx, &m->notes, &m->note_capacity, (int64_t)(note_bytes / sizeof *m->notes), sizeof *m->notes));
+    m->count = (int64_t)(value_bytes / sizeof *m->values);
+    m->note_count = (int64_t)(note_bytes / sizeof *m->notes);
+    if (value_bytes)
+        memcpy(m->values, values, value_bytes);
+    if (note_bytes)
+        memcpy(m->notes, notes, note_bytes);
+    return take_lists(w, f, row, m);
+}
+
+ql_status
+ql_stored_save_metrics(ql_walk *w, int64_t evaluation)
+{
+    const place p = evaluation_place(w, evaluation, QL_WHOLE);
+    const ql_evaluation *v = &w->evaluations[evaluation];
+    ql_cost cost = v->cost;
+    ql_entry e;
+
+    ql_cost_add(&cost, &v->exam->streams[v->plan->path].cost);
+    QL_TRY(w->cx, ql_entry_begin(w->cx, parts_of(&v->metrics) + 2, &e));
+    QL_TRY(w->cx, ql_entry_bytes(w->cx, &e, "cost", &cost, sizeof cost));
+    QL_TRY(w->cx, put_metrics(w, &v->metrics, 0, &e));
+    return save(w, &p, &e);
+}
+
+static ql_status
+take_scores(ql_walk *w, const ql_st_file *f, void *into)
+{
+    ql_evaluation *v = into;
+
+    QL_TRY(w->cx, ql_entry_copy(w->cx, f, "cost", &v->cost, sizeof v->cost));
+    return take_metrics(w, f, 0, &v->metrics);
+}
+
+ql_status
+ql_stored_load_metrics(ql_walk *w, int64_t evaluation)
+{
+    const place p = evaluation_place(w, evaluation, QL_WHOLE);
+
+    return load(w, &p, take_scores, &w->evaluations[evaluation]);
+}
+
+/* The rows that the current block added: one a linear, in their order. */
+ql_status
+ql_stored_save_rows(ql_walk *w, int64_t evaluation)
+{
+    const int n = w->model->info.linear_count;
+    const place p = evaluation_place(w, evaluation, w->layer);
+    const ql_evaluation *v = &w->evaluations[evaluation];
+    const ql_linear_row *rows = v->rows + v->row_count - n;
+    int64_t parts = 1;
+    ql_entry e;
+
+    for (int l = 0; l < n; l++)
+        parts += 1 + parts_of(&rows[l].metrics);
+    QL_TRY(w->cx, ql_entry_begin(w->cx, parts, &e));
+    for (int l = 0; l < n; l++) {
+        QL_TRY(w->cx, ql_entry_bytes(w->cx, &e, part_name(w->cx, l, "linear"), rows[l].linear, strlen(rows[l].linear)));
+        QL_TRY(w->cx, put_metrics(w, &rows[l].metrics, l, &e));
+    }
+    return save(w, &p, &e);
+}
+
+static ql_status
+take_rows(ql_walk *w, const ql_st_file *f, void *into)
+{
+    for (int l = 0; l < w->model->info.linear_count; l++) {
+        const void *name;
+        size_t bytes;
+        ql_linear_row *row;
+
+        QL_TRY(w->cx, ql_entry_find(w->cx, f, part_name(w->cx, l, "linear"), &name, &bytes));
+        QL_TRY(w->cx, ql_evaluation_row(w, into, name, bytes, &row));
+        QL_TRY(w->cx, take_metrics(w, f, l, &row->metrics));
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_stored_load_rows(ql_walk *w, int64_t evaluation)
+{
+    const place p = evaluation_place(w, evaluation, w->layer);
+
+    return load(w, &p, take_rows, &w->evaluations[evaluation]);
+}

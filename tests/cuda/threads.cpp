@@ -3,12 +3,13 @@
  * barrier shows. Shared memory is filled with NaN before each block. */
 #include "fiber.h"
 
-#include <cuda_runtime.h>
+#include <emulated_mma.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <sys/mman.h>
+#include <vector>
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -24,6 +25,13 @@ namespace {
 
 enum class state { ready, block, warp, done };
 
+struct copy { /* that has begun */
+    void *to;
+    const void *from;
+    size_t bytes, zeros; /* zeros at its end */
+    unsigned batch;
+};
+
 struct thread {
     fiber f;
     state s;
@@ -31,6 +39,8 @@ struct thread {
     unsigned mask; /* and what it brought to the operation of its warp */
     void *operand;
     emulated_collective fn;
+    std::vector<copy> copies;
+    unsigned batch; /* that copies join */
 };
 
 struct warp {
@@ -140,6 +150,8 @@ start_threads()
         thread *p = &now.threads[t];
 
         p->s = state::ready;
+        p->copies.clear();
+        p->batch = 0;
         p->index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
         fiber_make(&p->f, now.stacks + static_cast<size_t>(t) * STACK, STACK, enter);
     }
@@ -261,10 +273,10 @@ emulated_warp(unsigned mask, void *mine, emulated_collective fn)
 }
 
 void
-emulated_warp_barrier(const char *file, int line, unsigned mask)
+emulated_warp_barrier(const char *file, int line)
 {
     if (!taken_away(file, line))
-        emulated_warp(mask, nullptr, [](unsigned, void *const[32]) {});
+        emulated_warp(~0u, nullptr, [](unsigned, void *const[32]) {});
 }
 
 int
@@ -292,4 +304,36 @@ __ballot_sync(unsigned mask, int predicate)
                 static_cast<vote *>(lanes[i])->result = set;
     });
     return mine.result;
+}
+
+void
+__pipeline_memcpy_async(void *to, const void *from, size_t bytes, size_t zeros)
+{
+    thread *t = &now.threads[now.current];
+
+    if (bytes != 16 || reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16)
+        broken("an asynchronous copy is not of 16 aligned bytes");
+    t->copies.push_back({to, from, bytes, zeros, t->batch});
+}
+
+void
+__pipeline_commit(void)
+{
+    now.threads[now.current].batch++;
+}
+
+void
+__pipeline_wait_prior(unsigned batches)
+{
+    thread *t = &now.threads[now.current];
+    size_t left = 0;
+
+    for (const copy &c : t->copies)
+        if (c.batch + batches < t->batch) {
+            memcpy(c.to, c.from, c.bytes - c.zeros);
+            memset(static_cast<char *>(c.to) + c.bytes - c.zeros, 0, c.zeros);
+        } else {
+            t->copies[left++] = c;
+        }
+    t->copies.resize(left);
 }

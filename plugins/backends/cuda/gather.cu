@@ -15,30 +15,30 @@ template <typename T> struct gather_op {
     }
 };
 
-/* The first index outside 0 .. limit - 1. */
+/* The first index outside least .. end - 1. */
 struct outside_op {
     const int32_t *index;
-    int64_t limit;
+    int64_t least, end;
     unsigned long long *first;
 
     __device__ void
     operator()(int64_t i, int64_t j) const
     {
         (void)i;
-        if (index[j] < 0 || index[j] >= limit)
+        if (index[j] < least || index[j] >= end)
             atomicMin(first, static_cast<unsigned long long>(j));
     }
 };
 
 ql_status
-cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, int64_t limit, outside *out)
+cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, const int64_t least_end[2], outside *out)
 {
     const int32_t *p = static_cast<const int32_t *>(ql_ptr(index));
     unsigned long long none = ~0ull, *first;
 
     QL_TRY(cx, cuda_scratch(cx, dev, sizeof none, &first));
     QL_TRY(cx, cuda_upload(cx, dev, &none, first, sizeof none));
-    each(cuda_stream(dev), 1, ql_count(index), outside_op{p, limit, first});
+    each(cuda_stream(dev), 1, ql_count(index), outside_op{p, least_end[0], least_end[1], first});
     QL_TRY(cx, cuda_launched(cx, dev, "outside"));
     QL_TRY(cx, cuda_download(cx, dev, first, &none, sizeof none));
     out->at = static_cast<int64_t>(none);
@@ -51,11 +51,12 @@ cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, int64_t limit, outsi
 static ql_status
 check_indices(ql_ctx *cx, void *dev, const ql_tensor *index, int64_t limit, const char *what)
 {
+    const int64_t range[2] = {0, limit};
     outside bad;
 
-    if (!index || ql_count(index) == 0)
+    if (!index)
         return QL_OK;
-    QL_TRY(cx, cuda_outside(cx, dev, index, limit, &bad));
+    QL_TRY(cx, cuda_outside(cx, dev, index, range, &bad));
     if (bad.at < 0)
         return QL_OK;
     return QL_FAIL(cx, QL_INVALID, "%s index %d at position %lld is outside 0 .. %lld", what,

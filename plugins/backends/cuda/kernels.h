@@ -52,12 +52,15 @@ void launch_tril(cudaStream_t stream, const mat *a); /* the strict upper triangl
 /* The lower triangle of `partial` joins the compensated pair of both triangles (Knuth's two-sum). */
 void launch_join_gram(cudaStream_t stream, const mat *partial, const mat *sum, const mat *comp);
 
-/* The first index outside 0 .. limit - 1 and where it stands; at = -1: none. Waits; takes scratch. */
+/* The first index outside least .. end - 1 and where it stands; at = -1: none. Waits; takes scratch. */
 typedef struct outside {
     int64_t at;
     int32_t index;
 } outside;
-ql_status cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, int64_t limit, outside *out);
+ql_status cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, const int64_t least_end[2], outside *out);
+
+/* Linear index of the first element that is NaN or infinite, -1: none. Waits; takes scratch. */
+ql_status cuda_first_nonfinite(ql_ctx *cx, void *dev, const mat *m, int64_t *first);
 
 /* --- entries of the table --------------------------------------------------------------------------------------------- */
 

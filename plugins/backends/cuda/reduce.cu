@@ -76,23 +76,30 @@ nonfinite_kernel(const T *p, int64_t ld, int64_t rows, int64_t cols, unsigned lo
 }
 
 ql_status
-cuda_nonfinite(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first)
+cuda_first_nonfinite(ql_ctx *cx, void *dev, const mat *m, int64_t *first)
 {
-    const mat m = cuda_mat(t);
     unsigned long long found = ~0ull, *where;
 
     QL_TRY(cx, cuda_scratch(cx, dev, sizeof found, &where));
     QL_TRY(cx, cuda_upload(cx, dev, &found, where, sizeof found));
-    with_float(m.dtype, [&](auto type) {
+    with_float(m->dtype, [&](auto type) {
         using T = type_in<decltype(type)>;
 
-        launch(cuda_stream(dev), parts_of(&m), THREADS, 0, nonfinite_kernel<T>, static_cast<const T *>(m.p), m.ld,
-               m.rows, m.cols, where);
+        launch(cuda_stream(dev), parts_of(m), THREADS, 0, nonfinite_kernel<T>, static_cast<const T *>(m->p), m->ld,
+               m->rows, m->cols, where);
     });
     QL_TRY(cx, cuda_launched(cx, dev, "nonfinite"));
     QL_TRY(cx, cuda_download(cx, dev, where, &found, sizeof found));
     *first = static_cast<int64_t>(found);
     return QL_OK;
+}
+
+ql_status
+cuda_nonfinite(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first)
+{
+    const mat m = cuda_mat(t);
+
+    return cuda_first_nonfinite(cx, dev, &m, first);
 }
 
 /* sums[s, j] = sum over the tokens of sequence s of |x[t, j]| */

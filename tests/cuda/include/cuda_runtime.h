@@ -82,10 +82,10 @@ void emulated_barrier(const char *file, int line);
 /* The lanes of `mask` meet; the last one to come runs `fn` on what all of them brought. */
 typedef void (*emulated_collective)(unsigned mask, void *const lanes[32]);
 void emulated_warp(unsigned mask, void *mine, emulated_collective fn);
-void emulated_warp_barrier(const char *file, int line, unsigned mask = 0xffffffffu);
+void emulated_warp_barrier(const char *file, int line);
 
 #define __syncthreads() emulated_barrier(__FILE__, __LINE__)
-#define __syncwarp(...) emulated_warp_barrier(__FILE__, __LINE__, ##__VA_ARGS__)
+#define __syncwarp() emulated_warp_barrier(__FILE__, __LINE__)
 
 template <typename T> struct emulated_shuffle {
     T value, result;

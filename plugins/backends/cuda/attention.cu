@@ -1,0 +1,206 @@
+/* Causal attention: its entry, and the kernel of f32, where a lane is a key while scores are made and a column while values are added. */
+#include "attention.cuh"
+
+#include <cmath>
+#include <cstdlib>
+
+#define WARPS 8
+#define ROWS 4 /* queries of a warp */
+#define QUERIES (WARPS * ROWS)
+#define KEYS WARP
+
+/* Shared memory: queries [QUERIES, dim], keys [KEYS, dim | 1], whose odd rows lie in different banks, and values [KEYS, dim]. */
+static size_t
+room_bytes(int64_t dim)
+{
+    return static_cast<size_t>(QUERIES * dim + KEYS * (dim | 1) + KEYS * dim) * sizeof(float);
+}
+
+/* Copies `rows` rows of one head, `ld` apart in shared memory, zeros where there are no more. */
+__device__ static void
+load_rows(float *to, int64_t to_ld, int rows, const float *from, int64_t ld, int64_t there, int64_t dim)
+{
+    for (int i = static_cast<int>(threadIdx.x / WARP); i < rows; i += WARPS)
+        for (int64_t j = threadIdx.x % WARP; j < dim; j += WARP)
+            to[i * to_ld + j] = i < there ? from[i * ld + j] : 0;
+}
+
+template <int SLOTS> struct query {
+    float y[SLOTS]; /* columns lane, lane + 32, … */
+    float max, sum; /* sum: of the keys of this lane */
+};
+
+/* Query `row` at `position` meets the tile of keys that begins at `key`. */
+template <int SLOTS>
+__device__ static void
+meet(const attention<float> &a, query<SLOTS> *q, int row, int64_t position, int64_t key)
+{
+    const int64_t dim = a.spec.head_dim;
+    const float *query_row = shared_as<float>() + row * dim, *keys = shared_as<float>() + QUERIES * dim,
+                *values = keys + KEYS * (dim | 1);
+    const int lane = static_cast<int>(threadIdx.x % WARP);
+    float score = 0, max, base, shrink, p;
+
+    for (int64_t j = 0; j < dim; j++)
+        score = fmaf(query_row[j], keys[lane * (dim | 1) + j], score);
+    score = seen(key + lane, position, a.spec.window) ? score * a.scale : -INFINITY;
+    max = fmaxf(q->max, warp_max(score));
+    base = max == -INFINITY ? 0 : max; /* no key seen yet */
+    shrink = expf(q->max - base);
+    p = expf(score - base);
+    q->max = max;
+    q->sum = q->sum * shrink + p;
+#pragma unroll
+    for (int slot = 0; slot < SLOTS; slot++)
+        q->y[slot] *= shrink;
+    for (int k = 0; k < KEYS; k++) {
+        const float weight = __shfl_sync(ALL_LANES, p, k);
+
+#pragma unroll
+        for (int slot = 0; slot < SLOTS; slot++)
+            if (slot * WARP + lane < dim)
+                q->y[slot] = fmaf(weight, values[k * dim + slot * WARP + lane], q->y[slot]);
+    }
+}
+
+template <int SLOTS>
+static __global__ void
+float_kernel(attention<float> a)
+{
+    const query_tile t = a.tiles[blockIdx.x / a.spec.heads];
+    const int64_t head = blockIdx.x % a.spec.heads, dim = a.spec.head_dim,
+                  column = head / (a.spec.heads / a.spec.kv_heads) * dim;
+    const int lane = static_cast<int>(threadIdx.x % WARP), first = static_cast<int>(threadIdx.x / WARP) * ROWS;
+    const key_range keys = keys_of(t, a.spec.window, QUERIES, KEYS);
+    float *room = shared_as<float>(), *k = room + QUERIES * dim, *v = k + KEYS * (dim | 1);
+    query<SLOTS> q[ROWS] = {};
+
+    load_rows(room, dim, QUERIES, a.q + t.first * a.q_ld + head * dim, a.q_ld, t.end - t.first, dim);
+    for (int r = 0; r < ROWS; r++)
+        q[r].max = -INFINITY;
+    for (int64_t key = keys.first; key < keys.end; key += KEYS) {
+        load_rows(k, dim | 1, KEYS, a.k + (t.start + key) * a.k_ld + column, a.k_ld, keys.end - key, dim);
+        load_rows(v, dim, KEYS, a.v + (t.start + key) * a.v_ld + column, a.v_ld, keys.end - key, dim);
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < ROWS; r++)
+            meet(a, &q[r], first + r, t.first - t.start + first + r, key);
+        __syncthreads(); /* nobody needs these keys any more */
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        const float sum = warp_sum(q[r].sum);
+
+#pragma unroll
+        for (int slot = 0; slot < SLOTS; slot++)
+            if (t.first + first + r < t.end && slot * WARP + lane < dim)
+                a.y[(t.first + first + r) * a.y_ld + head * dim + slot * WARP + lane] = q[r].y[slot] / sum;
+    }
+}
+
+static void
+launch_attention(cudaStream_t stream, const attention<float> *a, int64_t tiles)
+{
+    const unsigned blocks = static_cast<unsigned>(tiles * a->spec.heads);
+    const size_t bytes = room_bytes(a->spec.head_dim);
+
+    if (a->spec.head_dim <= 64)
+        launch(stream, blocks, WARPS * WARP, bytes, float_kernel<2>, *a);
+    else if (a->spec.head_dim <= 128)
+        launch(stream, blocks, WARPS * WARP, bytes, float_kernel<4>, *a);
+    else
+        launch(stream, blocks, WARPS * WARP, bytes, float_kernel<8>, *a);
+}
+
+/* Tiles of queries of all sequences, last ones first: they see the most keys. Returns their number; fills `tiles` unless NULL. */
+static int64_t
+list_tiles(const ql_seqs *seqs, int64_t queries, query_tile *tiles)
+{
+    int64_t count = 0;
+
+    for (int64_t s = seqs->count; s-- > 0;) {
+        const int64_t start = seqs->offsets[s], end = seqs->offsets[s + 1];
+
+        for (int64_t t = div_up(end - start, queries) - 1; t >= 0; t--) {
+            if (tiles)
+                tiles[count] = {start + t * queries, start, end};
+            count++;
+        }
+    }
+    return count;
+}
+
+/* The list on the device, in scratch. */
+static ql_status
+send_tiles(ql_ctx *cx, void *dev, const ql_seqs *seqs, int64_t queries, const query_tile **tiles, int64_t *count)
+{
+    const size_t bytes = static_cast<size_t>(*count = list_tiles(seqs, queries, nullptr)) * sizeof(query_tile);
+    query_tile *host, *p;
+    ql_status st;
+
+    QL_TRY(cx, cuda_scratch(cx, dev, bytes, &p));
+    host = static_cast<query_tile *>(malloc(bytes));
+    if (!host)
+        return QL_FAIL(cx, QL_MEMORY, "no memory for a list of %lld tiles of queries", static_cast<long long>(*count));
+    list_tiles(seqs, queries, host);
+    st = cuda_upload(cx, dev, host, p, bytes);
+    free(host);
+    *tiles = p;
+    return st;
+}
+
+static bool
+aligned(const mat *m)
+{
+    return reinterpret_cast<uintptr_t>(m->p) % 16 == 0 && m->ld * ql_dtype_size(m->dtype) % 16 == 0;
+}
+
+template <typename T>
+static ql_status
+attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const mat m[4])
+{
+    const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(spec->head_dim)));
+    const bool whole =
+        spec->head_dim * sizeof(T) % 16 == 0 && aligned(&m[0]) && aligned(&m[1]) && aligned(&m[2]) && aligned(&m[3]);
+    attention<T> a = {static_cast<const T *>(m[0].p),
+                      static_cast<const T *>(m[1].p),
+                      static_cast<const T *>(m[2].p),
+                      static_cast<T *>(m[3].p),
+                      m[0].ld,
+                      m[1].ld,
+                      m[2].ld,
+                      m[3].ld,
+                      *spec,
+                      nullptr,
+                      scale,
+                      whole};
+    int64_t count;
+
+    QL_TRY(cx, send_tiles(cx, dev, seqs, std::is_same_v<T, float> ? QUERIES : MMA_QUERIES, &a.tiles, &count));
+    if constexpr (std::is_same_v<T, float>)
+        launch_attention(cuda_stream(dev), &a, count);
+    else
+        launch_attention_mma(cuda_stream(dev), &a, count);
+    return cuda_launched(cx, dev, "attention");
+}
+
+ql_status
+cuda_attention(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
+               ql_tensor *y)
+{
+    const mat m[4] = {cuda_mat(qkv[0]), cuda_mat(qkv[1]), cuda_mat(qkv[2]), cuda_mat(y)};
+
+    if (spec->head_dim > HEAD_MOST)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "attention on cuda works with heads of up to %d numbers, got %lld",
+                       HEAD_MOST, static_cast<long long>(spec->head_dim));
+    switch (m[0].dtype) {
+    case QL_F32:
+        return attend<float>(cx, dev, seqs, spec, m);
+    case QL_BF16:
+        return attend<__nv_bfloat16>(cx, dev, seqs, spec, m);
+    case QL_F16:
+        return attend<__half>(cx, dev, seqs, spec, m);
+    default:
+        return QL_FAIL(cx, QL_UNSUPPORTED, "attention on cuda works in f32, bf16 or f16, got f64");
+    }
+}

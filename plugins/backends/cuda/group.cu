@@ -1,0 +1,210 @@
+/* Group quantization of whole weights: scales, codes and back. */
+#include "grid.cuh"
+
+#define WARPS 8 /* of a block */
+
+/* A warp a group, rows of groups one after the other. */
+template <typename R>
+static __global__ void
+minmax_kernel(ql_grid g, const R *w, int64_t ld, int64_t rows, int64_t cols, R *scales, R *zeros, int64_t groups,
+              int64_t scales_ld, int64_t zeros_ld, unsigned long long *first)
+{
+    for (int64_t at = static_cast<int64_t>(blockIdx.x) * WARPS + threadIdx.x / WARP; at < rows * groups;
+         at += static_cast<int64_t>(gridDim.x) * WARPS) {
+        const int64_t i = at / groups, k = at % groups, j = k * g.group, n = cols - j < g.group ? cols - j : g.group;
+        R scale, zero;
+        const int fit = warp_fit(g, w + i * ld + j, n, &scale, &zero);
+
+        if (threadIdx.x % WARP != 0)
+            continue;
+        scales[i * scales_ld + k] = scale;
+        zeros[i * zeros_ld + k] = zero;
+        if (fit != FIT_OK)
+            refuse(first, at, fit);
+    }
+}
+
+ql_status
+cuda_refused(ql_ctx *cx, void *dev, const ql_grid *grid, unsigned long long refusal, const mat *w, const mat *scales)
+{
+    const int fit = static_cast<int>(refusal & 3);
+    const int64_t at = static_cast<int64_t>(refusal >> 2), i = at / scales->cols, k = at % scales->cols;
+    const long long row = i, group = k;
+    const char *which = fit == FIT_SMALL ? "below the smallest" : "above the largest";
+    const size_t size = ql_dtype_size(w->dtype);
+    double scale;
+    float narrow_scale;
+
+    if (refusal == NO_REFUSAL)
+        return QL_OK;
+    if (fit == FIT_NONFINITE) {
+        const mat values = {static_cast<char *>(w->p) + static_cast<size_t>(i * w->ld) * size, 1, w->cols, w->ld,
+                            w->dtype};
+        int64_t column;
+
+        QL_TRY(cx, cuda_first_nonfinite(cx, dev, &values, &column));
+        return QL_FAIL(cx, QL_NUMERIC, "the weight in row %lld, column %lld is not finite", row,
+                       static_cast<long long>(column));
+    }
+    QL_TRY(cx, cuda_download(cx, dev, static_cast<char *>(scales->p) + static_cast<size_t>(i * scales->ld + k) * size,
+                             size == sizeof scale ? static_cast<void *>(&scale) : &narrow_scale, size));
+    if (size != sizeof scale)
+        scale = static_cast<double>(narrow_scale);
+    if (grid->scale_dtype == QL_F16)
+        return QL_FAIL(
+            cx, QL_NUMERIC,
+            "row %lld, group %lld: the scale %.3g is %s normal fp16 number, %s: set scale_dtype: bf16 or fp32", row,
+            group, scale, which, fit == FIT_SMALL ? "6.1e-05" : "65504");
+    return QL_FAIL(cx, QL_NUMERIC, "row %lld, group %lld: the scale %.3g is %s normal %s number", row, group, scale,
+                   which, grid->scale_dtype == QL_BF16 ? "bf16" : "fp32");
+}
+
+ql_status
+cuda_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros)
+{
+    const mat mw = cuda_mat(w), ms = cuda_mat(scales), mz = cuda_mat(zeros);
+    unsigned long long refusal = NO_REFUSAL, *first;
+
+    QL_TRY(cx, cuda_scratch(cx, dev, sizeof refusal, &first));
+    QL_TRY(cx, cuda_upload(cx, dev, &refusal, first, sizeof refusal));
+    with_real(mw.dtype, [&](auto type) {
+        using R = type_in<decltype(type)>;
+
+        launch(cuda_stream(dev), blocks_for(div_up(mw.rows * ms.cols, WARPS), 1u << 20), WARPS * WARP, 0,
+               minmax_kernel<R>, *grid, static_cast<const R *>(mw.p), mw.ld, mw.rows, mw.cols, static_cast<R *>(ms.p),
+               static_cast<R *>(mz.p), ms.cols, ms.ld, mz.ld, first);
+    });
+    QL_TRY(cx, cuda_launched(cx, dev, "group_minmax"));
+    QL_TRY(cx, cuda_download(cx, dev, first, &refusal, sizeof refusal));
+    return cuda_refused(cx, dev, grid, refusal, &mw, &ms);
+}
+
+/* A quantized linear on the device; levels: NULL for a uniform grid. */
+template <typename R> struct grouped {
+    ql_grid grid;
+    const int32_t *g_idx;
+    const R *scales, *zeros, *levels;
+    int64_t scales_ld, zeros_ld;
+
+    __device__ int64_t
+    group_at(int64_t j) const
+    {
+        return g_idx ? g_idx[j] : j / grid.group;
+    }
+};
+
+/* The nearest level, the lower index on ties. */
+template <typename R>
+__device__ static uint8_t
+nearest_level(R v, const R *levels, int count)
+{
+    R best = INFINITY;
+    int code = 0;
+
+    for (int c = 0; c < count; c++) {
+        const R d = v > levels[c] ? v - levels[c] : levels[c] - v;
+
+        if (d < best) {
+            best = d;
+            code = c;
+        }
+    }
+    return static_cast<uint8_t>(code);
+}
+
+template <typename R> struct encode_op {
+    grouped<R> q;
+    const R *w;
+    uint8_t *codes;
+    int64_t w_ld, codes_ld;
+
+    __device__ void
+    operator()(int64_t i, int64_t j) const
+    {
+        const int64_t k = q.group_at(j);
+        const R x = w[i * w_ld + j], scale = q.scales[i * q.scales_ld + k];
+
+        codes[i * codes_ld + j] =
+            q.levels ? nearest_level(x / scale, q.levels, 1 << q.grid.bits)
+                     : static_cast<uint8_t>(code_of(x, scale, q.zeros[i * q.zeros_ld + k], top_code<R>(q.grid)));
+    }
+};
+
+template <typename R> struct decode_op {
+    grouped<R> q;
+    const uint8_t *codes;
+    R *w;
+    int64_t codes_ld, w_ld;
+
+    __device__ void
+    operator()(int64_t i, int64_t j) const
+    {
+        const int64_t k = q.group_at(j);
+        const uint8_t code = codes[i * codes_ld + j];
+
+        w[i * w_ld + j] = q.scales[i * q.scales_ld + k] *
+                          (q.levels ? q.levels[code] : static_cast<R>(code) - q.zeros[i * q.zeros_ld + k]);
+    }
+};
+
+/* Group indices are values on the device: the host has not seen them. */
+ql_status
+cuda_check_groups(ql_ctx *cx, void *dev, const ql_tensor *group_of, int64_t groups)
+{
+    const int64_t range[2] = {0, groups};
+    outside bad;
+
+    if (!group_of)
+        return QL_OK;
+    QL_TRY(cx, cuda_outside(cx, dev, group_of, range, &bad));
+    if (bad.at < 0)
+        return QL_OK;
+    return QL_FAIL(cx, QL_INVALID, "group %d of column %lld is outside 0 .. %lld", static_cast<int>(bad.index),
+                   static_cast<long long>(bad.at), static_cast<long long>(groups) - 1);
+}
+
+template <typename R>
+static grouped<R>
+grouped_of(const ql_qlinear *q)
+{
+    const mat scales = cuda_mat(q->scales), zeros = q->zeros ? cuda_mat(q->zeros) : mat{};
+
+    return {q->grid,
+            q->g_idx ? static_cast<const int32_t *>(ql_ptr(q->g_idx)) : nullptr,
+            static_cast<const R *>(scales.p),
+            static_cast<const R *>(zeros.p),
+            q->levels ? static_cast<const R *>(ql_ptr(q->levels)) : nullptr,
+            scales.ld,
+            zeros.ld};
+}
+
+ql_status
+cuda_group_encode(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out)
+{
+    const mat mw = cuda_mat(w), mc = cuda_mat(out->codes);
+
+    QL_TRY(cx, cuda_check_groups(cx, dev, out->g_idx, ql_dim(out->scales, 1)));
+    with_real(mw.dtype, [&](auto type) {
+        using R = type_in<decltype(type)>;
+
+        each(
+            cuda_stream(dev), mw.rows, mw.cols,
+            encode_op<R>{grouped_of<R>(out), static_cast<const R *>(mw.p), static_cast<uint8_t *>(mc.p), mw.ld, mc.ld});
+    });
+    return cuda_launched(cx, dev, "group_encode");
+}
+
+ql_status
+cuda_group_decode(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w)
+{
+    const mat mw = cuda_mat(w), mc = cuda_mat(q->codes);
+
+    QL_TRY(cx, cuda_check_groups(cx, dev, q->g_idx, ql_dim(q->scales, 1)));
+    with_real(mw.dtype, [&](auto type) {
+        using R = type_in<decltype(type)>;
+
+        each(cuda_stream(dev), mw.rows, mw.cols,
+             decode_op<R>{grouped_of<R>(q), static_cast<const uint8_t *>(mc.p), static_cast<R *>(mw.p), mc.ld, mw.ld});
+    });
+    return cuda_launched(cx, dev, "group_decode");
+}

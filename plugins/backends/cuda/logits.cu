@@ -1,0 +1,289 @@
+/* Likelihoods and divergences over the vocabulary. Logits exist for a tile of tokens and words at a time, made by a product; each tile
+ * joins running maxima and sums. KL(p_ref || p) = sum p_ref (ref - x) + lse(x) - lse(ref), so one pass over both logits is enough. */
+#include "launch.cuh"
+
+#define TOKENS 2048 /* of a tile */
+#define WORDS 8192
+#define THREADS 256
+
+/* Of the logits of one token over the words so far. */
+struct logit_sum {
+    double sum; /* of exp(logit - max) */
+    float max;
+    int best; /* the first word whose logit is max */
+};
+
+struct token_sums {
+    logit_sum x, ref; /* ref: of kl alone */
+    double shift;     /* sum of exp(ref - ref.max) (ref - x) */
+    float chosen;     /* of nll alone: the target's logit */
+};
+
+struct room {
+    float max[THREADS / WARP];
+    int best[THREADS / WARP];
+    double sum[THREADS / WARP];
+};
+
+__device__ static bool
+better(float a, int i, float b, int j)
+{
+    return a > b || (a == b && i < j);
+}
+
+/* The largest logit of a row, for all threads of the block; *best is its first word. */
+__device__ static float
+row_max(const float *row, int words, room *r, int *best)
+{
+    float max = -INFINITY;
+    int at = 0;
+
+    for (int j = static_cast<int>(threadIdx.x); j < words; j += THREADS)
+        if (row[j] > max) {
+            max = row[j];
+            at = j;
+        }
+    for (int with = WARP / 2; with > 0; with /= 2) {
+        const float other = __shfl_xor_sync(ALL_LANES, max, with);
+        const int j = __shfl_xor_sync(ALL_LANES, at, with);
+
+        if (better(other, j, max, at)) {
+            max = other;
+            at = j;
+        }
+    }
+    if (threadIdx.x % WARP == 0) {
+        r->max[threadIdx.x / WARP] = max;
+        r->best[threadIdx.x / WARP] = at;
+    }
+    __syncthreads();
+    for (int w = 0; w < THREADS / WARP; w++)
+        if (better(r->max[w], r->best[w], max, at)) {
+            max = r->max[w];
+            at = r->best[w];
+        }
+    *best = at;
+    return max;
+}
+
+/* A tile's sum joins; the sums that go with it have the weights *left (those so far) and *right (the tile's) from now on. */
+__device__ static void
+join(logit_sum *all, const logit_sum &tile, double *left, double *right)
+{
+    const float max = tile.max > all->max ? tile.max : all->max;
+
+    *left = exp(static_cast<double>(all->max) - static_cast<double>(max));
+    *right = exp(static_cast<double>(tile.max) - static_cast<double>(max));
+    all->best = tile.max > all->max ? tile.best : all->best;
+    all->sum = all->sum * *left + tile.sum * *right;
+    all->max = max;
+}
+
+/* One row of a tile that begins at word `first`. */
+__device__ static logit_sum
+row_sum(const float *row, int first, int words, room *r)
+{
+    logit_sum s = {0, 0, 0};
+
+    s.max = row_max(row, words, r, &s.best);
+    s.best += first;
+    for (int j = static_cast<int>(threadIdx.x); j < words; j += THREADS)
+        s.sum += static_cast<double>(expf(row[j] - s.max));
+    s.sum = block_sum(s.sum, r->sum);
+    return s;
+}
+
+/* A block a token. */
+static __global__ void
+nll_kernel(const float *logits, int first, int words, const int32_t *targets, token_sums *sums)
+{
+    const float *row = logits + static_cast<int64_t>(blockIdx.x) * WORDS;
+    token_sums *to = sums + blockIdx.x;
+    const logit_sum tile = row_sum(row, first, words, shared_as<room>());
+    const int64_t at = static_cast<int64_t>(targets[blockIdx.x]) - first;
+    double left, right;
+
+    if (threadIdx.x != 0)
+        return;
+    join(&to->x, tile, &left, &right);
+    if (at >= 0 && at < words)
+        to->chosen = row[at];
+}
+
+static __global__ void
+kl_kernel(const float *ref, const float *x, int first, int words, token_sums *sums)
+{
+    const float *ref_row = ref + static_cast<int64_t>(blockIdx.x) * WORDS,
+                *x_row = x + static_cast<int64_t>(blockIdx.x) * WORDS;
+    token_sums *to = sums + blockIdx.x;
+    room *r = shared_as<room>();
+    const logit_sum ref_tile = row_sum(ref_row, first, words, r), x_tile = row_sum(x_row, first, words, r);
+    double shift = 0, left, right;
+
+    for (int j = static_cast<int>(threadIdx.x); j < words; j += THREADS)
+        shift += static_cast<double>(expf(ref_row[j] - ref_tile.max)) * static_cast<double>(ref_row[j] - x_row[j]);
+    shift = block_sum(shift, r->sum);
+    if (threadIdx.x != 0)
+        return;
+    join(&to->x, x_tile, &left, &right);
+    join(&to->ref, ref_tile, &left, &right);
+    to->shift = to->shift * left + shift * right;
+}
+
+struct start_op {
+    token_sums *sums;
+
+    __device__ void
+    operator()(int64_t, int64_t t) const
+    {
+        sums[t] = {{0, -INFINITY, 0}, {0, -INFINITY, 0}, 0, 0};
+    }
+};
+
+struct nll_op {
+    const token_sums *sums;
+    const int32_t *targets;
+    float *out;
+
+    __device__ void
+    operator()(int64_t, int64_t t) const
+    {
+        const token_sums &s = sums[t];
+
+        out[t] = targets[t] < 0
+                     ? 0
+                     : static_cast<float>(log(s.x.sum) + static_cast<double>(s.x.max) - static_cast<double>(s.chosen));
+    }
+};
+
+struct kl_op {
+    const token_sums *sums;
+    float *kl;
+    uint8_t *agree;
+
+    __device__ void
+    operator()(int64_t, int64_t t) const
+    {
+        const logit_sum &x = sums[t].x, &ref = sums[t].ref;
+        const double d = sums[t].shift / ref.sum + (static_cast<double>(x.max) - static_cast<double>(ref.max)) +
+                         (log(x.sum) - log(ref.sum));
+
+        kl[t] = static_cast<float>(d < 0 ? 0 : d); /* below by rounding; NaN stays */
+        agree[t] = x.best == ref.best;
+    }
+};
+
+/* What both share: operands, and the scratch that a tile needs. */
+struct tiles {
+    mat x, head;
+    int64_t tokens; /* of a tile */
+    float *logits[2];
+    token_sums *sums;
+};
+
+static mat
+rows_of(const mat *m, int64_t first, int64_t count)
+{
+    mat r = *m;
+
+    r.p = static_cast<char *>(m->p) + static_cast<size_t>(first * m->ld) * ql_dtype_size(m->dtype);
+    r.rows = m->rows - first < count ? m->rows - first : count;
+    return r;
+}
+
+static ql_status
+tiles_make(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, int models, tiles *t)
+{
+    size_t logits;
+    char *p;
+
+    t->x = cuda_mat(x);
+    t->head = cuda_mat(head);
+    t->tokens = t->x.rows < TOKENS ? t->x.rows : TOKENS;
+    logits = static_cast<size_t>(t->tokens) * WORDS * sizeof(float);
+    QL_TRY(cx,
+           cuda_scratch(cx, dev,
+                        static_cast<size_t>(models) * logits + static_cast<size_t>(t->tokens) * sizeof *t->sums, &p));
+    for (int i = 0; i < models; i++)
+        t->logits[i] = reinterpret_cast<float *>(p + static_cast<size_t>(i) * logits);
+    t->sums = reinterpret_cast<token_sums *>(p + static_cast<size_t>(models) * logits);
+    return QL_OK;
+}
+
+/* logits[i, j] = x[i, :] . head[first + j, :]; returns the number of words. */
+static ql_status
+make_logits(ql_ctx *cx, void *dev, const tiles *t, const mat *x, int64_t first, int model, int *words)
+{
+    const mat head = rows_of(&t->head, first, WORDS), out = {t->logits[model], x->rows, head.rows, WORDS, QL_F32};
+
+    *words = static_cast<int>(head.rows);
+    return cuda_product(cx, dev, QL_NT, 1, x, &head, 0, &out);
+}
+
+static ql_status
+check_targets(ql_ctx *cx, void *dev, const ql_tensor *targets, int64_t words)
+{
+    const int64_t range[2] = {INT32_MIN, words};
+    outside bad;
+
+    QL_TRY(cx, cuda_outside(cx, dev, targets, range, &bad));
+    if (bad.at < 0)
+        return QL_OK;
+    return QL_FAIL(cx, QL_INVALID, "nll: the target of token %lld is %d, but the vocabulary has %lld entries",
+                   static_cast<long long>(bad.at), static_cast<int>(bad.index), static_cast<long long>(words));
+}
+
+ql_status
+cuda_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor *out)
+{
+    const int32_t *ids = static_cast<const int32_t *>(ql_ptr(targets));
+    float *result = static_cast<float *>(ql_ptr(out));
+    cudaStream_t stream = cuda_stream(dev);
+    tiles tile;
+    int words;
+
+    if (ql_dtype_of(x) == QL_F64)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "nll on cuda works in f32, got f64");
+    QL_TRY(cx, check_targets(cx, dev, targets, ql_dim(head, 0)));
+    QL_TRY(cx, tiles_make(cx, dev, x, head, 1, &tile));
+    for (int64_t t = 0; t < tile.x.rows; t += TOKENS) {
+        const mat rows = rows_of(&tile.x, t, TOKENS);
+
+        each(stream, 1, rows.rows, start_op{tile.sums});
+        for (int64_t v = 0; v < tile.head.rows; v += WORDS) {
+            QL_TRY(cx, make_logits(cx, dev, &tile, &rows, v, 0, &words));
+            launch(stream, static_cast<unsigned>(rows.rows), THREADS, sizeof(room), nll_kernel, tile.logits[0],
+                   static_cast<int>(v), words, ids + t, tile.sums);
+        }
+        each(stream, 1, rows.rows, nll_op{tile.sums, ids + t, result + t});
+    }
+    return cuda_launched(cx, dev, "nll");
+}
+
+ql_status
+cuda_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor *const out[2])
+{
+    float *kl = static_cast<float *>(ql_ptr(out[0]));
+    uint8_t *agree = static_cast<uint8_t *>(ql_ptr(out[1]));
+    const mat all_ref = cuda_mat(ref);
+    cudaStream_t stream = cuda_stream(dev);
+    tiles tile;
+    int words;
+
+    if (ql_dtype_of(x) == QL_F64)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "kl on cuda works in f32, got f64");
+    QL_TRY(cx, tiles_make(cx, dev, x, head, 2, &tile));
+    for (int64_t t = 0; t < tile.x.rows; t += TOKENS) {
+        const mat rows = rows_of(&tile.x, t, TOKENS), ref_rows = rows_of(&all_ref, t, TOKENS);
+
+        each(stream, 1, rows.rows, start_op{tile.sums});
+        for (int64_t v = 0; v < tile.head.rows; v += WORDS) {
+            QL_TRY(cx, make_logits(cx, dev, &tile, &ref_rows, v, 0, &words));
+            QL_TRY(cx, make_logits(cx, dev, &tile, &rows, v, 1, &words));
+            launch(stream, static_cast<unsigned>(rows.rows), THREADS, sizeof(room), kl_kernel, tile.logits[0],
+                   tile.logits[1], static_cast<int>(v), words, tile.sums);
+        }
+        each(stream, 1, rows.rows, kl_op{tile.sums, kl + t, agree + t});
+    }
+    return cuda_launched(cx, dev, "kl");
+}

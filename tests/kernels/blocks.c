@@ -71,17 +71,21 @@ attention(kernel *k)
     ql_attention_spec spec = {heads, kv, dim, k_int(k, 0, 1) ? k_size(k, 600) : 0};
     ql_dtype d = narrow_dtype(k);
     double *q = k_normal(k, t * heads * dim), *keys = k_normal(k, t * kv * dim), *v = k_normal(k, t * kv * dim);
-    double *y = k_doubles(k, t * heads * dim);
+    double *y = k_doubles(k, t * heads * dim), largest = 0;
     ql_tensor *qkv[3], *ty;
 
     for (int64_t i = 0; i < t * heads * dim; i++)
         q[i] *= 3;
+    for (int64_t i = 0; i < t * kv * dim; i++)
+        largest = fmax(largest, fabs(v[i]));
     qkv[0] = k_put(k, d, t, heads * dim, q);
     qkv[1] = k_put(k, d, t, kv * dim, keys);
     qkv[2] = k_put(k, d, t, kv * dim, v);
     plain_attention(&seqs, &spec, (const double *const[]){q, keys, v}, y);
     REQUIRE_OK(k->cx, ql_attention(k->cx, &seqs, &spec, (const ql_tensor *const *)qkv, &ty));
-    k_close(k, k_get(k, ty), y, t * heads * dim, k_eps(d) * 2, 2e-6 * sqrt((double)dim));
+    /* tensor cores take weights, of sum 1, in the dtype of v */
+    k_close(k, k_get(k, ty), y, t * heads * dim, k_eps(d) * 2,
+            2e-6 * sqrt((double)dim) + (d == QL_F32 ? 0 : k_eps(d) * largest));
 }
 
 /* Scores of +-1e4: a softmax without its running maximum overflows. */

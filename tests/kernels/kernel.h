@@ -1,12 +1,10 @@
 /* Differential tests of device operations: a case makes random inputs, runs an operation and compares with plain.h. Each case runs
- * on every backend of the list, with 1, 2 and 3 threads, whose results must be the same bytes. */
+ * with 1, 2 and 3 threads, whose results must be the same bytes. */
 #ifndef QLOOM_TEST_KERNEL_H
 #define QLOOM_TEST_KERNEL_H
 
 #include "../device.h"
 #include "plain.h"
-
-static const char *const kernel_backends[] = {"cpu"};
 
 typedef struct kernel {
     ql_ctx *cx;
@@ -123,7 +121,7 @@ k_close(kernel *k, const double *got, const double *expected, int64_t count, dou
 }
 
 static inline uint64_t
-k_run(const kernel_case *c, const char *backend, int threads, uint64_t seed)
+k_run(const kernel_case *c, int threads, uint64_t seed)
 {
     ql_ctx cx;
     ql_scope scope;
@@ -131,7 +129,7 @@ k_run(const kernel_case *c, const char *backend, int threads, uint64_t seed)
     kernel k = {.cx = &cx, .name = c->name, .rng = seed, .hash = 0xcbf29ce484222325u};
 
     ql_ctx_init(&cx, NULL);
-    d = test_device_named(&cx, backend, threads);
+    d = test_device(&cx, threads);
     ql_scope_open(&cx, &scope);
     c->run(&k);
     ql_scope_close(&cx, &scope);
@@ -147,15 +145,14 @@ k_main(const kernel_case *cases, int count, int rounds)
 {
     uint64_t rng = test_seed();
 
-    for (size_t b = 0; b < sizeof kernel_backends / sizeof *kernel_backends; b++)
-        for (int i = 0; i < count * rounds; i++) {
-            const kernel_case *c = &cases[i % count];
-            uint64_t seed = test_u64(&rng), one = k_run(c, kernel_backends[b], 1, seed);
+    for (int i = 0; i < count * rounds; i++) {
+        const kernel_case *c = &cases[i % count];
+        uint64_t seed = test_u64(&rng), one = k_run(c, 1, seed);
 
-            for (int threads = 2; threads <= 3; threads++)
-                if (k_run(c, kernel_backends[b], threads, seed) != one)
-                    TEST_FAIL("%s: %d threads give other bytes than one", c->name, threads);
-        }
+        for (int threads = 2; threads <= 3; threads++)
+            if (k_run(c, threads, seed) != one)
+                TEST_FAIL("%s: %d threads give other bytes than one", c->name, threads);
+    }
     return TEST_DONE();
 }
 

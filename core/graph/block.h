@@ -47,7 +47,7 @@ ql_status ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_we
  * and the tensors of y may be dropped as soon as they have been read. */
 typedef struct ql_flow {
     const ql_seqs *seqs;
-    const ql_tensor *h; /* [T, hidden]: the residual stream */
+    ql_tensor *h;  /* [T, hidden]: the residual stream; only read */
     ql_tensor *x;       /* [T, in]: input of the subset that comes next; NULL at the end of the block */
     ql_tensor **y;      /* outputs of the last subset's linears, in their order; NULL at the start of the block */
 } ql_flow;

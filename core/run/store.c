@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../base/file.h"
 
 #define TAG "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of qloom; `qloom cache clear` empties it.\n"
 #define TAG_FILE "CACHEDIR.TAG"
+#define ABANDONED 600 /* seconds after which no writer goes on */
 
 /* --- the folder --- */
 
@@ -125,11 +127,28 @@ ql_store_save(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block, ql_entry
     return ql_entry_write(cx, e, path);
 }
 
+/* Parts of files that nobody has written to for long. */
+static void
+remove_torn(const char *folder, time_t now)
+{
+    DIR *d = opendir(folder);
+    struct stat info;
+
+    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
+        if (ql_ends_with(e->d_name, ".tmp") && fstatat(dirfd(d), e->d_name, &info, 0) == 0 &&
+            now - info.st_mtim.tv_sec > ABANDONED)
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+}
+
 void
 ql_store_touch(const ql_store *s, ql_key key)
 {
     char path[QL_STORE_PATH];
 
-    if (ql_store_node(s, key, path))
-        (void)utimensat(AT_FDCWD, path, NULL, 0);
+    if (!ql_store_node(s, key, path) || !ql_is_folder(path))
+        return;
+    remove_torn(path, time(NULL));
+    (void)utimensat(AT_FDCWD, path, NULL, 0);
 }

@@ -35,19 +35,19 @@ bool ql_store_has(const ql_store *s, ql_key key, int64_t block);
 /* Opens and verifies an entry; ql_st_close when done. One that can't be read is told in the log, removed and INVALID. */
 ql_status ql_store_load(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block, ql_st_file *out);
 ql_status ql_store_save(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block, ql_entry *e);
-/* Marks the node as used now. */
+/* Marks the node as used now, and removes what writers that were killed have left in it. */
 void ql_store_touch(const ql_store *s, ql_key key);
 
 typedef struct ql_store_item { /* a node */
     ql_key key;
-    const char *about; /* "gptq bits=3"; "" where no file tells */
-    int64_t files;
     uint64_t bytes;
     int64_t used; /* nanoseconds since 1970 */
 } ql_store_item;
 
-/* Nodes, the least recently used first, in the innermost scope. */
+/* Nodes, the least recently used first, on the heap: free. */
 ql_status ql_store_list(ql_ctx *cx, const ql_store *s, ql_store_item **items, int64_t *count);
+/* What made a node: "gptq bits=3"; "?" where no file tells. In the innermost scope. */
+ql_status ql_store_about(ql_ctx *cx, const ql_store *s, ql_key key, const char **about);
 /* Removes nodes that nobody has used since it was opened, the least recently used first, until the rest fits the limit. */
 ql_status ql_store_trim(ql_ctx *cx, const ql_store *s);
 /* Removes all nodes and hashes; files that are not the store's stay. */

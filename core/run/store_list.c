@@ -34,13 +34,13 @@ parse_key(const char *name, ql_key *key)
 
 /* --- listing --- */
 
-/* What made the node, as the entry `path` tells; left alone when that can't be read. */
+/* What made the entry `path`; stays NULL when it can't be read. */
 static ql_status
 read_about(ql_ctx *cx, const char *path, const char **about)
 {
-    const void *text;
+    const void *text = NULL;
     ql_st_file f = {0};
-    size_t bytes;
+    size_t bytes = 0;
     ql_status st = ql_st_open(cx, path, &f);
 
     if (st == QL_OK)
@@ -54,33 +54,42 @@ read_about(ql_ctx *cx, const char *path, const char **about)
     return QL_OK;
 }
 
-/* Another process may remove what is looked at: what is gone counts nothing. */
-static ql_status
-read_node(ql_ctx *cx, const char *path, ql_store_item *item)
+ql_status
+ql_store_about(ql_ctx *cx, const ql_store *s, ql_key key, const char **about)
 {
+    char path[QL_STORE_PATH];
+    DIR *d = ql_store_node(s, key, path) ? opendir(path) : NULL;
     ql_status st = QL_OK;
+
+    *about = NULL;
+    for (struct dirent *e = d ? readdir(d) : NULL; e && !*about && st == QL_OK; e = readdir(d)) {
+        const char *file = ql_ends_with(e->d_name, ".safetensors") ? ql_format(cx, "%s/%s", path, e->d_name) : NULL;
+
+        if (file)
+            st = read_about(cx, file, about);
+    }
+    if (d)
+        closedir(d);
+    if (!*about)
+        *about = "?";
+    return st;
+}
+
+/* Another process may remove what is looked at: what is gone counts nothing. */
+static void
+read_node(const char *path, ql_store_item *item)
+{
     struct stat info;
-    DIR *d = stat(path, &info) == 0 ? opendir(path) : NULL;
+    DIR *d = opendir(path);
 
     if (!d)
-        return QL_OK;
-    item->used = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
-    for (struct dirent *e = readdir(d); e && st == QL_OK; e = readdir(d)) {
-        const char *file = ql_format(cx, "%s/%s", path, e->d_name);
-
-        if (!file)
-            st = QL_MEMORY;
-        if (!file || !is_ours(e->d_name) || stat(file, &info) != 0)
-            continue;
-        item->bytes += (uint64_t)info.st_size;
-        if (!ql_ends_with(file, ".safetensors"))
-            continue;
-        item->files++;
-        if (!*item->about)
-            st = read_about(cx, file, &item->about);
-    }
+        return;
+    if (fstat(dirfd(d), &info) == 0)
+        item->used = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    for (struct dirent *e = readdir(d); e; e = readdir(d))
+        if (is_ours(e->d_name) && fstatat(dirfd(d), e->d_name, &info, 0) == 0)
+            item->bytes += (uint64_t)info.st_size;
     closedir(d);
-    return st;
 }
 
 static int
@@ -99,12 +108,12 @@ list_nodes(ql_ctx *cx, const ql_store *s, DIR *d, ql_store_item **items, int64_t
     int64_t capacity = 0;
 
     for (struct dirent *e = readdir(d); e; e = readdir(d)) {
-        ql_store_item item = {.about = ""};
+        ql_store_item item = {0};
         char path[QL_STORE_PATH];
 
         if (!parse_key(e->d_name, &item.key) || !ql_store_node(s, item.key, path))
             continue;
-        QL_TRY(cx, read_node(cx, path, &item));
+        read_node(path, &item);
         QL_TRY(cx, ql_grow(cx, items, &capacity, *count + 1, sizeof **items));
         (*items)[(*count)++] = item;
     }
@@ -131,22 +140,18 @@ ql_store_list(ql_ctx *cx, const ql_store *s, ql_store_item **items, int64_t *cou
 
 /* --- removing --- */
 
-/* Removes the files in `folder` that `mine` names, then the folder if nothing else is in it. */
+/* Removes the files in `folder` that `mine` names. */
 static ql_status
 remove_files(ql_ctx *cx, const char *folder, bool (*mine)(const char *name))
 {
     DIR *d = opendir(folder);
     ql_status st = QL_OK;
 
-    for (struct dirent *e = d ? readdir(d) : NULL; e && st == QL_OK; e = readdir(d)) {
-        const char *file = mine(e->d_name) ? ql_format(cx, "%s/%s", folder, e->d_name) : NULL;
-
-        if (file && unlink(file) != 0 && errno != ENOENT)
-            st = QL_FAIL(cx, QL_IO, "%s: %s", file, strerror(errno));
-    }
+    for (struct dirent *e = d ? readdir(d) : NULL; e && st == QL_OK; e = readdir(d))
+        if (mine(e->d_name) && unlinkat(dirfd(d), e->d_name, 0) != 0 && errno != ENOENT)
+            st = QL_FAIL(cx, QL_IO, "%s/%s: %s", folder, e->d_name, strerror(errno));
     if (d)
         closedir(d);
-    (void)rmdir(folder); /* stays while another run writes into it */
     return st;
 }
 
@@ -155,7 +160,11 @@ remove_node(ql_ctx *cx, const ql_store *s, const ql_store_item *item)
 {
     char path[QL_STORE_PATH];
 
-    return ql_store_node(s, item->key, path) ? remove_files(cx, path, is_ours) : QL_OK;
+    if (!ql_store_node(s, item->key, path))
+        return QL_OK;
+    QL_TRY(cx, remove_files(cx, path, is_ours));
+    (void)rmdir(path); /* stays while another run writes into it */
+    return QL_OK;
 }
 
 ql_status
@@ -172,9 +181,14 @@ ql_store_trim(ql_ctx *cx, const ql_store *s)
     for (int64_t i = 0; i < count; i++)
         sum += items[i].bytes;
     for (int64_t i = 0; i < count && st == QL_OK && sum > s->limit && items[i].used < s->since; i++) {
+        const char *about;
+
+        st = ql_store_about(cx, s, items[i].key, &about);
+        if (st != QL_OK)
+            break;
+        ql_info(cx, "cache: %s made room, the least recently used", about);
         st = remove_node(cx, s, &items[i]);
         sum -= items[i].bytes;
-        ql_debug(cx, "cache: removed %s, the least recently used", items[i].about);
     }
     free(items);
     return st;

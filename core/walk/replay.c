@@ -108,6 +108,14 @@ look_up_unit(ql_walk *w, int64_t unit)
     return w->work[unit].told ? settle(w, ql_stored_load_tally(w, unit)) : QL_OK;
 }
 
+static bool
+leaves_files(const ql_evaluation *e)
+{
+    const ql_evaluator *evaluator = e->plan->node->plugin->evaluator;
+
+    return evaluator->leaves_files && evaluator->leaves_files(e->plan->node->self);
+}
+
 static ql_status
 look_up_evaluation(ql_walk *w, int64_t i)
 {
@@ -119,7 +127,7 @@ look_up_evaluation(ql_walk *w, int64_t i)
         for (int64_t block = 0; block < blocks_of(w); block++)
             *at(w, w->replay.rows_kept, i, block) = ql_store_has(s, key, block);
     else
-        e->told = ql_store_has(s, key, QL_WHOLE);
+        e->told = ql_store_has(s, key, QL_WHOLE) && !leaves_files(e);
     return e->told ? settle(w, ql_stored_load_metrics(w, i)) : QL_OK;
 }
 

@@ -84,10 +84,11 @@ list_name(ql_ctx *cx, int row, int64_t list, const char *name)
 static const char *
 about_path(ql_walk *w, const ql_path *p)
 {
-    if (!p->quantizer)
-        return w->plan->root->label;
-    return p->compensator ? ql_format(w->cx, "%s on %s", p->compensator->node->label, p->quantizer->node->label)
-                          : p->quantizer->node->label;
+    const char *root = w->plan->root->label;
+    const char *quantized = p->quantizer ? ql_format(w->cx, "%s on %s", p->quantizer->node->label, root) : root;
+
+    return quantized && p->compensator ? ql_format(w->cx, "%s on %s", p->compensator->node->label, quantized)
+                                       : quantized;
 }
 
 static const char *

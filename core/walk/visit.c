@@ -20,15 +20,6 @@ span_count(const visit *v)
     return v->stream->corpus->span_count;
 }
 
-/* Lets go of a tensor that a step or a product made. */
-static void
-let_go(ql_ctx *cx, const ql_tensor *t)
-{
-    ql_tensor *mine = (ql_tensor *)t;
-
-    ql_drop(cx, &mine);
-}
-
 ql_status
 ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out)
 {
@@ -54,16 +45,16 @@ static ql_status
 step(visit *v, ql_flow *f, int k)
 {
     ql_ctx *cx = v->w->cx;
-    const ql_flow old = *f;
+    ql_flow old = *f;
 
     QL_TRY(cx, ql_check_interrupt(cx));
     QL_TRY(cx, ql_block_step(cx, v->w->block, k, f));
     for (int l = 0, i = 0; old.y && l < v->w->model->info.linear_count; l++)
         if (v->w->model->info.linears[l].subset == k - 1)
-            let_go(cx, old.y[i++]);
+            ql_drop(cx, &old.y[i++]);
     f->y = NULL;
     if (old.h != f->h && old.h != v->stream->h[f - v->flows])
-        let_go(cx, old.h);
+        ql_drop(cx, &old.h);
     return QL_OK;
 }
 
@@ -222,7 +213,7 @@ visit_tokens(visit *v)
     for (int64_t c = 0; c < span_count(v) && !v->stream->dead; c++) {
         QL_TRY(cx, step(v, &v->flows[c], subsets));
         ql_stream_put(v->stream, c, v->flows[c].h);
-        let_go(cx, v->flows[c].h);
+        ql_drop(cx, &v->flows[c].h);
     }
     return QL_OK;
 }

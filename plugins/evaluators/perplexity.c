@@ -40,6 +40,12 @@ bos(const void *self)
     return (ql_bos)((const perplexity *)self)->bos;
 }
 
+static bool
+leaves_files(const void *self)
+{
+    return ((const perplexity *)self)->save_nll;
+}
+
 /* llama.cpp puts a BOS over the first token of each window, where the model uses one. */
 static ql_status
 tokens(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out)
@@ -171,6 +177,7 @@ QL_PLUGIN(.kind = QL_EVALUATOR, .name = "perplexity", .version = "1.0",
                                              .state_size = sizeof(sums),
                                              .tokens = tokens,
                                              .bos = bos,
+                                             .leaves_files = leaves_files,
                                              .begin = begin,
                                              .chunk = chunk,
                                              .end = end}, );

@@ -75,6 +75,8 @@ typedef struct ql_evaluator {
     /* Stream evaluators: `tokens` may replace the data stage's windows (NULL: as they are), then begin, chunks in order, end. */
     ql_status (*tokens)(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out);
     ql_bos (*bos)(const void *self); /* NULL: QL_BOS_DATA */
+    /* Does it write files of its own? Then it works in every run, whatever the cache knows of its numbers. NULL: no. */
+    bool (*leaves_files)(const void *self);
     ql_status (*begin)(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state);
     ql_status (*chunk)(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, void *state);
     ql_status (*end)(ql_ctx *cx, const void *self, void *state, ql_metrics *out);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../device/device.h"
+#include "../tensor/source.h"
 
 typedef struct block_linear {
     char *name;       /* "model.layers.3.mlp.down_proj" */
@@ -22,6 +23,7 @@ struct ql_block {
     ql_dtype compute;
     block_linear *linears; /* [linear_count] */
     ql_tensor **smalls;    /* [small_count] */
+    ql_tensor **begun;     /* [slot_count] as the file has them, on their way or arrived; NULL: loaded without */
 };
 
 static const char *
@@ -61,16 +63,56 @@ ql_model_dtype(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int linear, 
 
 /* --- loading ---------------------------------------------------------------------------------------------------- */
 
-/* A tensor of the block, kept beyond the scope. */
-static ql_status
-load(ql_ctx *cx, const ql_block *b, const ql_want *want, ql_tensor **out)
+/* The tensors of a block in one row: weights of its linears, their biases, its smalls. */
+static int
+slot_count(const ql_model_info *info)
 {
+    return 2 * info->linear_count + info->small_count;
+}
+
+/* What slot `s` of the row is in the file; without a name where a linear has no bias. */
+static ql_status
+slot_want(ql_ctx *cx, const ql_block *b, int s, ql_want *out)
+{
+    const ql_model_info *info = &b->m->info;
+    const int linears = info->linear_count;
+
+    *out = (ql_want){.ndim = 1};
+    if (s < linears) {
+        *out = (ql_want){.ndim = 2, .dims = {info->linears[s].out, info->linears[s].in}};
+        out->name = block_name(cx, b->m, b->layer, info->linears[s].name, ".weight");
+    } else if (s < 2 * linears) {
+        out->dims[0] = info->linears[s - linears].out;
+        if (!info->linears[s - linears].bias)
+            return QL_OK;
+        out->name = block_name(cx, b->m, b->layer, info->linears[s - linears].name, ".bias");
+    } else {
+        out->dims[0] = info->smalls[s - 2 * linears].size;
+        out->name = block_name(cx, b->m, b->layer, info->smalls[s - 2 * linears].name, "");
+    }
+    return out->name ? QL_OK : QL_MEMORY;
+}
+
+/* The tensor of slot `s` in `dtype`, kept beyond the scope: from the file, or from what is begun; NULL where there is none. */
+static ql_status
+load(ql_ctx *cx, ql_block *b, int s, ql_dtype dtype, ql_tensor **out)
+{
+    ql_tensor *t = NULL, *raw;
     ql_scope scope;
-    ql_tensor *t;
+    ql_want want;
     ql_status st;
 
     ql_scope_open(cx, &scope);
-    st = ql_source_load(cx, b->m->source, want, &t);
+    st = slot_want(cx, b, s, &want);
+    want.dtype = dtype;
+    if (st == QL_OK && want.name && b->begun && b->begun[s]) {
+        st = ql_tensor_borrow(cx, b->begun[s], &raw);
+        ql_tensor_unref(b->begun[s]); /* so that it goes as soon as it is converted */
+        b->begun[s] = NULL;
+        st = st == QL_OK ? ql_source_finish(cx, b->m->source, &want, raw, &t) : st;
+    } else if (st == QL_OK && want.name) {
+        st = ql_source_load(cx, b->m->source, &want, &t);
+    }
     *out = st == QL_OK ? ql_tensor_ref(t) : NULL;
     ql_scope_close(cx, &scope);
     return st;
@@ -99,31 +141,24 @@ holds(ql_dtype compute, ql_dtype file)
 }
 
 static ql_status
-load_linear(ql_ctx *cx, const ql_block *b, const ql_linear_info *info, block_linear *l)
+load_linear(ql_ctx *cx, ql_block *b, int i, block_linear *l)
 {
-    ql_want want = {.ndim = 2, .dims = {info->out, info->in}};
-    const char *name = block_name(cx, b->m, b->layer, info->name, "");
+    const char *name = block_name(cx, b->m, b->layer, b->m->info.linears[i].name, "");
 
-    want.name = block_name(cx, b->m, b->layer, info->name, ".weight");
-    if (!name || !want.name)
+    if (!name)
         return QL_MEMORY;
     l->name = ql_heap(cx, strlen(name) + 1, 1);
     if (!l->name)
         return QL_MEMORY;
     memcpy(l->name, name, strlen(name));
-    QL_TRY(cx, ql_model_dtype(cx, b->m, b->layer, (int)(info - b->m->info.linears), &l->file));
+    QL_TRY(cx, ql_model_dtype(cx, b->m, b->layer, i, &l->file));
     if (holds(b->compute, l->file)) {
-        want.dtype = b->compute;
-        QL_TRY(cx, load(cx, b, &want, &l->w));
+        QL_TRY(cx, load(cx, b, i, b->compute, &l->w));
     } else {
-        QL_TRY(cx, load(cx, b, &want, &l->exact));
+        QL_TRY(cx, load(cx, b, i, QL_DTYPE_NONE, &l->exact));
         QL_TRY(cx, converted(cx, l->exact, b->compute, &l->w));
     }
-    if (!info->bias)
-        return QL_OK;
-    want = (ql_want){.dtype = b->compute, .ndim = 1, .dims = {info->out}};
-    want.name = block_name(cx, b->m, b->layer, info->name, ".bias");
-    return want.name ? load(cx, b, &want, &l->bias) : QL_MEMORY;
+    return load(cx, b, b->m->info.linear_count + i, b->compute, &l->bias);
 }
 
 static ql_status
@@ -136,36 +171,107 @@ load_block(ql_ctx *cx, ql_block *b)
     if (!b->linears || !b->smalls)
         return QL_MEMORY;
     for (int i = 0; i < info->linear_count; i++)
-        QL_TRY(cx, load_linear(cx, b, &info->linears[i], &b->linears[i]));
-    for (int i = 0; i < info->small_count; i++) {
-        ql_want want = {.dtype = b->compute, .ndim = 1, .dims = {info->smalls[i].size}};
+        QL_TRY(cx, load_linear(cx, b, i, &b->linears[i]));
+    for (int i = 0; i < info->small_count; i++)
+        QL_TRY(cx, load(cx, b, 2 * info->linear_count + i, b->compute, &b->smalls[i]));
+    return QL_OK;
+}
 
-        want.name = block_name(cx, b->m, b->layer, info->smalls[i].name, "");
+static ql_status
+make(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out)
+{
+    *out = ql_heap(cx, 1, sizeof **out);
+    if (!*out)
+        return QL_MEMORY;
+    **out = (ql_block){.m = m, .layer = layer, .compute = cx->device->info.compute_dtype};
+    return QL_OK;
+}
+
+/* Bytes that block `b` has in its files. */
+static size_t
+file_bytes(ql_ctx *cx, const ql_block *b)
+{
+    size_t sum = 0;
+
+    for (int s = 0; s < slot_count(&b->m->info); s++) {
+        const ql_st_tensor *t = NULL;
+        ql_want want;
+
+        if (slot_want(cx, b, s, &want) == QL_OK && want.name)
+            t = ql_source_find(b->m->source, want.name);
+        sum += t ? t->bytes : 0;
+    }
+    return sum;
+}
+
+static ql_status
+begin(ql_ctx *cx, ql_block *b)
+{
+    const ql_device *d = cx->device;
+    const size_t room = d->limit ? d->limit : d->info.memory, bytes = file_bytes(cx, b);
+
+    if (room && (d->used > room || room - d->used < 2 * bytes)) /* the block at work comes first */
+        return QL_FAIL(cx, QL_MEMORY, "no room for the next block's weights yet");
+    b->begun = ql_heap(cx, (size_t)slot_count(&b->m->info), sizeof *b->begun);
+    if (!b->begun)
+        return QL_MEMORY;
+    for (int s = 0; s < slot_count(&b->m->info); s++) {
+        ql_tensor *raw;
+        ql_want want;
+
+        QL_TRY(cx, slot_want(cx, b, s, &want));
         if (!want.name)
-            return QL_MEMORY;
-        QL_TRY(cx, load(cx, b, &want, &b->smalls[i]));
+            continue;
+        QL_TRY(cx, ql_source_begin(cx, b->m->source, &want, &raw));
+        b->begun[s] = ql_tensor_ref(raw);
     }
     return QL_OK;
 }
 
 ql_status
-ql_block_open(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out)
+ql_block_begin(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out)
 {
-    ql_block *b = ql_heap(cx, 1, sizeof *b);
     ql_scope scope;
     ql_status st;
 
-    *out = NULL;
-    if (!b)
-        return QL_MEMORY;
-    *b = (ql_block){.m = m, .layer = layer, .compute = cx->device->info.compute_dtype};
+    QL_TRY(cx, make(cx, m, layer, out));
+    ql_scope_open(cx, &scope);
+    st = begin(cx, *out);
+    ql_scope_close(cx, &scope);
+    if (st != QL_OK) {
+        if ((*out)->begun)
+            (void)cx->device->backend->arrive(cx, cx->device->dev); /* nothing is under way any more */
+        ql_block_close(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+ql_status
+ql_block_finish(ql_ctx *cx, ql_block *b)
+{
+    ql_scope scope;
+    ql_status st;
+
+    if (b->begun)
+        QL_TRY(cx, ql_uploads_arrive(cx));
     ql_scope_open(cx, &scope);
     st = load_block(cx, b);
     ql_scope_close(cx, &scope);
-    if (st == QL_OK)
-        *out = b;
-    else
-        ql_block_close(b);
+    return st;
+}
+
+ql_status
+ql_block_open(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out)
+{
+    ql_status st;
+
+    QL_TRY(cx, make(cx, m, layer, out));
+    st = ql_block_finish(cx, *out);
+    if (st != QL_OK) {
+        ql_block_close(*out);
+        *out = NULL;
+    }
     return st;
 }
 
@@ -193,6 +299,9 @@ ql_block_close(ql_block *b)
     }
     for (int i = 0; b->smalls && i < b->m->info.small_count; i++)
         ql_tensor_unref(b->smalls[i]);
+    for (int s = 0; b->begun && s < slot_count(&b->m->info); s++)
+        ql_tensor_unref(b->begun[s]);
+    free(b->begun);
     free(b->linears);
     free(b->smalls);
     free(b);

@@ -11,6 +11,10 @@ typedef struct ql_block ql_block;
 
 /* Asks the system to read the pages of block `layer` ahead; nothing when there is no such block. Never fails. */
 void ql_block_prefetch(ql_ctx *cx, const ql_model_handle *m, int64_t layer);
+/* Has the bytes of block `layer` on their way to the device while it works on. The block can do nothing but be finished, which makes
+ * it what ql_block_open gives, or closed; MEMORY when there is no room for it yet. */
+ql_status ql_block_begin(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out);
+ql_status ql_block_finish(ql_ctx *cx, ql_block *b);
 
 /* Loads block `layer`: linears, biases and smalls in the device's compute dtype. Each tensor leaves the file once, and
  * its mapped pages are given back. INVALID names the tensor whose shape is not what the config says. Lives on the heap

@@ -73,6 +73,26 @@ ql_upload(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *ho
     return ql_op_done(cx, "upload", d->backend->upload(cx, d->dev, host, ql_ptr(*out), bytes));
 }
 
+ql_status
+ql_upload_begin(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out)
+{
+    ql_device *d = cx->device;
+    size_t bytes;
+
+    QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
+    bytes = ql_tensor_bytes(*out);
+    if (bytes == 0)
+        return QL_OK;
+    d->up += bytes;
+    return ql_op_done(cx, "prefetch", d->backend->prefetch(cx, d->dev, host, ql_ptr(*out), bytes));
+}
+
+ql_status
+ql_uploads_arrive(ql_ctx *cx)
+{
+    return ql_op_done(cx, "prefetch", cx->device->backend->arrive(cx, cx->device->dev));
+}
+
 /* The elements of `t`, in order, to or from host memory; temporaries are the caller's. */
 static ql_status
 download(ql_ctx *cx, const ql_tensor *t, void *host)

@@ -396,20 +396,24 @@ widen(ql_ctx *cx, const ql_st_tensor *t, int64_t *out)
     return QL_OK;
 }
 
+/* ql_upload or ql_upload_begin */
+typedef ql_status (*uploader)(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host,
+                              ql_tensor **out);
+
 /* Bytes of the host, contiguous, as a tensor of the shape that was asked for. */
 static ql_status
-upload(ql_ctx *cx, ql_dtype dtype, const ql_want *want, const void *host, ql_tensor **out)
+upload(ql_ctx *cx, uploader up, ql_dtype dtype, const ql_want *want, const void *host, ql_tensor **out)
 {
     int64_t count = 1;
     ql_tensor *flat;
 
     if (want->ndim == 2)
-        return ql_upload(cx, dtype, want->dims[0], want->dims[1], host, out);
+        return up(cx, dtype, want->dims[0], want->dims[1], host, out);
     for (int i = 0; i < want->ndim; i++)
         count *= want->dims[i]; /* the reader has checked that this fits */
     if (want->ndim == 1)
-        return ql_upload(cx, dtype, count, -1, host, out);
-    QL_TRY(cx, ql_upload(cx, dtype, count, -1, host, &flat));
+        return up(cx, dtype, count, -1, host, out);
+    QL_TRY(cx, up(cx, dtype, count, -1, host, &flat));
     return ql_reshape(cx, flat, want->ndim, want->dims, out);
 }
 
@@ -420,7 +424,7 @@ upload_wide(ql_ctx *cx, const ql_st_tensor *t, const ql_want *want, ql_tensor **
     ql_status st = wide ? widen(cx, t, wide) : QL_MEMORY;
 
     if (st == QL_OK)
-        st = upload(cx, QL_I64, want, wide, out);
+        st = upload(cx, ql_upload, QL_I64, want, wide, out);
     free(wide);
     return st;
 }
@@ -438,6 +442,15 @@ deliver(ql_ctx *cx, ql_tensor *raw, ql_dtype dtype, ql_tensor **out)
     return QL_OK;
 }
 
+/* The tensor as its file has it. */
+static ql_status
+fetch(ql_ctx *cx, uploader up, const ql_want *want, const ql_st_tensor *t, ql_tensor **raw)
+{
+    if (is_widened(t->dtype))
+        return upload_wide(cx, t, want, raw);
+    return upload(cx, up, ql_st_dtype_device(t->dtype), want, ql_st_data(t), raw);
+}
+
 ql_status
 ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out)
 {
@@ -447,12 +460,29 @@ ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor 
 
     QL_TRY(cx, locate(cx, src, want, &t));
     atomic_fetch_add(&t->reads, 1);
-    if (is_widened(t->dtype))
-        st = upload_wide(cx, t, want, &raw);
-    else
-        st = upload(cx, ql_st_dtype_device(t->dtype), want, ql_st_data(t), &raw);
+    st = fetch(cx, ql_upload, want, t, &raw);
     ql_st_release(t);
     QL_TRY(cx, st);
+    return deliver(cx, raw, want->dtype, out);
+}
+
+ql_status
+ql_source_begin(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **raw)
+{
+    ql_st_tensor *t;
+
+    QL_TRY(cx, locate(cx, src, want, &t));
+    return fetch(cx, ql_upload_begin, want, t, raw);
+}
+
+ql_status
+ql_source_finish(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor *raw, ql_tensor **out)
+{
+    ql_st_tensor *t;
+
+    QL_TRY(cx, locate(cx, src, want, &t));
+    atomic_fetch_add(&t->reads, 1);
+    ql_st_release(t);
     return deliver(cx, raw, want->dtype, out);
 }
 

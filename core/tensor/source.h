@@ -32,6 +32,10 @@ ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want)
 /* A tensor, checked, onto the device of `cx` and converted there, in the innermost scope. Counts as one read, and the
  * mapped pages are given back. */
 ql_status ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out);
+/* The same in two halves. The first has the bytes as the file has them on their way to the device (ql_upload_begin); the second,
+ * once they have arrived, converts them and counts the read. */
+ql_status ql_source_begin(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **raw);
+ql_status ql_source_finish(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor *raw, ql_tensor **out);
 /* Rows `ids` of the table that `want` describes ([vocab, width]) as [count, width], gathered on the host. INVALID
  * for an id outside. */
 ql_status ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, const int32_t *ids, int64_t count,

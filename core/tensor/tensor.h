@@ -35,6 +35,10 @@ void ql_tensor_unref(ql_tensor *t);
 /* Puts a reference into the innermost scope: the tensor is released when that scope closes. */
 ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 
+/* As ql_upload, but beside the device's work: `host` stays readable, and the tensor is not to be used, until ql_uploads_arrive. */
+ql_status ql_upload_begin(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out);
+ql_status ql_uploads_arrive(ql_ctx *cx);
+
 bool ql_contiguous(const ql_tensor *t);
 ql_device *ql_tensor_device(const ql_tensor *t);
 size_t ql_tensor_bytes(const ql_tensor *t); /* of its elements */

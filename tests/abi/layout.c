@@ -204,8 +204,8 @@ static const struct {
     AT(ql_device_options, sync, 8),
     SIZE(ql_device_info, 176),
     AT(ql_device_info, memory, 168),
-    SIZE(ql_backend, 320),
-    AT(ql_backend, feedback_sweep, 312),
+    SIZE(ql_backend, 368),
+    AT(ql_backend, feedback_sweep, 360),
 };
 
 int

@@ -42,6 +42,16 @@ typedef struct ql_backend {
     ql_status (*download)(ql_ctx *cx, void *dev, const void *ptr, void *host, size_t bytes);
     ql_status (*sync)(ql_ctx *cx, void *dev);
 
+    /* Pinned memory of the host, NULL as for alloc, and copies from and to it that are queued like operations. Free: once they are
+     * behind everything that is queued. */
+    void *(*host_alloc)(void *dev, size_t bytes);
+    void (*host_free)(void *dev, void *ptr, size_t bytes);
+    ql_status (*park)(ql_ctx *cx, void *dev, const void *ptr, void *host, size_t bytes);
+    ql_status (*unpark)(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);
+    /* An upload beside the operations: `host` stays readable and `ptr` alone until `arrive`, which waits for all of them. */
+    ql_status (*prefetch)(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);
+    ql_status (*arrive)(ql_ctx *cx, void *dev);
+
     ql_status (*copy)(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst);
     ql_status (*fill)(ql_ctx *cx, void *dev, ql_tensor *t, double value);
     ql_status (*gather)(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols,

@@ -8,6 +8,8 @@
 #define CUDA_STAGES 2              /* pinned buffers that uploads and downloads take turns with */
 #define CUDA_STAGE_BYTES (8 << 20) /* of each */
 
+#define CUDA_IDLE 64 /* pinned buffers that wait to be asked for again */
+
 /* Pinned memory that was given back and waits to be asked for again: pinning costs as long as copying. */
 typedef struct cuda_pinned {
     void *ptr;
@@ -33,8 +35,7 @@ typedef struct cuda {
     int next_stage;
     void *side_stage; /* pinned, of the side stream */
     cudaEvent_t ready;
-    cuda_pinned *idle;
-    int64_t idle_count, idle_capacity;
+    cuda_pinned idle[CUDA_IDLE]; /* empty where ptr is NULL */
 } cuda;
 
 /* DEVICE, or MEMORY when that is what CUDA lacks, with CUDA's text and the name of its error; QL_OK for cudaSuccess. */
@@ -50,6 +51,12 @@ ql_status cuda_memory_open(ql_ctx *cx, cuda *d);
 void cuda_memory_close(cuda *d);
 void *cuda_alloc(void *dev, size_t bytes);
 void cuda_free(void *dev, void *ptr, size_t bytes);
+void *cuda_host_alloc(void *dev, size_t bytes);
+void cuda_host_free(void *dev, void *ptr, size_t bytes);
+ql_status cuda_park(ql_ctx *cx, void *dev, const void *ptr, void *host, size_t bytes);
+ql_status cuda_unpark(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);
+ql_status cuda_prefetch(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);
+ql_status cuda_arrive(ql_ctx *cx, void *dev);
 
 /* --- blas.c, factor.c: entries of the table --- */
 #define CUDA_OP(name, ...) ql_status cuda_##name(ql_ctx *cx, void *dev, __VA_ARGS__)

@@ -134,6 +134,106 @@ cuda_download(ql_ctx *cx, void *dev, const void *ptr, void *host, size_t bytes)
     return QL_OK;
 }
 
+/* --- pinned memory of the host --- */
+
+void *
+cuda_host_alloc(void *dev, size_t bytes)
+{
+    cuda *d = dev;
+    void *ptr = NULL;
+
+    for (int i = 0; i < CUDA_IDLE; i++)
+        if (d->idle[i].ptr && d->idle[i].bytes == bytes) {
+            ptr = d->idle[i].ptr;
+            d->idle[i] = (cuda_pinned){0};
+            return ptr;
+        }
+    if (cudaHostAlloc(&ptr, bytes, cudaHostAllocDefault) != cudaSuccess)
+        ptr = NULL;
+    (void)cudaGetLastError();
+    return ptr;
+}
+
+/* A buffer that is used again is written and read in the order of the stream, so nobody waits. */
+void
+cuda_host_free(void *dev, void *ptr, size_t bytes)
+{
+    cuda *d = dev;
+
+    for (int i = 0; i < CUDA_IDLE; i++)
+        if (!d->idle[i].ptr) {
+            d->idle[i] = (cuda_pinned){ptr, bytes};
+            return;
+        }
+    (void)cudaStreamSynchronize(d->stream);
+    (void)cudaFreeHost(ptr);
+}
+
+ql_status
+cuda_park(ql_ctx *cx, void *dev, const void *ptr, void *host, size_t bytes)
+{
+    CUDA_TRY(cx, cudaMemcpyAsync(host, ptr, bytes, cudaMemcpyDeviceToHost, cuda_stream(dev)));
+    return QL_OK;
+}
+
+ql_status
+cuda_unpark(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes)
+{
+    CUDA_TRY(cx, cudaMemcpyAsync(ptr, host, bytes, cudaMemcpyHostToDevice, cuda_stream(dev)));
+    return QL_OK;
+}
+
+/* --- beside the operations --- */
+
+typedef struct piece {
+    void *to;
+    const void *from;
+    size_t bytes;
+} piece;
+
+/* On a thread of the driver, when the side stream gets here: the file's pages are read now, and the pinned buffer is free again. */
+static void CUDART_CB
+fill_stage(void *arg)
+{
+    piece *p = arg;
+
+    memcpy(p->to, p->from, p->bytes);
+    free(p);
+}
+
+ql_status
+cuda_prefetch(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes)
+{
+    cuda *d = dev;
+
+    CUDA_TRY(cx, cudaEventRecord(d->ready, d->stream)); /* what had the memory before is done with it */
+    CUDA_TRY(cx, cudaStreamWaitEvent(d->side, d->ready, 0));
+    for (size_t done = 0; done < bytes; done += CUDA_STAGE_BYTES) {
+        const size_t n = least(bytes - done, CUDA_STAGE_BYTES);
+        piece *p = malloc(sizeof *p);
+        cudaError_t e;
+
+        if (!p)
+            return QL_FAIL(cx, QL_MEMORY, "no memory for a transfer");
+        *p = (piece){d->side_stage, (const char *)host + done, n};
+        e = cudaLaunchHostFunc(d->side, fill_stage, p);
+        if (e != cudaSuccess)
+            free(p);
+        QL_TRY(cx, cuda_check(cx, e, "cudaLaunchHostFunc"));
+        CUDA_TRY(cx, cudaMemcpyAsync((char *)ptr + done, d->side_stage, n, cudaMemcpyHostToDevice, d->side));
+    }
+    return QL_OK;
+}
+
+ql_status
+cuda_arrive(ql_ctx *cx, void *dev)
+{
+    CUDA_TRY(cx, cudaStreamSynchronize(((const cuda *)dev)->side));
+    return QL_OK;
+}
+
+/* --- all --- */
+
 ql_status
 cuda_memory_open(ql_ctx *cx, cuda *d)
 {
@@ -157,6 +257,8 @@ cuda_memory_close(cuda *d)
         (void)cudaFreeHost(d->stages[i]);
     }
     (void)cudaFreeHost(d->side_stage);
+    for (int i = 0; i < CUDA_IDLE; i++)
+        (void)cudaFreeHost(d->idle[i].ptr);
     if (d->pool)
         (void)cudaMemPoolDestroy(d->pool);
 }

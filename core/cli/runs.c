@@ -5,12 +5,15 @@
 #include <string.h>
 
 #include "../base/file.h"
+#include "../run/compare.h"
 #include "../run/folder.h"
 
+#define SHARED 6 /* options of each of these commands */
 #define OWN_MAX 4
 
 typedef struct shared_options {
     const char *runs, *rows, *columns, *value;
+    const char **where;
 } shared_options;
 
 /* "a,b" as a list; `text` NULL: empty. */
@@ -72,26 +75,59 @@ load(ql_ctx *cx, const char *runs, char *const *names, ql_runs *r)
 }
 
 ql_status
+ql_runs_choices(ql_ctx *cx, const char *option, const char *const *texts, const ql_runs *r, const ql_choice **choices,
+                int64_t *count)
+{
+    ql_choice *list;
+    int64_t n = 0;
+
+    while (texts && texts[n])
+        n++;
+    list = ql_alloc(cx, (size_t)n, sizeof *list);
+    if (!list)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < n; i++)
+        QL_TRY(cx, ql_choice_parse(cx, option, texts[i], r->loaded, r->count, &list[i]));
+    *choices = list;
+    *count = n;
+    return QL_OK;
+}
+
+static ql_status
+filter(ql_ctx *cx, const char *const *where, ql_runs *r)
+{
+    const ql_choice *choices;
+    int64_t count;
+
+    QL_TRY(cx, ql_runs_choices(cx, "--where", where, r, &choices, &count));
+    for (int64_t i = 0; i < r->count && count; i++)
+        QL_TRY(cx, ql_results_filter(cx, &r->loaded[i], choices, count));
+    return QL_OK;
+}
+
+ql_status
 ql_runs_open(ql_cli *cli, const ql_option *own, int count, int *argc, char **argv, ql_runs *out)
 {
     ql_ctx *cx = cli->cx;
     shared_options opt = {.runs = QL_RUNS_DEFAULT};
-    ql_option options[5 + OWN_MAX] = {
+    ql_option options[SHARED + OWN_MAX] = {
         {.name = "--rows", .value = &opt.rows},
         {.name = "--columns", .value = &opt.columns},
         {.name = "--value", .value = &opt.value},
         {.name = "--runs", .value = &opt.runs},
+        {.name = "--where", .letter = "-w", .list = &opt.where},
         {.name = "--output", .letter = "-o", .value = &out->output},
     };
 
     *out = (ql_runs){0};
     for (int i = 0; i < count; i++)
-        options[5 + i] = own[i];
-    QL_TRY(cx, ql_options(cli, options, 5 + count, argc, argv));
+        options[SHARED + i] = own[i];
+    QL_TRY(cx, ql_options(cli, options, SHARED + count, argc, argv));
     out->count = *argc - 1;
     if (out->count < 1)
         return QL_FAIL(cx, QL_INVALID, "%s: expected the name of a run; folders in '%s' are runs", argv[0], opt.runs);
     QL_TRY(cx, load(cx, opt.runs, argv + 1, out));
+    QL_TRY(cx, filter(cx, opt.where, out));
     QL_TRY(cx, make_spec(cx, &opt, out, &out->spec));
     return ql_printer_open(cx, &out->printer);
 }

@@ -18,13 +18,17 @@ typedef struct ql_runs {
 /* Takes the options that these commands share, at most four of its own (`count` of them), and the names of runs; opens the runs.
  * Close it on failure too. */
 ql_status ql_runs_open(ql_cli *cli, const ql_option *own, int count, int *argc, char **argv, ql_runs *out);
+/* Each of the texts (NULL-terminated, NULL: none) as a choice on the runs. */
+ql_status ql_runs_choices(ql_ctx *cx, const char *option, const char *const *texts, const ql_runs *r,
+                          const ql_choice **choices, int64_t *count);
 /* Puts out what was printed when `st` is OK; frees everything. Returns the first failure. */
 ql_status ql_runs_close(ql_ctx *cx, ql_runs *r, ql_status st);
 
 /* Part of the usage of each of these commands. */
-#define QL_RUNS_USAGE                                                                                 \
-    "  --value METRIC       the number shown: ppl.perplexity, cost.bits, cost.seconds, cost.memory\n" \
-    "  --runs DIR           the folder of runs; default: runs\n"                                      \
+#define QL_RUNS_USAGE                                                                                    \
+    "  --value METRIC       the number shown: ppl.perplexity, cost.bits, cost.seconds, cost.memory\n"    \
+    "  -w, --where AXIS=LABEL  only cells with that label: quant.bits=3 (repeatable; of one axis any)\n" \
+    "  --runs DIR           the folder of runs; default: runs\n"                                         \
     "  -o, --output FILE    write there instead of to standard output\n"
 
 #endif

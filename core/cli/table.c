@@ -1,19 +1,59 @@
 /* qloom table RUN...: results of finished runs as one table. */
+#include <string.h>
+
 #include "runs.h"
+
+typedef struct table_options {
+    const char *format, *best;
+    const char **reference;
+} table_options;
+
+static ql_status
+set_best(ql_ctx *cx, const char *word, ql_table_spec *spec)
+{
+    if (strcmp(word, "rows") != 0 && strcmp(word, "columns") != 0)
+        return QL_FAIL(cx, QL_INVALID, "--best: got '%s', expected rows or columns", word);
+    spec->best = strcmp(word, "rows") == 0 ? QL_BEST_OF_ROW : QL_BEST_OF_COLUMN;
+    return QL_OK;
+}
+
+static ql_status
+set_reference(ql_ctx *cx, const char *const *texts, ql_runs *r)
+{
+    r->spec.differences = true;
+    if (strcmp(texts[0], QL_ORIGINAL_LABEL) == 0 && !texts[1])
+        return QL_OK;
+    return ql_runs_choices(cx, "--reference", texts, r, &r->spec.against, &r->spec.against_count);
+}
+
+static ql_status
+write_table(ql_ctx *cx, const table_options *opt, ql_runs *r)
+{
+    ql_table_format format = QL_TABLE_MARKDOWN;
+
+    if (opt->format)
+        QL_TRY(cx, ql_table_format_parse(cx, opt->format, &format));
+    if (opt->best)
+        QL_TRY(cx, set_best(cx, opt->best, &r->spec));
+    if (opt->reference)
+        QL_TRY(cx, set_reference(cx, opt->reference, r));
+    return ql_table_write(cx, r->sets, r->count, &r->spec, format, r->printer.out);
+}
 
 static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
-    ql_table_format format = QL_TABLE_MARKDOWN;
-    const char *word = NULL;
-    const ql_option own[] = {{.name = "--format", .letter = "-f", .value = &word}};
+    table_options opt = {0};
+    const ql_option own[] = {
+        {.name = "--format", .letter = "-f", .value = &opt.format},
+        {.name = "--best", .value = &opt.best},
+        {.name = "--reference", .list = &opt.reference},
+    };
     ql_runs r;
-    ql_status st = ql_runs_open(cli, own, 1, &argc, argv, &r);
+    ql_status st = ql_runs_open(cli, own, sizeof own / sizeof *own, &argc, argv, &r);
 
-    if (st == QL_OK && word)
-        st = ql_table_format_parse(cli->cx, word, &format);
     if (st == QL_OK)
-        st = ql_table_write(cli->cx, r.sets, r.count, &r.spec, format, r.printer.out);
+        st = write_table(cli->cx, &opt, &r);
     return ql_runs_close(cli->cx, &r, st);
 }
 

@@ -5,19 +5,18 @@
 
 #include "render.h"
 
-#define WIDTH 440
-#define LEFT 54
+#define WIDTH QL_CHART_WIDTH
+#define LEFT 68
 #define RIGHT 12
-#define TOP 14
+#define TOP 22
 #define PLOT 250  /* height of the plot */
-#define BOTTOM 46 /* of ticks and the label of x */
+#define BOTTOM 52 /* of ticks and the label of x */
 #define LINE 19   /* height of a line of the legend */
 #define MARK 18   /* width of a marker in the legend */
 
 typedef struct frame {
     const ql_chart *chart;
     ql_scale x, y;
-    double height;
 } frame;
 
 static bool
@@ -188,8 +187,19 @@ draw_level(const frame *f, FILE *out)
         return;
     y = ql_scale_at(&f->y, c->level);
     fprintf(out, "<g class=\"level\"><path d=\"M%d,%.1fH%d\"/>\n", LEFT, y, WIDTH - RIGHT);
-    ql_svg_text(out, WIDTH - RIGHT, y - 5, QL_ANCHOR_END, c->level_name);
+    ql_svg_text(out, LEFT + 4, y - 5, QL_ANCHOR_START, c->level_name);
     fputs("</g>\n", out);
+}
+
+ql_status
+ql_chart_height(ql_ctx *cx, const ql_chart *c, double *out)
+{
+    const frame f = {.chart = c};
+    int lines;
+
+    QL_TRY(cx, draw_legend(cx, &f, NULL, &lines));
+    *out = TOP + PLOT + BOTTOM + lines * LINE;
+    return QL_OK;
 }
 
 ql_status
@@ -199,8 +209,8 @@ ql_chart_draw(ql_ctx *cx, const ql_chart *c, FILE *out)
     int lines;
 
     make_scales(&f);
-    QL_TRY(cx, draw_legend(cx, &f, NULL, &lines));
-    ql_svg_open(out, WIDTH, TOP + PLOT + BOTTOM + lines * LINE, c->title);
+    if (c->heading)
+        ql_svg_text(out, LEFT, TOP - 8, QL_ANCHOR_START, c->heading);
     draw_axes(&f, out);
     draw_level(&f, out);
     if (c->front) {
@@ -212,9 +222,7 @@ ql_chart_draw(ql_ctx *cx, const ql_chart *c, FILE *out)
         draw_series(&f, &c->series[s], out);
     for (int64_t s = 0; s < c->series_count; s++)
         draw_hints(&f, &c->series[s], out);
-    QL_TRY(cx, draw_legend(cx, &f, out, &lines));
-    fputs("</svg>\n", out);
-    return QL_OK;
+    return draw_legend(cx, &f, out, &lines);
 }
 
 ql_status
@@ -224,7 +232,13 @@ ql_chart_table(ql_ctx *cx, const ql_chart *c, FILE *out)
     char x[QL_NUMBER_SIZE], y[QL_NUMBER_SIZE];
 
     (void)cx;
-    fputs("<table><thead><tr>", out);
+    fputs("<table>", out);
+    if (c->heading) {
+        fputs("<caption>", out);
+        ql_html_put(out, c->heading);
+        fputs("</caption>", out);
+    }
+    fputs("<thead><tr>", out);
     for (int k = 0; k < 4; k++) {
         if (!heads[k])
             continue;

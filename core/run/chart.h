@@ -17,8 +17,9 @@ typedef struct ql_series {
 } ql_series;
 
 typedef struct ql_chart {
-    const char *title, *x_label, *y_label, *point_label; /* labels with units; of the point column in the table */
-    bool x_log, y_log, lines;                            /* lines: points joined, without markers */
+    const char *heading;                         /* above the plot; NULL: none */
+    const char *x_label, *y_label, *point_label; /* labels with units; of the point column in the table */
+    bool x_log, y_log, lines;                    /* lines: points joined, without markers */
     int64_t series_count;
     const ql_series *series;
     const ql_series *front; /* a line along some of the points; NULL: none */
@@ -26,6 +27,11 @@ typedef struct ql_chart {
     double level;
 } ql_chart;
 
+#define QL_CHART_WIDTH 440
+
+/* Pixels from top to bottom: the legend takes what it needs. */
+ql_status ql_chart_height(ql_ctx *cx, const ql_chart *c, double *out);
+/* The inside of an <svg> of that size. */
 ql_status ql_chart_draw(ql_ctx *cx, const ql_chart *c, FILE *out);
 ql_status ql_chart_table(ql_ctx *cx, const ql_chart *c, FILE *out);
 

@@ -74,7 +74,7 @@ collect(plane *p, const ql_result_set *set)
             p->missing++;
             continue;
         }
-        s.label = ql_figure_cell(p->cx, p->in, set, c, NULL);
+        s.label = ql_figure_cell(p->cx, p->in, set, c);
         if (!s.label)
             return QL_MEMORY;
         p->spots[p->count++] = s;
@@ -183,9 +183,9 @@ draw(plane *p, ql_figure *out)
 {
     ql_point *line = ql_alloc(p->cx, (size_t)p->front_count, sizeof *line);
     ql_series front = {.name = "front", .count = p->front_count, .points = line};
-    ql_chart c = {.title = "Quality against size", .x_label = "bits per weight", .point_label = "cell"};
+    ql_chart c = {.x_label = "bits per weight", .point_label = "cell"};
     ql_series *series;
-    double low = INFINITY, high = 0;
+    double low = INFINITY, high = 0, height;
 
     QL_TRY(p->cx, make_series(p, &series, &c.series_count));
     if (!line)
@@ -204,7 +204,10 @@ draw(plane *p, ql_figure *out)
         c.level_name = "original model";
     if (!c.y_label)
         return QL_MEMORY;
+    QL_TRY(p->cx, ql_chart_height(p->cx, &c, &height));
+    ql_svg_open(out->svg, QL_CHART_WIDTH, height, "Quality against size");
     QL_TRY(p->cx, ql_chart_draw(p->cx, &c, out->svg));
+    fputs("</svg>\n", out->svg);
     return ql_chart_table(p->cx, &c, out->data);
 }
 

@@ -70,18 +70,19 @@ label_text(ql_ctx *cx, const ql_dialect *d, const ql_table_label *l)
 }
 
 static const char *
-entry_text(ql_ctx *cx, const ql_dialect *d, const ql_table_entry *e)
+entry_text(ql_ctx *cx, const ql_dialect *d, const ql_table *t, const ql_table_entry *e)
 {
-    const char *marks = d->marks(cx, &e->notes);
+    const char *marks = d->marks(cx, &e->notes), *sign = t->differences && e->mean > 0 ? "+" : "";
     char mean[QL_NUMBER_SIZE], sd[QL_NUMBER_SIZE];
 
     if (!marks)
         return NULL;
+    if (!e->count)
+        return ql_format(cx, "%s%s", e->failed ? d->failed : "", marks);
     ql_number_short(e->mean, mean);
     ql_number_short(e->sd, sd);
-    if (e->count > 1)
-        return ql_format(cx, "%s%s%s%s", mean, d->plus_minus, sd, marks);
-    return ql_format(cx, "%s%s", e->count ? mean : e->failed ? d->failed : "", marks);
+    return ql_format(cx, "%s%s%s%s%s%s%s", e->best ? d->best[0] : "", sign, mean, e->spread ? d->plus_minus : "",
+                     e->spread ? sd : "", e->best ? d->best[1] : "", marks);
 }
 
 ql_status
@@ -98,7 +99,7 @@ ql_grid_make(ql_ctx *cx, const ql_table *t, const ql_dialect *d, const char ***o
         else if (column < 0)
             grid[i] = label_text(cx, d, &t->rows[row * t->key_count + i % width]);
         else
-            grid[i] = entry_text(cx, d, &t->entries[row * t->column_count + column]);
+            grid[i] = entry_text(cx, d, t, &t->entries[row * t->column_count + column]);
         if (!grid[i])
             return QL_MEMORY;
     }

@@ -23,7 +23,7 @@ static bool
 has_sd(const ql_table *t, int64_t column)
 {
     for (int64_t i = 0; i < t->row_count; i++)
-        if (t->entries[i * t->column_count + column].count > 1)
+        if (t->entries[i * t->column_count + column].spread)
             return true;
     return false;
 }
@@ -36,7 +36,7 @@ put_header(ql_ctx *cx, const ql_table *t, FILE *out)
         fputc(',', out);
     }
     for (int64_t k = 0; k < t->column_count; k++) {
-        const char *sd = ql_format(cx, "%s sd", t->columns[k].text);
+        const char *sd = ql_format(cx, "%s %s", t->columns[k].text, t->differences ? "error" : "sd");
 
         if (!sd)
             return QL_MEMORY;
@@ -61,7 +61,7 @@ put_entry(const ql_table_entry *e, bool sd, FILE *out)
     if (!sd)
         return;
     ql_number_exact(e->sd, text);
-    fprintf(out, "%s,", e->count > 1 ? text : "");
+    fprintf(out, "%s,", e->spread ? text : "");
 }
 
 /* The footnotes of a row's numbers, each once: labels keep theirs for formats that people read. */

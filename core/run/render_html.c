@@ -71,7 +71,8 @@ ql_render_html(ql_ctx *cx, const ql_table *t, FILE *out)
     static const ql_dialect dialect = {.escape = escape,
                                        .marks = marks,
                                        .plus_minus = " <span class=\"pm\">\xc2\xb1</span> ",
-                                       .failed = "<em>failed</em>"};
+                                       .failed = "<em>failed</em>",
+                                       .best = {"<strong>", "</strong>"}};
     const int64_t width = t->key_count + t->column_count;
     const char **grid;
 

@@ -72,8 +72,11 @@ put_notes(ql_ctx *cx, const ql_table *t, FILE *out)
 ql_status
 ql_render_latex(ql_ctx *cx, const ql_table *t, FILE *out)
 {
-    static const ql_dialect dialect = {
-        .escape = escape, .marks = marks, .plus_minus = " $\\pm$ ", .failed = "\\emph{failed}"};
+    static const ql_dialect dialect = {.escape = escape,
+                                       .marks = marks,
+                                       .plus_minus = " $\\pm$ ",
+                                       .failed = "\\emph{failed}",
+                                       .best = {"\\textbf{", "}"}};
     const int64_t width = t->key_count + t->column_count;
     const char **grid, *value = t->value ? escape(cx, t->value) : "";
 

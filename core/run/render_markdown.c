@@ -107,7 +107,7 @@ ql_status
 ql_render_markdown(ql_ctx *cx, const ql_table *t, FILE *out)
 {
     static const ql_dialect dialect = {
-        .escape = escape, .marks = marks, .plus_minus = " \xc2\xb1 ", .failed = "failed"};
+        .escape = escape, .marks = marks, .plus_minus = " \xc2\xb1 ", .failed = "failed", .best = {"**", "**"}};
     const int64_t width = t->key_count + t->column_count;
     int *widths = ql_alloc(cx, (size_t)width, sizeof *widths);
     const char **grid;

@@ -1,16 +1,17 @@
 /* The page: facts, the table, every cell with what it cost, the figures. */
 #include "report.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "../base/printer.h"
+#include "compare.h"
 #include "figures.h"
 #include "render.h"
 
 /* A figure made: its drawing and its numbers as text. */
 typedef struct made {
     const char *svg, *data, *caption;
-    bool wide;
 } made;
 
 static ql_status
@@ -32,7 +33,6 @@ make_figure(ql_ctx *cx, const ql_figure_kind *kind, const ql_figure_input *in, m
     }
     closed = ql_printer_close(cx, &svg, &out->svg);
     out->caption = figure.caption;
-    out->wide = figure.wide;
     return st == QL_OK ? closed : st;
 }
 
@@ -77,6 +77,83 @@ put_table(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_
     return ql_render_html(cx, &table, out);
 }
 
+/* --- every cell */
+
+static void
+put_number(double value, const char *sign, FILE *out)
+{
+    char text[QL_NUMBER_SIZE];
+
+    ql_number_short(value, text);
+    fprintf(out, "<td class=\"n\">%s%s</td>", sign, isnan(value) ? "" : text);
+}
+
+static void
+put_cell(const ql_figure_input *in, const ql_result_set *set, int64_t cell, FILE *out)
+{
+    const ql_result_cell *c = &set->cells[cell];
+    ql_difference d = {.value = NAN, .error = NAN};
+    double value = NAN;
+
+    (void)(in->value && ql_results_value(c, in->value, &value));
+    (void)(in->value && ql_results_difference(set, cell, c->original, in->value, &d));
+    fputs(c->baseline ? "<tr class=\"original\">" : "<tr>", out);
+    if (in->count > 1)
+        put_element(out, "<th scope=\"row\">", set->run, "</th>");
+    for (int64_t a = 0; a < set->axis_count; a++)
+        put_element(out, "<th scope=\"row\">", c->labels[a] ? c->labels[a] : "-", "</th>");
+    if (set->axis_count == 0)
+        put_element(out, "<th scope=\"row\">", c->baseline ? QL_ORIGINAL_LABEL : "the only cell", "</th>");
+    if (c->error)
+        put_element(out, "<td class=\"n\"><em title=\"", c->error, "\">failed</em></td>");
+    else
+        put_number(value, "", out);
+    put_number(d.value, d.value > 0 ? "+" : "", out);
+    put_number(d.error, "", out);
+    put_number(c->bits, "", out);
+    fprintf(out, "<td class=\"n\">%.2f</td><td class=\"n\">%.1f</td></tr>\n", c->cost.seconds,
+            (double)c->cost.peak / (1 << 20));
+}
+
+/* A row each cell, runs one after the other: their axes may differ, so each has a table. */
+static void
+put_cells(const ql_figure_input *in, const ql_result_set *set, FILE *out)
+{
+    fputs("<div class=\"scroll\"><table class=\"cells\">\n<thead><tr>", out);
+    if (in->count > 1)
+        fputs("<th scope=\"col\">run</th>", out);
+    for (int64_t a = 0; a < set->axis_count; a++)
+        put_element(out, "<th scope=\"col\">", set->references[a], "</th>");
+    if (set->axis_count == 0)
+        fputs("<th scope=\"col\">cell</th>", out);
+    put_element(out, "<th scope=\"col\" class=\"n\">", in->value ? in->value : "", "</th>");
+    fputs("<th scope=\"col\" class=\"n\">less original</th><th scope=\"col\" class=\"n\">\xc2\xb1 paired</th>"
+          "<th scope=\"col\" class=\"n\">bits per weight</th><th scope=\"col\" class=\"n\">seconds</th>"
+          "<th scope=\"col\" class=\"n\">peak MiB</th></tr></thead>\n<tbody>\n",
+          out);
+    for (int64_t i = 0; i < set->cell_count; i++)
+        put_cell(in, set, i, out);
+    fputs("</tbody></table></div>\n", out);
+}
+
+static void
+put_all_cells(const ql_figure_input *in, FILE *out)
+{
+    fputs("<section id=\"cells\">\n<h2>Every cell</h2>\n<p class=\"remark\">Less original: the difference from the "
+          "original "
+          "model, with its standard error over paired windows. Bits: codes, scales, zeros and adapter of the linears "
+          "in blocks. "
+          "Seconds: of the cell's own stages, those that it shares with other cells included. Peak: device memory in "
+          "use while "
+          "they worked.</p>\n<details open><summary>Cells</summary>",
+          out);
+    for (int64_t s = 0; s < in->count; s++)
+        put_cells(in, in->sets[s], out);
+    fputs("</details></section>\n", out);
+}
+
+/* --- the page */
+
 static ql_status
 put_figure(ql_ctx *cx, const ql_figure_kind *kind, const ql_figure_input *in, FILE *out)
 {
@@ -86,9 +163,18 @@ put_figure(ql_ctx *cx, const ql_figure_kind *kind, const ql_figure_input *in, FI
     if (!m.caption)
         return QL_OK;
     fprintf(out, "<section id=\"%s\"%s>\n<h2>%s</h2>\n<figure>\n<div class=\"scroll\">%s</div>\n", kind->name,
-            m.wide ? " class=\"wide\"" : "", kind->title, m.svg);
+            kind->wide ? " class=\"wide\"" : "", kind->title, m.svg);
     put_element(out, "<figcaption>", m.caption, "</figcaption>\n</figure>\n");
     fprintf(out, "<details><summary>Numbers</summary><div class=\"scroll\">%s</div></details>\n</section>\n", m.data);
+    return QL_OK;
+}
+
+static ql_status
+put_figures(ql_ctx *cx, const ql_figure_input *in, bool wide, FILE *out)
+{
+    for (const ql_figure_kind *k = ql_figures; k->name; k++)
+        if (k->wide == wide)
+            QL_TRY(cx, put_figure(cx, k, in, out));
     return QL_OK;
 }
 
@@ -112,9 +198,11 @@ write_page(ql_ctx *cx, const ql_figure_input *in, const ql_table_spec *spec, FIL
     fputs("</header>\n<main>\n<section id=\"table\">\n<h2>Results</h2>\n", out);
     QL_TRY(cx, put_table(cx, in->sets, in->count, spec, out));
     fputs("</section>\n<div class=\"figures\">\n", out);
-    for (const ql_figure_kind *k = ql_figures; k->name; k++)
-        QL_TRY(cx, put_figure(cx, k, in, out));
-    fputs("</div>\n</main>\n</body>\n</html>\n", out);
+    QL_TRY(cx, put_figures(cx, in, false, out));
+    fputs("</div>\n", out);
+    QL_TRY(cx, put_figures(cx, in, true, out));
+    put_all_cells(in, out);
+    fputs("</main>\n</body>\n</html>\n", out);
     return QL_OK;
 }
 

@@ -30,6 +30,16 @@ ql_results_append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, si
     return (char *)*p + (size_t)(*count)++ * size;
 }
 
+void
+ql_cost_add(ql_cost *to, const ql_cost *from)
+{
+    to->seconds += from->seconds;
+    to->calls += from->calls;
+    to->up += from->up;
+    to->down += from->down;
+    to->peak = from->peak > to->peak ? from->peak : to->peak;
+}
+
 const char *const ql_cost_names[QL_COST_COUNT] = {"cost.bits", "cost.seconds", "cost.memory"};
 
 static const char *

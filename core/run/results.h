@@ -8,6 +8,7 @@
 #include "../graph/graph.h"
 
 #define QL_RESULTS_FILE "results.db"
+#define QL_NOTE_DATA "data"          /* the note with the hash of the tokens that a stage read */
 #define QL_ORIGINAL_LABEL "original" /* of a baseline, where it stands for every label */
 
 typedef struct ql_result_metric {
@@ -107,6 +108,8 @@ ql_status ql_results_list(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql
 ql_status ql_results_footnote(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *text);
 /* Marks the cell failed; the first reason stays. */
 ql_status ql_results_fail(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *error);
+void ql_cost_add(ql_cost *to, const ql_cost *from);
+
 /* What cells cost, as metrics that tables can show. */
 #define QL_COST_COUNT 3
 extern const char *const ql_cost_names[QL_COST_COUNT];

@@ -6,7 +6,7 @@
 
 #include <utf8proc.h>
 
-#define LETTER 6.4 /* pixels of an average letter in 12 pixel text */
+#define LETTER 7.0 /* pixels of an average letter in 12 pixel text of a wide font */
 
 static const char *
 escape_of(utf8proc_int32_t c)
@@ -132,7 +132,7 @@ even_ticks(ql_scale *s)
     const double step = unit * (part > 5 ? 10 : part > 2 ? 5 : part > 1 ? 2 : 1);
 
     for (double k = ceil(s->low / step); k * step <= s->high && s->tick_count < QL_TICKS_MAX; k++)
-        add_tick(s, k * step);
+        add_tick(s, k == 0 ? 0 : k * step); /* never -0 */
 }
 
 /* 1, 2, 5 of every power of ten, or the powers alone where those are many. */

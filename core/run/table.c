@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "compare.h"
 #include "layout.h"
 
 typedef struct place { /* an entry while it is being filled */
@@ -17,6 +18,7 @@ typedef struct place { /* an entry while it is being filled */
 
 typedef struct maker {
     ql_ctx *cx;
+    const ql_table_spec *spec;
     ql_layout layout;
     ql_table *out;
     place *places; /* [row_count * column_count] */
@@ -100,7 +102,22 @@ put(maker *m, int64_t at, const ql_result_set *set, const ql_result_cell *c, dou
         e->mean = value; /* an infinity stays one */
     p->square += off * (value - e->mean);
     e->sd = e->count > 1 ? sqrt(p->square / (double)(e->count - 1)) : 0;
+    e->spread = e->count > 1;
     return QL_OK;
+}
+
+/* A cell's number under a metric, and the error of a difference; false: it has none. */
+static bool
+number_of(const maker *m, const ql_result_set *set, const ql_result_cell *c, const char *metric, ql_difference *out)
+{
+    const ql_table_spec *spec = m->spec;
+    const int64_t cell = c - set->cells;
+
+    *out = (ql_difference){.value = NAN, .error = NAN};
+    if (!spec->differences)
+        return ql_results_value(c, metric, &out->value);
+    return ql_results_difference(set, cell, ql_results_reference(set, cell, spec->against, spec->against_count), metric,
+                                 out);
 }
 
 static ql_status
@@ -113,13 +130,68 @@ put_cell(maker *m, const ql_result_set *set, const ql_result_cell *c)
         if (!ql_layout_meets(m->cx, l, set, c, t))
             continue;
         for (int64_t k = 0; k < l->metrics.count; k++) {
-            double value = NAN;
+            const int64_t at = row * m->out->column_count + t * l->metrics.count + k;
+            ql_difference number;
 
-            if (ql_results_value(c, l->metrics.items[k], &value) || c->error)
-                QL_TRY(m->cx, put(m, row * m->out->column_count + t * l->metrics.count + k, set, c, value));
+            if (!number_of(m, set, c, l->metrics.items[k], &number) && !c->error)
+                continue;
+            QL_TRY(m->cx, put(m, at, set, c, number.value));
+            if (m->out->entries[at].count == 1 && !isnan(number.error)) {
+                m->out->entries[at].sd = number.error;
+                m->out->entries[at].spread = true;
+            }
         }
     }
     return row >= 0 ? QL_OK : QL_MEMORY;
+}
+
+/* --- the best */
+
+/* Which way is better; a cost is when it is low. */
+static ql_better
+better_of(const maker *m, const char *metric)
+{
+    for (int64_t s = 0; s < m->layout.set_count; s++) {
+        const ql_result_kind *kind = ql_results_kind_of(m->layout.sets[s], metric);
+
+        if (kind)
+            return kind->better;
+    }
+    for (int i = 0; i < QL_COST_COUNT; i++)
+        if (strcmp(metric, ql_cost_names[i]) == 0)
+            return QL_BETTER_LOWER;
+    return QL_BETTER_UNSAID;
+}
+
+/* Marks the best of `count` entries, `step` apart; equal ones all. */
+static void
+mark_best(ql_table_entry *first, int64_t count, int64_t step, ql_better better)
+{
+    double best = NAN;
+
+    for (int64_t i = 0; i < count && better != QL_BETTER_UNSAID; i++) {
+        const ql_table_entry *e = &first[i * step];
+        const bool beats = better == QL_BETTER_LOWER ? e->mean < best : e->mean > best;
+
+        if (e->count && !isnan(e->mean) && (isnan(best) || beats))
+            best = e->mean;
+    }
+    for (int64_t i = 0; i < count; i++)
+        first[i * step].best = first[i * step].count && first[i * step].mean == best;
+}
+
+/* Original models don't compete. */
+static void
+find_best(maker *m)
+{
+    const int64_t metrics = m->layout.metrics.count, width = m->out->column_count, first = m->out->baseline_count;
+    const int64_t rows = m->out->row_count - first;
+
+    for (int64_t k = 0; k < width && m->spec->best == QL_BEST_OF_COLUMN; k++)
+        mark_best(m->out->entries + first * width + k, rows, width, better_of(m, m->layout.metrics.items[k % metrics]));
+    for (int64_t i = 0; i < rows * metrics && m->spec->best == QL_BEST_OF_ROW; i++)
+        mark_best(m->out->entries + (first + i / metrics) * width + i % metrics, width / metrics, metrics,
+                  better_of(m, m->layout.metrics.items[i % metrics]));
 }
 
 static ql_status
@@ -154,6 +226,36 @@ notes_of(ql_ctx *cx, const ql_result_cell *c, const char *stage, size_t length)
     return text;
 }
 
+/* A remark holds for the whole table. */
+static ql_status
+remark(maker *m, const char *text)
+{
+    ql_names remarks = {.items = m->out->remarks, .count = m->out->remark_count, .capacity = m->out->remark_capacity};
+
+    QL_TRY(m->cx, add_text(m->cx, &remarks, text));
+    m->out->remarks = remarks.items;
+    m->out->remark_count = remarks.count;
+    m->out->remark_capacity = remarks.capacity;
+    return QL_OK;
+}
+
+static ql_status
+remark_differences(maker *m)
+{
+    const char *from = m->spec->against_count ? "the cell with" : "the original model";
+
+    if (!m->spec->differences)
+        return QL_OK;
+    for (int64_t i = 0; i < m->spec->against_count && from; i++)
+        from =
+            ql_format(m->cx, "%s%s %s=%s", from, i ? " and" : "", m->spec->against[i].key, m->spec->against[i].label);
+    if (!from)
+        return QL_MEMORY;
+    return remark(
+        m,
+        ql_format(m->cx, "differences from %s, \xc2\xb1 paired standard error, over seeds standard deviation", from));
+}
+
 /* Numbers of one metric that were made in different ways carry a footnote each; else one remark holds for all. */
 static ql_status
 note_metric(maker *m, int64_t metric)
@@ -161,9 +263,7 @@ note_metric(maker *m, int64_t metric)
     const char *name = m->layout.metrics.items[metric], *first = NULL;
     const int64_t entries = m->out->row_count * m->out->column_count, step = m->layout.metrics.count;
     size_t length = strcspn(name, ".");
-    ql_names remarks = {.items = m->out->remarks, .count = m->out->remark_count, .capacity = m->out->remark_capacity};
     bool differ = false;
-    ql_status st;
 
     for (int64_t i = metric; i < entries; i += step) {
         const place *p = &m->places[i];
@@ -183,11 +283,7 @@ note_metric(maker *m, int64_t metric)
     }
     if (differ || !first)
         return QL_OK;
-    st = add_text(m->cx, &remarks, ql_format(m->cx, "%.*s: %s", (int)length, name, first));
-    m->out->remarks = remarks.items;
-    m->out->remark_count = remarks.count;
-    m->out->remark_capacity = remarks.capacity;
-    return st;
+    return remark(m, ql_format(m->cx, "%.*s: %s", (int)length, name, first));
 }
 
 /* --- footnotes */
@@ -251,7 +347,6 @@ static ql_status
 remark_cites(maker *m)
 {
     const ql_layout *l = &m->layout;
-    ql_names remarks = {.items = m->out->remarks, .count = m->out->remark_count, .capacity = m->out->remark_capacity};
 
     for (int64_t s = 0; s < l->set_count; s++)
         for (int64_t i = 0; i < l->sets[s]->cite_count; i++) {
@@ -263,11 +358,8 @@ remark_cites(maker *m)
             for (int64_t k = 0; k < l->column_keys.count; k++)
                 named = named || names_stage(l->column_keys.items[k], c->stage);
             if (!named)
-                QL_TRY(m->cx, add_text(m->cx, &remarks, cite_text(m->cx, c)));
+                QL_TRY(m->cx, remark(m, cite_text(m->cx, c)));
         }
-    m->out->remarks = remarks.items;
-    m->out->remark_count = remarks.count;
-    m->out->remark_capacity = remarks.capacity;
     return QL_OK;
 }
 
@@ -331,6 +423,7 @@ allocate(maker *m)
     *t = (ql_table){.key_count = l->row_keys.count, .row_count = l->rows.count, .baseline_count = l->rows.baselines};
     t->column_count = l->columns.count * l->metrics.count;
     t->keys = l->row_keys.items;
+    t->differences = m->spec->differences;
     entries = (size_t)(t->row_count * t->column_count);
     t->rows = ql_alloc(m->cx, (size_t)(t->row_count * t->key_count), sizeof *t->rows);
     t->columns = ql_alloc(m->cx, (size_t)t->column_count, sizeof *t->columns);
@@ -342,7 +435,7 @@ allocate(maker *m)
 ql_status
 ql_table_make(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec, ql_table *out)
 {
-    maker m = {.cx = cx, .out = out};
+    maker m = {.cx = cx, .spec = spec, .out = out};
 
     QL_TRY(cx, ql_layout_make(cx, sets, count, spec, &m.layout));
     QL_TRY(cx, allocate(&m));
@@ -350,11 +443,13 @@ ql_table_make(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const
         for (int64_t i = 0; i < sets[s]->cell_count; i++)
             QL_TRY(cx, put_cell(&m, sets[s], &sets[s]->cells[i]));
     QL_TRY(cx, settle_failures(&m));
+    find_best(&m);
     if (m.layout.columns.width && m.layout.metrics.count == 1)
         out->value = m.layout.metrics.items[0];
     for (int64_t k = 0; k < m.layout.metrics.count; k++)
         QL_TRY(cx, note_metric(&m, k));
     QL_TRY(cx, make_columns(&m));
     QL_TRY(cx, make_rows(&m));
+    QL_TRY(cx, remark_differences(&m));
     return remark_cites(&m);
 }

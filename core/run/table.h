@@ -20,8 +20,10 @@ typedef struct ql_table_label {
 
 typedef struct ql_table_entry {
     int64_t count;   /* numbers behind it: seeds; 0: none */
-    double mean, sd; /* sd: sample standard deviation, when count > 1 */
+    double mean, sd; /* sd: sample standard deviation, when count > 1; else of a difference its paired standard error */
     bool failed;     /* no number because the cell failed */
+    bool spread;     /* sd is there */
+    bool best;
     ql_notes notes;
 } ql_table_entry;
 
@@ -33,6 +35,7 @@ typedef struct ql_table {
     ql_table_label *columns;           /* [column_count] */
     ql_table_entry *entries;           /* [row_count * column_count] */
     const char *value;                 /* what the numbers are, where no column says it; else NULL */
+    bool differences;                  /* they are, so they have a sign */
     const char **footnotes, **remarks; /* remarks hold for the whole table */
 } ql_table;
 

@@ -149,16 +149,6 @@ ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost)
 
 /* --- collecting --- */
 
-void
-ql_cost_add(ql_cost *to, const ql_cost *from)
-{
-    to->seconds += from->seconds;
-    to->calls += from->calls;
-    to->up += from->up;
-    to->down += from->down;
-    to->peak = from->peak > to->peak ? from->peak : to->peak;
-}
-
 static void
 collect_nodes(const ql_walk *w, ql_result_node *nodes)
 {

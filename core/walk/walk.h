@@ -179,7 +179,6 @@ typedef struct ql_meter {
 } ql_meter;
 ql_meter ql_meter_start(const ql_walk *w);
 void ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost);
-void ql_cost_add(ql_cost *to, const ql_cost *from);
 /* Counts, in the unit's tally of the current block, what the model that ends in it stores of the block. */
 ql_status ql_cost_store(ql_walk *w, const ql_unit *u);
 /* Costs of all nodes and cells into the set, at the end of the walk. */

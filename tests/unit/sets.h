@@ -92,7 +92,8 @@ sets_small(ql_ctx *cx, const char *run, ql_result_set *set)
                            .references = sets_references,
                            .axis_count = 2,
                            .reference_count = 4};
-    set->table = (ql_table_spec){1, 1, rows, columns, "ppl.perplexity"};
+    set->table =
+        (ql_table_spec){.row_count = 1, .column_count = 1, .rows = rows, .columns = columns, .value = "ppl.perplexity"};
     set->cites = &cite;
     set->cite_count = 1;
     sets_cell(cx, set, (const char *const[]){"rtn|x", "2", "rtn|x", "none"}, 4);

@@ -94,7 +94,12 @@ static void
 test_runs(ql_ctx *cx)
 {
     static const char *const use[] = {"quant.use"}, *const bits[] = {"quant.bits"};
-    const ql_table_spec meet = {1, 1, bits, use, "ppl.perplexity"}, none = {.value = "ppl.perplexity"};
+    const ql_table_spec meet = {.row_count = 1,
+                                .column_count = 1,
+                                .rows = bits,
+                                .columns = use,
+                                .value = "ppl.perplexity"},
+                        none = {.value = "ppl.perplexity"};
     ql_result_set a, b;
     const ql_result_set *const sets[] = {&a, &b};
     ql_table table;

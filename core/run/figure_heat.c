@@ -1,0 +1,248 @@
+/* The error of each linear, layer by layer: a small map a cell, all in one colour scale. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "figures.h"
+#include "render.h"
+
+#define WIDTH 440
+#define NAMES 92 /* of linears, left of a map */
+#define ROW 15
+#define HEAD 22     /* title of a map */
+#define FOOT 26     /* layers, below the last row */
+#define MAPS_MAX 12 /* drawn; the table has all */
+
+typedef struct spot {
+    int64_t layer, linear;
+    double value;
+} spot;
+
+typedef struct map { /* of a cell */
+    const char *title;
+    int64_t count;
+    spot *spots;
+} map;
+
+typedef struct atlas {
+    ql_ctx *cx;
+    const ql_figure_input *in;
+    const char *stage, *name; /* the metric */
+    int64_t map_count, linear_count, linear_capacity, layers;
+    map *maps;
+    const char **linears; /* "mlp.down_proj", in the order of their first appearance */
+    double low, high;
+} atlas;
+
+/* "model.layers.3.mlp.down_proj" is linear "mlp.down_proj" of layer 3: the first number between dots is the layer. */
+static const char *
+split(const char *name, int64_t *layer)
+{
+    for (const char *p = name; *p; p++) {
+        char *end;
+        long long n;
+
+        if ((p != name && p[-1] != '.') || *p < '0' || *p > '9')
+            continue;
+        n = strtoll(p, &end, 10);
+        if (*end == '.' && n < 1 << 20) {
+            *layer = n;
+            return end + 1;
+        }
+    }
+    *layer = 0;
+    return name;
+}
+
+static ql_status
+linear_of(atlas *a, const char *name, int64_t *out)
+{
+    const char **item;
+
+    for (*out = 0; *out < a->linear_count; (*out)++)
+        if (strcmp(a->linears[*out], name) == 0)
+            return QL_OK;
+    item = ql_results_append(a->cx, &a->linears, &a->linear_count, &a->linear_capacity, sizeof *item);
+    if (item)
+        *item = name;
+    return item ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+add_map(atlas *a, const ql_result_set *set, const ql_result_cell *c)
+{
+    map *m = &a->maps[a->map_count];
+
+    *m = (map){.spots = ql_alloc(a->cx, (size_t)c->linear_count, sizeof(spot))};
+    m->title = ql_figure_cell(a->cx, a->in, set, c);
+    if (!m->spots || !m->title)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < c->linear_count; i++) {
+        const ql_result_linear *l = &c->linears[i];
+        spot s = {.value = l->value};
+
+        if (strcmp(l->stage, a->stage) != 0 || strcmp(l->name, a->name) != 0 || !isfinite(l->value))
+            continue;
+        QL_TRY(a->cx, linear_of(a, split(l->linear, &s.layer), &s.linear));
+        a->layers = s.layer + 1 > a->layers ? s.layer + 1 : a->layers;
+        a->low = fmin(a->low, s.value);
+        a->high = fmax(a->high, s.value);
+        m->spots[m->count++] = s;
+    }
+    a->map_count += m->count > 0;
+    return QL_OK;
+}
+
+/* The first metric of linears that says smaller is better. */
+static bool
+find_metric(atlas *a)
+{
+    for (int64_t s = 0; s < a->in->count; s++)
+        for (int64_t k = 0; k < a->in->sets[s]->kind_count; k++) {
+            const ql_result_kind *kind = &a->in->sets[s]->kinds[k];
+            const ql_result_cell *cells = a->in->sets[s]->cells;
+
+            for (int64_t c = 0; c < a->in->sets[s]->cell_count && kind->better == QL_BETTER_LOWER; c++)
+                for (int64_t i = 0; i < cells[c].linear_count; i++) {
+                    if (strcmp(cells[c].linears[i].stage, kind->stage) != 0 ||
+                        strcmp(cells[c].linears[i].name, kind->name) != 0)
+                        continue;
+                    a->stage = kind->stage;
+                    a->name = kind->name;
+                    return true;
+                }
+        }
+    return false;
+}
+
+/* From 0.06 to 1, along the logarithm where the values span more than a factor of ten. */
+static double
+shade(const atlas *a, double value)
+{
+    const bool log = a->low > 0 && a->high > 10 * a->low;
+    const double low = log ? log10(a->low) : a->low, high = log ? log10(a->high) : a->high;
+
+    return high > low ? 0.06 + 0.94 * ((log ? log10(value) : value) - low) / (high - low) : 0.5;
+}
+
+static ql_status
+draw_map(const atlas *a, const map *m, double top, FILE *out)
+{
+    const double step = (WIDTH - NAMES) / (double)a->layers, size = step > 44 ? 44 : step;
+    const double gap = size > 6 ? 1 : 0, bottom = top + HEAD + (double)a->linear_count * ROW;
+    const char *title = ql_svg_fit(a->cx, m->title, WIDTH);
+    char number[QL_NUMBER_SIZE], layer[24];
+
+    if (!title)
+        return QL_MEMORY;
+    fputs("<g class=\"map series\">\n", out);
+    ql_svg_text(out, 0, top + 13, QL_ANCHOR_START, title);
+    fputs("<g class=\"small\">\n", out);
+    for (int64_t l = 0; l < a->linear_count; l++) {
+        const char *last = strrchr(a->linears[l], '.'), *name = last ? last + 1 : a->linears[l];
+
+        name = ql_svg_fit(a->cx, name, NAMES - 6);
+        if (!name)
+            return QL_MEMORY;
+        ql_svg_text(out, NAMES - 6, top + HEAD + (double)l * ROW + 11, QL_ANCHOR_END, name);
+    }
+    for (int64_t l = 0, each = 1 + (int64_t)(24 / size); l < a->layers; l += each) {
+        snprintf(layer, sizeof layer, "%lld", (long long)l);
+        ql_svg_text(out, NAMES + ((double)l + 0.5) * size, bottom + 12, QL_ANCHOR_MIDDLE, layer);
+    }
+    fputs("</g>\n", out);
+    for (int64_t i = 0; i < m->count; i++) {
+        const spot *s = &m->spots[i];
+
+        ql_number_short(s->value, number);
+        fprintf(out,
+                "<rect class=\"cell\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" fill-opacity=\"%.3f\"><title>",
+                NAMES + (double)s->layer * size, top + HEAD + (double)s->linear * ROW, size - gap, ROW - 1,
+                shade(a, s->value));
+        fprintf(out, "layer %lld, ", (long long)s->layer);
+        ql_html_put(out, a->linears[s->linear]);
+        fprintf(out, ": %s</title></rect>\n", number);
+    }
+    fputs("</g>\n", out);
+    return QL_OK;
+}
+
+static void
+draw_key(const atlas *a, double top, FILE *out)
+{
+    char low[QL_NUMBER_SIZE], high[QL_NUMBER_SIZE];
+
+    ql_number_short(a->low, low);
+    ql_number_short(a->high, high);
+    fputs("<g class=\"small\">\n", out);
+    ql_svg_text(out, NAMES - 6, top + 11, QL_ANCHOR_END, low);
+    for (int i = 0; i < 20; i++)
+        fprintf(out, "<rect class=\"cell\" x=\"%d\" y=\"%.1f\" width=\"6\" height=\"%d\" fill-opacity=\"%.3f\"/>\n",
+                NAMES + i * 6, top, ROW - 1, 0.06 + 0.94 * i / 19);
+    ql_svg_text(out, NAMES + 126, top + 11, QL_ANCHOR_START, high);
+    fputs("</g>\n", out);
+}
+
+static void
+put_table(const atlas *a, FILE *out)
+{
+    char number[QL_NUMBER_SIZE];
+
+    fputs("<table><thead><tr><th>cell</th><th>layer</th><th>linear</th><th class=\"n\">", out);
+    ql_html_put(out, a->name);
+    fputs("</th></tr></thead>\n<tbody>\n", out);
+    for (int64_t m = 0; m < a->map_count; m++)
+        for (int64_t i = 0; i < a->maps[m].count; i++) {
+            const spot *s = &a->maps[m].spots[i];
+
+            ql_number_short(s->value, number);
+            fputs("<tr><td>", out);
+            ql_html_put(out, a->maps[m].title);
+            fprintf(out, "</td><td>%lld</td><td>", (long long)s->layer);
+            ql_html_put(out, a->linears[s->linear]);
+            fprintf(out, "</td><td class=\"n\">%s</td></tr>\n", number);
+        }
+    fputs("</tbody></table>\n", out);
+}
+
+static ql_status
+draw(const atlas *a, FILE *out)
+{
+    const int64_t shown = a->map_count < MAPS_MAX ? a->map_count : MAPS_MAX;
+    const double height = HEAD + (double)a->linear_count * ROW + FOOT;
+
+    ql_svg_open(out, WIDTH, (double)shown * height + ROW + 8, "Error of each linear");
+    for (int64_t m = 0; m < shown; m++)
+        QL_TRY(a->cx, draw_map(a, &a->maps[m], (double)m * height, out));
+    draw_key(a, (double)shown * height + 4, out);
+    fputs("</svg>\n", out);
+    return QL_OK;
+}
+
+ql_status
+ql_figure_heat(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
+{
+    atlas a = {.cx = cx, .in = in, .low = INFINITY, .high = -INFINITY};
+    int64_t cells = 0;
+
+    for (int64_t s = 0; s < in->count; s++)
+        cells += in->sets[s]->cell_count;
+    a.maps = ql_alloc(cx, (size_t)cells, sizeof *a.maps);
+    if (!a.maps)
+        return QL_MEMORY;
+    if (!find_metric(&a))
+        return QL_OK;
+    for (int64_t s = 0; s < in->count; s++)
+        for (int64_t i = 0; i < in->sets[s]->cell_count; i++)
+            if (!in->sets[s]->cells[i].baseline)
+                QL_TRY(cx, add_map(&a, in->sets[s], &in->sets[s]->cells[i]));
+    if (a.map_count == 0)
+        return QL_OK;
+    QL_TRY(cx, draw(&a, out->svg));
+    put_table(&a, out->data);
+    out->caption = ql_format(
+        cx, "%s.%s, a ratio without unit: a row each linear, a column each layer, all maps in one colour scale%s.%s",
+        a.stage, a.name, a.low > 0 && a.high > 10 * a.low ? ", logarithmic" : "",
+        a.map_count > MAPS_MAX ? " The first cells; the numbers list them all." : "");
+    return out->caption ? QL_OK : QL_MEMORY;
+}

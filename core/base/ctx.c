@@ -15,6 +15,12 @@ struct ql_chunk {
     _Alignas(max_align_t) unsigned char data[];
 };
 
+struct ql_deferred { /* lies in its scope's memory */
+    ql_deferred *next;
+    void (*close)(void *item);
+    void *item;
+};
+
 void
 ql_ctx_init(ql_ctx *cx, const ql_log *log)
 {
@@ -42,6 +48,8 @@ ql_scope_open(ql_ctx *cx, ql_scope *scope)
 static void
 scope_free(ql_scope *s)
 {
+    for (const ql_deferred *d = s->deferred; d; d = d->next)
+        d->close(d->item);
     for (int64_t i = s->count; i-- > 0;)
         ql_tensor_unref(s->tensors[i]);
     free(s->tensors);
@@ -88,6 +96,20 @@ ql_scope_leave(ql_ctx *cx, ql_scope *scope, ql_status st)
         scope_pop(cx);
     cx->scope = scope->up;
     return st;
+}
+
+ql_status
+ql_defer(ql_ctx *cx, void (*close)(void *item), void *item)
+{
+    ql_deferred *d = ql_alloc(cx, 1, sizeof *d);
+
+    if (!d) {
+        close(item);
+        return QL_MEMORY;
+    }
+    *d = (ql_deferred){.next = cx->scope->deferred, .close = close, .item = item};
+    cx->scope->deferred = d;
+    return QL_OK;
 }
 
 /* False once, when the test harness asked for the n-th allocation to fail. */

@@ -19,15 +19,17 @@ typedef struct ql_log {
     void (*progress)(void *user, const char *line, bool last);
 } ql_log;
 
-/* A scope owns memory and tensors; closing it frees both. What ql_scope_open opens lies on the heap and `opened` points
+/* A scope owns memory, tensors and what ql_defer hands to it; closing it lets go of them. What ql_scope_open opens lies on the heap and `opened` points
  * there, so that a caller who returned early because of an error leaves nothing open that died with its frame. A
  * zeroed scope can also be used by itself, as one that lives longer than a call: between ql_scope_enter and
  * ql_scope_leave it is the innermost. */
 typedef struct ql_chunk ql_chunk;
+typedef struct ql_deferred ql_deferred;
 typedef struct ql_scope {
     struct ql_scope *up, *opened;
     bool heap;
     ql_chunk *memory;
+    ql_deferred *deferred;
     ql_tensor **tensors;
     int64_t count, capacity;
 } ql_scope;
@@ -58,6 +60,9 @@ void ql_scope_close(ql_ctx *cx, ql_scope *scope); /* also closes scopes above it
 
 void ql_scope_enter(ql_ctx *cx, ql_scope *scope);
 ql_status ql_scope_leave(ql_ctx *cx, ql_scope *scope, ql_status st); /* closes scopes above it too; returns st */
+
+/* Calls close(item) when the innermost scope closes, last come first; at once when there is no memory to remember it. */
+ql_status ql_defer(ql_ctx *cx, void (*close)(void *item), void *item);
 
 /* Heap memory with the context's fault injection and overflow check: zeroed; NULL with MEMORY set. Freed with free().
  */

@@ -415,24 +415,30 @@ ql_json_where(ql_ctx *cx, const ql_json *v)
     return *path ? ql_format(cx, "%s: '%s'", root->name, path) : root->name;
 }
 
+const char *
+ql_json_real_text(ql_ctx *cx, double value)
+{
+    char number[40] = "";
+
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(number, sizeof number, "%.*g", digits, value);
+        if (!(strtod(number, NULL) < value) && !(strtod(number, NULL) > value))
+            break;
+    }
+    return ql_format(cx, "%s%s", number, strpbrk(number, ".e") ? "" : ".0");
+}
+
 /* The value as a message shows it. */
 static const char *
 shown(ql_ctx *cx, const ql_json *v)
 {
-    char number[40];
-
     switch (v->kind) {
     case KIND_BOOL:
         return v->boolean ? "true" : "false";
     case KIND_INT:
         return ql_format(cx, "%lld", (long long)v->integer);
     case KIND_REAL:
-        for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back as the same value */
-            snprintf(number, sizeof number, "%.*g", digits, v->real);
-            if (!(strtod(number, NULL) < v->real) && !(strtod(number, NULL) > v->real))
-                break;
-        }
-        return ql_format(cx, "%s%s", number, strpbrk(number, ".e") ? "" : ".0");
+        return ql_json_real_text(cx, v->real);
     case KIND_STRING:
         return ql_json_quote(cx, v->text, v->count > 80 ? 80 : (size_t)v->count);
     case KIND_ARRAY:

@@ -17,10 +17,6 @@ ql_status ql_json_parse(ql_ctx *cx, const char *file, const char *text, size_t b
 /* The same for a file, with QL_JSON_DEPTH. */
 ql_status ql_json_read(ql_ctx *cx, const char *file, const ql_json **out);
 
-/* Members of an object in the order of the file; 0 when it is none. */
-int64_t ql_json_members(const ql_json *v);
-const ql_json *ql_json_at(const ql_json *v, int64_t i, const char **key); /* nulls included */
-
 /* False when `v` is NULL or of another type; a real without a fraction is no integer, an integer is a real. */
 bool ql_json_as_int(const ql_json *v, int64_t *out);
 bool ql_json_as_real(const ql_json *v, double *out);
@@ -33,8 +29,10 @@ ql_status ql_json_expected(ql_ctx *cx, const ql_json *v, const char *what);
 /* "FILE: 'rope_scaling.factor'", or "FILE" for the root; NULL without memory. In the innermost scope. */
 const char *ql_json_where(ql_ctx *cx, const ql_json *v);
 
-/* For writers: `text` as a JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. NULL without memory. In
- * the innermost scope. */
-const char *ql_json_quote(ql_ctx *cx, const char *text, size_t bytes);
+/* The value as JSON text, indented by two spaces a level; in the innermost scope. */
+ql_status ql_json_print(ql_ctx *cx, const ql_json *v, const char **out);
+
+/* The shortest text that reads back as the same real, with a point or an exponent; in the innermost scope. */
+const char *ql_json_real_text(ql_ctx *cx, double value);
 
 #endif

@@ -38,22 +38,26 @@ add(row *r, const ql_st_tensor *t)
     r->bytes += t->bytes;
 }
 
-/* One row over all blocks. ql_model_open has made sure that every tensor is there. */
+/* One row over all blocks; none for a weight that no block has under this name: a folder that holds codes. */
 static ql_status
 add_blocks(ql_ctx *cx, sheet *s, const char *name, int subset)
 {
     const ql_model_info *info = &s->model->info;
-    row *r = &s->block[s->block_count++];
+    row *r = &s->block[s->block_count];
 
     *r = (row){.name = name, .subset = subset};
     for (int64_t i = 0; i < info->layers; i++) {
         const char *prefix = ql_format(cx, info->block_prefix, (long long)i);
         const char *whole = prefix ? ql_format(cx, "%s%s", prefix, name) : NULL;
+        const ql_st_tensor *t;
 
         if (!whole)
             return QL_MEMORY;
-        add(r, ql_source_find(s->model->source, whole));
+        t = ql_source_find(s->model->source, whole);
+        if (t)
+            add(r, t);
     }
+    s->block_count += r->first != NULL;
     s->parameters += r->parameters;
     s->bytes += r->bytes;
     return QL_OK;

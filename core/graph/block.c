@@ -5,15 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <qloom/exporter.h>
+
 #include "../device/device.h"
 #include "../tensor/source.h"
 
 typedef struct block_linear {
-    char *name;       /* "model.layers.3.mlp.down_proj" */
-    ql_tensor *w;     /* compute dtype */
-    ql_tensor *bias;  /* compute dtype; NULL: none */
-    ql_tensor *exact; /* as the file has it, where w has lost bits of it; else NULL */
-    ql_dtype file;
+    char *name;           /* "model.layers.3.mlp.down_proj" */
+    ql_tensor *w;         /* compute dtype */
+    ql_tensor *bias;      /* compute dtype; NULL: none */
+    ql_tensor *exact;     /* as the file has it, where w has lost bits of it; else NULL */
+    ql_dtype file;        /* f32 where the folder holds codes, or an adapter on top */
+    ql_tensor *b, *a;     /* an adapter that the model came with, f32; NULL: none */
+    ql_weight adapter;    /* the same in the compute dtype, its w NULL */
     ql_tensor *f32, *raw; /* for quantizers, on demand */
 } block_linear;
 
@@ -57,7 +61,7 @@ ql_model_dtype(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int linear, 
     const char *name = block_name(cx, m, layer, m->info.linears[linear].name, ".weight");
     const ql_st_tensor *t = name ? ql_source_find(m->source, name) : NULL;
 
-    *out = t ? ql_st_dtype_device(t->dtype) : QL_DTYPE_NONE;
+    *out = t ? ql_st_dtype_device(t->dtype) : QL_F32; /* codes are decoded to it */
     return name ? QL_OK : QL_MEMORY;
 }
 
@@ -140,24 +144,78 @@ holds(ql_dtype compute, ql_dtype file)
     return compute == file || (compute == QL_F32 && (file == QL_F16 || file == QL_BF16));
 }
 
+/* The tensor NAME.weight. */
+static ql_status
+load_plain(ql_ctx *cx, ql_block *b, int i, block_linear *l)
+{
+    QL_TRY(cx, ql_model_dtype(cx, b->m, b->layer, i, &l->file));
+    if (holds(b->compute, l->file))
+        return load(cx, b, i, b->compute, &l->w);
+    QL_TRY(cx, load(cx, b, i, QL_DTYPE_NONE, &l->exact));
+    return converted(cx, l->exact, b->compute, &l->w);
+}
+
+/* Codes, decoded once: from here it is a weight like any other. */
+static ql_status
+load_packed(ql_ctx *cx, const ql_block *b, const ql_qlinear *q, block_linear *l)
+{
+    ql_tensor *w;
+
+    l->file = QL_F32;
+    QL_TRY(cx, ql_group_decode(cx, q, &w));
+    if (b->compute == QL_F32)
+        return converted(cx, w, QL_F32, &l->w);
+    QL_TRY(cx, converted(cx, w, QL_F32, &l->exact));
+    return converted(cx, w, b->compute, &l->w);
+}
+
+/* An adapter corrects one base: on another it makes things worse, silently. */
+static ql_status
+check_base(ql_ctx *cx, const block_linear *l, const char *expected)
+{
+    const char *hash;
+
+    if (!expected)
+        return QL_OK;
+    QL_TRY(cx, ql_weight_hash(cx, l->exact ? l->exact : l->w, &hash));
+    if (strcmp(hash, expected) != 0)
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: the adapter was made for another base model: its weight has fingerprint %s there, %s here",
+                       l->name, expected, hash);
+    return QL_OK;
+}
+
+static ql_status
+load_adapter(ql_ctx *cx, const ql_block *b, const ql_stored_linear *s, block_linear *l)
+{
+    ql_tensor *small_b = NULL, *small_a = NULL;
+
+    if (!s->a)
+        return QL_OK;
+    QL_TRY(cx, check_base(cx, l, s->hash));
+    l->file = QL_F32;
+    QL_TRY(cx, converted(cx, s->b, QL_F32, &l->b));
+    QL_TRY(cx, converted(cx, s->a, QL_F32, &l->a));
+    QL_TRY(cx, converted(cx, s->b, b->compute, &small_b));
+    l->adapter.b = small_b;
+    QL_TRY(cx, converted(cx, s->a, b->compute, &small_a));
+    l->adapter.a = small_a;
+    return QL_OK;
+}
+
 static ql_status
 load_linear(ql_ctx *cx, ql_block *b, int i, block_linear *l)
 {
     const char *name = block_name(cx, b->m, b->layer, b->m->info.linears[i].name, "");
+    ql_stored_linear stored;
 
-    if (!name)
-        return QL_MEMORY;
-    l->name = ql_heap(cx, strlen(name) + 1, 1);
+    l->name = name ? ql_heap(cx, strlen(name) + 1, 1) : NULL;
     if (!l->name)
         return QL_MEMORY;
     memcpy(l->name, name, strlen(name));
-    QL_TRY(cx, ql_model_dtype(cx, b->m, b->layer, i, &l->file));
-    if (holds(b->compute, l->file)) {
-        QL_TRY(cx, load(cx, b, i, b->compute, &l->w));
-    } else {
-        QL_TRY(cx, load(cx, b, i, QL_DTYPE_NONE, &l->exact));
-        QL_TRY(cx, converted(cx, l->exact, b->compute, &l->w));
-    }
+    QL_TRY(cx, ql_model_linear(cx, b->m, b->layer, i, true, &stored));
+    QL_TRY(cx, stored.packed ? load_packed(cx, b, &stored.q, l) : load_plain(cx, b, i, l));
+    QL_TRY(cx, load_adapter(cx, b, &stored, l));
     return load(cx, b, b->m->info.linear_count + i, b->compute, &l->bias);
 }
 
@@ -170,8 +228,13 @@ load_block(ql_ctx *cx, ql_block *b)
     b->smalls = ql_heap(cx, (size_t)info->small_count, sizeof(ql_tensor *));
     if (!b->linears || !b->smalls)
         return QL_MEMORY;
-    for (int i = 0; i < info->linear_count; i++)
+    for (int i = 0; i < info->linear_count; i++) {
+        ql_scope scope;
+
+        ql_scope_open(cx, &scope); /* one linear's codes at a time */
         QL_TRY(cx, load_linear(cx, b, i, &b->linears[i]));
+        ql_scope_close(cx, &scope);
+    }
     for (int i = 0; i < info->small_count; i++)
         QL_TRY(cx, load(cx, b, 2 * info->linear_count + i, b->compute, &b->smalls[i]));
     return QL_OK;
@@ -220,7 +283,7 @@ begin(ql_ctx *cx, ql_block *b)
         ql_want want;
 
         QL_TRY(cx, slot_want(cx, b, s, &want));
-        if (!want.name)
+        if (!want.name || !ql_source_has(b->m->source, want.name)) /* codes are read when they are decoded */
             continue;
         QL_TRY(cx, ql_source_begin(cx, b->m->source, &want, &raw));
         b->begun[s] = ql_tensor_ref(raw);
@@ -295,6 +358,10 @@ ql_block_close(ql_block *b)
         ql_tensor_unref(l->w);
         ql_tensor_unref(l->bias);
         ql_tensor_unref(l->exact);
+        ql_tensor_unref(l->b);
+        ql_tensor_unref(l->a);
+        ql_tensor_unref((ql_tensor *)l->adapter.b);
+        ql_tensor_unref((ql_tensor *)l->adapter.a);
         free(l->name);
     }
     for (int i = 0; b->smalls && i < b->m->info.small_count; i++)
@@ -319,6 +386,18 @@ ql_block_name(const ql_block *b, int linear)
     return b->linears[linear].name;
 }
 
+/* W + B A: what a quantizer or exporter takes for the weight of a model that came with an adapter. */
+static ql_status
+merge(ql_ctx *cx, block_linear *l, const ql_tensor **out)
+{
+    if (!l->f32) {
+        QL_TRY(cx, converted(cx, l->exact ? l->exact : l->w, QL_F32, &l->f32));
+        QL_TRY(cx, ql_gemm(cx, QL_NN, 1, l->b, l->a, 1, l->f32));
+    }
+    *out = l->f32;
+    return QL_OK;
+}
+
 ql_status
 ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor **out)
 {
@@ -327,6 +406,8 @@ ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor *
     const ql_dtype dtype = raw ? l->file : QL_F32;
     ql_tensor **made = raw ? &l->raw : &l->f32;
 
+    if (l->a)
+        return merge(cx, l, out);
     *out = ql_dtype_of(l->w) == dtype ? l->w : ql_dtype_of(from) == dtype ? from : *made;
     if (*out)
         return QL_OK;
@@ -377,11 +458,13 @@ ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, 
     const ql_tensor *w = as && as->w ? as->w : l->w;
     ql_tensor *u;
 
+    as = as ? as : &l->adapter;
+
     QL_TRY(cx, ql_new(cx, b->compute, ql_dim(x, 0), ql_dim(w, 0), y));
     QL_TRY(cx, ql_gemm(cx, QL_NT, 1, x, w, 0, *y));
     if (l->bias)
         QL_TRY(cx, ql_add_bias(cx, l->bias, *y));
-    if (!as || !as->a)
+    if (!as->a)
         return QL_OK;
     QL_TRY(cx, ql_new(cx, b->compute, ql_dim(x, 0), ql_dim(as->a, 0), &u));
     QL_TRY(cx, ql_gemm(cx, QL_NT, 1, x, as->a, 0, u));

@@ -115,130 +115,122 @@ default_self(ql_ctx *cx, const ql_plugin *plugin, const char *path, const void *
 
 /* --- are its tensors there -------------------------------------------------------------------------------------- */
 
-typedef struct checking {
-    ql_ctx *cx;
-    const ql_source *source;
-    bool *seen; /* by the source's index */
-} checking;
-
-static void
-see(const checking *c, const char *name)
+ql_status
+ql_model_linear(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int l, bool load, ql_stored_linear *out)
 {
-    int64_t i = ql_source_index(c->source, name);
+    const ql_linear_info *info = &m->info.linears[l];
+    const char *prefix = ql_format(cx, m->info.block_prefix, (long long)layer);
+    ql_linear_at at = {
+        .info = &m->info, .source = m->source, .layer = layer, .out = info->out, .in = info->in, .load = load};
+    ql_status st;
 
-    if (i >= 0)
-        c->seen[i] = true;
+    *out = (ql_stored_linear){.packed = false};
+    if (!m->plugin->model->linear)
+        return QL_OK;
+    at.name = prefix ? ql_format(cx, "%s%s", prefix, info->name) : NULL;
+    if (!at.name)
+        return QL_MEMORY;
+    st = m->plugin->model->linear(cx, m->self, &at, out);
+    return st == QL_OK ? st : ql_where(cx, st, "%s", at.name);
+}
+
+/* A tensor whose name is made of two parts. */
+static ql_status
+check_tensor(ql_ctx *cx, const ql_source *source, const char *prefix, const char *name, ql_want want)
+{
+    want.name = ql_format(cx, "%s%s", prefix, name);
+    return want.name ? ql_source_check(cx, source, &want) : QL_MEMORY;
 }
 
 static ql_status
-check_tensor(const checking *c, const ql_want *want)
+check_linear(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int l, const char *prefix)
 {
-    QL_TRY(c->cx, ql_source_check(c->cx, c->source, want));
-    see(c, want->name);
-    return QL_OK;
+    const ql_linear_info *info = &m->info.linears[l];
+    const char *name = ql_format(cx, "%s%s", prefix, info->name);
+    ql_stored_linear stored;
+
+    if (!name)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_model_linear(cx, m, layer, l, false, &stored));
+    if (!stored.packed)
+        QL_TRY(cx, check_tensor(cx, m->source, name, ".weight", (ql_want){.ndim = 2, .dims = {info->out, info->in}}));
+    return info->bias ? check_tensor(cx, m->source, name, ".bias", (ql_want){.ndim = 1, .dims = {info->out}}) : QL_OK;
 }
 
-/* Everything below `prefix`, the block's part of a tensor's name. */
 static ql_status
-check_block(const checking *c, const ql_model_info *info, const char *prefix)
+check_block(ql_ctx *cx, const ql_model_handle *m, int64_t layer)
 {
-    ql_want want = {0};
+    const ql_model_info *info = &m->info;
+    const char *prefix = ql_format(cx, info->block_prefix, (long long)layer);
 
-    for (int i = 0; i < info->linear_count; i++) {
-        const ql_linear_info *l = &info->linears[i];
-
-        want = (ql_want){.ndim = 2, .dims = {l->out, l->in}, .name = ql_format(c->cx, "%s%s.weight", prefix, l->name)};
-        if (!want.name)
-            return QL_MEMORY;
-        QL_TRY(c->cx, check_tensor(c, &want));
-        want = (ql_want){.ndim = 1, .dims = {l->out}, .name = ql_format(c->cx, "%s%s.bias", prefix, l->name)};
-        if (!want.name)
-            return QL_MEMORY;
-        if (l->bias)
-            QL_TRY(c->cx, check_tensor(c, &want));
-    }
-    for (int i = 0; i < info->small_count; i++) {
-        want = (ql_want){.ndim = 1, .dims = {info->smalls[i].size}};
-        want.name = ql_format(c->cx, "%s%s", prefix, info->smalls[i].name);
-        if (!want.name)
-            return QL_MEMORY;
-        QL_TRY(c->cx, check_tensor(c, &want));
-    }
+    if (!prefix)
+        return QL_MEMORY;
+    for (int l = 0; l < info->linear_count; l++)
+        QL_TRY(cx, check_linear(cx, m, layer, l, prefix));
+    for (int i = 0; i < info->small_count; i++)
+        QL_TRY(cx, check_tensor(cx, m->source, prefix, info->smalls[i].name,
+                                (ql_want){.ndim = 1, .dims = {info->smalls[i].size}}));
     for (const char *const *name = info->ignored; name && *name; name++) {
-        const char *whole = ql_format(c->cx, "%s%s", prefix, *name);
+        const char *whole = ql_format(cx, "%s%s", prefix, *name);
 
         if (!whole)
             return QL_MEMORY;
-        see(c, whole);
+        ql_source_expect(m->source, whole);
     }
     return QL_OK;
 }
 
 static ql_status
-check_ends(const checking *c, const ql_model_info *info)
+check_ends(ql_ctx *cx, const ql_model_handle *m)
 {
-    const ql_st_tensor *copy = info->head_copy ? ql_source_find(c->source, info->head_copy) : NULL;
-    ql_want want = {.name = info->embed, .ndim = 2, .dims = {info->vocab, info->hidden}};
+    const ql_model_info *info = &m->info;
+    const ql_st_tensor *copy = info->head_copy ? ql_source_find(m->source, info->head_copy) : NULL;
+    const ql_want table = {.ndim = 2, .dims = {info->vocab, info->hidden}};
 
-    QL_TRY(c->cx, check_tensor(c, &want));
-    want.name = info->head;
-    QL_TRY(c->cx, check_tensor(c, &want));
-    want = (ql_want){.name = info->norm, .ndim = 1, .dims = {info->hidden}};
-    QL_TRY(c->cx, check_tensor(c, &want));
+    QL_TRY(cx, check_tensor(cx, m->source, "", info->embed, table));
+    QL_TRY(cx, check_tensor(cx, m->source, "", info->head, table));
+    QL_TRY(cx, check_tensor(cx, m->source, "", info->norm, (ql_want){.ndim = 1, .dims = {info->hidden}}));
     if (!copy)
         return QL_OK;
-    see(c, copy->name);
-    if (!ql_source_equal(copy, ql_source_find(c->source, info->embed)))
-        ql_warn(c->cx, "%s: %s differs from %s, to which the config ties it; the latter is used",
-                ql_source_folder(c->source), copy->name, info->embed);
+    ql_source_expect(m->source, copy->name);
+    if (!ql_source_equal(copy, ql_source_find(m->source, info->embed)))
+        ql_warn(cx, "%s: %s differs from %s, to which the config ties it; the latter is used",
+                ql_source_folder(m->source), copy->name, info->embed);
     return QL_OK;
-}
-
-static ql_status
-check_blocks(const checking *c, const ql_model_info *info)
-{
-    ql_status st = QL_OK;
-
-    for (int64_t i = 0; i < info->layers && st == QL_OK; i++) {
-        ql_scope scope;
-        const char *prefix;
-
-        ql_scope_open(c->cx, &scope);
-        prefix = ql_format(c->cx, info->block_prefix, (long long)i);
-        st = prefix ? check_block(c, info, prefix) : QL_MEMORY;
-        ql_scope_close(c->cx, &scope);
-    }
-    return st;
 }
 
 static void
-warn_unknown(const checking *c)
+warn_unknown(ql_ctx *cx, const ql_source *source)
 {
     const char *first = NULL;
     int64_t unknown = 0;
 
-    for (int64_t i = ql_source_count(c->source); i-- > 0;)
-        if (!c->seen[i]) {
+    for (int64_t i = ql_source_count(source); i-- > 0;)
+        if (!ql_source_asked(source, i)) {
             unknown++;
-            first = ql_source_item(c->source, i)->name;
+            first = ql_source_item(source, i)->name;
         }
     if (unknown > 0)
-        ql_warn(c->cx, "%s: %lld tensor%s that this architecture does not use, the first is %s",
-                ql_source_folder(c->source), (long long)unknown, unknown == 1 ? "" : "s", first);
+        ql_warn(cx, "%s: %lld tensor%s that this architecture does not use, the first is %s", ql_source_folder(source),
+                (long long)unknown, unknown == 1 ? "" : "s", first);
 }
 
 static ql_status
-check_tensors(ql_ctx *cx, const ql_source *source, const ql_model_info *info)
+check_tensors(ql_ctx *cx, const ql_model_handle *m)
 {
-    checking c = {.cx = cx, .source = source};
+    ql_status st = QL_OK;
 
-    c.seen = ql_alloc(cx, (size_t)ql_source_count(source), sizeof *c.seen);
-    if (!c.seen)
-        return QL_MEMORY;
-    QL_TRY(cx, check_ends(&c, info));
-    QL_TRY(cx, check_blocks(&c, info));
-    warn_unknown(&c);
-    return QL_OK;
+    QL_TRY(cx, check_ends(cx, m));
+    for (int64_t i = 0; i < m->info.layers && st == QL_OK; i++) {
+        ql_scope scope;
+
+        ql_scope_open(cx, &scope);
+        st = check_block(cx, m, i);
+        ql_scope_close(cx, &scope);
+    }
+    if (st == QL_OK)
+        warn_unknown(cx, m->source);
+    return st;
 }
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
@@ -258,6 +250,11 @@ open_with_plugin(ql_ctx *cx, const ql_registry *registry, const char *path, ql_m
         ql_warn(cx, "config.json: '%s' is not a model of plugin '%s', which reads it all the same",
                 id.architecture ? id.architecture : id.type, m->plugin->name);
     }
+    if (!m->plugin->model->linear && ql_json_member(config, "quantization_config"))
+        return QL_FAIL(cx, QL_UNSUPPORTED,
+                       "config.json: 'quantization_config': the model is already quantized, and plugin '%s' reads "
+                       "originals only",
+                       m->plugin->name);
     QL_TRY(cx, m->plugin->model->open(cx, m->self, m->source, &m->info));
     if (m->info.layers < 1 || m->info.hidden < 1 || m->info.vocab < 1 || m->info.subsets < 1)
         return QL_FAIL(cx, QL_INVALID, "plugin '%s' sees %lld blocks of %d subsets, hidden size %lld, vocabulary %lld",
@@ -276,7 +273,7 @@ ql_model_open(ql_ctx *cx, ql_registry *registry, const ql_plugin *plugin, const 
     QL_TRY(cx, ql_source_open(cx, path, &out->source));
     st = open_with_plugin(cx, registry, path, out);
     if (st == QL_OK)
-        st = check_tensors(cx, out->source, &out->info);
+        st = check_tensors(cx, out);
     if (st == QL_OK)
         return QL_OK;
     st = ql_where(cx, st, "%s", ql_source_folder(out->source));

@@ -24,6 +24,9 @@ ql_status ql_model_choose(ql_ctx *cx, const ql_registry *registry, const ql_json
  * that it does not. Everything lives in the innermost scope; ql_model_close before it closes. */
 ql_status ql_model_open(ql_ctx *cx, ql_registry *registry, const ql_plugin *plugin, const void *self, const char *path,
                         ql_model_handle *out);
+/* How the folder holds linear l of block `layer`: what the plugin says, empty where it says nothing. With `load`, tensors lie in the
+ * innermost scope. */
+ql_status ql_model_linear(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int l, bool load, ql_stored_linear *out);
 void ql_model_close(ql_model_handle *m); /* a zeroed handle is fine */
 
 #endif

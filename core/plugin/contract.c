@@ -111,15 +111,6 @@ check_shared(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
                        ql_kind_name(p->kind));
 }
 
-static bool
-has_required(const ql_plugin *p)
-{
-    for (const ql_param *row = p->params; row->type != QL_T_END; row++)
-        if (row->required)
-            return true;
-    return false;
-}
-
 static ql_status
 check_defaults(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
 {
@@ -128,7 +119,7 @@ check_defaults(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
     if (!self)
         return QL_MEMORY;
     ql_param_defaults(p, self);
-    if (p->check && has_required(p)) /* a host never calls check() before they are given */
+    if (p->check && ql_param_any_required(p)) /* a host never calls check() before they are given */
         ql_contract_report(cx, c, QL_SKIPPED, "defaults: some parameters are required");
     else if (p->check && p->check(cx, self) != QL_OK)
         ql_contract_report(cx, c, QL_FAILED, "defaults: refused by check(): %s", ql_error(cx));

@@ -468,9 +468,8 @@ runs_in_walk_only(const ql_plugin *p)
     for (const ql_port *port = p->ports; port && port->type != QL_EDGE_NONE; port++)
         if (port->type == QL_EDGE_QUANTIZER && !port->output)
             return "drives another quantizer, which is there in a pipeline only";
-    for (const ql_param *row = p->params; row->type != QL_T_END; row++)
-        if (row->required)
-            return "has required parameters, which a pipeline gives";
+    if (ql_param_any_required(p))
+        return "has required parameters, which a pipeline gives";
     if (p->kind == QL_COMPENSATOR)
         return !p->compensator->compensate ? "is the identity"
                : p->compensator->couples   ? "drives a quantizer, which is there in a pipeline only"

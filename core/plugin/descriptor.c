@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include <qloom/backend.h>
-#include <qloom/evaluator.h>
-#include <qloom/model.h>
+#include <qloom/exporter.h>
 
 #include "registry.h"
 
@@ -71,6 +70,12 @@ evaluator_lacks(const ql_evaluator *e)
 }
 
 static const char *
+exporter_lacks(const ql_exporter *e)
+{
+    return !e->begin ? "begin" : !e->linear ? "linear" : !e->end ? "end" : NULL;
+}
+
+static const char *
 model_lacks(const ql_model *m)
 {
     return !m->architectures ? "architectures" : !m->types ? "types" : !m->open ? "open" : !m->step ? "step" : NULL;
@@ -93,8 +98,9 @@ lacks(const ql_plugin *p)
         return p->quantizer->quantize ? NULL : "quantize";
     case QL_EVALUATOR:
         return evaluator_lacks(p->evaluator);
-    case QL_COMPENSATOR: /* without a function it is the identity */
     case QL_EXPORTER:
+        return exporter_lacks(p->exporter);
+    case QL_COMPENSATOR: /* without a function it is the identity */
     case QL_TRAINER:
     case QL_KIND_NONE:
         return NULL;
@@ -176,7 +182,7 @@ check_kind(ql_ctx *cx, const char *file, const ql_plugin *p)
 {
     const char *const kind = ql_kind_name(p->kind), *missing;
 
-    if (!kind || p->kind == QL_EXPORTER || p->kind == QL_TRAINER)
+    if (!kind || p->kind == QL_TRAINER)
         return QL_FAIL(cx, QL_INVALID,
                        "%s: plugin '%s' is of kind %d%s%s, which this qloom can't run: use a newer qloom", file,
                        p->name, (int)p->kind, kind ? " " : "", kind ? kind : "");

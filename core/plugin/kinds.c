@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-#include <qloom/evaluator.h>
-#include <qloom/model.h>
+#include <qloom/exporter.h>
 
 #define PORTS_END            \
     {                        \
@@ -52,6 +51,12 @@ static const ql_port evaluator_ports[] = {
     PORTS_END,
 };
 
+static const ql_port exporter_ports[] = {
+    {.name = "model", .type = QL_EDGE_MODEL, .help = "the model to export"},
+    {.name = "file", .type = QL_EDGE_FILE, .output = true, .help = "a folder that other programs load"},
+    PORTS_END,
+};
+
 typedef struct shared_fields { /* never filled: the macros of the kinds' headers need fields to take names and types
                                   from */
     int bits, group_size, scale_dtype, rank, adapter_dtype;
@@ -61,6 +66,7 @@ typedef struct shared_fields { /* never filled: the macros of the kinds' headers
 } shared_fields;
 
 static const ql_param model_rows[] = {QL_MODEL_PATH(shared_fields), QL_PARAMS_END};
+static const ql_param exporter_rows[] = {QL_EXPORT_PATH(shared_fields), QL_PARAMS_END};
 static const ql_param quantizer_rows[] = {
     QL_BITS(shared_fields, 4),
     QL_GROUP_SIZE(shared_fields, 128),
@@ -105,7 +111,7 @@ ql_kind_ports(ql_kind kind)
         [QL_QUANTIZER] = quantizer_ports,
         [QL_COMPENSATOR] = compensator_ports,
         [QL_EVALUATOR] = evaluator_ports,
-        [QL_EXPORTER] = no_ports,
+        [QL_EXPORTER] = exporter_ports,
         [QL_TRAINER] = no_ports,
     };
 
@@ -119,6 +125,7 @@ ql_shared_row(ql_kind kind, const char *name)
         [QL_MODEL] = model_rows,
         [QL_QUANTIZER] = quantizer_rows,
         [QL_COMPENSATOR] = compensator_rows,
+        [QL_EXPORTER] = exporter_rows,
     };
 
     for (const ql_param *p = kind_known(kind) ? rows[kind] : NULL; p && p->type != QL_T_END; p++)

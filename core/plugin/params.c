@@ -32,6 +32,15 @@ field_read(const ql_param *row, const void *self)
     return (const char *)self + row->offset;
 }
 
+bool
+ql_param_any_required(const ql_plugin *p)
+{
+    for (const ql_param *row = p->params; row->type != QL_T_END; row++)
+        if (row->required)
+            return true;
+    return false;
+}
+
 void
 ql_param_defaults(const ql_plugin *p, void *self)
 {

@@ -44,6 +44,8 @@ typedef struct ql_value {
 
 /* Row of parameter `name`; NULL when the plugin has none. */
 const ql_param *ql_param_find(const ql_plugin *p, const char *name);
+/* Has it a parameter without a default? */
+bool ql_param_any_required(const ql_plugin *p);
 /* Bytes of the field that a row describes; 0 for a type that this qloom does not know. */
 size_t ql_param_size(const ql_param *row);
 /* Fills every field of `self` (zeroed, p->self_size) with its default. */

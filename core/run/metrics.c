@@ -21,11 +21,17 @@ ql_metric(ql_ctx *cx, ql_metrics *m, const char *name, double value)
 ql_status
 ql_metric_note(ql_ctx *cx, ql_metrics *m, const char *name, const char *value)
 {
-    if (strlen(name) >= sizeof m->notes->name || strlen(value) >= sizeof m->notes->value)
-        return QL_FAIL(cx, QL_BUG, "the note '%s' or its value is too long", name);
+    const size_t bytes = strlen(value) + 1;
+    char *kept;
+
+    if (strlen(name) >= sizeof m->notes->name)
+        return QL_FAIL(cx, QL_BUG, "the name of the note '%s' is too long", name);
     QL_TRY(cx, ql_grow(cx, &m->notes, &m->note_capacity, m->note_count + 1, sizeof *m->notes));
-    snprintf(m->notes[m->note_count].name, sizeof m->notes->name, "%s", name);
-    snprintf(m->notes[m->note_count++].value, sizeof m->notes->value, "%s", value);
+    kept = ql_heap(cx, bytes, 1);
+    if (!kept)
+        return QL_MEMORY;
+    m->notes[m->note_count] = (ql_metric_word){.value = memcpy(kept, value, bytes)};
+    snprintf(m->notes[m->note_count++].name, sizeof m->notes->name, "%s", name);
     return QL_OK;
 }
 
@@ -53,6 +59,8 @@ ql_metrics_fini(ql_metrics *m)
     for (int64_t i = 0; i < m->list_count; i++)
         free(m->lists[i].values);
     free(m->lists);
+    for (int64_t i = 0; i < m->note_count; i++)
+        free(m->notes[i].value);
     free(m->values);
     free(m->notes);
     *m = (ql_metrics){0};

@@ -10,7 +10,7 @@ typedef struct ql_metric_value {
 } ql_metric_value;
 
 typedef struct ql_metric_word {
-    char name[48], value[80];
+    char name[48], *value;
 } ql_metric_word;
 
 typedef struct ql_metric_values {

@@ -211,6 +211,7 @@ read_entries(ql_ctx *cx, const ql_json *root, ql_st_file *f)
         t->file = f;
         f->count++;
     }
+    f->metadata = metadata;
     return metadata ? check_metadata(cx, metadata) : QL_OK;
 }
 

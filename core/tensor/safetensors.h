@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include <qloom/tensor.h>
+#include <qloom/model.h>
 
 #include "../base/ctx.h"
 
@@ -64,6 +64,7 @@ typedef struct ql_st_file {
     int64_t count;
     ql_st_tensor *tensors; /* in the order of the data */
     ql_st_tensor **by_name;
+    const ql_json *metadata; /* NULL: none */
     bool mapped;
 } ql_st_file;
 

@@ -15,6 +15,7 @@ struct ql_source {
     int64_t file_count, count;
     ql_st_file *files;
     ql_st_tensor **tensors; /* by name */
+    bool *asked;            /* [count]: whether somebody wants it */
 };
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
@@ -125,28 +126,38 @@ open_index(ql_ctx *cx, const char *path, ql_source *src)
     return QL_OK;
 }
 
-/* Does the folder hold a file whose name ends so? */
-static bool
-has_suffix(const char *folder, const char *suffix)
+/* How many files of the folder have names that end so; the path of the last one in `path`, where it is not NULL. */
+static int
+count_suffix(ql_ctx *cx, const char *folder, const char *suffix, const char **path)
 {
     DIR *d = opendir(folder);
-    bool found = false;
+    int found = 0;
 
-    for (struct dirent *e; d && !found && (e = readdir(d));) {
+    for (struct dirent *e; d && (e = readdir(d));) {
         size_t n = strlen(e->d_name), m = strlen(suffix);
 
-        found = n > m && strcmp(e->d_name + n - m, suffix) == 0;
+        if (n <= m || strcmp(e->d_name + n - m, suffix) != 0)
+            continue;
+        found++;
+        if (path)
+            *path = ql_format(cx, "%s/%s", folder, e->d_name);
     }
     if (d)
         closedir(d);
     return found;
 }
 
-static ql_status
-open_tensors(ql_ctx *cx, ql_source *src)
+static bool
+has_suffix(const char *folder, const char *suffix)
 {
-    const char *single = ql_format(cx, "%s/model.safetensors", src->folder);
-    const char *index = ql_format(cx, "%s/model.safetensors.index.json", src->folder);
+    return count_suffix(NULL, folder, suffix, NULL) > 0;
+}
+
+static ql_status
+open_tensors(ql_ctx *cx, const char *stem, ql_source *src)
+{
+    const char *single = ql_format(cx, "%s/%s.safetensors", src->folder, stem), *only = NULL;
+    const char *index = ql_format(cx, "%s/%s.safetensors.index.json", src->folder, stem);
 
     if (!single || !index)
         return QL_MEMORY;
@@ -154,25 +165,16 @@ open_tensors(ql_ctx *cx, ql_source *src)
         return open_single(cx, single, src);
     if (ql_is_file(index))
         return open_index(cx, index, src);
+    if (count_suffix(cx, src->folder, ".safetensors", &only) == 1 && only && !strstr(only, "-of-"))
+        return open_single(cx, only, src); /* older tools named it after what is in it */
     if (has_suffix(src->folder, ".safetensors"))
-        return QL_FAIL(cx, QL_NOT_FOUND,
-                       "%s: neither model.safetensors nor model.safetensors.index.json beside the shards", src->folder);
+        return QL_FAIL(cx, QL_NOT_FOUND, "%s: neither %s.safetensors nor %s.safetensors.index.json beside the shards",
+                       src->folder, stem, stem);
     if (has_suffix(src->folder, ".bin") || has_suffix(src->folder, ".pth") || has_suffix(src->folder, ".gguf"))
         return QL_FAIL(cx, QL_UNSUPPORTED,
                        "%s: weights are read from safetensors only: convert the folder's .bin, .pth or .gguf",
                        src->folder);
-    return QL_FAIL(cx, QL_NOT_FOUND, "%s: no model.safetensors in this folder", src->folder);
-}
-
-static ql_status
-check_config(ql_ctx *cx, const ql_json *config)
-{
-    if (!ql_json_is_object(config))
-        return ql_json_expected(cx, config, "an object");
-    if (ql_json_member(config, "quantization_config"))
-        return QL_FAIL(cx, QL_UNSUPPORTED,
-                       "config.json: 'quantization_config': the model is already quantized, its original is needed");
-    return QL_OK;
+    return QL_FAIL(cx, QL_NOT_FOUND, "%s: no %s.safetensors in this folder", src->folder, stem);
 }
 
 /* Complaints about the config name it "config.json", here as in model plugins; the host puts the folder in front. */
@@ -185,19 +187,29 @@ read_config(ql_ctx *cx, ql_source *src)
 
     if (!path)
         return QL_MEMORY;
-    if (!ql_is_folder(src->folder))
-        return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such folder", src->folder);
     if (!ql_is_file(path))
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: no config.json in this folder: is it a model?", src->folder);
     QL_TRY(cx, ql_file_read(cx, path, &text, &bytes));
     st = ql_json_parse(cx, "config.json", text, bytes, QL_JSON_DEPTH, &src->config);
-    if (st == QL_OK)
-        st = check_config(cx, src->config);
+    if (st == QL_OK && !ql_json_is_object(src->config))
+        st = ql_json_expected(cx, src->config, "an object");
     return st == QL_OK ? QL_OK : ql_where(cx, st, "%s", src->folder);
 }
 
-ql_status
-ql_source_open(ql_ctx *cx, const char *folder, ql_source **out)
+static ql_status
+open_source(ql_ctx *cx, const char *stem, bool config, ql_source *src)
+{
+    if (!ql_is_folder(src->folder))
+        return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such folder", src->folder);
+    if (config)
+        QL_TRY(cx, read_config(cx, src));
+    QL_TRY(cx, open_tensors(cx, stem, src));
+    src->asked = ql_alloc(cx, (size_t)src->count, sizeof *src->asked);
+    return src->asked ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+open_folder(ql_ctx *cx, const char *folder, const char *stem, bool config, ql_source **out)
 {
     ql_source *src = ql_alloc(cx, 1, sizeof *src);
     size_t n = strlen(folder);
@@ -208,15 +220,35 @@ ql_source_open(ql_ctx *cx, const char *folder, ql_source **out)
     while (n > 1 && folder[n - 1] == '/')
         n--;
     src->folder = ql_copy_text(cx, folder, n);
-    st = src->folder ? read_config(cx, src) : QL_MEMORY;
-    if (st == QL_OK)
-        st = open_tensors(cx, src);
+    st = src->folder ? open_source(cx, stem, config, src) : QL_MEMORY;
     if (st != QL_OK) {
         ql_source_close(src);
         return st;
     }
     *out = src;
     return QL_OK;
+}
+
+ql_status
+ql_source_open(ql_ctx *cx, const char *folder, ql_source **out)
+{
+    return open_folder(cx, folder, "model", true, out);
+}
+
+static void
+close_part(void *src)
+{
+    ql_source_close(src);
+}
+
+ql_status
+ql_source_part(ql_ctx *cx, const char *folder, const char *stem, const ql_source **out)
+{
+    ql_source *src;
+
+    QL_TRY(cx, open_folder(cx, folder, stem, false, &src));
+    *out = src;
+    return ql_defer(cx, close_part, src);
 }
 
 void
@@ -283,6 +315,55 @@ bool
 ql_source_has(const ql_source *src, const char *tensor)
 {
     return find(src, tensor) != NULL;
+}
+
+ql_status
+ql_source_json(ql_ctx *cx, const ql_source *src, const char *file, const ql_json **out)
+{
+    const char *path = ql_format(cx, "%s/%s", src->folder, file);
+
+    *out = NULL;
+    if (!path)
+        return QL_MEMORY;
+    return ql_is_file(path) ? ql_json_read(cx, path, out) : QL_OK;
+}
+
+const char *
+ql_source_metadata(const ql_source *src, const char *key)
+{
+    const char *text = NULL;
+
+    for (int64_t i = 0; i < src->file_count && !text; i++)
+        text = ql_json_string(ql_json_member(src->files[i].metadata, key));
+    return text;
+}
+
+bool
+ql_source_shape(const ql_source *src, const char *name, ql_want *out)
+{
+    const ql_st_tensor *t = find(src, name);
+
+    if (!t || t->ndim > QL_MAX_DIMS)
+        return false;
+    *out = (ql_want){.name = t->name, .dtype = ql_st_dtype_device(t->dtype), .ndim = (int)t->ndim};
+    for (int i = 0; i < out->ndim; i++)
+        out->dims[i] = t->dims[i];
+    return true;
+}
+
+bool
+ql_source_asked(const ql_source *src, int64_t i)
+{
+    return src->asked[i];
+}
+
+void
+ql_source_expect(const ql_source *src, const char *name)
+{
+    const int64_t i = ql_source_index(src, name);
+
+    if (i >= 0)
+        src->asked[i] = true;
 }
 
 bool
@@ -372,7 +453,9 @@ ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want)
 {
     ql_st_tensor *t;
 
-    return locate(cx, src, want, &t);
+    QL_TRY(cx, locate(cx, src, want, &t));
+    ql_source_expect(src, want->name);
+    return QL_OK;
 }
 
 static ql_status

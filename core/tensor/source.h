@@ -12,27 +12,14 @@
 ql_status ql_source_open(ql_ctx *cx, const char *folder, ql_source **out);
 void ql_source_close(ql_source *src); /* NULL is fine */
 
-const char *ql_source_folder(const ql_source *src);
-
 /* Tensors sorted by name. */
-int64_t ql_source_count(const ql_source *src);
 const ql_st_tensor *ql_source_item(const ql_source *src, int64_t i);
-int64_t ql_source_index(const ql_source *src, const char *name);            /* -1: none */
+int64_t ql_source_index(const ql_source *src, const char *name); /* -1: none */
+bool ql_source_asked(const ql_source *src, int64_t i);           /* was it checked, or told to be expected? */
+void ql_source_expect(const ql_source *src, const char *name);   /* a tensor that may be there, unread */
 const ql_st_tensor *ql_source_find(const ql_source *src, const char *name); /* NULL: none */
 
-typedef struct ql_want { /* a tensor as the caller needs it */
-    const char *name;
-    ql_dtype dtype; /* QL_DTYPE_NONE: the file's own; I64 for integers that no device tensor has */
-    int ndim;
-    int64_t dims[QL_MAX_DIMS];
-} ql_want;
-
-/* Is it there, of this shape, of a dtype that loads? NOT_FOUND, INVALID, UNSUPPORTED name it. */
-ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want);
-/* A tensor, checked, onto the device of `cx` and converted there, in the innermost scope. Counts as one read, and the
- * mapped pages are given back. */
-ql_status ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out);
-/* The same in two halves. The first has the bytes as the file has them on their way to the device (ql_upload_begin); the second,
+/* ql_source_load in two halves. The first has the bytes as the file has them on their way to the device (ql_upload_begin); the second,
  * once they have arrived, converts them and counts the read. */
 ql_status ql_source_begin(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **raw);
 ql_status ql_source_finish(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor *raw, ql_tensor **out);

@@ -5,10 +5,11 @@
 #include "../tensor/tensor.h"
 #include "walk.h"
 
+/* NULL for an exporter. */
 static const ql_evaluator *
 evaluator(const ql_evaluation *e)
 {
-    return e->plan->node->plugin->evaluator;
+    return e->plan->node->plugin->kind == QL_EVALUATOR ? e->plan->node->plugin->evaluator : NULL;
 }
 
 static const ql_path *
@@ -138,6 +139,19 @@ begin(ql_walk *w, ql_evaluation *e)
     return settle(w, e, st);
 }
 
+static ql_status
+begin_export(ql_walk *w, ql_evaluation *e)
+{
+    ql_status st;
+
+    ql_scope_enter(w->cx, &e->scope);
+    st = ql_export_begin(w, e);
+    (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
+    if (st != QL_OK) /* nothing has run yet, so the whole run stops here */
+        (void)ql_where(w->cx, st, "stage '%s' (%s)", e->plan->node->name, e->plan->node->plugin->name);
+    return st;
+}
+
 ql_status
 ql_evaluate_open(ql_walk *w)
 {
@@ -150,6 +164,10 @@ ql_evaluate_open(ql_walk *w)
         ql_evaluation *e = &w->evaluations[i];
         const ql_node *data = ql_node_input(e->plan->node, "data");
 
+        if (!evaluator(e)) {
+            QL_TRY(w->cx, begin_export(w, e));
+            continue;
+        }
         if (evaluator(e)->linear || !data || e->told)
             continue;
         if (!(e->exam = known_exam(w, e)))
@@ -166,6 +184,7 @@ ql_evaluate_close(ql_walk *w)
     for (int64_t i = 0; w->evaluations && i < w->plan->eval_count; i++) {
         ql_evaluation *e = &w->evaluations[i];
 
+        ql_export_close(w->cx, e->files);
         ql_scope_enter(w->cx, &e->scope);
         ql_scope_close(w->cx, &e->scope);
         for (int64_t r = 0; r < e->row_count; r++)
@@ -228,6 +247,11 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
                            .file_dtype = ql_block_dtype(w->block, l)};
     ql_linear_row *row;
 
+    w->cx->linear = in.name;
+    w->cx->seed = e->plan->node->seed;
+    w->cx->layer = in.layer;
+    w->cx->subset = subset;
+    w->cx->index = l;
     QL_TRY(w->cx, ql_block_weight(w->cx, w->block, l, false, &in.w));
     QL_TRY(w->cx, ql_path_what(w, p, l, &in.what, &from));
     ql_path_adapter(w, p, l, &in.b, &in.a);
@@ -239,6 +263,8 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
         in.k = w->work[p->compensator->id].results[l].k;
         in.status |= w->work[p->compensator->id].results[l].status;
     }
+    if (!evaluator(e))
+        return e->plan->node->plugin->exporter->linear(w->cx, e->plan->node->self, &in, e->state);
     QL_TRY(w->cx, ql_evaluation_row(w, e, in.name, strlen(in.name), &row));
     return evaluator(e)->linear(w->cx, e->plan->node->self, &in, &row->metrics);
 }
@@ -253,11 +279,6 @@ evaluate_linears(ql_walk *w, ql_evaluation *e)
         ql_status st;
 
         ql_scope_open(w->cx, &scope);
-        w->cx->linear = ql_block_name(w->block, l);
-        w->cx->seed = e->plan->node->seed;
-        w->cx->layer = ql_block_layer(w->block);
-        w->cx->subset = w->model->info.linears[l].subset;
-        w->cx->index = l;
         st = evaluate_linear(w, e, l);
         if (st != QL_OK)
             (void)ql_where(w->cx, st, "%s", w->cx->linear);
@@ -377,8 +398,25 @@ finish(ql_walk *w, ql_evaluation *e)
     return e->failed ? QL_OK : ql_replay_scored(w, e);
 }
 
-ql_status
-ql_evaluate_end(ql_walk *w)
+static ql_status
+end_export(ql_walk *w, ql_evaluation *e)
+{
+    ql_scope scope;
+    ql_meter meter;
+    ql_status st;
+
+    if (ql_evaluation_failed(w, e))
+        return QL_OK;
+    ql_scope_open(w->cx, &scope);
+    meter = ql_meter_start(w);
+    st = ql_export_end(w, e);
+    ql_meter_stop(w, &meter, &e->cost);
+    ql_scope_close(w->cx, &scope);
+    return settle(w, e, st);
+}
+
+static ql_status
+score_all(ql_walk *w)
 {
     ql_scope scope;
     ql_ends ends;
@@ -399,5 +437,15 @@ ql_evaluate_end(ql_walk *w)
         if (w->evaluations[i].exam)
             QL_TRY(w->cx, finish(w, &w->evaluations[i]));
     ql_scope_close(w->cx, &scope);
+    return QL_OK;
+}
+
+ql_status
+ql_evaluate_end(ql_walk *w)
+{
+    QL_TRY(w->cx, score_all(w));
+    for (int64_t i = 0; i < w->plan->eval_count; i++)
+        if (!evaluator(&w->evaluations[i]))
+            QL_TRY(w->cx, end_export(w, &w->evaluations[i]));
     return QL_OK;
 }

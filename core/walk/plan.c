@@ -324,9 +324,9 @@ add_evals(planner *p)
             int64_t path = 0;
             bool known = false;
 
-            if (n->plugin->kind != QL_EVALUATOR || ql_plan_root(n) != plan->root)
+            if ((n->plugin->kind != QL_EVALUATOR && n->plugin->kind != QL_EXPORTER) || ql_plan_root(n) != plan->root)
                 continue;
-            if (pass == 0 && (!p->graph->baseline || n->plugin->evaluator->linear))
+            if (pass == 0 && (!p->graph->baseline || n->plugin->kind == QL_EXPORTER || n->plugin->evaluator->linear))
                 continue;
             QL_TRY(p->cx, add_path(p, pass == 0 ? plan->root : ql_node_input(n, "model"), &path));
             for (int64_t j = 0; j < plan->eval_count; j++)

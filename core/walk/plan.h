@@ -36,7 +36,7 @@ typedef struct ql_path {
     ql_unit *quantizer, *compensator;
 } ql_path;
 
-/* One evaluator at one path: where numbers come from. */
+/* One evaluator at one path: where numbers come from. Or one exporter. */
 typedef struct ql_eval {
     const ql_node *node;
     int64_t path;

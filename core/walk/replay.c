@@ -61,11 +61,18 @@ want_path(ql_walk *w, const ql_path *path, int64_t block)
     want(w, path->compensator, block);
 }
 
+/* Is it an exporter? It is handed every block, whatever the store has, and writes everything again. */
+static bool
+is_export(const ql_evaluation *e)
+{
+    return e->plan->node->plugin->kind == QL_EXPORTER;
+}
+
 /* Is it an evaluator of linears, with rows a block? Else it scores a stream, at the end. */
 static bool
 is_rating(const ql_evaluation *e)
 {
-    return e->plan->node->plugin->evaluator->linear != NULL;
+    return !is_export(e) && e->plan->node->plugin->evaluator->linear;
 }
 
 static void
@@ -123,6 +130,8 @@ look_up_evaluation(ql_walk *w, int64_t i)
     const ql_key key = w->replay.keys->evals[i];
     ql_evaluation *e = &w->evaluations[i];
 
+    if (is_export(e))
+        return QL_OK;
     if (is_rating(e))
         for (int64_t block = 0; block < blocks_of(w); block++)
             *at(w, w->replay.rows_kept, i, block) = ql_store_has(s, key, block);
@@ -177,7 +186,7 @@ ql_replay_runs(const ql_walk *w, const ql_unit *u)
 bool
 ql_replay_rates(const ql_walk *w, const ql_evaluation *e)
 {
-    return is_rating(e) && !*at(w, w->replay.rows_kept, e - w->evaluations, w->layer);
+    return is_export(e) || (is_rating(e) && !*at(w, w->replay.rows_kept, e - w->evaluations, w->layer));
 }
 
 bool
@@ -254,7 +263,8 @@ save_block(ql_walk *w)
         if (has_run(w, w->plan->units[i]))
             QL_TRY(w->cx, ql_stored_save_unit(w, i));
     for (int64_t i = 0; i < w->plan->eval_count; i++)
-        if (ql_replay_rates(w, &w->evaluations[i]) && !ql_evaluation_failed(w, &w->evaluations[i]))
+        if (is_rating(&w->evaluations[i]) && ql_replay_rates(w, &w->evaluations[i]) &&
+            !ql_evaluation_failed(w, &w->evaluations[i]))
             QL_TRY(w->cx, ql_stored_save_rows(w, i));
     return ql_store_trim(w->cx, w->replay.store);
 }

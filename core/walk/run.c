@@ -271,11 +271,12 @@ collect_cell(ql_walk *w, int64_t c, ql_result_set *set)
         const ql_node *n = g->cells[c].stages[s];
         const ql_evaluation *e;
 
-        if (!n || n->plugin->kind != QL_EVALUATOR || ql_plan_root(n) != w->plan->root)
+        if (!n || (n->plugin->kind != QL_EVALUATOR && n->plugin->kind != QL_EXPORTER) ||
+            ql_plan_root(n) != w->plan->root)
             continue;
         if ((e = evaluation_of(w, n, false)))
             QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], c, set));
-        if (first && (e = evaluation_of(w, n, true)))
+        if (first && n->plugin->kind == QL_EVALUATOR && (e = evaluation_of(w, n, true)))
             QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], original, set));
     }
     return QL_OK;
@@ -297,6 +298,7 @@ walk(ql_walk *w, ql_result_set *set)
 {
     ql_ctx *cx = w->cx;
 
+    QL_TRY(cx, ql_exports_check(w));
     QL_TRY(cx, open_work(w));
     QL_TRY(cx, ql_replay_open(w));
     QL_TRY(cx, open_streams(w));

@@ -8,11 +8,11 @@
 
 /* --- overrides --- */
 
-static const ql_override *
-override_of(const ql_walk *w, const ql_node *n, int64_t l)
+const ql_override *
+ql_override_of(const ql_node *n, const char *linear)
 {
     for (int64_t i = 0; i < n->override_count; i++)
-        if (fnmatch(n->overrides[i].match, ql_block_name(w->block, (int)l), 0) == 0)
+        if (fnmatch(n->overrides[i].match, linear, 0) == 0)
             return &n->overrides[i];
     return NULL;
 }
@@ -20,7 +20,7 @@ override_of(const ql_walk *w, const ql_node *n, int64_t l)
 bool
 ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l)
 {
-    const ql_override *o = override_of(w, n, l);
+    const ql_override *o = ql_override_of(n, ql_block_name(w->block, (int)l));
 
     return o && o->skip;
 }
@@ -28,7 +28,7 @@ ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l)
 static const void *
 self_of(const ql_walk *w, const ql_node *n, int64_t l)
 {
-    const ql_override *o = override_of(w, n, l);
+    const ql_override *o = ql_override_of(n, ql_block_name(w->block, (int)l));
 
     return o ? o->self : n->self;
 }

@@ -3,12 +3,13 @@
 #ifndef QLOOM_WALK_WALK_H
 #define QLOOM_WALK_WALK_H
 
-#include <qloom/evaluator.h>
+#include <qloom/exporter.h>
 
 #include "../base/progress.h"
 #include "../device/device.h"
 #include "../device/memo.h"
 #include "../graph/block.h"
+#include "../run/export.h"
 #include "../run/metrics.h"
 #include "../run/results.h"
 #include "corpus.h"
@@ -77,7 +78,7 @@ typedef struct ql_linear_row {
     ql_metrics metrics;
 } ql_linear_row;
 
-/* One evaluator at one path, at work. */
+/* One evaluator or exporter at one path, at work. */
 struct ql_evaluation {
     const ql_eval *plan;
     ql_exam *exam; /* of a stream evaluator */
@@ -86,7 +87,9 @@ struct ql_evaluation {
     ql_metrics metrics;
     ql_linear_row *rows;
     int64_t row_count, row_capacity;
-    char *failed; /* on the heap; NULL: fine so far */
+    ql_export *files;   /* of an exporter */
+    const char *recipe; /* of an exporter: what made the model */
+    char *failed;       /* on the heap; NULL: fine so far */
     ql_cost cost;
     bool told; /* the store had `metrics`: its stream is not run */
 };
@@ -144,6 +147,8 @@ ql_status ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l);
 const char *ql_unit_failed(const ql_walk *w, const ql_unit *u);
 /* The model that ends in the unit. */
 ql_path ql_unit_path(const ql_walk *w, const ql_unit *u);
+/* The rule for one linear in node n, which skips it or brings parameters of its own; NULL: none. */
+const ql_override *ql_override_of(const ql_node *n, const char *linear);
 /* Does an override skip linear l of the current block in node n? */
 bool ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l);
 /* Would any linear of the current block differ from the original on the path (q, c)? Decided by overrides alone. */
@@ -188,12 +193,19 @@ ql_status ql_cost_collect(const ql_walk *w, ql_result_set *set);
 /* Footnotes of the cells, and the same in the log: numerical statuses, and adapters that a quantizer counts on and a cell lacks. */
 ql_status ql_remarks(ql_walk *w, ql_result_set *set);
 
+/* --- export.c --- */
+/* Would every export have a folder of its own, and its format hold every linear? Before anything runs. */
+ql_status ql_exports_check(ql_walk *w);
+/* Opens the files of exporter `e` and begins; writes what is left. For evaluate.c, which hands it the linears. */
+ql_status ql_export_begin(ql_walk *w, ql_evaluation *e);
+ql_status ql_export_end(ql_walk *w, ql_evaluation *e);
+
 /* --- evaluate.c --- */
 /* Evaluation corpora, their streams through every final model, and the states of stream evaluators. */
 ql_status ql_evaluate_open(ql_walk *w);
-/* After the visits of a block: forwards the evaluation streams, runs per-layer evaluators. */
+/* After the visits of a block: forwards the evaluation streams, runs per-layer evaluators, hands linears to exporters. */
 ql_status ql_evaluate_block(ql_walk *w);
-/* After the last block: final norm, head, and the evaluators, chunk by chunk. */
+/* After the last block: final norm, head, and the evaluators, chunk by chunk; exporters write their files. */
 ql_status ql_evaluate_end(ql_walk *w);
 void ql_evaluate_close(ql_walk *w);
 /* Has it no numbers, for a reason of its own or of a unit on its path? */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "rope.h"
+#include "stored.h"
 
 #define MAX_SIZE ((int64_t)1 << 30)
 #define MAX_COUNT ((int64_t)1 << 16) /* layers, elements of a head: what is allocated before any tensor is looked at */
@@ -24,6 +25,7 @@ typedef struct decoder {
     bool qkv_bias, o_bias, mlp_bias, qk_norm;
     const unsigned char *type; /* [layers]: FULL or SLIDING */
     rope rope[2];              /* by layer type; empty for a type that no layer has */
+    stored stored;
 } decoder;
 
 static ql_status
@@ -183,9 +185,11 @@ list_tensors(ql_ctx *cx, const decoder *m, ql_model_info *out)
     return QL_OK;
 }
 
-ql_status
-decoder_open(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_model_info *out)
+static ql_status
+open_model(ql_ctx *cx, const void *self, ql_source *src, ql_model_info *out)
 {
+    const decoder_params *params = self;
+    const decoder_arch *arch = &decoder_this;
     const ql_json *o = ql_source_config(src);
     decoder *m = ql_alloc(cx, 1, sizeof *m);
     bool bias = false;
@@ -211,7 +215,15 @@ decoder_open(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_mode
     QL_TRY(cx, read_windows(cx, arch, o, out->layers, m));
     QL_TRY(cx, read_rope(cx, o, out->layers, out->max_positions, m));
     QL_TRY(cx, read_ends(cx, arch, src, out));
-    return list_tensors(cx, m, out);
+    QL_TRY(cx, list_tensors(cx, m, out));
+    return stored_open(cx, src, params->adapter, out, &m->stored);
+}
+
+static ql_status
+linear(ql_ctx *cx, const void *self, const ql_linear_at *at, ql_stored_linear *out)
+{
+    (void)self;
+    return stored_linear(cx, &((const decoder *)at->info->state)->stored, at, out);
 }
 
 /* A head's RMSNorm where `norm` is given, then RoPE: of y[T, heads * head_dim] into a new tensor. */
@@ -250,8 +262,8 @@ attend(ql_ctx *cx, const ql_step *st)
     return ql_attention(cx, st->seqs, &spec, (const ql_tensor *const[]){q, k, st->y[2]}, st->x);
 }
 
-ql_status
-decoder_step(ql_ctx *cx, const void *self, const ql_step *st)
+static ql_status
+step_block(ql_ctx *cx, const void *self, const ql_step *st)
 {
     const double eps = st->info->norm_eps;
 
@@ -272,3 +284,17 @@ decoder_step(ql_ctx *cx, const void *self, const ql_step *st)
         return QL_FAIL(cx, QL_BUG, "a block has steps 0 to 4, not %d", st->k);
     }
 }
+
+const ql_param decoder_rows[] = {
+    QL_MODEL_PATH(decoder_params),
+    QL_PATH(decoder_params, adapter, false, "folder of a PEFT LoRA adapter that the model wears; default: none"),
+    QL_PARAMS_END,
+};
+
+const ql_model decoder_model = {
+    .architectures = decoder_architectures,
+    .types = decoder_types,
+    .open = open_model,
+    .step = step_block,
+    .linear = linear,
+};

@@ -1,11 +1,11 @@
-/* The pre-norm decoder that llama, qwen2 and qwen3 share: what differs is data. */
+/* The pre-norm decoder that llama, qwen2 and qwen3 share: what differs is data, which each of them defines. */
 #ifndef QLOOM_MODELS_DECODER_H
 #define QLOOM_MODELS_DECODER_H
 
 #include <qloom/model.h>
 
 typedef struct decoder_params { /* parameters of the stage */
-    const char *path;
+    const char *path, *adapter;
 } decoder_params;
 
 /* An architecture: the defaults of its config and the parts that it has. */
@@ -22,7 +22,12 @@ typedef struct decoder_arch {
     bool window;         /* the keys of sliding windows are read */
 } decoder_arch;
 
-ql_status decoder_open(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_model_info *out);
-ql_status decoder_step(ql_ctx *cx, const void *self, const ql_step *step);
+/* A plugin's own. */
+extern const decoder_arch decoder_this;
+extern const char *const decoder_architectures[], *const decoder_types[]; /* as in ql_model */
+
+/* What it takes from here. */
+extern const ql_param decoder_rows[];
+extern const ql_model decoder_model;
 
 #endif

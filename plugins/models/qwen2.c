@@ -1,7 +1,7 @@
 /* Qwen2 and Qwen2.5 (arXiv:2412.15115): biases on q, k and v, and sliding windows. */
 #include "decoder.h"
 
-static const decoder_arch arch = {
+const decoder_arch decoder_this = {
     .name = "Qwen2ForCausalLM",
     .vocab = 151936,
     .intermediate = 22016,
@@ -12,23 +12,8 @@ static const decoder_arch arch = {
     .window = true,
 };
 
-static const char *const architectures[] = {"Qwen2ForCausalLM", NULL};
-static const char *const types[] = {"qwen2", NULL};
-static const ql_param params[] = {QL_MODEL_PATH(decoder_params), QL_PARAMS_END};
-
-static ql_status
-open_model(ql_ctx *cx, const void *self, ql_source *src, ql_model_info *out)
-{
-    (void)self;
-    return decoder_open(cx, &arch, src, out);
-}
-
-static const ql_model model = {
-    .architectures = architectures,
-    .types = types,
-    .open = open_model,
-    .step = decoder_step,
-};
+const char *const decoder_architectures[] = {"Qwen2ForCausalLM", NULL};
+const char *const decoder_types[] = {"qwen2", NULL};
 
 QL_PLUGIN(.kind = QL_MODEL, .name = "qwen2", .version = "1.0", .help = "Qwen2 and Qwen2.5", .cite = "arXiv:2412.15115",
-          .params = params, .self_size = sizeof(decoder_params), .model = &model);
+          .params = decoder_rows, .self_size = sizeof(decoder_params), .model = &decoder_model);

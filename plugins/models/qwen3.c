@@ -1,7 +1,7 @@
 /* Qwen3 (arXiv:2505.09388): q and k are normalised by head, and heads * head_dim need not be the hidden size. */
 #include "decoder.h"
 
-static const decoder_arch arch = {
+const decoder_arch decoder_this = {
     .name = "Qwen3ForCausalLM",
     .vocab = 151936,
     .intermediate = 22016,
@@ -14,23 +14,8 @@ static const decoder_arch arch = {
     .window = true,
 };
 
-static const char *const architectures[] = {"Qwen3ForCausalLM", NULL};
-static const char *const types[] = {"qwen3", NULL};
-static const ql_param params[] = {QL_MODEL_PATH(decoder_params), QL_PARAMS_END};
-
-static ql_status
-open_model(ql_ctx *cx, const void *self, ql_source *src, ql_model_info *out)
-{
-    (void)self;
-    return decoder_open(cx, &arch, src, out);
-}
-
-static const ql_model model = {
-    .architectures = architectures,
-    .types = types,
-    .open = open_model,
-    .step = decoder_step,
-};
+const char *const decoder_architectures[] = {"Qwen3ForCausalLM", NULL};
+const char *const decoder_types[] = {"qwen3", NULL};
 
 QL_PLUGIN(.kind = QL_MODEL, .name = "qwen3", .version = "1.0", .help = "Qwen3", .cite = "arXiv:2505.09388",
-          .params = params, .self_size = sizeof(decoder_params), .model = &model);
+          .params = decoder_rows, .self_size = sizeof(decoder_params), .model = &decoder_model);

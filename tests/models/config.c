@@ -55,17 +55,22 @@ open_config(lab *l, const char *type, const char *members, ql_model_info *out)
     unsigned char bytes[8 + sizeof header] = {sizeof header - 1};
     const char *config = ql_format(&l->cx, "{%s}", members), *folder = l->folder;
     ql_source *src = NULL;
+    void *self;
     ql_status st;
 
     if (!found || !found->plugin) {
         TEST_FAIL("no plugin '%s'", type);
         exit(1);
     }
+    self = ql_alloc(&l->cx, 1, found->plugin->self_size);
+    if (!self)
+        abort();
+    ql_param_defaults(found->plugin, self);
     memcpy(bytes + 8, header, sizeof header);
     REQUIRE_OK(&l->cx, ql_file_write(&l->cx, ql_format(&l->cx, "%s/config.json", folder), config, strlen(config)));
     REQUIRE_OK(&l->cx, ql_file_write(&l->cx, ql_format(&l->cx, "%s/model.safetensors", folder), bytes, sizeof bytes));
     REQUIRE_OK(&l->cx, ql_source_open(&l->cx, folder, &src));
-    st = found->plugin->model->open(&l->cx, NULL, src, out);
+    st = found->plugin->model->open(&l->cx, self, src, out);
     ql_source_close(src);
     return st;
 }

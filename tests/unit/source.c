@@ -86,9 +86,6 @@ check_folders(ql_ctx *cx, const char *folder)
     CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, ": config.json:3:1: string or '}' expected near '}'");
     put(cx, folder, "config.json", "[]");
     CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, ": config.json: expected an object, got an array");
-    put(cx, folder, "config.json", "{\"quantization_config\": {\"bits\": 4}}");
-    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_UNSUPPORTED,
-                ": config.json: 'quantization_config': the model is already quantized, its original is needed");
     put(cx, folder, "config.json", config);
     CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_NOT_FOUND, ": no model.safetensors in this folder");
     put(cx, folder, "pytorch_model.bin", "");

@@ -13,8 +13,33 @@ extern "C" {
 typedef struct ql_source ql_source;
 typedef struct ql_json ql_json; /* a node of a parsed JSON text; owned by its document */
 
-QL_API const ql_json *ql_source_config(const ql_source *src);        /* the root object of config.json */
+QL_API const ql_json *ql_source_config(const ql_source *src); /* the root object of config.json */
+QL_API const char *ql_source_folder(const ql_source *src);
 QL_API bool ql_source_has(const ql_source *src, const char *tensor); /* is there a tensor of that name? */
+QL_API int64_t ql_source_count(const ql_source *src);                /* of tensors */
+
+/* Another folder of tensors, without a config: STEM.safetensors, or its shards. In the innermost scope, which closes it. */
+QL_API ql_status ql_source_part(ql_ctx *cx, const char *folder, const char *stem, const ql_source **out);
+/* A JSON file of the folder; NULL when there is none. In the innermost scope. */
+QL_API ql_status ql_source_json(ql_ctx *cx, const ql_source *src, const char *file, const ql_json **out);
+/* A text that the tensors' file keeps under `key`; NULL: none. */
+QL_API const char *ql_source_metadata(const ql_source *src, const char *key);
+
+typedef struct ql_want { /* a tensor as the caller needs it */
+    const char *name;
+    ql_dtype dtype; /* QL_DTYPE_NONE: the file's own; I64 for integers that no device tensor has */
+    int ndim;
+    int64_t dims[QL_MAX_DIMS];
+} ql_want;
+
+/* What there is under `name`; false: nothing, or of more dimensions. */
+QL_API bool ql_source_shape(const ql_source *src, const char *name, ql_want *out);
+/* Is it there, of this shape, of a dtype that loads? NOT_FOUND, INVALID, UNSUPPORTED name it. A tensor that was checked is one that
+ * the model uses; a warning counts the others. */
+QL_API ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want);
+/* A tensor, checked, onto the device of `cx` and converted there, in the innermost scope. Counts as one read, and the
+ * mapped pages are given back. */
+QL_API ql_status ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out);
 
 /* Members of a JSON object. Absent and null give the default; a value of another type is INVALID, naming file and key. */
 QL_API ql_status ql_json_int(ql_ctx *cx, const ql_json *o, const char *key, int64_t def, int64_t *out);
@@ -22,12 +47,19 @@ QL_API ql_status ql_json_real(ql_ctx *cx, const ql_json *o, const char *key, dou
 QL_API ql_status ql_json_bool(ql_ctx *cx, const ql_json *o, const char *key, bool def, bool *out);
 QL_API ql_status ql_json_text(ql_ctx *cx, const ql_json *o, const char *key, const char *def, const char **out);
 QL_API const ql_json *ql_json_member(const ql_json *o, const char *key); /* NULL: absent or null */
-QL_API bool ql_json_is_null(const ql_json *o, const char *key);          /* is the member there, and null? */
+QL_API int64_t ql_json_members(const ql_json *v);                        /* of an object, else 0 */
+/* Member i in the order of the file, nulls included, and its key. */
+QL_API const ql_json *ql_json_at(const ql_json *v, int64_t i, const char **key);
+QL_API bool ql_json_is_null(const ql_json *o, const char *key); /* is the member there, and null? */
 QL_API bool ql_json_is_object(const ql_json *v);
 QL_API bool ql_json_is_array(const ql_json *v);
 QL_API int64_t ql_json_length(const ql_json *v); /* items of an array, else 0 */
 QL_API const ql_json *ql_json_item(const ql_json *v, int64_t i);
 QL_API const char *ql_json_string(const ql_json *v); /* NULL when it is not a string */
+
+/* For writers: `text` as a JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. NULL without memory. In
+ * the innermost scope. */
+QL_API const char *ql_json_quote(ql_ctx *cx, const char *text, size_t bytes);
 
 /* A linear of a block, the same in every block. Linears of one subset share their input and are listed together. */
 typedef struct ql_linear_info {
@@ -75,6 +107,22 @@ typedef struct ql_step {
     ql_tensor **h_next;             /* out: the residual stream after this step; leave NULL where it did not change */
 } ql_step;
 
+/* One linear of a folder that holds it in another way than as a tensor NAME.weight, or with an adapter on top. */
+typedef struct ql_linear_at {
+    const ql_model_info *info;
+    const ql_source *source;
+    const char *name; /* "model.layers.3.mlp.down_proj" */
+    int64_t layer, out, in;
+    bool load; /* false: check presence, shapes and dtypes of its tensors, and read none */
+} ql_linear_at;
+
+typedef struct ql_stored_linear {
+    bool packed;      /* not a tensor NAME.weight: `q` holds it */
+    ql_qlinear q;     /* packed and loaded */
+    ql_tensor *b, *a; /* adapter, loaded: x (w + b a)^T; both NULL: none */
+    const char *hash; /* ql_weight_hash of the w that the adapter was made for; NULL: not known */
+} ql_stored_linear;
+
 typedef struct ql_model {
     const char *const *architectures; /* of config.json's `architectures`, NULL-terminated */
     const char *const *types;         /* of `model_type`, the fallback, NULL-terminated */
@@ -82,6 +130,9 @@ typedef struct ql_model {
      * INVALID or UNSUPPORTED name the key, the value found and the values accepted. */
     ql_status (*open)(ql_ctx *cx, const void *self, ql_source *src, ql_model_info *out);
     ql_status (*step)(ql_ctx *cx, const void *self, const ql_step *step);
+    /* Optional: how the folder holds a linear. `out` arrives empty and may stay so: a tensor NAME.weight, nothing on top. Without it,
+     * folders whose config has a `quantization_config` are UNSUPPORTED. */
+    ql_status (*linear)(ql_ctx *cx, const void *self, const ql_linear_at *at, ql_stored_linear *out);
 } ql_model;
 
 #define QL_MODEL_PATH(S) QL_PATH(S, path, true, "folder with config.json, tokenizer.json and safetensors")

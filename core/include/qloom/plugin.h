@@ -115,6 +115,7 @@ struct ql_data;
 struct ql_quantizer;
 struct ql_compensator;
 struct ql_evaluator;
+struct ql_exporter;
 
 typedef struct ql_plugin {
     uint16_t abi_major, abi_minor; /* these three never move */
@@ -134,6 +135,7 @@ typedef struct ql_plugin {
         const struct ql_quantizer *quantizer;
         const struct ql_compensator *compensator;
         const struct ql_evaluator *evaluator;
+        const struct ql_exporter *exporter;
     };
 } ql_plugin;
 

@@ -1,0 +1,242 @@
+/* compressed-tensors, format pack-quantized (formats 6.1): bf16 or fp16 scales and asymmetric zeros, for vLLM. */
+#include <string.h>
+
+#include "../formats/codes.h"
+#include "uniform.h"
+
+typedef struct compressed_tensors {
+    const char *path;
+} compressed_tensors;
+
+static const ql_param params[] = {QL_EXPORT_PATH(compressed_tensors), QL_PARAMS_END};
+
+typedef struct scheme { /* how linears were quantized; those with an equal one are a group of the configuration */
+    bool quantized, sym, ordered;
+    int bits;
+    int64_t group; /* 0: one scale a row */
+} scheme;
+
+typedef struct compressed {
+    ql_export_info info;
+    scheme *schemes; /* [layers * linears], in the order of the calls */
+    int64_t count, adapters;
+    bool serves; /* by vLLM, so far */
+} compressed;
+
+static ql_status
+check_groups(ql_ctx *cx, int64_t group, int64_t in)
+{
+    return group == 0 || in % group == 0
+               ? QL_OK
+               : QL_FAIL(cx, QL_UNSUPPORTED,
+                         "compressed-tensors needs groups that divide a row: groups of %lld do not divide %lld inputs",
+                         (long long)group, (long long)in);
+}
+
+static ql_status
+check(ql_ctx *cx, const void *self, const ql_planned_linear *in)
+{
+    (void)self;
+    if (in->skipped)
+        return QL_OK;
+    if (in->scales == QL_F32)
+        return QL_FAIL(cx, QL_INVALID,
+                       "compressed-tensors holds scales in 16 bit: give the quantizer scale_dtype: fp16 or bf16");
+    return check_groups(cx, in->group, in->in);
+}
+
+static ql_status
+begin(ql_ctx *cx, const void *self, const ql_export_info *info, void *state)
+{
+    compressed *s = state;
+
+    (void)self;
+    s->info = *info;
+    s->serves = true;
+    s->schemes = ql_alloc(cx, (size_t)(info->model->layers * info->model->linear_count), sizeof *s->schemes);
+    return s->schemes ? QL_OK : QL_MEMORY;
+}
+
+/* --- linears ---------------------------------------------------------------------------------------------------------- */
+
+static ql_status
+add(ql_ctx *cx, const compressed *s, const char *linear, const char *part, ql_export_tensor t, const void *data)
+{
+    t.name = ql_format(cx, "%s.%s", linear, part);
+    return t.name ? ql_export_add(cx, s->info.files, &t, data) : QL_MEMORY;
+}
+
+static ql_status
+add_codes(ql_ctx *cx, const compressed *s, const char *linear, const uniform *u)
+{
+    const int64_t width = codes_words(u->in, u->bits), shape[] = {u->out, u->in};
+    uint32_t *words = ql_alloc(cx, (size_t)(u->out * width), sizeof *words);
+
+    if (!words)
+        return QL_MEMORY;
+    for (int64_t o = 0; o < u->out; o++)
+        for (int64_t i = 0; i < u->in; i++)
+            codes_put(words + o * width, 1, i, u->bits, u->codes[o * u->in + i]);
+    QL_TRY(cx, add(cx, s, linear, "weight_packed",
+                   (ql_export_tensor){.dtype = QL_I32, .ndim = 2, .dims = {u->out, width}}, words));
+    return add(cx, s, linear, "weight_shape", (ql_export_tensor){.dtype = QL_I64, .ndim = 1, .dims = {2}}, shape);
+}
+
+static ql_status
+add_zeros(ql_ctx *cx, const compressed *s, const char *linear, const uniform *u)
+{
+    const int64_t rows = codes_words(u->out, u->bits);
+    uint32_t *words = ql_alloc(cx, (size_t)(rows * u->groups), sizeof *words);
+
+    if (!words)
+        return QL_MEMORY;
+    for (int64_t g = 0; g < u->groups; g++)
+        for (int64_t o = 0; o < u->out; o++)
+            codes_put(words + g, u->groups, o, u->bits, (uint32_t)u->zeros[o * u->groups + g]);
+    return add(cx, s, linear, "weight_zero_point",
+               (ql_export_tensor){.dtype = QL_I32, .ndim = 2, .dims = {rows, u->groups}}, words);
+}
+
+static ql_status
+linear(ql_ctx *cx, const void *self, const ql_linear_result *in, void *state)
+{
+    compressed *s = state;
+    scheme *mine = &s->schemes[s->count++];
+    const ql_dtype dtype = in->qlinear && in->qlinear->grid.scale_dtype == QL_BF16 ? QL_BF16 : QL_F16;
+    uniform u;
+
+    (void)self;
+    s->adapters += in->a != NULL;
+    if (!in->qlinear)
+        return uniform_skipped(cx, s->info.files, in);
+    QL_TRY(cx, uniform_read(cx, in->qlinear, dtype, &u));
+    *mine = (scheme){true, u.sym && in->qlinear->grid.sym, u.ordered, u.bits, u.groups == 1 ? 0 : u.group};
+    QL_TRY(cx, check_groups(cx, mine->group, u.in));
+    s->serves = s->serves && (u.bits == 4 || u.bits == 8) && u.in % 128 == 0 && u.out % 64 == 0;
+    QL_TRY(cx, add_codes(cx, s, in->name, &u));
+    QL_TRY(cx, add(cx, s, in->name, "weight_scale",
+                   (ql_export_tensor){.dtype = dtype, .ndim = 2, .dims = {u.out, u.groups}}, u.scales));
+    if (!mine->sym)
+        QL_TRY(cx, add_zeros(cx, s, in->name, &u));
+    if (!mine->ordered)
+        return QL_OK;
+    return add(cx, s, in->name, "weight_g_idx", (ql_export_tensor){.dtype = QL_I32, .ndim = 1, .dims = {u.in}},
+               u.g_idx);
+}
+
+/* --- the configuration ------------------------------------------------------------------------------------------------- */
+
+static bool
+same_scheme(const scheme *a, const scheme *b)
+{
+    return a->quantized == b->quantized && a->sym == b->sym && a->ordered == b->ordered && a->bits == b->bits &&
+           a->group == b->group;
+}
+
+/* Names of the linears with the scheme of linear `like`, as JSON strings. */
+static const char *
+names_like(ql_ctx *cx, const compressed *s, const scheme *like)
+{
+    const ql_model_info *m = s->info.model;
+    const char *text = "";
+
+    for (int64_t i = 0; i < s->count && text; i++) {
+        const char *prefix = ql_format(cx, m->block_prefix, (long long)(i / m->linear_count));
+
+        if (same_scheme(&s->schemes[i], like))
+            text = prefix ? ql_format(cx, "%s%s\"%s%s\"", text, *text ? ", " : "", prefix,
+                                      m->linears[i % m->linear_count].name)
+                          : NULL;
+    }
+    return text;
+}
+
+/* One group of the configuration: the class name when it is the only one, else the names of its linears. */
+static const char *
+print_group(ql_ctx *cx, const scheme *g, int64_t number, const char *targets)
+{
+    const char *size = g->group ? ql_format(cx, "%lld", (long long)g->group) : "null";
+
+    return size ? ql_format(cx,
+                            "    \"group_%lld\": {\n      \"targets\": [%s],\n      \"weights\": {\"num_bits\": %d, "
+                            "\"type\": \"int\", \"symmetric\": %s, \"strategy\": \"%s\", \"group_size\": %s, "
+                            "\"actorder\": %s, \"dynamic\": false},\n"
+                            "      \"input_activations\": null,\n      \"output_activations\": null\n    }",
+                            (long long)number, targets, g->bits, g->sym ? "true" : "false",
+                            g->group ? "group" : "channel", size, g->ordered ? "\"group\"" : "null")
+                : NULL;
+}
+
+static ql_status
+print_config(ql_ctx *cx, const compressed *s, const char **out)
+{
+    const scheme none = {.quantized = false};
+    const char *groups = "", *ignored = names_like(cx, s, &none);
+    int64_t number = 0, distinct = 0;
+
+    for (int pass = 0; pass < 2; pass++)
+        for (int64_t i = 0; i < s->count && groups; i++) {
+            const scheme *g = &s->schemes[i];
+            bool first = g->quantized;
+
+            for (int64_t k = 0; k < i && first; k++)
+                first = !same_scheme(&s->schemes[k], g);
+            if (!first)
+                continue;
+            if (pass == 0) {
+                distinct++;
+                continue;
+            }
+            groups = ql_format(cx, "%s%s%s", groups, *groups ? ",\n" : "",
+                               print_group(cx, g, number++, distinct == 1 ? "\"Linear\"" : names_like(cx, s, g)));
+        }
+    if (distinct == 0)
+        return QL_FAIL(cx, QL_INVALID, "no linear of the model is quantized");
+    if (!groups || !ignored)
+        return QL_MEMORY;
+    *out = ql_format(cx,
+                     "{\n  \"quant_method\": \"compressed-tensors\",\n  \"format\": \"pack-quantized\",\n"
+                     "  \"quantization_status\": \"compressed\",\n  \"config_groups\": {\n%s\n  },\n"
+                     "  \"ignore\": [\"lm_head\"%s%s]\n}",
+                     groups, *ignored ? ", " : "", ignored);
+    return *out ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+{
+    const compressed *s = state;
+    const char *config = NULL, *serve;
+
+    (void)self;
+    (void)out;
+    QL_TRY(cx, print_config(cx, s, &config));
+    if (s->adapters)
+        ql_info(cx, "%lld linears have adapters, which compressed-tensors don't hold: export them with peft_adapter",
+                (long long)s->adapters);
+    QL_TRY(cx, ql_export_rest(cx, s->info.files));
+    QL_TRY(cx, ql_export_save(cx, s->info.files, "model", NULL, 0));
+    QL_TRY(cx, ql_export_config(cx, s->info.files, &(ql_export_pair){"quantization_config", config}, 1));
+    serve = s->serves ? ql_format(cx, "vllm serve %s", s->info.folder)
+                      : ql_format(cx,
+                                  "python -c 'from transformers import pipeline; print(pipeline(\"text-generation\", "
+                                  "\"%s\")(\"Once\"))'",
+                                  s->info.folder);
+    if (!serve)
+        return QL_MEMORY;
+    return ql_export_loads(cx, s->info.files,
+                           s->serves ? "vLLM, transformers with compressed-tensors"
+                                     : "transformers with compressed-tensors; vLLM takes 4 and 8 bits, inputs in "
+                                       "multiples of 128 and outputs of 64",
+                           serve);
+}
+
+QL_PLUGIN(.kind = QL_EXPORTER, .name = "compressed_tensors", .version = "1.0",
+          .help = "packed codes as compressed-tensors, with fp16 or bf16 scales, for vLLM and transformers",
+          .params = params, .self_size = sizeof(compressed_tensors),
+          .exporter = &(const ql_exporter){.state_size = sizeof(compressed),
+                                           .base = true,
+                                           .check = check,
+                                           .begin = begin,
+                                           .linear = linear,
+                                           .end = end}, );

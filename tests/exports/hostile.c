@@ -1,0 +1,156 @@
+/* Checkpoints that lie: every change of a good one's file is either refused with a text or read without harm. */
+#define _GNU_SOURCE /* memmem */
+#include "core/graph/block.h"
+#include "core/tensor/safetensors.h"
+#include "tests/exports/exports.h"
+
+static unsigned char *file;
+static size_t file_bytes;
+
+/* Opens the checkpoint and loads every block, as a walk would. */
+static ql_status
+load(walk_test *t, const char *folder)
+{
+    ql_model_handle m = {0};
+    ql_scope scope;
+    ql_block *b;
+    ql_status st;
+
+    ql_scope_open(&t->cx, &scope);
+    st = ql_model_open(&t->cx, t->registry, NULL, NULL, folder, &m);
+    for (int64_t i = 0; st == QL_OK && i < m.info.layers; i++) {
+        st = ql_block_open(&t->cx, &m, i, &b);
+        if (st == QL_OK)
+            ql_block_close(b);
+    }
+    ql_model_close(&m);
+    ql_scope_close(&t->cx, &scope);
+    return st;
+}
+
+static void
+put(walk_test *t, const char *folder, const void *data, size_t bytes)
+{
+    REQUIRE_OK(&t->cx, ql_file_write(&t->cx, ql_format(&t->cx, "%s/model.safetensors", folder), data, bytes));
+}
+
+/* The file with `from` in its header replaced by `to`, of the same length. */
+static void
+renamed(walk_test *t, const char *folder, const char *from, const char *to, const char *expected)
+{
+    unsigned char *copy = ql_alloc(&t->cx, file_bytes, 1), *at;
+
+    memcpy(copy, file, file_bytes);
+    at = memmem(copy, file_bytes, from, strlen(from));
+    if (!at || strlen(from) != strlen(to)) {
+        TEST_FAIL("the header has no %s", from);
+        return;
+    }
+    memcpy(at, to, strlen(to));
+    put(t, folder, copy, file_bytes);
+    CHECK_ERROR(&t->cx, load(t, folder), QL_INVALID, expected);
+}
+
+/* The file with element `i` of an integer tensor set. */
+static void
+poked(walk_test *t, const char *folder, const char *tensor, int64_t i, int32_t value, const char *expected)
+{
+    unsigned char *copy = ql_alloc(&t->cx, file_bytes, 1);
+    ql_st_file f;
+    const ql_st_tensor *found;
+
+    memcpy(copy, file, file_bytes);
+    REQUIRE_OK(&t->cx, ql_st_parse(&t->cx, "test", copy, file_bytes, &f));
+    found = ql_st_find(&f, tensor);
+    memcpy(copy + found->begin + 4 * i, &value, sizeof value);
+    put(t, folder, copy, file_bytes);
+    CHECK_ERROR(&t->cx, load(t, folder), QL_INVALID, expected);
+}
+
+static void
+test_lies(walk_test *t, const char *folder)
+{
+    poked(t, folder, "model.layers.1.mlp.down_proj.g_idx", 5, 3,
+          "model.layers.1.mlp.down_proj: g_idx: column 5 is in group 3, expected 0 to 2");
+    poked(t, folder, "model.layers.1.mlp.down_proj.g_idx", 5, -1,
+          "model.layers.1.mlp.down_proj: g_idx: column 5 is in group -1, expected 0 to 2");
+    renamed(t, folder, "0.mlp.up_proj.scales\":{\"dtype\":\"F16\",\"shape\":[2,96]",
+            "0.mlp.up_proj.scales\":{\"dtype\":\"F16\",\"shape\":[96,2]",
+            "model.layers.0.mlp.up_proj: scales: expected [groups, 96]");
+    renamed(t, folder, "0.mlp.up_proj.qweight\":{\"dtype\":\"I32\",\"shape\":[6,96]",
+            "0.mlp.up_proj.qweight\":{\"dtype\":\"I32\",\"shape\":[96,6]",
+            "model.layers.0.mlp.up_proj: qweight: expected [64 * bits / 32, 96]");
+    renamed(t, folder, "0.mlp.up_proj.qzeros\":{\"dtype\":\"I32\"", "0.mlp.up_proj.qzeros\":{\"dtype\":\"F32\"",
+            "model.layers.0.mlp.up_proj.qzeros: expected dtype i32, the file has f32");
+}
+
+/* Truncated anywhere, and with random bytes anywhere: no crash; the sanitizers see the rest. */
+static void
+test_noise(walk_test *t, const char *folder, uint64_t *rng)
+{
+    uint64_t header = 0;
+    int refused = 0;
+
+    memcpy(&header, file, 8);
+    for (int round = 0; round < 60; round++) {
+        unsigned char *copy = malloc(file_bytes);
+        const size_t kept = round % 3 == 0 ? test_u64(rng) % file_bytes : file_bytes;
+        const size_t room = round % 3 == 1 ? (size_t)header + 8 : file_bytes;
+
+        if (!copy)
+            abort();
+        memcpy(copy, file, file_bytes);
+        for (int i = 0; i < 8; i++)
+            copy[test_u64(rng) % room] = (unsigned char)test_u64(rng);
+        put(t, folder, copy, kept);
+        refused += load(t, folder) != QL_OK;
+        free(copy);
+    }
+    printf("%d of 60 files refused\n", refused);
+    CHECK(refused >= 20); /* every truncated one */
+}
+
+/* The zero points tell the version where the label lies. */
+static void
+test_label(walk_test *t, const char *folder)
+{
+    put(t, folder, file, file_bytes);
+    CHECK_INT(system(ql_format(&t->cx, "sed -i s/gptq_v2/gptq/ %s/config.json", folder)), 0);
+    t->log.used = 0;
+    CHECK_OK(&t->cx, load(t, folder));
+    if (!strstr(t->log.text, "model.layers.0.self_attn.q_proj: the checkpoint says version 1, its zero points are of "
+                             "version 2, which is taken"))
+        TEST_FAIL("no warning in the log: %s", t->log.text);
+}
+
+int
+main(void)
+{
+    uint64_t rng = test_seed();
+    const char *folder, *data;
+    const ql_found *cpu;
+    ql_result_set set;
+    walk_test t;
+
+    walk_open(&t);
+    export_run(&t,
+               ql_format(&t.cx,
+                         "qloom: 1\nname: h\nstages:\n  base: {use: auto, path: %s}\n"
+                         "  quant: {use: rtn, model: $base, bits: 3, group_size: 32, sym: true}\n"
+                         "  ckpt: {use: gptq_checkpoint, model: $quant, version: v2}\n",
+                         export_model(&t, "llama", rng)),
+               &set);
+    ql_results_fini(&t.cx, &set);
+    folder = ql_format(&t.cx, "%s/ckpt", t.folder);
+    REQUIRE_OK(&t.cx, ql_file_read(&t.cx, ql_format(&t.cx, "%s/model.safetensors", folder), &data, &file_bytes));
+    file = (unsigned char *)data;
+    cpu = ql_registry_find(t.registry, "cpu");
+    REQUIRE_OK(&t.cx, ql_device_open(&t.cx, cpu->plugin->backend, &(ql_device_options){.threads = 1}, 0, &t.cx.device));
+    test_lies(&t, folder);
+    test_noise(&t, folder, &rng);
+    test_label(&t, folder);
+    CHECK_INT((int64_t)t.cx.device->used, 0);
+    ql_device_close(t.cx.device);
+    t.cx.device = NULL;
+    return walk_close(&t);
+}

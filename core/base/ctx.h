@@ -19,10 +19,10 @@ typedef struct ql_log {
     void (*progress)(void *user, const char *line, bool last);
 } ql_log;
 
-/* A scope owns memory, tensors and what ql_defer hands to it; closing it lets go of them. What ql_scope_open opens lies on the heap and `opened` points
- * there, so that a caller who returned early because of an error leaves nothing open that died with its frame. A
- * zeroed scope can also be used by itself, as one that lives longer than a call: between ql_scope_enter and
- * ql_scope_leave it is the innermost. */
+/* A scope owns memory, tensors and what ql_defer hands to it; closing it lets go of them. What ql_scope_open opens lies
+ * on the heap and `opened` points there, so that a caller who returned early because of an error leaves nothing open
+ * that died with its frame. A zeroed scope can also be used by itself, as one that lives longer than a call: between
+ * ql_scope_enter and ql_scope_leave it is the innermost. */
 typedef struct ql_chunk ql_chunk;
 typedef struct ql_deferred ql_deferred;
 typedef struct ql_scope {

@@ -160,7 +160,8 @@ typedef struct replacement {
     const char *mark, *text;
 } replacement;
 
-/* The first plugin of a kind that runs without statistics and parameters, and on a stream where it evaluates; the kind's name where there is none. */
+/* The first plugin of a kind that runs without statistics and parameters, and on a stream where it evaluates; the kind's
+ * name where there is none. */
 static const char *
 partner(const ql_registry *r, ql_kind kind)
 {

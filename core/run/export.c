@@ -178,7 +178,7 @@ make_folder(ql_ctx *cx, const char *folder)
 
     if (!path)
         return QL_MEMORY;
-    strcpy(path, folder);
+    memcpy(path, folder, strlen(folder));
     for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash)
             *slash = '\0';

@@ -69,7 +69,7 @@ cell_name(ql_ctx *cx, const ql_graph *g, int64_t s, const ql_node *n)
     text = name ? ql_alloc(cx, strlen(name) + 1, 1) : NULL;
     if (!text)
         return NULL;
-    strcpy(text, name);
+    memcpy(text, name, strlen(name));
     for (char *p = text; *p; p++)
         if (!isalnum((unsigned char)*p) && !strchr("._-=", *p)) {
             *p = '_';

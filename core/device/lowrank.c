@@ -8,8 +8,8 @@
 #include "check.h"
 
 #define EXACT_ROWS 512 /* up to here the dense eigenproblem is cheap enough to be preferred */
-#define OVERSAMPLED 8  /* columns of a block beyond the rank */
-#define ITERATIONS 4   /* leave less than 1e-3 more than the best even of white noise */
+#define OVERSAMPLED 12 /* columns of a block beyond the rank */
+#define ITERATIONS 4   /* with which what is left is less than 1e-3 above the best, even of white noise */
 
 /* The key of a stream of random numbers: never the method's, so that whoever asks for the same thing gets the same numbers. */
 static void

@@ -1,6 +1,6 @@
 /* Blocks of threads on the host. Each thread of a block is a fiber; it runs until it meets others, at a barrier of the block or an
- * operation of its warp. Between two barriers threads run in an order that changes every time, so that what depends on it without a
- * barrier shows. Shared memory is filled with NaN before each block. */
+ * operation of its warp. The order changes every time, so that what depends on it without a barrier shows. Shared memory is filled
+ * with NaN before each block. */
 #include "fiber.h"
 
 #include <emulated_mma.h>
@@ -97,13 +97,40 @@ random_bits()
     return now.rng >> 33;
 }
 
-/* Runs whoever can run, once; false when nobody can. An order is a start and a stride without a common divisor with the count. */
-bool
-pass(unsigned start, unsigned stride)
+unsigned
+divisor(unsigned a, unsigned b)
 {
+    return b ? divisor(b, a % b) : a;
+}
+
+/* The numbers below `count` in an order of its own: a start, and a stride without a common divisor. */
+struct order {
+    unsigned count, at, stride;
+
+    explicit order(unsigned n) : count(n), at(static_cast<unsigned>(random_bits() % n))
+    {
+        do
+            stride = 1 + static_cast<unsigned>(random_bits() % n);
+        while (divisor(stride, n) != 1);
+    }
+    unsigned
+    next()
+    {
+        at = (at + stride) % count;
+        return at;
+    }
+};
+
+/* Runs the lanes of a warp that can run, once; false when none can. */
+bool
+run_lanes(unsigned first, unsigned count)
+{
+    order lanes(count);
     bool ran = false;
 
-    for (unsigned i = 0, t = start; i < now.count; i++, t = (t + stride) % now.count) {
+    for (unsigned i = 0; i < count; i++) {
+        const unsigned t = first + lanes.next();
+
         if (now.threads[t].s != state::ready)
             continue;
         now.current = t;
@@ -114,23 +141,21 @@ pass(unsigned start, unsigned stride)
     return ran;
 }
 
-unsigned
-divisor(unsigned a, unsigned b)
-{
-    return b ? divisor(b, a % b) : a;
-}
-
+/* From barrier to barrier each warp goes as far as it can before the next one begins: what they have to wait for is then missing. */
 void
 run_threads()
 {
-    while (now.running > 0) {
-        unsigned start = static_cast<unsigned>(random_bits() % now.count), stride;
+    const unsigned warps = (now.count + 31) / 32;
 
-        do
-            stride = 1 + static_cast<unsigned>(random_bits() % now.count);
-        while (divisor(stride, now.count) != 1);
-        while (pass(start, stride))
-            ;
+    while (now.running > 0) {
+        order in(warps);
+
+        for (unsigned w = 0; w < warps; w++) {
+            const unsigned first = in.next() * 32, count = now.count - first < 32 ? now.count - first : 32;
+
+            while (run_lanes(first, count))
+                ;
+        }
         for (unsigned t = 0; t < now.count; t++) {
             if (now.threads[t].s == state::warp)
                 broken("lanes of a warp wait for others that don't come");

@@ -89,38 +89,35 @@ cuda_gather(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, 
 #define SIDE 32 /* of a tile, and its rows that a block moves at once */
 #define MOVED 8
 
-/* By tiles in shared memory, so that both sides are read and written along rows; a padded row keeps columns in different banks. */
+/* A block a tile in shared memory, so that both sides are read and written along rows; a padded row keeps columns in different banks. */
 template <typename T>
 static __global__ void
 transpose_kernel(const T *src, int64_t src_ld, T *dst, int64_t dst_ld, int64_t rows, int64_t cols)
 {
     T(*tile)[SIDE + 1] = shared_as<T[SIDE + 1]>();
-    const int64_t i0 = static_cast<int64_t>(blockIdx.x) * SIDE;
+    const int64_t across = (cols + SIDE - 1) / SIDE, i0 = blockIdx.x / across * SIDE, j0 = blockIdx.x % across * SIDE;
     const unsigned x = threadIdx.x;
 
-    for (int64_t j0 = static_cast<int64_t>(blockIdx.y) * SIDE; j0 < cols;
-         j0 += static_cast<int64_t>(gridDim.y) * SIDE) {
-        for (unsigned y = threadIdx.y; y < SIDE; y += MOVED)
-            if (i0 + y < rows && j0 + x < cols)
-                tile[y][x] = src[(i0 + y) * src_ld + j0 + x];
-        __syncthreads();
-        for (unsigned y = threadIdx.y; y < SIDE; y += MOVED)
-            if (j0 + y < cols && i0 + x < rows)
-                dst[(j0 + y) * dst_ld + i0 + x] = tile[x][y];
-        __syncthreads();
-    }
+    for (unsigned y = threadIdx.y; y < SIDE; y += MOVED)
+        if (i0 + y < rows && j0 + x < cols)
+            tile[y][x] = src[(i0 + y) * src_ld + j0 + x];
+    __syncthreads();
+    for (unsigned y = threadIdx.y; y < SIDE; y += MOVED)
+        if (j0 + y < cols && i0 + x < rows)
+            dst[(j0 + y) * dst_ld + i0 + x] = tile[x][y];
 }
 
 void
 launch_transpose(cudaStream_t stream, const mat *src, const mat *dst)
 {
+    const int64_t tiles = div_up(src->rows, SIDE) * div_up(src->cols, SIDE);
+
     with_bits(src->dtype, [&](auto type) {
         using T = type_in<decltype(type)>;
 
-        launch(stream,
-               dim3(blocks_for(div_up(src->rows, SIDE), 1u << 30), blocks_for(div_up(src->cols, SIDE), GRID_MOST)),
-               dim3(SIDE, MOVED), sizeof(T) * SIDE * (SIDE + 1), transpose_kernel<T>, static_cast<const T *>(src->p),
-               src->ld, static_cast<T *>(dst->p), dst->ld, src->rows, src->cols);
+        launch(stream, static_cast<unsigned>(tiles), dim3(SIDE, MOVED), sizeof(T) * SIDE * (SIDE + 1),
+               transpose_kernel<T>, static_cast<const T *>(src->p), src->ld, static_cast<T *>(dst->p), dst->ld,
+               src->rows, src->cols);
     });
 }
 

@@ -321,6 +321,14 @@ cudaMemsetAsync(void *ptr, int value, size_t bytes, cudaStream_t stream)
 }
 
 cudaError_t
+cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *arg)
+{
+    (void)stream;
+    fn(arg);
+    return cudaSuccess;
+}
+
+cudaError_t
 cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
     *stream = new emulated_stream{flags};

@@ -100,7 +100,8 @@ store_values(const sweep<float> &s, const window_row &r, int64_t row, int64_t fi
 
 /* Encodes columns [first, first + count), which have taken in all errors from before them; `errors` [rows, OUTER] gets theirs. */
 static __global__ void
-sweep_kernel(sweep<float> s, int64_t first, int count, float *errors)
+__launch_bounds__(WARPS *WARP, 2) /* two blocks a multiprocessor: their registers fit */
+    sweep_kernel(sweep<float> s, int64_t first, int count, float *errors)
 {
     float *window = shared_as<float>();
     const int lane = static_cast<int>(threadIdx.x % WARP);

@@ -1,0 +1,152 @@
+"""Usage: VENV/bin/python peers.py QLOOM FIXTURES: exports of qloom as public programs load them.
+
+For a model of each architecture qloom quantizes, compensates, evaluates and exports. Then transformers, peft and a GPTQ reader in
+numpy load what was written, and the negative log-likelihood of every token is compared with qloom's own. See setup.sh.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy
+import torch
+from peft import PeftModel
+from safetensors.numpy import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+SEQLEN = 128
+BYTES = 12000
+TOLERANCE = 2e-3  # in f32 on both sides: rounding inside attention and products
+
+PIPELINE = """qloom: 1
+name: peers
+baseline: false
+stages:
+  base: {{use: auto, path: {model}}}
+  calib: {{use: text, path: {calib}, samples: 8, seqlen: 128}}
+  eval: {{use: text, path: {text}, seqlen: {seqlen}, samples: 0, bos: 'no'}}
+  quant: {{use: gptq, model: $base, calib: $calib, group_size: 32, {quant}}}
+  fix:
+    use: lordq
+    model: $quant
+    rank: 4
+    overrides: [{{match: '*.down_proj', rank: 6}}]
+  bare: {{use: perplexity, model: $quant, data: $eval, save_nll: true}}
+  fixed: {{use: perplexity, model: $fix, data: $eval, save_nll: true}}
+  ckpt: {{use: gptq_checkpoint, model: $quant, version: {version}}}
+  packed: {{use: compressed_tensors, model: $quant}}
+  merged: {{use: dequantized, model: $fix}}
+  portable: {{use: peft_adapter, model: $fix}}
+  exact: {{use: peft_adapter, model: $fix, ranks: exact}}
+"""
+
+CASES = [
+    ("v1", "bits: 4, sym: true, act_order: off"),
+    ("v1", "bits: 3, sym: true, act_order: desc"),
+    ("v2", "bits: 2, sym: false, act_order: desc"),
+    ("v2", "bits: 8, sym: false, act_order: off"),
+]
+
+
+def unpack(words, bits, count):
+    """Codes along the first axis of [words, n]."""
+    stream = (words.view(numpy.uint32)[:, None, :] >> numpy.arange(32, dtype=numpy.uint32)[None, :, None]) & 1
+    stream = stream.reshape(-1, words.shape[1])[: count * bits].reshape(count, bits, -1)
+    return (stream << numpy.arange(bits, dtype=numpy.uint32)[None, :, None]).sum(1).astype(numpy.int64)
+
+
+def read_gptq(folder):
+    """Plain weights of a GPTQ checkpoint, in f32."""
+    config = json.loads((folder / "quantize_config.json").read_text())
+    tensors, plain = load_file_any(folder / "model.safetensors"), {}
+    for name, tensor in tensors.items():
+        if not name.endswith((".qweight", ".qzeros", ".scales", ".g_idx")):
+            plain[name] = tensor
+        if name.endswith(".qweight"):
+            base, bits = name[: -len(".qweight")], config["bits"]
+            g_idx, scales = tensors[base + ".g_idx"].numpy(), tensors[base + ".scales"].float().numpy()
+            codes = unpack(tensor.numpy(), bits, g_idx.size)
+            zeros = unpack(numpy.ascontiguousarray(tensors[base + ".qzeros"].numpy().T), bits, scales.shape[1]).T
+            if config["checkpoint_format"] == "gptq":
+                zeros = zeros + 1
+            weight = scales[g_idx] * (codes - zeros[g_idx])
+            plain[base + ".weight"] = torch.from_numpy(numpy.ascontiguousarray(weight.T).astype(numpy.float32))
+    return plain
+
+
+def load_file_any(path):
+    from safetensors.torch import load_file as load_torch
+
+    return load_torch(path)
+
+
+def plain_model(folder):
+    """The architecture of the folder's config with the weights of its GPTQ checkpoint, in f32."""
+    config = AutoConfig.from_pretrained(folder)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+    missing, unexpected = model.load_state_dict(
+        {name: tensor.float() for name, tensor in read_gptq(folder).items()}, strict=False
+    )
+    assert not unexpected, unexpected
+    assert all(name == "lm_head.weight" and config.tie_word_embeddings for name in missing), missing
+    model.tie_weights()
+    return model
+
+
+def losses(model, ids):
+    with torch.no_grad():
+        logits = torch.log_softmax(model(ids[:, :-1]).logits.float(), -1)
+    return -logits.gather(-1, ids[:, 1:, None]).squeeze(-1).numpy()
+
+
+def ours(run, stage):
+    """Of every token's successor: the last token of a window has none."""
+    (file,) = run.glob(f"nll-{stage}-*.safetensors")
+    return load_file(file)["nll"].reshape(-1, SEQLEN)[:, :-1]
+
+
+def compare(what, got, expected):
+    off = float(numpy.abs(got - expected).max())
+    print(f"  {what:48} {got.size} tokens, mean {got.mean():.6f} (ours {expected.mean():.6f}), largest difference {off:.2e}")
+    return off <= TOLERANCE
+
+
+def one(qloom, fixtures, name, version, quant, work):
+    model, text = fixtures / "models" / name, work / "eval.txt"
+    text.write_text((fixtures / "bundled" / "eval.txt").read_text()[:BYTES])
+    file = work / "pipeline.yaml"
+    file.write_text(PIPELINE.format(model=model, calib=fixtures / "bundled" / "calib.txt", text=text, seqlen=SEQLEN,
+                                    quant=quant, version=version))
+    subprocess.run([qloom, "run", "-q", file, "--runs", work / "runs"], check=True, stdout=subprocess.DEVNULL)
+    (run,) = (work / "runs").glob("peers-*")
+    print(f"{name}: {quant}, {version}")
+    ids = AutoTokenizer.from_pretrained(run / "ckpt").encode(text.read_text(), add_special_tokens=False)
+    ids = torch.tensor(ids[: len(ids) // SEQLEN * SEQLEN]).reshape(-1, SEQLEN)
+    bare, fixed = ours(run, "bare"), ours(run, "fixed")
+    ok = compare("checkpoint, numpy reader", losses(plain_model(run / "ckpt"), ids), bare)
+    for mode in ("portable", "exact"):
+        worn = PeftModel.from_pretrained(plain_model(run / "ckpt"), run / mode).eval()
+        ok = compare(f"checkpoint + adapter ({mode}), peft", losses(worn, ids), fixed) and ok
+    packed = AutoModelForCausalLM.from_pretrained(run / "packed", dtype=torch.float32, attn_implementation="eager")
+    ok = compare("compressed-tensors, transformers", losses(packed.eval(), ids), bare) and ok
+    merged = AutoModelForCausalLM.from_pretrained(run / "merged", dtype=torch.float32, attn_implementation="eager")
+    got = losses(merged.eval(), ids)
+    print(f"  {'merged, 16 bit, transformers':48} {got.size} tokens, mean {got.mean():.6f} (unrounded {fixed.mean():.6f})")
+    return ok
+
+
+def main():
+    qloom, fixtures = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
+    bad = 0
+    for name in ("tiny-llama", "tiny-qwen2", "tiny-qwen3"):
+        for version, quant in CASES:
+            with tempfile.TemporaryDirectory() as work:
+                bad += not one(qloom, fixtures, name, version, quant, pathlib.Path(work))
+    print(f"{12 - bad} passed, {bad} failed")
+    sys.exit(bad > 0)
+
+
+main()

@@ -6,7 +6,8 @@ static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
     ql_runs r;
-    ql_status st = ql_runs_open(cli, NULL, 0, &argc, argv, &r);
+    const ql_option own[] = {{.name = "--rows", .value = &r.rows}, {.name = "--columns", .value = &r.columns}};
+    ql_status st = ql_runs_open(cli, own, sizeof own / sizeof *own, &argc, argv, &r);
 
     if (st == QL_OK)
         st = ql_report_write(cli->cx, r.sets, r.count, &r.spec, r.printer.out);
@@ -19,7 +20,7 @@ const ql_command ql_cmd_report = {
     .help = "write the report of finished runs as one HTML page",
     .usage = "A RUN is a run folder, or its name in the folder of runs. The page needs no other file and no network. "
              "`qloom run`\n"
-             "writes report.html into the run folder; this makes it again, or one of several runs.\n\n"
-             "  --rows A,B           what makes a row of the table; --columns A,B: what makes a column\n" QL_RUNS_USAGE,
+             "writes report.html into the run folder; this makes it again, or one of several runs.\n\n" QL_LAYOUT_USAGE
+                 QL_RUNS_USAGE,
     .run = run,
 };

@@ -8,11 +8,11 @@
 #include "../run/compare.h"
 #include "../run/folder.h"
 
-#define SHARED 6 /* options of each of these commands */
-#define OWN_MAX 4
+#define SHARED 4 /* options of each of these commands */
+#define OWN_MAX 8
 
 typedef struct shared_options {
-    const char *runs, *rows, *columns, *value;
+    const char *runs, *value;
     const char **where;
 } shared_options;
 
@@ -46,14 +46,14 @@ make_spec(ql_ctx *cx, const shared_options *opt, const ql_runs *r, ql_table_spec
     const ql_table_spec *first = &r->sets[0]->table;
 
     *spec = (ql_table_spec){.value = opt->value};
-    QL_TRY(cx, split(cx, "--rows", opt->rows, &spec->rows, &spec->row_count));
-    QL_TRY(cx, split(cx, "--columns", opt->columns, &spec->columns, &spec->column_count));
-    if (!opt->rows && !opt->columns) {
+    QL_TRY(cx, split(cx, "--rows", r->rows, &spec->rows, &spec->row_count));
+    QL_TRY(cx, split(cx, "--columns", r->columns, &spec->columns, &spec->column_count));
+    if (!r->rows && !r->columns) {
         *spec = *first;
         spec->value = opt->value ? opt->value : first->value;
         spec->row_count = r->count > 1 ? 0 : spec->row_count;
     } else if (!opt->value) {
-        spec->value = opt->columns ? first->value : NULL;
+        spec->value = r->columns ? first->value : NULL;
     }
     return QL_OK;
 }

@@ -44,12 +44,14 @@ static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
     table_options opt = {0};
+    ql_runs r;
     const ql_option own[] = {
+        {.name = "--rows", .value = &r.rows},
+        {.name = "--columns", .value = &r.columns},
         {.name = "--format", .letter = "-f", .value = &opt.format},
         {.name = "--best", .value = &opt.best},
         {.name = "--reference", .list = &opt.reference},
     };
-    ql_runs r;
     ql_status st = ql_runs_open(cli, own, sizeof own / sizeof *own, &argc, argv, &r);
 
     if (st == QL_OK)
@@ -64,8 +66,12 @@ const ql_command ql_cmd_table = {
     .usage =
         "A RUN is a run folder, or its name in the folder of runs. Without --rows and --columns the table is the one\n"
         "that the pipeline file asks for.\n\n"
-        "  -f, --format FORMAT  md (default), csv, tex or json\n"
-        "  --rows A,B           what makes a row: axes of the matrix (quant.bits), variants (quant.use), or 'run'\n"
-        "  --columns A,B        what makes a column\n" QL_RUNS_USAGE,
+        "  -f, --format FORMAT  md (default), csv, tex or json\n" QL_LAYOUT_USAGE
+        "  --best rows|columns  make the best number of each row or column stand out\n"
+        "  --reference AXIS=LABEL\n"
+        "                       differences from the cell with that label and otherwise the same ones, with the "
+        "paired\n"
+        "                       standard error over windows (repeatable); 'original': from the original "
+        "model\n" QL_RUNS_USAGE,
     .run = run,
 };

@@ -65,6 +65,19 @@ check_same_cell(const ql_result_cell *g, const ql_result_cell *w, int64_t refere
         CHECK_STR(g->linears[i].linear, w->linears[i].linear);
         check_same_number(g->linears[i].value, w->linears[i].value);
     }
+    check_same_number(g->bits, w->bits);
+    CHECK(g->cost.seconds == w->cost.seconds);
+    CHECK_INT(g->cost.peak, w->cost.peak);
+    CHECK_INT(g->list_count, w->list_count);
+    for (int64_t i = 0; i < g->list_count && i < w->list_count; i++) {
+        const ql_result_list *a = &g->lists[i], *b = &w->lists[i];
+
+        CHECK_STR(a->name, b->name);
+        check_same_text(a->linear, b->linear);
+        CHECK_INT(a->count, b->count);
+        for (int64_t k = 0; k < a->count && k < b->count; k++)
+            check_same_number(a->values[k], b->values[k]);
+    }
     CHECK_INT(g->footnote_count, w->footnote_count);
     for (int64_t i = 0; i < g->footnote_count && i < w->footnote_count; i++)
         CHECK_STR(g->footnotes[i], w->footnotes[i]);
@@ -82,6 +95,26 @@ check_same(const ql_result_set *g, const ql_result_set *w)
     for (int64_t i = 0; i < g->cell_count && i < w->cell_count; i++)
         check_same_cell(&g->cells[i], &w->cells[i], w->reference_count);
     CHECK_INT(g->node_count, w->node_count);
+    for (int64_t i = 0; i < g->node_count && i < w->node_count; i++) {
+        const ql_result_node *a = &g->nodes[i], *b = &w->nodes[i];
+
+        CHECK_STR(a->label, b->label);
+        CHECK_STR(a->kind, b->kind);
+        CHECK_INT(a->cells, b->cells);
+        CHECK(a->cost.seconds == b->cost.seconds);
+        CHECK_INT(a->edge_count, b->edge_count);
+        for (int64_t k = 0; k < a->edge_count && k < b->edge_count; k++) {
+            CHECK_STR(a->edges[k].port, b->edges[k].port);
+            CHECK_INT(a->edges[k].from, b->edges[k].from);
+        }
+    }
+    CHECK_INT(g->kind_count, w->kind_count);
+    for (int64_t i = 0; i < g->kind_count && i < w->kind_count; i++) {
+        CHECK_STR(g->kinds[i].parts, w->kinds[i].parts);
+        check_same_text(g->kinds[i].unit, w->kinds[i].unit);
+        CHECK_INT(g->kinds[i].better, w->kinds[i].better);
+        CHECK_INT(g->kinds[i].exp, w->kinds[i].exp);
+    }
     CHECK_INT(g->cite_count, w->cite_count);
     CHECK_STR(g->cites[0].cite, w->cites[0].cite);
     CHECK_STR(g->table.value, w->table.value);
@@ -163,6 +196,10 @@ test_damaged_rows(ql_ctx *cx)
         {"PRAGMA foreign_keys = OFF; DELETE FROM cells WHERE cell = 1", "is damaged: cells are missing"},
         {"PRAGMA foreign_keys = OFF; DELETE FROM cells WHERE cell = 4", "is damaged: a row of a cell that it has not"},
         {"UPDATE cells SET original = 77 WHERE cell = 0", "is damaged: a cell of a baseline that it has not"},
+        {"DELETE FROM lists WHERE cell = 0 AND item = 1", "is damaged: items of a list are missing"},
+        {"DELETE FROM lists WHERE cell = 0 AND item = 0", "is damaged: items of a list are missing"},
+        {"UPDATE edges SET source = 2 WHERE node = 1", "is damaged: an edge of a node that it has not"},
+        {"PRAGMA foreign_keys = OFF; DELETE FROM nodes WHERE node = 0", "is damaged: nodes are missing"},
         {"PRAGMA user_version = 9", "has schema version 9, this qloom reads and writes 1 to 2"},
         {"PRAGMA application_id = 1", "not a results database"},
         {"DROP TABLE layouts", "no such table: layouts"},
@@ -177,6 +214,43 @@ test_damaged_rows(ql_ctx *cx)
         REQUIRE_OK(cx, ql_results_save(cx, p.folder, &set));
         exec(&p, cases[i].sql);
         CHECK_ERROR(cx, ql_results_load(cx, p.folder, "tiny-00112233", &back), QL_IO, cases[i].text);
+        ql_results_fini(cx, &back);
+        ql_results_fini(cx, &set);
+        close_place(&p);
+    }
+}
+
+/* A file of the first schema is read and written as one of today. */
+static void
+test_old(ql_ctx *cx)
+{
+    static const char old[] =
+        "DROP TABLE lists; DROP TABLE kinds; DROP TABLE edges; DROP TABLE nodes;"
+        "ALTER TABLE cells DROP COLUMN bits; ALTER TABLE cells DROP COLUMN seconds;"
+        "ALTER TABLE cells DROP COLUMN peak_bytes;"
+        "CREATE TABLE stages (run TEXT REFERENCES runs ON DELETE CASCADE, position INTEGER, stage TEXT, seconds REAL,"
+        " calls INTEGER, up_bytes INTEGER, down_bytes INTEGER, peak_bytes INTEGER, PRIMARY KEY (run, position))"
+        " WITHOUT ROWID;"
+        "INSERT INTO stages VALUES ('tiny-00112233', 0, 'gptq bits=3', 2.5, 7, 0, 10, 4096);"
+        "PRAGMA user_version = 1";
+    ql_result_set set, back;
+
+    for (int write = 0; write < 2; write++) {
+        place p;
+
+        open_place(&p);
+        sets_small(cx, "tiny-00112233", &set);
+        REQUIRE_OK(cx, ql_results_save(cx, p.folder, &set));
+        exec(&p, old);
+        set.run = write ? "other-00000000" : set.run;
+        if (write)
+            REQUIRE_OK(cx, ql_results_save(cx, p.folder, &set));
+        REQUIRE_OK(cx, ql_results_load(cx, p.folder, "tiny-00112233", &back));
+        CHECK_INT(back.cell_count, 5);
+        CHECK(isnan(back.cells[0].bits));
+        CHECK_INT(back.node_count, 1);
+        CHECK_STR(back.nodes[0].label, "gptq bits=3");
+        CHECK(back.nodes[0].cost.seconds == 2.5);
         ql_results_fini(cx, &back);
         ql_results_fini(cx, &set);
         close_place(&p);
@@ -276,6 +350,7 @@ main(void)
     test_round_trip(&cx);
     test_means(&cx);
     test_damaged_rows(&cx);
+    test_old(&cx);
     test_damaged_bytes(&cx, &random);
     test_foreign(&cx);
     test_memory(&cx);

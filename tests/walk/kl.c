@@ -10,7 +10,7 @@
 
 typedef struct plain_state {
     int64_t count;
-    double agreed, kl[MOST];
+    double agreed, kl[MOST], dp[MOST], ratio[MOST];
 } plain_state;
 
 static ql_status
@@ -40,7 +40,8 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
 {
     const int64_t tdv[] = {ql_dim(c->x, 0), ql_dim(c->x, 1), ql_dim(c->head, 0)};
     plain_state *s = state;
-    double *ref, *x, *head, *out[3];
+    double *ref, *x, *head, *out[3], *nll[2];
+    int32_t *next = ql_alloc(cx, (size_t)tdv[0], sizeof *next);
 
     (void)self;
     CHECK(c->ref != NULL);
@@ -50,8 +51,16 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
     for (int i = 0; i < 3; i++)
         out[i] = ql_alloc(cx, (size_t)tdv[0], sizeof(double));
     plain_kl(tdv, (const double *const[]){ref, x}, head, out);
+    for (int i = 0; i < 2; i++) {
+        nll[i] = ql_alloc(cx, (size_t)tdv[0], sizeof(double));
+        for (int64_t t = 0; t < tdv[0]; t++)
+            next[t] = t + 1 < tdv[0] ? c->ids[t + 1] : 0; /* the last of a window is not read */
+        plain_nll(tdv, i ? ref : x, head, next, nll[i]);
+    }
     for (int64_t w = 0; w < c->seqs->count; w++)
         for (int64_t t = c->seqs->offsets[w]; t + 1 < c->seqs->offsets[w + 1] && s->count < MOST; t++) {
+            s->dp[s->count] = exp(-nll[0][t]) - exp(-nll[1][t]);
+            s->ratio[s->count] = nll[0][t] - nll[1][t];
             s->kl[s->count++] = out[0][t];
             s->agreed += out[1][t];
         }
@@ -70,9 +79,17 @@ static ql_status
 end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
 {
     plain_state *s = state;
-    double sum = 0;
+    double sum = 0, dp = 0, squares = 0, ratio = 0;
 
     (void)self;
+    for (int64_t i = 0; i < s->count; i++) {
+        dp += s->dp[i] / (double)s->count;
+        squares += s->dp[i] * s->dp[i] / (double)s->count;
+        ratio += s->ratio[i] / (double)s->count; /* windows are of one length */
+    }
+    QL_TRY(cx, ql_metric(cx, out, "dp", dp));
+    QL_TRY(cx, ql_metric(cx, out, "dp_rms", sqrt(squares)));
+    QL_TRY(cx, ql_metric(cx, out, "log_ratio", ratio));
     qsort(s->kl, (size_t)s->count, sizeof *s->kl, rising);
     for (int64_t i = 0; i < s->count; i++)
         sum += s->kl[i];
@@ -110,7 +127,7 @@ static const ql_plugin plugin = {
     "  kl: {use: kl, model: $quant, data: $wiki}\n"
 #define MATRIX "matrix: {quant.bits: [8, 3]}\n"
 
-static const char *const names[] = {"mean", "median", "p99", "max", "top1", "tokens"};
+static const char *const names[] = {"mean", "median", "p99", "max", "top1", "tokens", "dp", "dp_rms", "log_ratio"};
 #define NAMES (sizeof names / sizeof *names)
 
 /* Numbers of the evaluator against the plain ones; less precision means more divergence. */
@@ -127,13 +144,15 @@ check_numbers(walk_test *t)
         for (size_t i = 0; i < NAMES; i++) {
             const double expected = walk_metric(&set.cells[c], "plain", names[i]);
 
-            CHECK_NEAR(walk_metric(&set.cells[c], "kl", names[i]), expected, 1e-3 * expected + 1e-6);
+            CHECK_NEAR(walk_metric(&set.cells[c], "kl", names[i]), expected, 1e-3 * fabs(expected) + 1e-6);
         }
     CHECK(walk_metric(&set.cells[0], "kl", "mean") < 0.1 * walk_metric(&set.cells[1], "kl", "mean"));
     CHECK(walk_metric(&set.cells[1], "kl", "p999") <= walk_metric(&set.cells[1], "kl", "max"));
     CHECK_INT(walk_metric(&set.cells[1], "kl", "tokens"), 201);
     CHECK_NEAR(walk_metric(&set.cells[2], "kl", "max"), 0, 0); /* the original itself */
     CHECK_NEAR(walk_metric(&set.cells[2], "kl", "top1"), 1, 0);
+    CHECK_NEAR(walk_metric(&set.cells[2], "kl", "dp_rms"), 0, 0);
+    CHECK_NEAR(walk_metric(&set.cells[2], "kl", "log_ratio"), 0, 0);
     ql_results_fini(&t->cx, &set);
 }
 

@@ -20,7 +20,6 @@ const ql_command ql_cmd_plot = {
     .arguments = "RUN...",
     .help = "draw a figure of finished runs as SVG",
     .usage = "A RUN is a run folder, or its name in the folder of runs. The figures are those of the report.\n\n"
-             "  -f, --figure NAME    pareto (default): a metric against bits per weight, with the Pareto "
-             "front\n" QL_RUNS_USAGE,
+             "  -f, --figure NAME    pareto (default), time, memory, spectrum, heat or graph\n" QL_RUNS_USAGE,
     .run = run,
 };

@@ -111,8 +111,6 @@ ql_runs_open(ql_cli *cli, const ql_option *own, int count, int *argc, char **arg
     ql_ctx *cx = cli->cx;
     shared_options opt = {.runs = QL_RUNS_DEFAULT};
     ql_option options[SHARED + OWN_MAX] = {
-        {.name = "--rows", .value = &opt.rows},
-        {.name = "--columns", .value = &opt.columns},
         {.name = "--value", .value = &opt.value},
         {.name = "--runs", .value = &opt.runs},
         {.name = "--where", .letter = "-w", .list = &opt.where},

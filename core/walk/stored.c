@@ -269,14 +269,58 @@ parts_of(const ql_metrics *m)
     return 2 + 2 * m->list_count;
 }
 
+/* Notes one behind the other, each a name and a value that end with NUL. */
+static ql_status
+put_notes(ql_walk *w, const ql_metrics *m, int row, ql_entry *e)
+{
+    size_t bytes = 0, at = 0;
+    char *text;
+
+    for (int64_t i = 0; i < m->note_count; i++)
+        bytes += strlen(m->notes[i].name) + strlen(m->notes[i].value) + 2;
+    text = ql_alloc(w->cx, bytes, 1);
+    if (!text)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < m->note_count; i++) {
+        const char *const words[] = {m->notes[i].name, m->notes[i].value};
+
+        for (int k = 0; k < 2; k++) {
+            memcpy(text + at, words[k], strlen(words[k]) + 1);
+            at += strlen(words[k]) + 1;
+        }
+    }
+    return ql_entry_bytes(w->cx, e, part_name(w->cx, row, "notes"), text, bytes);
+}
+
+static ql_status
+take_notes(ql_walk *w, const ql_st_file *f, int row, ql_metrics *m)
+{
+    const char *part = part_name(w->cx, row, "notes"), *text;
+    const void *bytes = NULL;
+    size_t size = 0;
+
+    QL_TRY(w->cx, ql_entry_find(w->cx, f, part, &bytes, &size));
+    text = bytes;
+    if (size && text[size - 1])
+        return QL_FAIL(w->cx, QL_INVALID, "%s has no end", part);
+    for (size_t at = 0; at < size;) {
+        const char *name = text + at, *value = name + strlen(name) + 1;
+
+        if (value >= text + size)
+            return QL_FAIL(w->cx, QL_INVALID, "%s has a name without a value", part);
+        QL_TRY(w->cx, ql_metric_note(w->cx, m, name, value));
+        at = (size_t)(value - text) + strlen(value) + 1;
+    }
+    return QL_OK;
+}
+
 /* A list is a part of its own; its name stands behind its number. */
 static ql_status
 put_metrics(ql_walk *w, const ql_metrics *m, int row, ql_entry *e)
 {
     QL_TRY(w->cx,
            ql_entry_bytes(w->cx, e, part_name(w->cx, row, "values"), m->values, (size_t)m->count * sizeof *m->values));
-    QL_TRY(w->cx, ql_entry_bytes(w->cx, e, part_name(w->cx, row, "notes"), m->notes,
-                                 (size_t)m->note_count * sizeof *m->notes));
+    QL_TRY(w->cx, put_notes(w, m, row, e));
     for (int64_t i = 0; i < m->list_count; i++) {
         const ql_metric_values *list = &m->lists[i];
 
@@ -312,21 +356,15 @@ take_lists(ql_walk *w, const ql_st_file *f, int row, ql_metrics *m)
 static ql_status
 take_metrics(ql_walk *w, const ql_st_file *f, int row, ql_metrics *m)
 {
-    const void *values = NULL, *notes = NULL;
-    size_t value_bytes = 0, note_bytes = 0;
+    const void *values = NULL;
+    size_t bytes = 0;
 
-    QL_TRY(w->cx, ql_entry_find(w->cx, f, part_name(w->cx, row, "values"), &values, &value_bytes));
-    QL_TRY(w->cx, ql_entry_find(w->cx, f, part_name(w->cx, row, "notes"), &notes, &note_bytes));
-    QL_TRY(w->cx,
-           ql_grow(w->cx, &m->values, &m->capacity, (int64_t)(value_bytes / sizeof *m->values), sizeof *m->values));
-    QL_TRY(w->cx,
-           ql_grow(w->cx, &m->notes, &m->note_capacity, (int64_t)(note_bytes / sizeof *m->notes), sizeof *m->notes));
-    m->count = (int64_t)(value_bytes / sizeof *m->values);
-    m->note_count = (int64_t)(note_bytes / sizeof *m->notes);
-    if (value_bytes)
-        memcpy(m->values, values, value_bytes);
-    if (note_bytes)
-        memcpy(m->notes, notes, note_bytes);
+    QL_TRY(w->cx, ql_entry_find(w->cx, f, part_name(w->cx, row, "values"), &values, &bytes));
+    QL_TRY(w->cx, ql_grow(w->cx, &m->values, &m->capacity, (int64_t)(bytes / sizeof *m->values), sizeof *m->values));
+    m->count = (int64_t)(bytes / sizeof *m->values);
+    if (bytes)
+        memcpy(m->values, values, bytes);
+    QL_TRY(w->cx, take_notes(w, f, row, m));
     return take_lists(w, f, row, m);
 }
 

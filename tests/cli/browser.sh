@@ -59,14 +59,14 @@ for width in 375 1400; do
     section pareto
     counts 2 '<path class="series[^>]* d="M'
     section time
-    counts 8 '<path class="bar series[^>]* d="M'
+    counts 10 '<path class="bar series[^>]* d="M'
     section heat
     counts 4 '<g class="map series">'
     section spectrum
     counts 2 '<svg\|<figure>'
     counts 10 '<path class="series[^>]* d="M' # the weight and four errors of each linear
     section graph
-    counts 9 '<g class="node">'
+    counts 10 '<g class="node">'
     cp "$dir/dom" "$dir/part"
     counts 6 '<figcaption>'
     counts 6 '<summary>Numbers'

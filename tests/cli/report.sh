@@ -25,7 +25,8 @@ run 0 report --runs "$dir/runs" "$name"
 cmp -s "$dir/out" "$dir/runs/$name/report.html" || fail "report makes another page"
 has out "<!doctype html>"
 has out "&lt;b&gt;&amp;plain"
-run 0 report "$dir/runs/$name" "$dir/runs/$name" -o "$dir/two.html"
+run 0 -q run "$dir/p.yaml" --runs "$dir/runs" -s name=second
+run 0 report "$dir/runs/$name" "$dir"/runs/second-* -o "$dir/two.html"
 says out ""
 has two.html "<h1>2 runs</h1>"
 run 1 report "$dir/runs/$name" -o "$dir/no/where.html"
@@ -45,7 +46,7 @@ says err "plot: expected the name of a run; folders in 'runs' are runs"
 
 run 0 table "$dir/runs/$name" --where quant=other --where quant.bits=3 --value cost.bits --format csv
 [ "$(sed 1d "$dir/out")" = "original,16,
-3,3.25," ] || fail "--where leaves $(cat "$dir/out")"
+3,3.125," ] || fail "--where leaves $(cat "$dir/out")"
 run 0 table "$dir/runs/$name" --best columns
 [ "$(grep -c '\*\*.*\*\*.*\*\*.*\*\*' "$dir/out")" = 1 ] || fail "--best columns: $(cat "$dir/out")"
 run 0 table "$dir/runs/$name" --best rows

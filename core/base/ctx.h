@@ -42,6 +42,7 @@ struct ql_ctx {
     ql_walk *walk;                 /* what ql_quantize and the memo need; NULL outside a walk */
     const char *who;    /* put in front of log lines: "quant (gptq)"; may be NULL. Buffers made meanwhile point to it
                          * as their owner, so it lives as long as the device. */
+    const char *holds;  /* owner of buffers made while `who` is NULL: "hidden states"; static, may be NULL */
     const char *linear; /* ql_linear_name; may be NULL */
     uint64_t seed;      /* of the stage at work; with the next line, what ql_random is keyed by */
     int64_t layer, subset, index; /* of the linear at work */

@@ -138,23 +138,41 @@ no_room(ql_ctx *cx, const ql_device *d, size_t asked, const char *owner)
                    *held ? "; held:\n" : "", held);
 }
 
+/* Memory of the device; what can wait elsewhere makes room for it. */
+static ql_status
+find_room(ql_ctx *cx, ql_device *d, size_t bytes, const char *owner, void **out)
+{
+    *out = NULL;
+    for (bool freed = true; freed;) {
+        const bool allowed = !d->limit || (bytes <= d->limit && d->used <= d->limit - bytes);
+
+        if (allowed && bytes)
+            *out = d->backend->alloc(d->dev, bytes);
+        if (*out || (allowed && !bytes))
+            return QL_OK;
+        freed = false;
+        if (d->make_room)
+            QL_TRY(cx, d->make_room(cx, &freed));
+    }
+    return no_room(cx, d, bytes, owner);
+}
+
 ql_status
 ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out)
 {
-    const char *owner = cx->who ? cx->who : "qloom";
+    const char *owner = cx->who ? cx->who : cx->holds ? cx->holds : "qloom";
     ql_buffer *b;
+    void *ptr;
 
-    QL_TRY(cx, ql_grow(cx, &d->held, &d->held_capacity, d->held_count + 1, sizeof *d->held));
-    if (d->limit && (bytes > d->limit || d->used > d->limit - bytes))
-        return no_room(cx, d, bytes, owner);
+    QL_TRY(cx, find_room(cx, d, bytes, owner, &ptr));
     b = ql_heap(cx, 1, sizeof *b);
-    if (!b)
-        return QL_MEMORY;
-    b->ptr = bytes ? d->backend->alloc(d->dev, bytes) : NULL;
-    if (bytes && !b->ptr) {
+    if (!b || ql_grow(cx, &d->held, &d->held_capacity, d->held_count + 1, sizeof *d->held) != QL_OK) {
+        if (ptr)
+            d->backend->free(d->dev, ptr, bytes);
         free(b);
-        return no_room(cx, d, bytes, owner);
+        return QL_MEMORY;
     }
+    b->ptr = ptr;
     b->device = d;
     b->bytes = bytes;
     b->owner = owner;

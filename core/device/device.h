@@ -11,12 +11,14 @@ struct ql_device {
     const ql_backend *backend;
     void *dev;
     ql_device_info info;
-    bool sync;         /* wait after every operation, so that an error names its own */
-    int threads;       /* host threads that it was opened with */
-    size_t limit;      /* bytes, 0: none */
-    size_t used, peak, mark; /* bytes; mark: the most used since somebody set it */
-    uint64_t up, down; /* bytes copied to and from the device */
-    ql_buffer **held;  /* live buffers, for the text of an out-of-memory error */
+    bool sync;                 /* wait after every operation, so that an error names its own */
+    int threads;               /* host threads that it was opened with */
+    size_t limit;              /* bytes, 0: none */
+    size_t used, peak, mark;   /* bytes; mark: the most used since somebody set it */
+    uint64_t up, down;         /* bytes copied to and from the device */
+    uint64_t parked, unparked; /* bytes of hidden states that made room, and came back: not counted above */
+    ql_status (*make_room)(ql_ctx *cx, bool *freed); /* asked before an allocation fails; NULL: nobody can */
+    ql_buffer **held;                                /* live buffers, for the text of an out-of-memory error */
     int64_t held_count, held_capacity;
 };
 

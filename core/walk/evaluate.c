@@ -346,10 +346,11 @@ score_chunk(ql_walk *w, ql_exam *exam, int64_t c, const ql_ends *ends)
         .first_token = span->first_token,
         .head = ends->head,
     };
-    ql_tensor *ref = NULL, *x;
+    ql_tensor *ref = NULL, *h, *x;
 
     if (original >= 0 && exam->streams[original].corpus) {
-        QL_TRY(w->cx, ql_model_norm(w->cx, w->model, ends, exam->streams[original].h[c], &ref));
+        QL_TRY(w->cx, ql_rest_wake(w->cx, exam->streams[original].h[c], &h));
+        QL_TRY(w->cx, ql_model_norm(w->cx, w->model, ends, h, &ref));
         chunk.ref = ref;
     }
     for (int64_t p = 0; p < w->plan->path_count; p++) {
@@ -362,7 +363,8 @@ score_chunk(ql_walk *w, ql_exam *exam, int64_t c, const ql_ends *ends)
         ql_scope_open(w->cx, &scope);
         chunk.x = ref;
         if (p != original && !s->parent) {
-            QL_TRY(w->cx, ql_model_norm(w->cx, w->model, ends, s->h[c], &x));
+            QL_TRY(w->cx, ql_rest_wake(w->cx, s->h[c], &h));
+            QL_TRY(w->cx, ql_model_norm(w->cx, w->model, ends, h, &x));
             chunk.x = x;
         }
         for (int64_t i = 0; i < w->plan->eval_count; i++)

@@ -12,7 +12,9 @@ make(ql_walk *w, int64_t rows, int64_t cols, ql_tensor **out)
     ql_tensor *t;
 
     ql_scope_open(w->cx, &scope);
+    w->cx->holds = "statistics";
     QL_TRY(w->cx, ql_zeros(w->cx, QL_F32, rows, cols, &t));
+    w->cx->holds = "hidden states";
     *out = ql_tensor_ref(t);
     ql_scope_close(w->cx, &scope);
     return QL_OK;

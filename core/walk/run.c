@@ -165,14 +165,57 @@ close_block(ql_walk *w)
     w->block = NULL;
 }
 
+/* The block that was begun is not wanted, or not yet. */
+static void
+forget_next(ql_walk *w)
+{
+    if (w->next)
+        (void)ql_uploads_arrive(w->cx); /* into memory that is about to go */
+    ql_block_close(w->next);
+    w->next = NULL;
+}
+
+static ql_status
+open_block(ql_walk *w)
+{
+    if (w->next && ql_block_layer(w->next) != w->layer)
+        forget_next(w);
+    w->block = w->next;
+    w->next = NULL;
+    return w->block ? ql_block_finish(w->cx, w->block) : ql_block_open(w->cx, w->model, w->layer, &w->block);
+}
+
+/* The next block comes nearer while this one is worked on: to the device, where that has memory of its own and room. */
+static ql_status
+begin_next(ql_walk *w)
+{
+    ql_block *next;
+    ql_status st;
+
+    if (w->cx->device->info.host_memory || w->layer + 1 == w->model->info.layers) {
+        ql_block_prefetch(w->cx, w->model, w->layer + 1);
+        return QL_OK;
+    }
+    st = ql_block_begin(w->cx, w->model, w->layer + 1, &next);
+    if (st == QL_MEMORY) {
+        ql_debug(w->cx, "memory: %s", ql_error(w->cx));
+        ql_error_clear(w->cx);
+        return QL_OK;
+    }
+    w->next = next;
+    return st;
+}
+
 static ql_status
 visit_block(ql_walk *w, const char *what)
 {
     ql_ctx *cx = w->cx;
     ql_meter meter = ql_meter_start(w);
 
-    QL_TRY(cx, ql_block_open(cx, w->model, w->layer, &w->block));
-    ql_block_prefetch(cx, w->model, w->layer + 1);
+    cx->holds = "weights of blocks";
+    QL_TRY(cx, open_block(w));
+    QL_TRY(cx, begin_next(w));
+    cx->holds = "hidden states";
     ql_meter_stop(w, &meter, &w->load);
     for (int64_t s = 0; s < w->plan->stream_count; s++)
         ql_stream_block_begin(&w->streams[s]);
@@ -299,6 +342,7 @@ walk(ql_walk *w, ql_result_set *set)
     ql_ctx *cx = w->cx;
 
     QL_TRY(cx, ql_exports_check(w));
+    cx->holds = "hidden states";
     QL_TRY(cx, open_work(w));
     QL_TRY(cx, ql_replay_open(w));
     QL_TRY(cx, open_streams(w));
@@ -327,14 +371,16 @@ close_walk(ql_walk *w)
 {
     if (w->progress.total > 0)
         ql_progress_end(w->cx, &w->progress);
+    forget_next(w);
     close_block(w);
     ql_evaluate_close(w);
     for (int64_t s = w->plan->stream_count; w->streams && s-- > 0;)
         ql_stream_close(&w->streams[s]);
     for (int64_t i = 0; w->work && i < w->plan->unit_count; i++)
         free(w->work[i].failed);
+    w->cx->device->make_room = NULL;
     w->cx->walk = NULL;
-    w->cx->linear = w->cx->who = NULL;
+    w->cx->linear = w->cx->who = w->cx->holds = NULL;
 }
 
 /* One walk, one load: says so, or which tensor was read again. */
@@ -356,6 +402,16 @@ log_reads(ql_ctx *cx, const ql_source *source)
         ql_info(cx, "%lld tensors left their files, each once", (long long)read);
 }
 
+static void
+log_parked(ql_ctx *cx)
+{
+    const ql_device *d = cx->device;
+    char out[32], back[32];
+
+    ql_info(cx, "memory: %s of hidden states waited on the host between blocks, %s came back",
+            ql_bytes_text((size_t)d->parked, out, sizeof out), ql_bytes_text((size_t)d->unparked, back, sizeof back));
+}
+
 static ql_status
 walk_model(ql_walk *w, ql_result_set *set)
 {
@@ -365,8 +421,12 @@ walk_model(ql_walk *w, ql_result_set *set)
     QL_TRY(w->cx, ql_tokenizer_open(w->cx, ql_source_folder(w->model->source), &tokenizer));
     w->tokenizer = tokenizer;
     w->cx->walk = w;
+    if (!w->cx->device->info.host_memory)
+        w->cx->device->make_room = ql_rest_make_room;
     st = walk(w, set);
     close_walk(w);
+    if (w->cx->device->parked)
+        log_parked(w->cx);
     if (st == QL_OK)
         log_reads(w->cx, w->model->source);
     ql_tokenizer_close(tokenizer);

@@ -5,10 +5,10 @@
 #include "walk.h"
 
 static void
-release(ql_tensor **h, int64_t count)
+release(ql_rest **h, int64_t count)
 {
     for (int64_t c = 0; h && c < count; c++) {
-        ql_tensor_unref(h[c]);
+        ql_rest_unref(h[c]);
         h[c] = NULL;
     }
 }
@@ -34,7 +34,7 @@ ql_stream_open(ql_walk *w, const ql_corpus *corpus, ql_stream *parent, ql_stream
 
         ql_scope_open(w->cx, &scope);
         QL_TRY(w->cx, ql_model_embed(w->cx, w->model, corpus->tokens.ids + s->first_token, ql_span_tokens(s), &h));
-        out->h[c] = ql_tensor_ref(h);
+        QL_TRY(w->cx, ql_rest_new(w->cx, h, &out->h[c]));
         ql_scope_close(w->cx, &scope);
     }
     return QL_OK;
@@ -68,7 +68,7 @@ void
 ql_stream_block_begin(ql_stream *s)
 {
     for (int64_t c = 0; s->followers > 0 && c < s->corpus->span_count; c++)
-        s->before[c] = ql_tensor_ref(s->h[c]);
+        s->before[c] = ql_rest_ref(s->h[c]);
 }
 
 void
@@ -84,31 +84,36 @@ ql_stream_fork(ql_stream *s)
     if (!s->parent)
         return;
     for (int64_t c = 0; c < s->corpus->span_count; c++)
-        s->h[c] = ql_tensor_ref(s->parent->before[c]);
+        s->h[c] = ql_rest_ref(s->parent->before[c]);
     s->parent->followers--;
     s->parent = NULL;
 }
 
-void
-ql_stream_put(ql_stream *s, int64_t c, const ql_tensor *h)
+ql_status
+ql_stream_put(ql_walk *w, ql_stream *s, int64_t c, const ql_tensor *h)
 {
-    ql_tensor *old = s->h[c];
+    ql_rest *old = s->h[c], *made;
 
-    s->h[c] = ql_tensor_ref(h);
-    ql_tensor_unref(old);
+    QL_TRY(w->cx, ql_rest_new(w->cx, h, &made));
+    s->h[c] = made;
+    ql_rest_unref(old);
+    return QL_OK;
 }
 
 ql_status
 ql_stream_forward(ql_walk *w, ql_stream *s, const ql_weight *const *as)
 {
     for (int64_t c = 0; c < s->corpus->span_count; c++) {
-        ql_flow f = {.seqs = &s->corpus->spans[c].seqs, .h = s->h[c]};
+        ql_flow f = {.seqs = &s->corpus->spans[c].seqs};
         ql_scope scope;
+        ql_tensor *h;
 
         QL_TRY(w->cx, ql_check_interrupt(w->cx));
         ql_scope_open(w->cx, &scope);
+        QL_TRY(w->cx, ql_rest_wake(w->cx, s->h[c], &h));
+        f.h = h;
         QL_TRY(w->cx, ql_block_forward(w->cx, w->block, as, &f));
-        ql_stream_put(s, c, f.h);
+        QL_TRY(w->cx, ql_stream_put(w, s, c, f.h));
         ql_scope_close(w->cx, &scope);
     }
     return QL_OK;

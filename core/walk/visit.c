@@ -40,7 +40,7 @@ ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *co
     return QL_OK;
 }
 
-/* Step k of chunk f; the products that it consumed and a residual stream of its own that it replaced are let go. */
+/* Step k of chunk f; the products that it consumed and the residual stream that it replaced are let go. */
 static ql_status
 step(visit *v, ql_flow *f, int k)
 {
@@ -53,7 +53,7 @@ step(visit *v, ql_flow *f, int k)
         if (v->w->model->info.linears[l].subset == k - 1)
             ql_drop(cx, &old.y[i++]);
     f->y = NULL;
-    if (old.h != f->h && old.h != v->stream->h[f - v->flows])
+    if (old.h != f->h)
         ql_drop(cx, &old.h);
     return QL_OK;
 }
@@ -206,13 +206,17 @@ visit_tokens(visit *v)
     v->flows = ql_alloc(cx, (size_t)span_count(v), sizeof *v->flows);
     if (!v->flows)
         return QL_MEMORY;
-    for (int64_t c = 0; c < span_count(v); c++)
-        v->flows[c] = (ql_flow){.seqs = &v->stream->corpus->spans[c].seqs, .h = v->stream->h[c]};
+    for (int64_t c = 0; c < span_count(v); c++) {
+        ql_tensor *h;
+
+        QL_TRY(cx, ql_rest_wake(cx, v->stream->h[c], &h));
+        v->flows[c] = (ql_flow){.seqs = &v->stream->corpus->spans[c].seqs, .h = h};
+    }
     for (int k = 0; k < subsets && !v->stream->dead; k++)
         QL_TRY(cx, visit_subset(v, k));
     for (int64_t c = 0; c < span_count(v) && !v->stream->dead; c++) {
         QL_TRY(cx, step(v, &v->flows[c], subsets));
-        ql_stream_put(v->stream, c, v->flows[c].h);
+        QL_TRY(cx, ql_stream_put(v->w, v->stream, c, v->flows[c].h));
         ql_drop(cx, &v->flows[c].h);
     }
     return QL_OK;

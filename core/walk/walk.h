@@ -23,15 +23,26 @@ typedef struct ql_gathered {
     ql_stats stats;
 } ql_gathered;
 
+/* Hidden states of one chunk at the border of two blocks; shared by streams that are equal there. */
+typedef struct ql_rest {
+    int refs;
+    ql_tensor *t; /* on the device; NULL: parked */
+    ql_device *device;
+    void *host; /* pinned memory of the device's host; with what is there: */
+    size_t bytes;
+    ql_dtype dtype;
+    int64_t rows, cols;
+} ql_rest;
+
 /* Hidden states of a corpus, one tensor a chunk. A stream with a parent has none of its own: it is equal to it so far. */
 typedef struct ql_stream {
     const ql_corpus *corpus;
     struct ql_stream *parent;
-    int64_t followers;  /* streams whose parent this is */
-    ql_tensor **h;      /* [span_count], at the border of blocks */
-    ql_tensor **before; /* h before the current block, kept while there are followers */
-    bool dead;          /* its unit failed */
-    ql_cost cost;       /* of going forward */
+    int64_t followers; /* streams whose parent this is */
+    ql_rest **h;       /* [span_count], at the border of blocks */
+    ql_rest **before;  /* h before the current block, kept while there are followers */
+    bool dead;         /* its unit failed */
+    ql_cost cost;      /* of going forward */
 } ql_stream;
 
 /* What a unit made of one linear of the current block. */
@@ -104,6 +115,7 @@ struct ql_walk {
     ql_progress progress;
     int64_t layer;          /* of the current block */
     ql_block *block;        /* NULL where nobody needs its weights */
+    ql_block *next;         /* on its way to the device; NULL: it comes when its turn does */
     ql_stream *streams;     /* [stream_count], calibration */
     ql_gathered **gathered; /* [stream_count * subsets], of the current block */
     ql_work *work;          /* [unit_count] */
@@ -128,9 +140,19 @@ void ql_stream_block_end(ql_stream *s);
 /* The stream stops following: from here its hidden states are its own. Nothing when it follows nobody. */
 void ql_stream_fork(ql_stream *s);
 /* Chunk c moves on: `h` is adopted. */
-void ql_stream_put(ql_stream *s, int64_t c, const ql_tensor *h);
+ql_status ql_stream_put(ql_walk *w, ql_stream *s, int64_t c, const ql_tensor *h);
 /* The whole current block, original or substituted linears, chunk by chunk. */
 ql_status ql_stream_forward(ql_walk *w, ql_stream *s, const ql_weight *const *as);
+
+/* --- rest.c --- */
+ql_status ql_rest_new(ql_ctx *cx, const ql_tensor *t,
+                      ql_rest **out); /* refers to `t`; on the heap until the last unref */
+ql_rest *ql_rest_ref(ql_rest *r);
+void ql_rest_unref(ql_rest *r); /* NULL is fine */
+/* The tensor, in the innermost scope; read-only. */
+ql_status ql_rest_wake(ql_ctx *cx, const ql_rest *r, ql_tensor **out);
+/* ql_device.make_room of a walk: the next block is put off, or hidden states that nobody works with are parked. */
+ql_status ql_rest_make_room(ql_ctx *cx, bool *freed);
 
 /* --- gather.c --- */
 ql_status ql_gather_open(ql_walk *w, int64_t width, ql_gathered **out);

@@ -6,8 +6,9 @@
 #define BOX 168 /* width of a box */
 #define GAP 64  /* between columns */
 #define HEIGHT 34
-#define STEP 44   /* from one box to the next */
-#define TITLE 6.0 /* above and below the boxes */
+#define NODES_MAX 60 /* beyond, alike stages are one box */
+#define STEP 44      /* from one box to the next */
+#define TITLE 6.0    /* above and below the boxes */
 
 typedef struct box {
     const ql_result_node *node;
@@ -25,13 +26,15 @@ typedef struct flow {
     box **order;     /* [count]: of one column */
 } flow;
 
-/* What ends the graph is there once for each cell: boxes of one stage and plugin are one. */
+/* What ends the graph is there once for each cell, and in a large graph many a stage once for each of another's variants: those that look
+ * alike are one box. */
 static bool
-alike(const ql_result_node *a, const ql_result_node *b)
+alike(const flow *f, const ql_result_node *a, const ql_result_node *b)
 {
     const bool ends = strcmp(a->kind, "evaluator") == 0 || strcmp(a->kind, "exporter") == 0;
 
-    return ends && strcmp(a->stage, b->stage) == 0 && strcmp(a->label, b->label) == 0;
+    return (ends || f->set->node_count > NODES_MAX) && strcmp(a->stage, b->stage) == 0 &&
+           strcmp(a->label, b->label) == 0;
 }
 
 static ql_status
@@ -48,7 +51,7 @@ place(flow *f)
         const ql_result_node *n = &set->nodes[i];
         int64_t b = 0, column = 0;
 
-        while (b < f->count && !alike(f->boxes[b].node, n))
+        while (b < f->count && !alike(f, f->boxes[b].node, n))
             b++;
         for (int64_t k = 0; k < n->edge_count; k++) {
             const int64_t before = f->boxes[f->box_of[n->edges[k].from]].column + 1;
@@ -220,7 +223,7 @@ ql_figure_graph(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
     fputs("</svg>\n", out->svg);
     put_table(f.set, out->data);
     out->caption =
-        "What ran, from left to right: equal stages of different cells are one node. Evaluators and exporters "
-        "of one stage are drawn as one box, with their number in brackets.";
+        "What ran, from left to right: equal stages of different cells are one node. Nodes that look alike are drawn "
+        "as one box, with their number in brackets: evaluators and exporters always, others in large graphs.";
     return QL_OK;
 }

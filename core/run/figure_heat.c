@@ -7,11 +7,13 @@
 #include "render.h"
 
 #define WIDTH 440
-#define NAMES 92 /* of linears, left of a map */
+#define NAMES 74 /* of linears, left of a map */
 #define ROW 15
-#define HEAD 22     /* title of a map */
-#define FOOT 26     /* layers, below the last row */
-#define MAPS_MAX 12 /* drawn; the table has all */
+#define HEAD 22         /* title of a map */
+#define FOOT 26         /* layers, below the last row */
+#define SIDE_BY_SIDE 20 /* layers at most of two maps in a line */
+#define STEP_MAX 44     /* width of a layer at most */
+#define MAPS_MAX 12     /* drawn; the table has all */
 
 typedef struct spot {
     int64_t layer, linear;
@@ -32,6 +34,8 @@ typedef struct atlas {
     map *maps;
     const char **linears; /* "mlp.down_proj", in the order of their first appearance */
     double low, high;
+    int columns; /* maps side by side */
+    double step; /* width of a layer */
 } atlas;
 
 /* "model.layers.3.mlp.down_proj" is linear "mlp.down_proj" of layer 3: the first number between dots is the layer. */
@@ -125,39 +129,50 @@ shade(const atlas *a, double value)
     return high > low ? 0.06 + 0.94 * ((log ? log10(value) : value) - low) / (high - low) : 0.5;
 }
 
+/* Linears at the left, layers below as many as there is room for. */
 static ql_status
-draw_map(const atlas *a, const map *m, double top, FILE *out)
+draw_names(const atlas *a, FILE *out)
 {
-    const double step = (WIDTH - NAMES) / (double)a->layers, size = step > 44 ? 44 : step;
-    const double gap = size > 6 ? 1 : 0, bottom = top + HEAD + (double)a->linear_count * ROW;
-    const char *title = ql_svg_fit(a->cx, m->title, WIDTH);
-    char number[QL_NUMBER_SIZE], layer[24];
+    const double bottom = HEAD + (double)a->linear_count * ROW;
+    const int64_t each = 1 + (int64_t)(24 / a->step);
+    char layer[24];
+
+    fputs("<g class=\"small\">\n", out);
+    for (int64_t l = 0; l < a->linear_count; l++) {
+        const char *last = strrchr(a->linears[l], '.');
+        const char *name = ql_svg_fit(a->cx, last ? last + 1 : a->linears[l], NAMES - 6);
+
+        if (!name)
+            return QL_MEMORY;
+        ql_svg_text(out, NAMES - 6, HEAD + (double)l * ROW + 11, QL_ANCHOR_END, name);
+    }
+    for (int64_t l = 0; l < a->layers; l += each) {
+        snprintf(layer, sizeof layer, "%lld", (long long)l);
+        ql_svg_text(out, NAMES + ((double)l + 0.5) * a->step, bottom + 12, QL_ANCHOR_MIDDLE, layer);
+    }
+    fputs("</g>\n", out);
+    return QL_OK;
+}
+
+static ql_status
+draw_map(const atlas *a, const map *m, double x, double y, FILE *out)
+{
+    const double gap = a->step > 6 ? 1 : 0;
+    const char *title = ql_svg_fit(a->cx, m->title, WIDTH / a->columns - 10);
+    char number[QL_NUMBER_SIZE];
 
     if (!title)
         return QL_MEMORY;
-    fputs("<g class=\"map series\">\n", out);
-    ql_svg_text(out, 0, top + 13, QL_ANCHOR_START, title);
-    fputs("<g class=\"small\">\n", out);
-    for (int64_t l = 0; l < a->linear_count; l++) {
-        const char *last = strrchr(a->linears[l], '.'), *name = last ? last + 1 : a->linears[l];
-
-        name = ql_svg_fit(a->cx, name, NAMES - 6);
-        if (!name)
-            return QL_MEMORY;
-        ql_svg_text(out, NAMES - 6, top + HEAD + (double)l * ROW + 11, QL_ANCHOR_END, name);
-    }
-    for (int64_t l = 0, each = 1 + (int64_t)(24 / size); l < a->layers; l += each) {
-        snprintf(layer, sizeof layer, "%lld", (long long)l);
-        ql_svg_text(out, NAMES + ((double)l + 0.5) * size, bottom + 12, QL_ANCHOR_MIDDLE, layer);
-    }
-    fputs("</g>\n", out);
+    fprintf(out, "<g class=\"map series\" transform=\"translate(%.0f,%.0f)\">\n", x, y);
+    ql_svg_text(out, 0, 13, QL_ANCHOR_START, title);
+    QL_TRY(a->cx, draw_names(a, out));
     for (int64_t i = 0; i < m->count; i++) {
         const spot *s = &m->spots[i];
 
         ql_number_short(s->value, number);
         fprintf(out,
                 "<rect class=\"cell\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" fill-opacity=\"%.3f\"><title>",
-                NAMES + (double)s->layer * size, top + HEAD + (double)s->linear * ROW, size - gap, ROW - 1,
+                NAMES + (double)s->layer * a->step, HEAD + (double)s->linear * ROW, a->step - gap, ROW - 1,
                 shade(a, s->value));
         fprintf(out, "layer %lld, ", (long long)s->layer);
         ql_html_put(out, a->linears[s->linear]);
@@ -206,15 +221,20 @@ put_table(const atlas *a, FILE *out)
 }
 
 static ql_status
-draw(const atlas *a, FILE *out)
+draw(atlas *a, FILE *out)
 {
     const int64_t shown = a->map_count < MAPS_MAX ? a->map_count : MAPS_MAX;
     const double height = HEAD + (double)a->linear_count * ROW + FOOT;
+    int64_t lines;
 
-    ql_svg_open(out, WIDTH, (double)shown * height + ROW + 8, "Error of each linear");
+    a->columns = shown > 1 && a->layers <= SIDE_BY_SIDE ? 2 : 1;
+    a->step = fmin((WIDTH / a->columns - NAMES - 10) / (double)a->layers, STEP_MAX);
+    lines = (shown + a->columns - 1) / a->columns;
+    ql_svg_open(out, WIDTH, (double)lines * height + ROW + 8, "Error of each linear");
     for (int64_t m = 0; m < shown; m++)
-        QL_TRY(a->cx, draw_map(a, &a->maps[m], (double)m * height, out));
-    draw_key(a, (double)shown * height + 4, out);
+        QL_TRY(a->cx, draw_map(a, &a->maps[m], (double)(m % a->columns) * WIDTH / a->columns,
+                               (double)(m / a->columns) * height, out));
+    draw_key(a, (double)lines * height + 4, out);
     fputs("</svg>\n", out);
     return QL_OK;
 }

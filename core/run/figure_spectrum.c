@@ -9,7 +9,7 @@
 #define LINEARS_MAX 6 /* drawn; results.db has all */
 #define CELLS_MAX 6
 #define WHOLE 16 /* values that are all drawn; after them ever fewer */
-#define THINNING 1.1
+#define THINNING 1.04
 
 typedef struct source { /* a cell that has lists */
     const ql_result_set *set;
@@ -62,11 +62,12 @@ static ql_status
 thin(ql_ctx *cx, const ql_result_list *l, ql_series *out)
 {
     ql_point *points = ql_alloc(cx, (size_t)l->count, sizeof *points);
+    const double last = (double)l->count - 1;
 
     if (!points)
         return QL_MEMORY;
-    for (int64_t i = 0; i < l->count; i = i < WHOLE ? i + 1 : (int64_t)((double)i * THINNING))
-        points[out->count++] = (ql_point){(double)(i + 1), l->values[i], NULL};
+    for (double at = 0; at <= last; at = at < WHOLE ? at + 1 : at < last ? fmin(at * THINNING, last) : last + 1)
+        points[out->count++] = (ql_point){floor(at) + 1, l->values[(int64_t)at], NULL};
     out->points = points;
     return QL_OK;
 }

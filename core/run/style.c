@@ -55,6 +55,8 @@ const char ql_page_style[] =
     "details .scroll{max-height:24rem;overflow:auto;margin-top:.4rem}"
     "footer{margin-top:3rem;color:var(--soft);font-size:.875rem}"
     "@media print{html{color-scheme:light}body{max-width:none;padding:0;font-size:9.5pt}details{display:none}"
-    "figure,tr{break-inside:avoid}h2{break-after:avoid}.scroll{overflow:visible}th,td{white-space:normal}"
-    ".figures{columns:1}figure .scroll>svg{max-width:26rem}.wide .scroll>svg{max-width:100%;width:100%}.wide "
+    "figure,tr,.figures>section{break-inside:avoid}h2{break-after:avoid}.scroll{overflow:visible}th,td{white-space:"
+    "normal}"
+    ".figures{columns:auto}figure .scroll>svg{width:auto;max-width:26rem;max-height:21cm}.wide "
+    ".scroll>svg{max-width:100%}.wide "
     "figure>.scroll{max-height:none}}";

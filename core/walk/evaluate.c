@@ -92,7 +92,7 @@ known_exam(const ql_walk *w, const ql_evaluation *e)
 static bool
 is_original(const ql_path *p)
 {
-    return !p->quantizer;
+    return !p->quantizer && !p->written;
 }
 
 /* Index of the original among the paths, -1 when nobody asked for it. */
@@ -125,7 +125,10 @@ begin(ql_walk *w, ql_evaluation *e)
 {
     const ql_evaluator *ev = evaluator(e);
     const ql_path *p = path_of(w, e);
-    const ql_node *end = p->compensator ? p->compensator->node : p->quantizer ? p->quantizer->node : w->plan->root;
+    const ql_node *end = p->written       ? p->written
+                         : p->compensator ? p->compensator->node
+                         : p->quantizer   ? p->quantizer->node
+                                          : w->plan->root;
     ql_eval_info info = {.tokens = &e->exam->corpus.tokens, .folder = w->folder};
     ql_status st;
 
@@ -236,33 +239,18 @@ ql_evaluation_row(ql_walk *w, ql_evaluation *e, const char *linear, size_t bytes
 static ql_status
 evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
 {
-    const ql_path *p = path_of(w, e);
     const int subset = w->model->info.linears[l].subset;
-    const ql_result *from = NULL;
     const ql_gathered *g = e->plan->stream < 0 ? NULL : *ql_gather_at(w, e->plan->stream, subset);
-    ql_linear_result in = {.name = ql_block_name(w->block, l),
-                           .layer = ql_block_layer(w->block),
-                           .stats = g ? &g->stats : NULL,
-                           .k = -1,
-                           .file_dtype = ql_block_dtype(w->block, l)};
+    ql_linear_result in;
     ql_linear_row *row;
 
-    w->cx->linear = in.name;
+    w->cx->linear = ql_block_name(w->block, l);
     w->cx->seed = e->plan->node->seed;
-    w->cx->layer = in.layer;
+    w->cx->layer = ql_block_layer(w->block);
     w->cx->subset = subset;
     w->cx->index = l;
-    QL_TRY(w->cx, ql_block_weight(w->cx, w->block, l, false, &in.w));
-    QL_TRY(w->cx, ql_path_what(w, p, l, &in.what, &from));
-    ql_path_adapter(w, p, l, &in.b, &in.a);
-    if (from) {
-        in.qlinear = &from->q;
-        in.status = from->status;
-    }
-    if (p->compensator) {
-        in.k = w->work[p->compensator->id].results[l].k;
-        in.status |= w->work[p->compensator->id].results[l].status;
-    }
+    QL_TRY(w->cx, ql_path_linear(w, path_of(w, e), l, &in));
+    in.stats = g ? &g->stats : NULL;
     if (!evaluator(e))
         return e->plan->node->plugin->exporter->linear(w->cx, e->plan->node->self, &in, e->state);
     QL_TRY(w->cx, ql_evaluation_row(w, e, in.name, strlen(in.name), &row));

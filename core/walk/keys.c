@@ -173,6 +173,8 @@ make_eval(maker *m, const ql_keys *keys, const ql_eval *e, ql_key *out)
         put_key(p.out, "quantizer", keys->units[path->quantizer->id]);
     if (path->compensator)
         put_key(p.out, "compensator", keys->units[path->compensator->id]);
+    if (path->written)
+        put_key(p.out, "written", m->nodes[path->written->id]);
     return finish(m->cx, &p, st, out);
 }
 

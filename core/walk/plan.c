@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include <qloom/evaluator.h>
+#include <qloom/exporter.h>
 
 /* Grown in place: no more units than quantizers × compensators can exist, so arrays are sized once. */
 typedef struct planner {
@@ -135,12 +135,12 @@ compensator_unit(planner *p, const ql_node *node, ql_unit **out)
     return *out ? QL_OK : QL_MEMORY;
 }
 
-/* The path that a model edge from `n` means; found or added. */
+/* The path that a model edge from `n` means, as exporter `written` (NULL: none) writes it; found or added. */
 static ql_status
-add_path(planner *p, const ql_node *n, int64_t *out)
+add_path(planner *p, const ql_node *n, const ql_node *written, int64_t *out)
 {
     ql_plan *plan = p->plan;
-    ql_path path = {NULL, NULL};
+    ql_path path = {.written = written};
 
     n = ql_plan_resolve(n);
     if (n->plugin->kind == QL_QUANTIZER)
@@ -150,7 +150,8 @@ add_path(planner *p, const ql_node *n, int64_t *out)
         path.quantizer = path.compensator->quantizer;
     }
     for (*out = 0; *out < plan->path_count; ++*out)
-        if (plan->paths[*out].quantizer == path.quantizer && plan->paths[*out].compensator == path.compensator)
+        if (plan->paths[*out].quantizer == path.quantizer && plan->paths[*out].compensator == path.compensator &&
+            plan->paths[*out].written == written)
             return QL_OK;
     plan->paths[plan->path_count++] = path;
     return QL_OK;
@@ -310,6 +311,15 @@ wants_reference(const planner *p)
     return false;
 }
 
+static void
+add_eval(ql_plan *plan, const ql_node *n, int64_t path)
+{
+    for (int64_t i = 0; i < plan->eval_count; i++)
+        if (same_eval(&plan->evals[i], n, path))
+            return;
+    plan->evals[plan->eval_count++] = (ql_eval){.node = n, .path = path, .stream = -1};
+}
+
 static ql_status
 add_evals(planner *p)
 {
@@ -317,24 +327,56 @@ add_evals(planner *p)
     int64_t original;
 
     if (wants_reference(p)) /* also with `baseline: false`, when no evaluation is at that path */
-        QL_TRY(p->cx, add_path(p, plan->root, &original));
+        QL_TRY(p->cx, add_path(p, plan->root, NULL, &original));
     for (int64_t pass = 0; pass < 2; pass++) /* the original first: it is the reference, and the table's first row */
         for (int64_t i = 0; i < p->graph->node_count; i++) {
             const ql_node *n = p->graph->nodes[i];
             int64_t path = 0;
-            bool known = false;
 
             if ((n->plugin->kind != QL_EVALUATOR && n->plugin->kind != QL_EXPORTER) || ql_plan_root(n) != plan->root)
                 continue;
             if (pass == 0 && (!p->graph->baseline || n->plugin->kind == QL_EXPORTER || n->plugin->evaluator->linear))
                 continue;
-            QL_TRY(p->cx, add_path(p, pass == 0 ? plan->root : ql_node_input(n, "model"), &path));
-            for (int64_t j = 0; j < plan->eval_count; j++)
-                known = known || same_eval(&plan->evals[j], n, path);
-            if (!known)
-                plan->evals[plan->eval_count++] = (ql_eval){.node = n, .path = path, .stream = -1};
+            QL_TRY(p->cx, add_path(p, pass == 0 ? plan->root : ql_node_input(n, "model"), NULL, &path));
+            add_eval(plan, n, path);
         }
     return QL_OK;
+}
+
+/* Does exporter `x` write other values than evaluator `n`, of a stream, scores otherwise? */
+static bool
+scores_written(const planner *p, const ql_node *n, const ql_node *x)
+{
+    return x->plugin->kind == QL_EXPORTER && x->plugin->exporter->weight && ql_plan_root(x) == p->plan->root &&
+           n->plugin->kind == QL_EVALUATOR && n->plugin->evaluator->chunk &&
+           ql_plan_resolve(ql_node_input(n, "model")) == ql_plan_resolve(ql_node_input(x, "model"));
+}
+
+static ql_status
+add_written(planner *p)
+{
+    const ql_graph *g = p->graph;
+
+    for (int64_t x = 0; x < g->node_count; x++)
+        for (int64_t i = 0; i < g->node_count; i++)
+            if (scores_written(p, g->nodes[i], g->nodes[x])) {
+                int64_t path;
+
+                QL_TRY(p->cx, add_path(p, ql_node_input(g->nodes[x], "model"), g->nodes[x], &path));
+                add_eval(p->plan, g->nodes[i], path);
+            }
+    return QL_OK;
+}
+
+static size_t
+written_count(const planner *p)
+{
+    size_t count = 0;
+
+    for (int64_t x = 0; x < p->graph->node_count; x++)
+        for (int64_t i = 0; i < p->graph->node_count; i++)
+            count += scores_written(p, p->graph->nodes[i], p->graph->nodes[x]);
+    return count;
 }
 
 static int64_t
@@ -375,11 +417,12 @@ ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out)
     *out = (ql_plan){.root = root};
     out->units = ql_alloc(cx, 2 * n + 1, sizeof *out->units); /* a joint quantizer has a unit a compensator */
     out->streams = ql_alloc(cx, 4 * n + 1, sizeof *out->streams);
-    out->paths = ql_alloc(cx, 2 * n + 1, sizeof *out->paths);
-    out->evals = ql_alloc(cx, 2 * n + 1, sizeof *out->evals);
+    out->paths = ql_alloc(cx, 3 * n + 1, sizeof *out->paths);
+    out->evals = ql_alloc(cx, 2 * n + 1 + written_count(&p), sizeof *out->evals);
     if (!out->units || !out->streams || !out->paths || !out->evals)
         return QL_MEMORY;
     QL_TRY(cx, add_evals(&p));
+    QL_TRY(cx, add_written(&p));
     QL_TRY(cx, group_paths(&p));
     QL_TRY(cx, assign_streams(&p));
     QL_TRY(cx, order_visits(&p));
@@ -397,8 +440,17 @@ ql_plan_find(const ql_plan *p, const ql_node *n, bool baseline)
                               : path->quantizer ? path->quantizer->node
                                                 : p->root;
 
-        if (same_eval(e, n, e->path) && unit == (baseline ? p->root : end))
+        if (same_eval(e, n, e->path) && unit == (baseline ? p->root : end) && !path->written)
             return e;
     }
+    return NULL;
+}
+
+const ql_eval *
+ql_plan_find_written(const ql_plan *p, const ql_node *n, const ql_node *x)
+{
+    for (int64_t i = 0; i < p->eval_count; i++)
+        if (p->paths[p->evals[i].path].written == x && same_eval(&p->evals[i], n, p->evals[i].path))
+            return &p->evals[i];
     return NULL;
 }

@@ -34,6 +34,7 @@ typedef struct ql_visit {
 /* A distinct final model: both NULL for the original. */
 typedef struct ql_path {
     ql_unit *quantizer, *compensator;
+    const ql_node *written; /* the exporter whose files it is; NULL: none, as the units leave it */
 } ql_path;
 
 /* One evaluator at one path: where numbers come from. Or one exporter. */
@@ -67,6 +68,9 @@ ql_unit *ql_plan_partner(const ql_plan *plan, const ql_unit *quantizer);
 const ql_node *ql_plan_root(const ql_node *n);
 
 /* Evaluation of node `n`; of its twin on the original model when `baseline`. NULL: none in this plan. */
+/* Neither finds what reads an export's files. */
 const ql_eval *ql_plan_find(const ql_plan *p, const ql_node *n, bool baseline);
+/* Evaluation of node `n` on what exporter node `x` writes of the same model; NULL: none. */
+const ql_eval *ql_plan_find_written(const ql_plan *p, const ql_node *n, const ql_node *x);
 
 #endif

@@ -302,6 +302,31 @@ evaluation_of(const ql_walk *w, const ql_node *n, bool baseline)
     return e ? &w->evaluations[e - w->plan->evals] : NULL;
 }
 
+/* What the cell's evaluators found in the files of exporter node `x`: "ppl.perplexity" of its stage. */
+static ql_status
+collect_written(ql_walk *w, const ql_node *x, const char *stage, int64_t c, ql_result_set *set)
+{
+    const ql_graph *g = w->graph;
+
+    for (int64_t s = 0; s < g->stage_count; s++) {
+        const ql_node *n = g->cells[c].stages[s];
+        const ql_eval *plan = n ? ql_plan_find_written(w->plan, n, x) : NULL;
+        const ql_evaluation *e = plan ? &w->evaluations[plan - w->plan->evals] : NULL;
+
+        if (e && e->failed)
+            QL_TRY(w->cx, ql_results_fail(w->cx, set, c, e->failed));
+        for (int64_t i = 0; e && !e->failed && i < e->metrics.count; i++) {
+            const char *name = ql_format(w->cx, "%s.%s", g->stage_names[s], e->metrics.values[i].name);
+
+            if (!name)
+                return QL_MEMORY;
+            QL_TRY(w->cx,
+                   ql_results_metric(w->cx, set, c, &(ql_result_metric){stage, name, e->metrics.values[i].value}));
+        }
+    }
+    return QL_OK;
+}
+
 /* The numbers of cell `c`, and those of its baseline when it is the first to be compared with it. */
 static ql_status
 collect_cell(ql_walk *w, int64_t c, ql_result_set *set)
@@ -319,6 +344,8 @@ collect_cell(ql_walk *w, int64_t c, ql_result_set *set)
             continue;
         if ((e = evaluation_of(w, n, false)))
             QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], c, set));
+        if (n->plugin->kind == QL_EXPORTER)
+            QL_TRY(w->cx, collect_written(w, n, g->stage_names[s], c, set));
         if (first && n->plugin->kind == QL_EVALUATOR && (e = evaluation_of(w, n, true)))
             QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], original, set));
     }

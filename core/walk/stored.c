@@ -87,8 +87,9 @@ about_path(ql_walk *w, const ql_path *p)
     const char *root = w->plan->root->label;
     const char *quantized = p->quantizer ? ql_format(w->cx, "%s on %s", p->quantizer->node->label, root) : root;
 
-    return quantized && p->compensator ? ql_format(w->cx, "%s on %s", p->compensator->node->label, quantized)
-                                       : quantized;
+    if (quantized && p->compensator)
+        quantized = ql_format(w->cx, "%s on %s", p->compensator->node->label, quantized);
+    return quantized && p->written ? ql_format(w->cx, "%s of %s", p->written->label, quantized) : quantized;
 }
 
 static const char *

@@ -36,6 +36,8 @@ self_of(const ql_walk *w, const ql_node *n, int64_t l)
 bool
 ql_path_differs(const ql_walk *w, const ql_path *path, int subset)
 {
+    if (path->written)
+        return true;
     for (int l = 0; path->quantizer && l < w->model->info.linear_count; l++)
         if ((subset < 0 || w->model->info.linears[l].subset == subset) && !ql_node_skips(w, path->quantizer->node, l))
             return true;
@@ -116,7 +118,7 @@ ql_unit_path(const ql_walk *w, const ql_unit *u)
 {
     ql_unit *self = w->plan->units[u->id];
 
-    return u->quantizer ? (ql_path){u->quantizer, self} : (ql_path){self, NULL};
+    return u->quantizer ? (ql_path){.quantizer = u->quantizer, .compensator = self} : (ql_path){.quantizer = self};
 }
 
 static ql_result *
@@ -199,12 +201,52 @@ ql_path_adapter(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **b,
 }
 
 ql_status
+ql_path_linear(ql_walk *w, const ql_path *path, int64_t l, ql_linear_result *out)
+{
+    const ql_result *from = NULL;
+
+    *out = (ql_linear_result){.name = ql_block_name(w->block, (int)l),
+                              .layer = ql_block_layer(w->block),
+                              .k = -1,
+                              .file_dtype = ql_block_dtype(w->block, (int)l)};
+    QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)l, false, &out->w));
+    QL_TRY(w->cx, ql_path_what(w, path, l, &out->what, &from));
+    ql_path_adapter(w, path, l, &out->b, &out->a);
+    if (from) {
+        out->qlinear = &from->q;
+        out->status = from->status;
+    }
+    if (path->compensator) {
+        out->k = result_of(w, path->compensator, l)->k;
+        out->status |= result_of(w, path->compensator, l)->status;
+    }
+    return QL_OK;
+}
+
+/* As the files of an export have it. */
+static ql_status
+written_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *out)
+{
+    const ql_node *x = path->written;
+    ql_linear_result in;
+    ql_tensor *made;
+
+    QL_TRY(w->cx, ql_path_linear(w, path, l, &in));
+    QL_TRY(w->cx, x->plugin->exporter->weight(w->cx, x->self, &in, &made));
+    return to_compute(w, made, &out->w);
+}
+
+ql_status
 ql_path_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *out, bool *differs)
 {
     const ql_tensor *what, *b, *a;
     ql_result *r = ql_path_result(w, path, l);
 
     *out = (ql_weight){0};
+    if (path->written) {
+        *differs = true;
+        return written_weight(w, path, l, out);
+    }
     *differs = r != NULL;
     if (!r)
         return QL_OK;

@@ -177,6 +177,8 @@ bool ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l);
 bool ql_path_differs(const ql_walk *w, const ql_path *path, int subset);
 /* The linear l of the current block as the path has it; false: the original. Decodes W^ when it must. */
 ql_status ql_path_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *out, bool *differs);
+/* All that there is of linear l on the path, but statistics. */
+ql_status ql_path_linear(ql_walk *w, const ql_path *path, int64_t l, ql_linear_result *out);
 /* W^ [out, in] f32 of the path without adapter, and the result it comes from (NULL: the original). */
 ql_status ql_path_what(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **what, const ql_result **from);
 /* The adapter that the path applies to linear l; NULL: none. */

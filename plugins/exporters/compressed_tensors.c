@@ -11,7 +11,7 @@ typedef struct compressed_tensors {
 static const ql_param params[] = {QL_EXPORT_PATH(compressed_tensors), QL_PARAMS_END};
 
 typedef struct scheme { /* how linears were quantized; those with an equal one are a group of the configuration */
-    bool quantized, sym, ordered;
+    bool quantized, sym;
     int bits;
     int64_t group; /* 0: one scale a row */
 } scheme;
@@ -110,18 +110,17 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, void *state)
     if (!in->qlinear)
         return uniform_skipped(cx, s->info.files, in);
     QL_TRY(cx, uniform_read(cx, in->qlinear, dtype, &u));
-    *mine = (scheme){true, u.sym && in->qlinear->grid.sym, u.ordered, u.bits, u.groups == 1 ? 0 : u.group};
+    if (u.ordered)
+        return QL_FAIL(cx, QL_UNSUPPORTED,
+                       "its groups are no runs of columns, which current compressed-tensors can't hold: quantize "
+                       "without act_order, or with act_order: group");
+    *mine = (scheme){true, u.sym && in->qlinear->grid.sym, u.bits, u.groups == 1 ? 0 : u.group};
     QL_TRY(cx, check_groups(cx, mine->group, u.in));
     s->serves = s->serves && (u.bits == 4 || u.bits == 8) && u.in % 128 == 0 && u.out % 64 == 0;
     QL_TRY(cx, add_codes(cx, s, in->name, &u));
     QL_TRY(cx, add(cx, s, in->name, "weight_scale",
                    (ql_export_tensor){.dtype = dtype, .ndim = 2, .dims = {u.out, u.groups}}, u.scales));
-    if (!mine->sym)
-        QL_TRY(cx, add_zeros(cx, s, in->name, &u));
-    if (!mine->ordered)
-        return QL_OK;
-    return add(cx, s, in->name, "weight_g_idx", (ql_export_tensor){.dtype = QL_I32, .ndim = 1, .dims = {u.in}},
-               u.g_idx);
+    return mine->sym ? QL_OK : add_zeros(cx, s, in->name, &u);
 }
 
 /* --- the configuration ------------------------------------------------------------------------------------------------- */
@@ -129,8 +128,7 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, void *state)
 static bool
 same_scheme(const scheme *a, const scheme *b)
 {
-    return a->quantized == b->quantized && a->sym == b->sym && a->ordered == b->ordered && a->bits == b->bits &&
-           a->group == b->group;
+    return a->quantized == b->quantized && a->sym == b->sym && a->bits == b->bits && a->group == b->group;
 }
 
 /* Names of the linears with the scheme of linear `like`, as JSON strings. */
@@ -160,10 +158,10 @@ print_group(ql_ctx *cx, const scheme *g, int64_t number, const char *targets)
     return size ? ql_format(cx,
                             "    \"group_%lld\": {\n      \"targets\": [%s],\n      \"weights\": {\"num_bits\": %d, "
                             "\"type\": \"int\", \"symmetric\": %s, \"strategy\": \"%s\", \"group_size\": %s, "
-                            "\"actorder\": %s, \"dynamic\": false},\n"
+                            "\"actorder\": null, \"dynamic\": false},\n"
                             "      \"input_activations\": null,\n      \"output_activations\": null\n    }",
                             (long long)number, targets, g->bits, g->sym ? "true" : "false",
-                            g->group ? "group" : "channel", size, g->ordered ? "\"group\"" : "null")
+                            g->group ? "group" : "channel", size)
                 : NULL;
 }
 

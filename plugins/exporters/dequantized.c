@@ -46,6 +46,7 @@ choose(const dequantized *p, ql_dtype file)
     return p->dtype == FP16 ? QL_F16 : QL_BF16;
 }
 
+/* W^, or W^ + B A, in f32. */
 static ql_status
 whole_weight(ql_ctx *cx, const dequantized *p, const ql_linear_result *in, ql_tensor **out)
 {
@@ -57,6 +58,16 @@ whole_weight(ql_ctx *cx, const dequantized *p, const ql_linear_result *in, ql_te
     QL_TRY(cx, ql_convert(cx, in->b, QL_F32, &b));
     QL_TRY(cx, ql_convert(cx, in->a, QL_F32, &a));
     return ql_gemm(cx, QL_NN, 1, b, a, 1, *out);
+}
+
+static ql_status
+weight(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_tensor **out)
+{
+    const dequantized *p = self;
+    ql_tensor *w;
+
+    QL_TRY(cx, whole_weight(cx, p, in, &w));
+    return ql_convert(cx, w, choose(p, in->file_dtype), out);
 }
 
 static ql_status
@@ -72,8 +83,7 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, void *state)
 
     if (!t.name)
         return QL_MEMORY;
-    if (s->dtype == QL_DTYPE_NONE)
-        s->dtype = choose(p, in->file_dtype);
+    s->dtype = choose(p, in->file_dtype);
     QL_TRY(cx, whole_weight(cx, p, in, &w));
     QL_TRY(cx, ql_convert(cx, w, s->dtype, &small));
     QL_TRY(cx, ql_convert(cx, small, QL_F32, &back));
@@ -128,5 +138,9 @@ QL_PLUGIN(
         .help =
             "plain 16-bit weights that every program loads; rounding_error: what 16 bits cost, relative to the weights",
         .params = params, .self_size = sizeof(dequantized),
-        .exporter = &(const ql_exporter){
-            .state_size = sizeof(rounded), .base = true, .begin = begin, .linear = linear, .end = end}, );
+        .exporter = &(const ql_exporter){.state_size = sizeof(rounded),
+                                         .base = true,
+                                         .begin = begin,
+                                         .linear = linear,
+                                         .end = end,
+                                         .weight = weight}, );

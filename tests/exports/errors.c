@@ -78,6 +78,11 @@ test_before(walk_test *t, const char *model)
 static void
 test_during(walk_test *t, const char *model)
 {
+    failed(t,
+           pipeline(t, model,
+                    "use: gptq, group_size: 32, act_order: desc, calib: {use: text, path: calib.txt, samples: 1}",
+                    "  p: {use: compressed_tensors, model: $quant}\n"),
+           "stage 'p' (compressed_tensors): model.layers.0.self_attn.q_proj: its groups are no runs of columns");
     failed(t, pipeline(t, model, "use: rtn, bits: 2, sym: false, group_size: 2", gptq),
            "stage 'ckpt' (gptq_checkpoint): model.layers.0.self_attn.q_proj: the zero point of row ");
     failed(

@@ -147,12 +147,6 @@ count_suffix(ql_ctx *cx, const char *folder, const char *suffix, const char **pa
     return found;
 }
 
-static bool
-has_suffix(const char *folder, const char *suffix)
-{
-    return count_suffix(NULL, folder, suffix, NULL) > 0;
-}
-
 static ql_status
 open_tensors(ql_ctx *cx, const char *stem, ql_source *src)
 {
@@ -165,12 +159,14 @@ open_tensors(ql_ctx *cx, const char *stem, ql_source *src)
         return open_single(cx, single, src);
     if (ql_is_file(index))
         return open_index(cx, index, src);
-    if (count_suffix(cx, src->folder, ".safetensors", &only) == 1 && only && !strstr(only, "-of-"))
+    if (count_suffix(cx, src->folder, ".safetensors", &only) == 1 && only && !strstr(strrchr(only, '/'), "-of-"))
         return open_single(cx, only, src); /* older tools named it after what is in it */
-    if (has_suffix(src->folder, ".safetensors"))
+    if (only)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: neither %s.safetensors nor %s.safetensors.index.json beside the shards",
                        src->folder, stem, stem);
-    if (has_suffix(src->folder, ".bin") || has_suffix(src->folder, ".pth") || has_suffix(src->folder, ".gguf"))
+    if (count_suffix(cx, src->folder, ".bin", NULL) + count_suffix(cx, src->folder, ".pth", NULL) +
+            count_suffix(cx, src->folder, ".gguf", NULL) >
+        0)
         return QL_FAIL(cx, QL_UNSUPPORTED,
                        "%s: weights are read from safetensors only: convert the folder's .bin, .pth or .gguf",
                        src->folder);

@@ -61,7 +61,7 @@ for width in 375 1400; do
     section time
     counts 10 '<path class="bar series[^>]* d="M'
     section heat
-    counts 4 '<g class="map series">'
+    counts 4 '<g class="map series"'
     section spectrum
     counts 2 '<svg\|<figure>'
     counts 10 '<path class="series[^>]* d="M' # the weight and four errors of each linear

@@ -146,7 +146,7 @@ test_page(ql_ctx *cx)
     CHECK_INT(count(part, "<tr>"), 1 + 3); /* three cells have a number */
     CHECK(strstr(part, "Cells that failed are left out."));
     cut(text, "<section id=\"heat\"", "</section>", part, sizeof part);
-    CHECK_INT(count(part, "<g class=\"map series\">"), 2);
+    CHECK_INT(count(part, "<g class=\"map series\""), 2);
     CHECK_INT(count(part, "<rect class=\"cell\" x=\"74.0\""), 2 * 1); /* layer 0 has one linear */
     CHECK_INT(count(part, "<tr>"), 1 + 6);
     cut(text, "<section id=\"spectrum\"", "</section>", part, sizeof part);

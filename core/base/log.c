@@ -92,8 +92,7 @@ file_write(void *user, ql_log_level level, const char *line)
     pthread_mutex_lock(&l->lock);
     fprintf(l->file, "%10.3f %s%s\n", ql_seconds() - l->start, level == QL_LOG_ERROR ? "error: " : looks[level].prefix,
             line);
-    if (level <= QL_LOG_INFO)
-        fflush(l->file);
+    fflush(l->file); /* the last line before a crash is the one that is wanted */
     pthread_mutex_unlock(&l->lock);
     if (l->next)
         l->next->write(l->next->user, level, line);

@@ -238,7 +238,10 @@ walk_block(ql_walk *w, int64_t layer)
     ql_ctx *cx = w->cx;
     const char *what = ql_format(cx, "block %lld of %lld", (long long)layer + 1, (long long)w->model->info.layers);
 
+    if (!what)
+        return QL_MEMORY;
     w->layer = layer;
+    ql_debug(cx, "%s", what);
     QL_TRY(cx, ql_replay_begin(w));
     if (ql_replay_idle(w))
         ql_progress_step(cx, &w->progress, block_cost(w), what);

@@ -1,8 +1,6 @@
 /* A numerical failure fails its cell only; a run without memory says who held what; each tensor leaves its file once. */
 #include "walk.h"
 
-#include "make_model.h"
-
 /* Weights of size 1e-6 have scales below what fp16 holds, and bf16 holds them well. */
 #define STAGES                                                                    \
     "qloom: 1\n"                                                                  \
@@ -18,47 +16,13 @@
     "  quant.scale_dtype: [fp16, bf16]\n"
 
 static void
-copy_tokenizer(walk_test *t, const char *folder)
-{
-    const char *source = getenv("QLOOM_SOURCE");
-    char command[8192];
-
-    (void)t;
-    snprintf(command, sizeof command, "cp %s/examples/tiny-qwen3/tokenizer*.json %s/", source ? source : ".", folder);
-    CHECK_INT(system(command), 0);
-}
-
-/* A model whose linears are multiplied by `scale`. */
-static const char *
-make(walk_test *t, const char *name, double scale)
-{
-    const char *folder = ql_format(&t->cx, "%s/%s", t->folder, name);
-    const model_spec spec = {.architecture = "LlamaForCausalLM",
-                             .type = "llama",
-                             .vocab = 512,
-                             .hidden = 32,
-                             .intermediate = 48,
-                             .layers = 2,
-                             .heads = 2,
-                             .kv_heads = 2,
-                             .head_dim = 16,
-                             .dtype = QL_ST_F32,
-                             .seed = 7,
-                             .scale = scale};
-
-    REQUIRE_OK(&t->cx, make_model(&t->cx, folder, &spec));
-    copy_tokenizer(t, folder);
-    return folder;
-}
-
-static void
 one_cell_fails(walk_test *t)
 {
     ql_result_set set = {0};
     ql_graph g;
     int64_t failed = 0;
 
-    walk_parse(t, ql_format(&t->cx, STAGES, make(t, "small", 1e-6)), &g);
+    walk_parse(t, ql_format(&t->cx, STAGES, walk_model(t, "small", 2, 1e-6)), &g);
     CHECK_OK(&t->cx, walk_run(t, &g, 2, 0, &set));
     for (int64_t i = 0; i < g.cell_count; i++) {
         const ql_result_cell *c = &set.cells[i];
@@ -81,7 +45,7 @@ no_memory(walk_test *t)
     ql_result_set set = {0};
     ql_graph g;
 
-    walk_parse(t, ql_format(&t->cx, STAGES, make(t, "plain", 1)), &g);
+    walk_parse(t, ql_format(&t->cx, STAGES, walk_model(t, "plain", 2, 1)), &g);
     CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &set));
     ql_results_fini(&t->cx, &set);
     CHECK_ERROR(&t->cx, walk_run(t, &g, 1, t->peak / 2, &set), QL_MEMORY, "memory:");

@@ -54,21 +54,6 @@ static const ql_plugin plugin = {
     "  quant.bits: [3, 2]\n"
 
 static void
-check_equal(const ql_result_cell *a, const ql_result_cell *b)
-{
-    CHECK_INT(a->metric_count, b->metric_count);
-    CHECK_INT(a->linear_count, b->linear_count);
-    for (int64_t i = 0; i < a->metric_count && i < b->metric_count; i++)
-        if (memcmp(&a->metrics[i].value, &b->metrics[i].value, sizeof(double)) != 0)
-            TEST_FAIL("%s.%s: %.17g and %.17g", a->metrics[i].stage, a->metrics[i].name, a->metrics[i].value,
-                      b->metrics[i].value);
-    for (int64_t i = 0; i < a->linear_count && i < b->linear_count; i++)
-        if (memcmp(&a->linears[i].value, &b->linears[i].value, sizeof(double)) != 0)
-            TEST_FAIL("%s %s: %.17g and %.17g", a->linears[i].linear, a->linears[i].name, a->linears[i].value,
-                      b->linears[i].value);
-}
-
-static void
 compare(walk_test *t, const ql_graph *g, int threads, size_t limit, const ql_result_set *with)
 {
     ql_result_set set = {0};
@@ -76,7 +61,7 @@ compare(walk_test *t, const ql_graph *g, int threads, size_t limit, const ql_res
     CHECK_OK(&t->cx, walk_run(t, g, threads, limit, &set));
     CHECK_INT(set.cell_count, with->cell_count);
     for (int64_t i = 0; i < set.cell_count && i < with->cell_count; i++)
-        check_equal(&set.cells[i], &with->cells[i]);
+        walk_check_cell(&set.cells[i], &with->cells[i]);
     ql_results_fini(&t->cx, &set);
 }
 
@@ -102,7 +87,7 @@ main(void)
 
     walk_parse(&t, STAGES, &single); /* cell gptq at 3 bits */
     REQUIRE_OK(&t.cx, walk_run(&t, &single, 2, 0, &alone));
-    check_equal(&alone.cells[0], &all.cells[2]);
+    walk_check_cell(&alone.cells[0], &all.cells[2]);
     ql_results_fini(&t.cx, &all);
     ql_results_fini(&t.cx, &alone);
     return walk_close(&t);

@@ -9,6 +9,7 @@
 #include "core/run/results.h"
 #include "core/walk/plan.h"
 #include "core/walk/run.h"
+#include "make_model.h"
 #include "test.h"
 
 typedef struct walk_log {
@@ -22,8 +23,9 @@ typedef struct walk_test {
     ql_registry *registry;
     ql_log sink;
     walk_log log;
-    size_t peak;     /* of the last run's device memory */
-    char folder[64]; /* made under /tmp, for files of the run */
+    size_t peak;        /* of the last run's device memory */
+    int64_t fail_alloc; /* the n-th allocation of a run fails; 0: none */
+    char folder[64];    /* made under /tmp, for files of the run */
 } walk_test;
 
 static void
@@ -65,6 +67,31 @@ walk_close(walk_test *t)
     return TEST_DONE();
 }
 
+/* A small random model whose linears are multiplied by `scale`; its folder. */
+static inline const char *
+walk_model(walk_test *t, const char *name, int64_t layers, double scale)
+{
+    const char *source = getenv("QLOOM_SOURCE"), *folder = ql_format(&t->cx, "%s/%s", t->folder, name);
+    const model_spec spec = {.architecture = "LlamaForCausalLM",
+                             .type = "llama",
+                             .vocab = 512,
+                             .hidden = 32,
+                             .intermediate = 48,
+                             .layers = layers,
+                             .heads = 2,
+                             .kv_heads = 2,
+                             .head_dim = 16,
+                             .dtype = QL_ST_F32,
+                             .seed = 7,
+                             .scale = scale};
+    char command[8192];
+
+    REQUIRE_OK(&t->cx, make_model(&t->cx, folder, &spec));
+    snprintf(command, sizeof command, "cp %s/examples/tiny-qwen3/tokenizer*.json %s/", source ? source : ".", folder);
+    CHECK_INT(system(command), 0);
+    return folder;
+}
+
 /* The graph of a pipeline text; paths are relative to the source's examples/. */
 static inline void
 walk_parse(walk_test *t, const char *text, ql_graph *g)
@@ -77,9 +104,10 @@ walk_parse(walk_test *t, const char *text, ql_graph *g)
                                       &(ql_graph_options){0}, g));
 }
 
-/* Runs it with so many threads and so much memory (0: no limit); the caller closes the set. Returns the status. */
+/* Runs it with so many threads, so much memory (0: no limit), a store and a journal (NULL: none); the caller closes the set. Returns the
+ * status. */
 static inline ql_status
-walk_run(walk_test *t, const ql_graph *g, int threads, size_t limit, ql_result_set *set)
+walk_run_kept(walk_test *t, const ql_graph *g, int threads, size_t limit, const ql_run_options *opt, ql_result_set *set)
 {
     const ql_found *cpu = ql_registry_find(t->registry, "cpu");
     ql_status st;
@@ -89,12 +117,56 @@ walk_run(walk_test *t, const ql_graph *g, int threads, size_t limit, ql_result_s
     REQUIRE_OK(&t->cx, ql_device_open(&t->cx, cpu->plugin->backend, &(ql_device_options){.threads = threads}, limit,
                                       &t->cx.device));
     REQUIRE_OK(&t->cx, ql_results_init(&t->cx, g, "test", set));
-    st = ql_run_graph(&t->cx, t->registry, g, &(ql_run_options){.folder = t->folder}, set);
+    t->cx.fail_alloc = t->fail_alloc;
+    st = ql_run_graph(&t->cx, t->registry, g, opt, set);
+    t->cx.fail_alloc = 0;
     CHECK_INT((int64_t)t->cx.device->used, 0);
     t->peak = t->cx.device->peak;
     ql_device_close(t->cx.device);
     t->cx.device = NULL;
     return st;
+}
+
+/* The same without a store. */
+static inline ql_status
+walk_run(walk_test *t, const ql_graph *g, int threads, size_t limit, ql_result_set *set)
+{
+    return walk_run_kept(t, g, threads, limit, &(ql_run_options){.folder = t->folder}, set);
+}
+
+#define WALK_SAME(a, b, name)                                  \
+    if (memcmp(&(a)->value, &(b)->value, sizeof(double)) != 0) \
+    TEST_FAIL("%s: %.17g and %.17g", (name), (a)->value, (b)->value)
+
+/* All that a cell says is the same, to the bit; what it cost is not looked at. */
+static inline void
+walk_check_cell(const ql_result_cell *a, const ql_result_cell *b)
+{
+    CHECK_INT(a->metric_count, b->metric_count);
+    CHECK_INT(a->linear_count, b->linear_count);
+    CHECK_INT(a->note_count, b->note_count);
+    CHECK_INT(a->footnote_count, b->footnote_count);
+    CHECK_INT(a->list_count, b->list_count);
+    CHECK(memcmp(&a->bits, &b->bits, sizeof a->bits) == 0);
+    CHECK_STR(a->error ? a->error : "fine", b->error ? b->error : "fine");
+    if (test_failures)
+        return;
+    for (int64_t i = 0; i < a->metric_count; i++)
+        WALK_SAME(&a->metrics[i], &b->metrics[i], a->metrics[i].name);
+    for (int64_t i = 0; i < a->linear_count; i++) {
+        CHECK_STR(a->linears[i].linear, b->linears[i].linear);
+        WALK_SAME(&a->linears[i], &b->linears[i], a->linears[i].name);
+    }
+    for (int64_t i = 0; i < a->note_count; i++)
+        CHECK_STR(a->notes[i].value, b->notes[i].value);
+    for (int64_t i = 0; i < a->footnote_count; i++)
+        CHECK_STR(a->footnotes[i], b->footnotes[i]);
+    for (int64_t i = 0; i < a->list_count; i++) {
+        CHECK_STR(a->lists[i].name, b->lists[i].name);
+        CHECK_INT(a->lists[i].count, b->lists[i].count);
+        CHECK(a->lists[i].count == b->lists[i].count &&
+              memcmp(a->lists[i].values, b->lists[i].values, (size_t)a->lists[i].count * sizeof(double)) == 0);
+    }
 }
 
 /* A metric of a cell; NaN when the cell has none. */

@@ -1,0 +1,45 @@
+# What the fault tests share: QLOOM is the program, SHIM the library that makes it fail, SAME what compares
+# results, QLOOM_SOURCE the tree. A small pipeline in $dir,
+# an undisturbed run of it in $dir/plain, and what that wrote counted in $writes, $bytes and $ticks.
+. "$QLOOM_SOURCE/tests/cli/common.sh"
+
+cat >"$dir/p.yaml" <<END
+qloom: 1
+name: fault
+device: cpu
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, samples: 2, seqlen: 64}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, samples: 2, seqlen: 64}
+  quant: {use: gptq, model: \$base, calib: \$calib, bits: 3, group_size: 64}
+  fix: {use: none, model: \$quant, calib: \$calib}
+  error: {use: layer_error, model: \$fix}
+  ppl: {use: perplexity, model: \$fix, data: \$eval}
+matrix:
+  quant: [{use: rtn}, {use: gptq}]
+  fix: [{use: none}, {use: loftq, rank: 4}, {use: lordq, rank: 4}]
+table: {rows: quant.use, columns: fix.use, value: ppl.perplexity}
+END
+
+# go TRIAL [FAULT]: runs the pipeline in $dir/TRIAL with the fault; the status is the program's
+go() {
+    mkdir -p "$dir/$1"
+    (cd "$dir/$1" && QLOOM_FAULT=${2:-} QLOOM_FAULT_LOG=${2:+$dir/$1.fault} LD_PRELOAD=${2:+$SHIM} \
+        "$QLOOM" run ../p.yaml >out 2>err </dev/null)
+}
+
+# check_finished TRIAL: it has what the undisturbed run has, in every file that has no time in it
+check_finished() {
+    "$SAME" "$dir/plain/runs/results.db" "$dir/$1/runs/results.db" >"$dir/same" || fail "$1: $(cat "$dir/same")"
+    for file in out $(cd "$dir/plain" && ls runs/fault-*/table.* runs/fault-*/pipeline.yaml runs/fault-*/manifest.json); do
+        cmp -s "$dir/plain/$file" "$dir/$1/$file" || fail "$1: $file differs"
+    done
+    for file in $(cd "$dir/$1" && ls -d runs/* runs/fault-*/*); do
+        [ -e "$dir/plain/$file" ] || fail "$1: $file should not be there"
+    done
+}
+
+# The undisturbed run, with the shim to count.
+mkdir "$dir/plain"
+(cd "$dir/plain" && QLOOM_FAULT_LOG="$dir/count" LD_PRELOAD="$SHIM" "$QLOOM" run ../p.yaml >out 2>err) || fail "the undisturbed run: $(cat "$dir/plain/err")"
+read -r _ writes _ bytes _ ticks <"$dir/count"

@@ -1,0 +1,270 @@
+/* The store: whatever is in it, in whatever state, a run ends with the bits of a run without; what is there is not worked out again. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "core/run/store.h"
+#include "walk.h"
+
+#define BASE                                                                       \
+    "qloom: 1\n"                                                                   \
+    "name: replay\n"                                                               \
+    "chunk_tokens: 128\n"                                                          \
+    "stages:\n"                                                                    \
+    "  base: {use: auto, path: %s/model}\n"                                        \
+    "  calib: {use: text, path: calib.txt, samples: 3, seqlen: 80}\n"              \
+    "  wiki: {use: text, path: eval.txt, seqlen: 80, samples: 3}\n"                \
+    "  quant: {use: gptq, model: $base, calib: $calib, bits: 3, group_size: 20}\n" \
+    "  fix: {use: none, model: $quant, calib: $calib}\n"                           \
+    "  error: {use: layer_error, model: $fix}\n"                                   \
+    "  ppl: {use: perplexity, model: $fix, data: $wiki}\n"                         \
+    "  kl: {use: kl, model: $fix, data: $wiki}\n"                                  \
+    "matrix:\n"                                                                    \
+    "  quant: [{use: rtn}, {use: gptq, overrides: [{match: '*.2.mlp.*', skip: true}]}, {use: brittle}]\n"
+#define TWO "  fix: [{use: none}, {use: loftq, rank: 3}]\n"
+#define THREE "  fix: [{use: none}, {use: loftq, rank: 3}, {use: lordq, rank: 4, propagate: compensated}]\n"
+#define JOINT "exclude: [{quant.use: brittle}, {quant.use: rtn}]\npropagate: compensated\n"
+
+/* --- a quantizer that gives up in the third block, as one whose numbers overflow does --- */
+
+typedef struct brittle {
+    int bits, group_size;
+} brittle;
+
+static const ql_param brittle_params[] = {QL_BITS(brittle, 4), QL_GROUP_SIZE(brittle, 128), QL_PARAMS_END};
+
+static ql_status
+quantize_brittle(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out)
+{
+    const brittle *p = self;
+
+    (void)stats;
+    if (strstr(ql_linear_name(cx), ".2.self_attn.o_proj"))
+        return QL_FAIL(cx, QL_NUMERIC, "too brittle");
+    out->grid = (ql_grid){.bits = p->bits, .group = ql_group_columns(p->group_size, ql_dim(w, 1))};
+    out->grid.scale_dtype = QL_F32;
+    QL_TRY(cx, ql_group_minmax(cx, w, &out->grid, &out->scales, &out->zeros));
+    return ql_group_encode(cx, w, out);
+}
+
+static const ql_plugin plugin = {
+    .abi_major = QL_ABI_MAJOR,
+    .abi_minor = QL_ABI_MINOR,
+    .size = sizeof(ql_plugin),
+    .kind = QL_QUANTIZER,
+    .name = "brittle",
+    .version = "1.0",
+    .help = "fails in the third block",
+    .params = brittle_params,
+    .self_size = sizeof(brittle),
+    .quantizer = &(const ql_quantizer){.quantize = quantize_brittle},
+};
+
+/* --- runs --- */
+
+static uint64_t seed;
+
+static int
+random_below(int n)
+{
+    return (int)(test_u64(&seed) % (uint64_t)n);
+}
+
+typedef struct kept { /* a test with a store in folder `name` of its own */
+    walk_test *t;
+    ql_store store;
+    const char *folder;
+} kept;
+
+static kept
+open_store(walk_test *t, const char *name)
+{
+    kept k = {.t = t, .folder = ql_format(&t->cx, "%s/%s", t->folder, name)};
+
+    REQUIRE_OK(&t->cx, ql_store_open(&t->cx, k.folder, &k.store));
+    return k;
+}
+
+/* A run with the store; the log holds what it said. */
+static ql_status
+run(kept *k, const ql_graph *g, ql_result_set *set)
+{
+    k->t->log.used = 0;
+    return walk_run_kept(k->t, g, 1 + random_below(2), 0, &(ql_run_options){.folder = k->t->folder, .store = &k->store},
+                         set);
+}
+
+static void
+check_same(const ql_result_set *a, const ql_result_set *b)
+{
+    CHECK_INT(a->cell_count, b->cell_count);
+    for (int64_t i = 0; i < a->cell_count && i < b->cell_count; i++)
+        walk_check_cell(&a->cells[i], &b->cells[i]);
+}
+
+/* Runs, compares with the run without a store, and says whether the log has `words`. */
+static bool
+run_says(kept *k, const ql_graph *g, const ql_result_set *with, const char *words)
+{
+    ql_result_set set = {0};
+
+    CHECK_OK(&k->t->cx, run(k, g, &set));
+    check_same(&set, with);
+    ql_results_fini(&k->t->cx, &set);
+    return strstr(k->t->log.text, words) != NULL;
+}
+
+/* --- what happens to entries --- */
+
+static void
+truncate_file(const char *path, off_t size)
+{
+    CHECK_INT(truncate(path, size > 0 ? random_below((int)size) : 0), 0);
+}
+
+static void
+flip_byte(const char *path, off_t size)
+{
+    const off_t at = random_below((int)size);
+    int fd = open(path, O_RDWR);
+    unsigned char byte;
+
+    CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+    byte ^= (unsigned char)(1 << random_below(8));
+    CHECK(pwrite(fd, &byte, 1, at) == 1);
+    close(fd);
+}
+
+static void
+remove_file(const char *path, off_t size)
+{
+    (void)size;
+    CHECK_INT(unlink(path), 0);
+}
+
+/* Does `harm` to about one entry in `one_in`; returns to how many. */
+static int
+harm_entries(const kept *k, int one_in, void (*harm)(const char *path, off_t size))
+{
+    char nodes[4096];
+    int harmed = 0;
+    DIR *d;
+
+    snprintf(nodes, sizeof nodes, "%s/nodes", k->folder);
+    d = opendir(nodes);
+    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+        char folder[8192];
+        DIR *files;
+
+        snprintf(folder, sizeof folder, "%s/%s", nodes, e->d_name);
+        files = e->d_name[0] == '.' ? NULL : opendir(folder);
+        for (struct dirent *f = files ? readdir(files) : NULL; f; f = readdir(files)) {
+            char path[12288];
+            struct stat info;
+
+            snprintf(path, sizeof path, "%s/%s", folder, f->d_name);
+            if (f->d_name[0] == '.' || random_below(one_in) != 0 || stat(path, &info) != 0)
+                continue;
+            harm(path, info.st_size);
+            harmed++;
+        }
+        if (files)
+            closedir(files);
+    }
+    if (d)
+        closedir(d);
+    return harmed;
+}
+
+/* --- tests --- */
+
+static void
+parse(walk_test *t, const char *cells, ql_graph *g)
+{
+    walk_parse(t, ql_format(&t->cx, BASE "%s", t->folder, cells), g);
+}
+
+static void
+test_states(walk_test *t, const char *name, const char *cells)
+{
+    kept k = open_store(t, name);
+    ql_result_set plain = {0};
+    ql_graph g;
+
+    parse(t, cells, &g);
+    REQUIRE_OK(&t->cx, walk_run(t, &g, 2, 0, &plain));
+    CHECK(!run_says(&k, &g, &plain, " 0 calibration streams"));
+    for (int i = 0; i < 6; i++) {
+        harm_entries(&k, 1 + i, remove_file);
+        (void)run_says(&k, &g, &plain, "");
+    }
+    for (int i = 0; i < 4; i++) {
+        const int harmed = harm_entries(&k, 12, i % 2 ? truncate_file : flip_byte);
+        const bool told = run_says(&k, &g, &plain, "it is thrown away and made again");
+
+        CHECK(harmed == 0 || told || i % 2 == 0); /* a flipped byte may be in an entry that nobody reads */
+    }
+    ql_results_fini(&t->cx, &plain);
+}
+
+/* A cell that can't be had fails again, for the same reason; the others need nothing. */
+static void
+test_finished(walk_test *t)
+{
+    kept k = open_store(t, "finished");
+    ql_result_set plain = {0};
+    ql_graph g;
+
+    parse(t, TWO "exclude: [{quant.use: brittle}]\n", &g);
+    REQUIRE_OK(&t->cx, walk_run(t, &g, 2, 0, &plain));
+    (void)run_says(&k, &g, &plain, "");
+    CHECK(run_says(&k, &g, &plain, " 0 calibration streams, 0 evaluation streams"));
+    CHECK(strstr(t->log.text, "0 tensors left their files"));
+    k.store.fresh = true;
+    CHECK(!run_says(&k, &g, &plain, " 0 calibration streams"));
+    ql_results_fini(&t->cx, &plain);
+}
+
+/* Without memory a run stops and says so; whatever it had put into the store, the next one ends right. */
+static void
+test_no_memory(walk_test *t)
+{
+    kept k = open_store(t, "memory");
+    ql_result_set plain = {0}, set = {0};
+    ql_graph g;
+    int failed = 0;
+
+    parse(t, TWO, &g);
+    REQUIRE_OK(&t->cx, walk_run(t, &g, 2, 0, &plain));
+    CHECK(plain.cells[4].error && strstr(plain.cells[4].error, "too brittle"));
+    for (int64_t n = 1; n < 4000; n += 1 + random_below(300)) {
+        ql_status st;
+
+        t->fail_alloc = n;
+        st = run(&k, &g, &set);
+        t->fail_alloc = 0;
+        ql_results_fini(&t->cx, &set);
+        if (st != QL_OK)
+            CHECK_INT(st, QL_MEMORY);
+        failed += st != QL_OK;
+    }
+    CHECK(failed > 5);
+    (void)run_says(&k, &g, &plain, "");
+    ql_results_fini(&t->cx, &plain);
+}
+
+int
+main(void)
+{
+    static walk_test t;
+
+    seed = test_seed();
+    walk_open(&t);
+    REQUIRE_OK(&t.cx, ql_registry_add(&t.cx, t.registry, &plugin));
+    (void)walk_model(&t, "model", 4, 1);
+    test_states(&t, "states", THREE);
+    test_states(&t, "joint", THREE JOINT);
+    test_finished(&t);
+    test_no_memory(&t);
+    return walk_close(&t);
+}

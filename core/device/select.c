@@ -64,6 +64,16 @@ open_named(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
     return open_backend(cx, p, (int)index, wish);
 }
 
+/* `why`: `auto` chose it; NULL: the user did. */
+static void
+tell(ql_ctx *cx, const char *why)
+{
+    const ql_device *d = cx->device;
+
+    ql_info(cx, "device: %s, %d thread%s%s%s%s", d->info.name, d->threads, d->threads == 1 ? "" : "s",
+            why ? " (auto: " : "", why ? why : "", why ? ")" : "");
+}
+
 ql_status
 ql_device_select(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
 {
@@ -71,7 +81,7 @@ ql_device_select(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
 
     if (strcmp(wish->word, "auto") != 0) {
         QL_TRY(cx, open_named(cx, r, wish));
-        ql_info(cx, "device: %s", cx->device->info.name);
+        tell(cx, NULL);
         return QL_OK;
     }
     for (int64_t i = 0; i < ql_registry_count(r); i++) {
@@ -80,7 +90,7 @@ ql_device_select(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
         if (!p || p->kind != QL_BACKEND || strcmp(p->backend->device, HOST_DEVICE) == 0)
             continue;
         if (open_backend(cx, p, 0, wish) == QL_OK) {
-            ql_info(cx, "device: %s (auto: it answers)", cx->device->info.name);
+            tell(cx, "it answers");
             return QL_OK;
         }
         why = ql_format(cx, "%s", ql_error(cx));
@@ -88,6 +98,6 @@ ql_device_select(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
     }
     QL_TRY(cx,
            open_named(cx, r, &(ql_device_wish){.word = HOST_DEVICE, .threads = wish->threads, .limit = wish->limit}));
-    ql_info(cx, "device: %s (auto: %s)", cx->device->info.name, why ? why : "no memory");
+    tell(cx, why ? why : "no memory");
     return QL_OK;
 }

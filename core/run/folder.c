@@ -1,8 +1,10 @@
 /* The folder of a run: made and locked, with the expanded pipeline and the log. */
+#define _GNU_SOURCE /* nftw */
 #include "folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/file.h>
@@ -61,6 +63,17 @@ take_lock(ql_ctx *cx, ql_folder *f)
     return QL_OK;
 }
 
+/* A file that is being written by nobody: we hold the lock, and the process that began it is gone. */
+static int
+remove_torn(const char *path, const struct stat *info, int type, struct FTW *at)
+{
+    (void)info;
+    (void)at;
+    if (type == FTW_F && ql_ends_with(path, ".tmp"))
+        (void)unlink(path);
+    return 0;
+}
+
 static ql_status
 open_log(ql_ctx *cx, ql_folder *f)
 {
@@ -86,6 +99,7 @@ fill_folder(ql_ctx *cx, const ql_graph *g, ql_folder *f)
         return QL_MEMORY;
     QL_TRY(cx, ql_make_folders(cx, f->path));
     QL_TRY(cx, take_lock(cx, f));
+    (void)nftw(f->path, remove_torn, 16, FTW_PHYS);
     QL_TRY(cx, open_log(cx, f));
     return ql_file_write(cx, pipeline, g->expanded, strlen(g->expanded));
 }

@@ -73,12 +73,6 @@ part_name(ql_ctx *cx, int linear, const char *name)
     return ql_format(cx, "%d.%s", linear, name);
 }
 
-static const char *
-list_name(ql_ctx *cx, int row, int64_t list, const char *name)
-{
-    return ql_format(cx, "%d.%s%lld", row, name, (long long)list);
-}
-
 /* --- what things are called --- */
 
 static const char *
@@ -263,110 +257,129 @@ ql_stored_load_tally(ql_walk *w, int64_t unit)
 
 /* --- numbers --- */
 
-/* Parts of an entry that the numbers take. */
-static int64_t
-parts_of(const ql_metrics *m)
+/* Numbers, notes and lists as three parts: how many of each, all texts with a NUL behind each, all numbers. */
+#define METRIC_PARTS 3
+
+typedef struct packed { /* a metrics' parts while they are filled, or read in the same order */
+    int64_t *counts;    /* of values, notes, lists, then of the items of each list */
+    char *texts, *text_end;
+    double *numbers, *number_end;
+} packed;
+
+static void
+pack_text(packed *p, const char *text)
 {
-    return 2 + 2 * m->list_count;
+    const size_t bytes = strlen(text) + 1;
+
+    memcpy(p->text_end, text, bytes);
+    p->text_end += bytes;
 }
 
-/* Notes one behind the other, each a name and a value that end with NUL. */
-static ql_status
-put_notes(ql_walk *w, const ql_metrics *m, int row, ql_entry *e)
+static void
+pack_numbers(packed *p, const double *numbers, int64_t count)
 {
-    size_t bytes = 0, at = 0;
-    char *text;
+    if (count)
+        memcpy(p->number_end, numbers, (size_t)count * sizeof *numbers);
+    p->number_end += count;
+}
 
+static ql_status
+pack_open(ql_ctx *cx, const ql_metrics *m, packed *p)
+{
+    size_t texts = 0, numbers = (size_t)m->count;
+
+    for (int64_t i = 0; i < m->count; i++)
+        texts += strlen(m->values[i].name) + 1;
     for (int64_t i = 0; i < m->note_count; i++)
-        bytes += strlen(m->notes[i].name) + strlen(m->notes[i].value) + 2;
-    text = ql_alloc(w->cx, bytes, 1);
-    if (!text)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < m->note_count; i++) {
-        const char *const words[] = {m->notes[i].name, m->notes[i].value};
-
-        for (int k = 0; k < 2; k++) {
-            memcpy(text + at, words[k], strlen(words[k]) + 1);
-            at += strlen(words[k]) + 1;
-        }
+        texts += strlen(m->notes[i].name) + strlen(m->notes[i].value) + 2;
+    for (int64_t i = 0; i < m->list_count; i++) {
+        texts += strlen(m->lists[i].name) + 1;
+        numbers += (size_t)m->lists[i].count;
     }
-    return ql_entry_bytes(w->cx, e, part_name(w->cx, row, "notes"), text, bytes);
+    p->counts = ql_alloc(cx, (size_t)m->list_count + 3, sizeof *p->counts);
+    p->texts = p->text_end = ql_alloc(cx, texts, 1);
+    p->numbers = p->number_end = ql_alloc(cx, numbers, sizeof *p->numbers);
+    return p->counts && p->texts && p->numbers ? QL_OK : QL_MEMORY;
 }
 
-static ql_status
-take_notes(ql_walk *w, const ql_st_file *f, int row, ql_metrics *m)
-{
-    const char *part = part_name(w->cx, row, "notes"), *text;
-    const void *bytes = NULL;
-    size_t size = 0;
-
-    QL_TRY(w->cx, ql_entry_find(w->cx, f, part, &bytes, &size));
-    text = bytes;
-    if (size && text[size - 1])
-        return QL_FAIL(w->cx, QL_INVALID, "%s has no end", part);
-    for (size_t at = 0; at < size;) {
-        const char *name = text + at, *value = name + strlen(name) + 1;
-
-        if (value >= text + size)
-            return QL_FAIL(w->cx, QL_INVALID, "%s has a name without a value", part);
-        QL_TRY(w->cx, ql_metric_note(w->cx, m, name, value));
-        at = (size_t)(value - text) + strlen(value) + 1;
-    }
-    return QL_OK;
-}
-
-/* A list is a part of its own; its name stands behind its number. */
 static ql_status
 put_metrics(ql_walk *w, const ql_metrics *m, int row, ql_entry *e)
 {
-    QL_TRY(w->cx,
-           ql_entry_bytes(w->cx, e, part_name(w->cx, row, "values"), m->values, (size_t)m->count * sizeof *m->values));
-    QL_TRY(w->cx, put_notes(w, m, row, e));
-    for (int64_t i = 0; i < m->list_count; i++) {
-        const ql_metric_values *list = &m->lists[i];
+    packed p;
 
-        QL_TRY(w->cx, ql_entry_bytes(w->cx, e, list_name(w->cx, row, i, "name"), list->name, sizeof list->name));
-        QL_TRY(w->cx, ql_entry_bytes(w->cx, e, list_name(w->cx, row, i, "list"), list->values,
-                                     (size_t)list->count * sizeof *list->values));
+    QL_TRY(w->cx, pack_open(w->cx, m, &p));
+    p.counts[0] = m->count;
+    p.counts[1] = m->note_count;
+    p.counts[2] = m->list_count;
+    for (int64_t i = 0; i < m->count; i++) {
+        pack_text(&p, m->values[i].name);
+        pack_numbers(&p, &m->values[i].value, 1);
     }
+    for (int64_t i = 0; i < m->note_count; i++) {
+        pack_text(&p, m->notes[i].name);
+        pack_text(&p, m->notes[i].value);
+    }
+    for (int64_t i = 0; i < m->list_count; i++) {
+        p.counts[3 + i] = m->lists[i].count;
+        pack_text(&p, m->lists[i].name);
+        pack_numbers(&p, m->lists[i].values, m->lists[i].count);
+    }
+    QL_TRY(w->cx, ql_entry_bytes(w->cx, e, part_name(w->cx, row, "counts"), p.counts,
+                                 (size_t)(3 + m->list_count) * sizeof *p.counts));
+    QL_TRY(w->cx, ql_entry_bytes(w->cx, e, part_name(w->cx, row, "texts"), p.texts, (size_t)(p.text_end - p.texts)));
+    return ql_entry_bytes(w->cx, e, part_name(w->cx, row, "numbers"), p.numbers,
+                          (size_t)(p.number_end - p.numbers) * sizeof *p.numbers);
+}
+
+/* A part of an entry as aligned memory of the innermost scope. */
+static ql_status
+take_part(ql_walk *w, const ql_st_file *f, const char *name, void *out)
+{
+    const void *bytes = NULL;
+    size_t size = 0;
+    void *copy;
+
+    QL_TRY(w->cx, ql_entry_find(w->cx, f, name, &bytes, &size));
+    copy = ql_alloc(w->cx, size, 1);
+    if (!copy)
+        return QL_MEMORY;
+    if (size)
+        memcpy(copy, bytes, size);
+    memcpy(out, &copy, sizeof copy);
     return QL_OK;
 }
 
-static ql_status
-take_lists(ql_walk *w, const ql_st_file *f, int row, ql_metrics *m)
+static const char *
+unpack_text(packed *p)
 {
-    for (int64_t i = 0;; i++) {
-        const char *part = list_name(w->cx, row, i, "name");
-        char name[sizeof m->lists->name];
-        const void *bytes = NULL;
-        size_t size = 0;
-        double *values;
+    const char *text = p->text_end;
 
-        if (part && !ql_st_find(f, part))
-            return QL_OK;
-        QL_TRY(w->cx, ql_entry_copy(w->cx, f, part, name, sizeof name));
-        QL_TRY(w->cx, ql_entry_find(w->cx, f, list_name(w->cx, row, i, "list"), &bytes, &size));
-        values = ql_alloc(w->cx, size, 1); /* the file's bytes are not aligned */
-        if (!values)
-            return QL_MEMORY;
-        memcpy(values, bytes, size);
-        QL_TRY(w->cx, ql_metric_list(w->cx, m, name, (int64_t)(size / sizeof *values), values));
-    }
+    p->text_end += strlen(text) + 1;
+    return text;
 }
 
 static ql_status
 take_metrics(ql_walk *w, const ql_st_file *f, int row, ql_metrics *m)
 {
-    const void *values = NULL;
-    size_t bytes = 0;
+    packed p;
 
-    QL_TRY(w->cx, ql_entry_find(w->cx, f, part_name(w->cx, row, "values"), &values, &bytes));
-    QL_TRY(w->cx, ql_grow(w->cx, &m->values, &m->capacity, (int64_t)(bytes / sizeof *m->values), sizeof *m->values));
-    m->count = (int64_t)(bytes / sizeof *m->values);
-    if (bytes)
-        memcpy(m->values, values, bytes);
-    QL_TRY(w->cx, take_notes(w, f, row, m));
-    return take_lists(w, f, row, m);
+    QL_TRY(w->cx, take_part(w, f, part_name(w->cx, row, "counts"), &p.counts));
+    QL_TRY(w->cx, take_part(w, f, part_name(w->cx, row, "texts"), &p.texts));
+    QL_TRY(w->cx, take_part(w, f, part_name(w->cx, row, "numbers"), &p.numbers));
+    p.text_end = p.texts;
+    p.number_end = p.numbers;
+    for (int64_t i = 0; i < p.counts[0]; i++)
+        QL_TRY(w->cx, ql_metric(w->cx, m, unpack_text(&p), *p.number_end++));
+    for (int64_t i = 0; i < p.counts[1]; i++) {
+        const char *name = unpack_text(&p);
+
+        QL_TRY(w->cx, ql_metric_note(w->cx, m, name, unpack_text(&p)));
+    }
+    for (int64_t i = 0; i < p.counts[2]; i++) {
+        QL_TRY(w->cx, ql_metric_list(w->cx, m, unpack_text(&p), p.counts[3 + i], p.number_end));
+        p.number_end += p.counts[3 + i];
+    }
+    return QL_OK;
 }
 
 ql_status
@@ -378,7 +391,7 @@ ql_stored_save_metrics(ql_walk *w, int64_t evaluation)
     ql_entry e;
 
     ql_cost_add(&cost, &v->exam->streams[v->plan->path].cost);
-    QL_TRY(w->cx, ql_entry_begin(w->cx, parts_of(&v->metrics) + 2, &e));
+    QL_TRY(w->cx, ql_entry_begin(w->cx, METRIC_PARTS + 2, &e));
     QL_TRY(w->cx, ql_entry_bytes(w->cx, &e, "cost", &cost, sizeof cost));
     QL_TRY(w->cx, put_metrics(w, &v->metrics, 0, &e));
     return save(w, &p, &e);
@@ -409,12 +422,9 @@ ql_stored_save_rows(ql_walk *w, int64_t evaluation)
     const place p = evaluation_place(w, evaluation, w->layer);
     const ql_evaluation *v = &w->evaluations[evaluation];
     const ql_linear_row *rows = v->rows + v->row_count - n;
-    int64_t parts = 1;
     ql_entry e;
 
-    for (int l = 0; l < n; l++)
-        parts += 1 + parts_of(&rows[l].metrics);
-    QL_TRY(w->cx, ql_entry_begin(w->cx, parts, &e));
+    QL_TRY(w->cx, ql_entry_begin(w->cx, (int64_t)n * (METRIC_PARTS + 1) + 1, &e));
     for (int l = 0; l < n; l++) {
         QL_TRY(w->cx, ql_entry_bytes(w->cx, &e, part_name(w->cx, l, "linear"), rows[l].linear, strlen(rows[l].linear)));
         QL_TRY(w->cx, put_metrics(w, &rows[l].metrics, l, &e));

@@ -15,9 +15,11 @@ stages:
   fix: {use: none, model: \$quant, calib: \$calib}
   error: {use: layer_error, model: \$fix}
   ppl: {use: perplexity, model: \$fix, data: \$eval}
+  codes: {use: gptq_checkpoint, model: \$quant}
+  merged: {use: dequantized, model: \$fix}
 matrix:
   quant: [{use: rtn}, {use: gptq}]
-  fix: [{use: none}, {use: loftq, rank: 4}, {use: lordq, rank: 4}]
+  fix: [{use: none}, {use: lordq, rank: 4}]
 table: {rows: quant.use, columns: fix.use, value: ppl.perplexity}
 END
 
@@ -31,10 +33,10 @@ go() {
 # check_finished TRIAL: it has what the undisturbed run has, in every file that has no time in it
 check_finished() {
     "$SAME" "$dir/plain/runs/results.db" "$dir/$1/runs/results.db" >"$dir/same" || fail "$1: $(cat "$dir/same")"
-    for file in out $(cd "$dir/plain" && ls runs/fault-*/table.* runs/fault-*/pipeline.yaml runs/fault-*/manifest.json); do
+    for file in out $(cd "$dir/plain" && find runs/fault-* -type f ! -name log.txt ! -name journal.jsonl ! -name lock ! -name report.html); do
         cmp -s "$dir/plain/$file" "$dir/$1/$file" || fail "$1: $file differs"
     done
-    for file in $(cd "$dir/$1" && ls -d runs/* runs/fault-*/*); do
+    for file in $(cd "$dir/$1" && find runs -path runs/cache -prune -o -type f -print); do
         [ -e "$dir/plain/$file" ] || fail "$1: $file should not be there"
     done
 }

@@ -5,6 +5,7 @@
  *                full:N     the disk is full after N bytes
  *                kill:N     death in the N-th write, half of it done
  *                tick:N     death when the clock is read for the N-th time, which happens around every piece of work
+ *                stop:N     Ctrl-C at that moment
  * QLOOM_FAULT_LOG  file that gets what happened where, or at the end how many writes, bytes and ticks there were */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,9 +83,23 @@ fwrite(const void *data, size_t size, size_t count, FILE *f)
     if (!half)
         return NEXT(fwrite)(data, size, count, f);
     (void)NEXT(fwrite)(data, 1, size * count / 2, f);
-    (void)fflush(f);
+    (void)NEXT(fflush)(f);
     die("fwrite");
     return 0;
+}
+
+int
+fflush(FILE *f)
+{
+    int half;
+
+    if (!f || fileno(f) <= STDERR_FILENO)
+        return NEXT(fflush)(f);
+    if (!may_write(0, &half))
+        return EOF;
+    if (half)
+        die("fflush");
+    return NEXT(fflush)(f);
 }
 
 ssize_t
@@ -127,8 +143,12 @@ rename(const char *from, const char *to)
 int
 clock_gettime(clockid_t clock, struct timespec *out)
 {
-    if (++ticks == asked("tick"))
+    const long n = ++ticks;
+
+    if (n == asked("tick"))
         die("work");
+    if (n == asked("stop"))
+        (void)raise(SIGINT);
     return (int)syscall(SYS_clock_gettime, clock, out);
 }
 

@@ -23,7 +23,7 @@ typedef struct ql_device_options {
 } ql_device_options;
 
 typedef struct ql_device_info {
-    char name[160];         /* for the log: processor, libraries, kernel */
+    char name[160];         /* processor, libraries, kernels: what decides bits, so no number of threads */
     ql_dtype compute_dtype; /* of the forward's activations and weights */
     bool host_memory;       /* pointers can be read on the host: mapping a contiguous tensor costs nothing */
     size_t memory;          /* bytes, 0 when unknown */

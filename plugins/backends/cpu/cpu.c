@@ -86,8 +86,7 @@ cpu_info(ql_ctx *cx, void *dev, ql_device_info *out)
     (void)cx;
     processor_name(name, sizeof name);
     *out = (ql_device_info){.compute_dtype = QL_F32, .host_memory = true};
-    snprintf(out->name, sizeof out->name, "%s, OpenBLAS %s, %s, %d thread%s", name, d->blas.core, d->isa->name,
-             pool_threads(d->pool), pool_threads(d->pool) == 1 ? "" : "s");
+    snprintf(out->name, sizeof out->name, "%s, OpenBLAS %s, %s", name, d->blas.core, d->isa->name);
     if (pages > 0 && page > 0)
         out->memory = (size_t)pages * (size_t)page;
     return QL_OK;

@@ -23,6 +23,12 @@ matrix:
 table: {rows: quant.use, columns: fix.use, value: ppl.perplexity}
 END
 
+# number LIMIT: $drawn is a random one from 1 to LIMIT; $seed is the state
+number() {
+    seed=$((seed * 6364136223846793005 + 1442695040888963407))
+    drawn=$(((seed >> 33 & 0x7fffffff) % $1 + 1))
+}
+
 # go TRIAL [FAULT]: runs the pipeline in $dir/TRIAL with the fault; the status is the program's
 go() {
     mkdir -p "$dir/$1"

@@ -4,12 +4,6 @@
 seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 echo "seed $seed"
 
-# number LIMIT: a random one from 1 to LIMIT
-number() {
-    seed=$(((seed * 1103515245 + 12345) & 0x7fffffff))
-    drawn=$((seed / 8 % $1 + 1))
-}
-
 # A write without room: nothing but the log may lose it without a word.
 for trial in 1 2 3 4; do
     number "$writes"

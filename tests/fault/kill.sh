@@ -5,20 +5,18 @@ trials=${1:-8}
 seed=${2:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
 echo "$trials trials, seed $seed; an undisturbed run has $writes writes and looks at the clock $ticks times"
 
-# Block and phase of trial $1: the log's last block, and the innermost function of the walk on the stack.
+# Where trial $1 died: the log's last block, and the innermost function on the stack that says what was going on.
 where() {
     block=$(grep -o 'block [0-9]* of [0-9]*' "$dir/$1"/runs/*/log.txt | tail -1)
-    phase=$(sed -n 's/.*libqloom[^(]*(+\(0x[0-9a-f]*\)).*/\1/p' "$dir/$1.fault" |
-        addr2line -f -e "$(dirname "$QLOOM")/../lib/libqloom.so" 2>/dev/null | sed -n 'p;n' |
-        grep -m1 -E '^(ql_store_save|ql_store_load|ql_store_open|ql_unit_run|ql_visit_run|ql_block_open|ql_evaluate_block|ql_evaluate_end|ql_replay_open|ql_replay_begin|ql_replay_end|ql_replay_finish|ql_keys_make|ql_results_save|ql_folder_open|ql_folder_manifest|ql_run_graph)$')
-    echo "${block:-before the walk}, ${phase:-elsewhere}, $(head -1 "$dir/$1.fault")"
+    sed -n 's/.*libqloom[^(]*(+\(0x[0-9a-f]*\)).*/\1/p' "$dir/$1.fault" |
+        addr2line -i -f -e "$(dirname "$QLOOM")/../lib/libqloom.so" | sed -n 'p;n' >"$dir/stack"
+    grep -qx walk_block "$dir/stack" || block="outside the blocks"
+    phase=$(grep -m1 -xE "$phases" "$dir/stack")
+    echo "$block, ${phase:-elsewhere}, $(head -1 "$dir/$1.fault")"
 }
-
-# number LIMIT: a random one from 1 to LIMIT
-number() {
-    seed=$(((seed * 1103515245 + 12345) & 0x7fffffff))
-    drawn=$((seed / 8 % $1 + 1))
-}
+phases='ql_store_(save|load|open|trim)|ql_unit_run|visit_subset|visit_tokens|ql_visit_run|ql_block_open|evaluate_linears|forward'
+phases="$phases|ql_evaluate_(open|block|end)|score_chunk|finish|ql_export_(begin|end)|ql_replay_(open|begin|end|finish)|ql_keys_make"
+phases="$phases|ql_results_save|write_texts|ql_folder_(open|manifest)|ql_model_open|open_streams|ql_journal_(open|put)|ql_run_graph"
 
 inside=0
 for trial in $(seq "$trials"); do

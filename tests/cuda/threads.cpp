@@ -23,7 +23,7 @@ alignas(128) unsigned char block_shared[SHARED_MOST];
 
 namespace {
 
-enum class state { ready, block, warp, done };
+enum class state { fresh, ready, block, warp, done };
 
 struct copy { /* that has begun */
     void *to;
@@ -33,7 +33,7 @@ struct copy { /* that has begun */
 };
 
 struct thread {
-    fiber f;
+    fiber *f; /* from its start on */
     state s;
     uint3 index;
     unsigned mask; /* and what it brought to the operation of its warp */
@@ -47,8 +47,17 @@ struct warp {
     unsigned present, gone, waiting; /* sets of lanes */
 };
 
+/* The numbers below `count` in an order of its own: a start, and a stride without a common divisor. */
+struct order {
+    unsigned count, left, at, stride;
+};
+
 struct block {
     thread threads[THREADS];
+    fiber fibers[THREADS];
+    unsigned fibers_used;
+    order lanes; /* of the warp that runs, whose first thread is `first` */
+    unsigned first;
     warp warps[THREADS / 32];
     unsigned count, running; /* threads, those that are not done */
     const char *file;        /* of the barrier where threads wait */
@@ -72,24 +81,6 @@ broken(const char *what)
     abort();
 }
 
-void
-enter()
-{
-    fiber_arrived(&now.threads[now.current].f, &now.scheduler);
-    now.run(now.arg);
-    now.threads[now.current].s = state::done;
-    now.warps[now.current / 32].gone |= 1u << now.current % 32;
-    now.running--;
-    fiber_change(&now.threads[now.current].f, &now.scheduler, true);
-}
-
-void
-wait_as(state s)
-{
-    now.threads[now.current].s = s;
-    fiber_change(&now.threads[now.current].f, &now.scheduler, false);
-}
-
 uint64_t
 random_bits()
 {
@@ -103,39 +94,92 @@ divisor(unsigned a, unsigned b)
     return b ? divisor(b, a % b) : a;
 }
 
-/* The numbers below `count` in an order of its own: a start, and a stride without a common divisor. */
-struct order {
-    unsigned count, at, stride;
+order
+any_order(unsigned count)
+{
+    order o = {count, count, static_cast<unsigned>(random_bits() % count), 0};
 
-    explicit order(unsigned n) : count(n), at(static_cast<unsigned>(random_bits() % n))
-    {
-        do
-            stride = 1 + static_cast<unsigned>(random_bits() % n);
-        while (divisor(stride, n) != 1);
+    do
+        o.stride = 1 + static_cast<unsigned>(random_bits() % count);
+    while (divisor(o.stride, count) != 1);
+    return o;
+}
+
+unsigned
+next_of(order *o)
+{
+    o->left--;
+    o->at = (o->at + o->stride) % o->count;
+    return o->at;
+}
+
+/* The next thread of the warp's order that can run becomes the current one; false when there is none. */
+bool
+next_lane()
+{
+    while (now.lanes.left > 0) {
+        const unsigned t = now.first + next_of(&now.lanes);
+
+        if (now.threads[t].s == state::fresh || now.threads[t].s == state::ready) {
+            now.current = t;
+            threadIdx = now.threads[t].index;
+            return true;
+        }
     }
-    unsigned
-    next()
-    {
-        at = (at + stride) % count;
-        return at;
+    return false;
+}
+
+/* Of a fiber: runs the current thread, and goes on with those that have not begun, for a change of stacks costs more than most
+ * threads. */
+void
+enter()
+{
+    fiber *self = &now.fibers[now.fibers_used - 1];
+
+    fiber_arrived(self, &now.scheduler);
+    for (bool more = true; more;) {
+        thread *t = &now.threads[now.current];
+
+        t->s = state::ready;
+        t->f = self;
+        now.run(now.arg);
+        t = &now.threads[now.current];
+        t->s = state::done;
+        now.warps[now.current / 32].gone |= 1u << now.current % 32;
+        now.running--;
+        more = next_lane();
+        if (more && now.threads[now.current].s != state::fresh) {
+            now.lanes.left++; /* it has a fiber of its own: the scheduler's turn */
+            now.lanes.at = (now.lanes.at + now.lanes.count - now.lanes.stride) % now.lanes.count;
+            more = false;
+        }
     }
-};
+    fiber_change(self, &now.scheduler, true);
+}
+
+void
+wait_as(state s)
+{
+    now.threads[now.current].s = s;
+    fiber_change(now.threads[now.current].f, &now.scheduler, false);
+}
 
 /* Runs the lanes of a warp that can run, once; false when none can. */
 bool
 run_lanes(unsigned first, unsigned count)
 {
-    order lanes(count);
     bool ran = false;
 
-    for (unsigned i = 0; i < count; i++) {
-        const unsigned t = first + lanes.next();
+    now.first = first;
+    now.lanes = any_order(count);
+    while (next_lane()) {
+        fiber *f = now.threads[now.current].f;
 
-        if (now.threads[t].s != state::ready)
-            continue;
-        now.current = t;
-        threadIdx = now.threads[t].index;
-        fiber_change(&now.scheduler, &now.threads[t].f, false);
+        if (now.threads[now.current].s == state::fresh) {
+            f = &now.fibers[now.fibers_used];
+            fiber_make(f, now.stacks + static_cast<size_t>(now.fibers_used++) * STACK, STACK, enter);
+        }
+        fiber_change(&now.scheduler, f, false);
         ran = true;
     }
     return ran;
@@ -148,10 +192,10 @@ run_threads()
     const unsigned warps = (now.count + 31) / 32;
 
     while (now.running > 0) {
-        order in(warps);
+        order in = any_order(warps);
 
-        for (unsigned w = 0; w < warps; w++) {
-            const unsigned first = in.next() * 32, count = now.count - first < 32 ? now.count - first : 32;
+        while (in.left > 0) {
+            const unsigned first = next_of(&in) * 32, count = now.count - first < 32 ? now.count - first : 32;
 
             while (run_lanes(first, count))
                 ;
@@ -169,16 +213,13 @@ run_threads()
 void
 start_threads()
 {
-    now.count = now.running = blockDim.x * blockDim.y * blockDim.z;
+    now.running = now.count;
+    now.fibers_used = 0;
     now.file = nullptr;
     for (unsigned t = 0; t < now.count; t++) {
-        thread *p = &now.threads[t];
-
-        p->s = state::ready;
-        p->copies.clear();
-        p->batch = 0;
-        p->index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
-        fiber_make(&p->f, now.stacks + static_cast<size_t>(t) * STACK, STACK, enter);
+        now.threads[t].s = state::fresh;
+        now.threads[t].copies.clear();
+        now.threads[t].batch = 0;
     }
     for (unsigned w = 0; w * 32 < now.count; w++)
         now.warps[w] = {now.count - w * 32 >= 32 ? ~0u : (1u << (now.count - w * 32)) - 1, 0, 0};
@@ -212,6 +253,9 @@ emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, void (*run
     blockDim = config.blockDim;
     now.run = run;
     now.arg = arg;
+    now.count = blockDim.x * blockDim.y * blockDim.z;
+    for (unsigned t = 0; t < now.count; t++)
+        now.threads[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
 #ifdef FIBER_ASAN
     __asan_unpoison_memory_region(block_shared, SHARED_MOST);
     __asan_poison_memory_region(block_shared + config.dynamicSmemBytes, SHARED_MOST - config.dynamicSmemBytes);

@@ -2,22 +2,27 @@
 #include "launch.cuh"
 
 #define THREADS 256
-#define TOKENS 8 /* of a block that rotates */
+#define NARROW 512 /* columns of a row that one warp takes */
+#define TOKENS 8   /* of a block that rotates */
 
+/* blockDim.x threads a row: a warp for narrow ones, as of heads, else the block. */
 template <typename T>
 static __global__ void
-rmsnorm_kernel(const T *x, int64_t x_ld, const T *w, double eps, T *y, int64_t y_ld, int64_t cols)
+rmsnorm_kernel(const T *x, int64_t x_ld, const T *w, double eps, T *y, int64_t y_ld, int64_t rows, int64_t cols)
 {
     using W = wide<T>;
-    const T *row = x + blockIdx.x * x_ld;
-    T *out = y + blockIdx.x * y_ld;
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+    const T *row = x + i * x_ld;
+    T *out = y + i * y_ld;
     W sum = 0, scale;
 
-    for (int64_t j = threadIdx.x; j < cols; j += THREADS)
+    if (i >= rows)
+        return;
+    for (int64_t j = threadIdx.x; j < cols; j += blockDim.x)
         sum += widen(row[j]) * widen(row[j]);
-    sum = block_sum(sum, shared_as<W>());
+    sum = blockDim.x == WARP ? warp_sum(sum) : block_sum(sum, shared_as<W>());
     scale = static_cast<W>(1 / sqrt(static_cast<double>(sum) / static_cast<double>(cols) + eps));
-    for (int64_t j = threadIdx.x; j < cols; j += THREADS)
+    for (int64_t j = threadIdx.x; j < cols; j += blockDim.x)
         out[j] = narrow<T>(widen(narrow<T>(widen(row[j]) * scale)) * widen(w[j]));
 }
 
@@ -25,13 +30,14 @@ ql_status
 cuda_rmsnorm(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y)
 {
     const mat mx = cuda_mat(x), my = cuda_mat(y);
+    const dim3 block = mx.cols > NARROW ? dim3(THREADS) : dim3(WARP, THREADS / WARP);
 
     with_float(mx.dtype, [&](auto type) {
         using T = type_in<decltype(type)>;
 
-        launch(cuda_stream(dev), static_cast<unsigned>(mx.rows), THREADS, THREADS / WARP * sizeof(wide<T>),
-               rmsnorm_kernel<T>, static_cast<const T *>(mx.p), mx.ld, static_cast<const T *>(ql_ptr(w)), eps,
-               static_cast<T *>(my.p), my.ld, mx.cols);
+        launch(cuda_stream(dev), static_cast<unsigned>(div_up(mx.rows, block.y)), block,
+               THREADS / WARP * sizeof(wide<T>), rmsnorm_kernel<T>, static_cast<const T *>(mx.p), mx.ld,
+               static_cast<const T *>(ql_ptr(w)), eps, static_cast<T *>(my.p), my.ld, mx.rows, mx.cols);
     });
     return cuda_launched(cx, dev, "rmsnorm");
 }

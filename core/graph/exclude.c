@@ -257,10 +257,10 @@ read_metric(ql_build *b, const ql_yaml *v, const char **out)
         b->problems.failed = QL_MEMORY;
     else if (!s)
         ql_build_no_stage(b, v->place, "table: value: ", name);
-    else if (s->plugin && s->plugin->kind != QL_EVALUATOR)
+    else if (s->plugin && s->plugin->kind != QL_EVALUATOR && s->plugin->kind != QL_EXPORTER)
         ql_problem_add(b->cx, &b->problems, v->place,
-                       "table: value: stage '%s' (%s) is a %s; only evaluators give metrics", name, s->plugin->name,
-                       ql_kind_name(s->plugin->kind));
+                       "table: value: stage '%s' (%s) is a %s; only evaluators and exporters give metrics", name,
+                       s->plugin->name, ql_kind_name(s->plugin->kind));
     else
         *out = v->text;
 }

@@ -102,31 +102,39 @@ is_plain(const char *name)
     return name && *name && !strchr(name, '/') && strcmp(name, "..") != 0 && strcmp(name, ".") != 0;
 }
 
-/* The files that an earlier export's record lists, and their halves that a kill left beside them. */
+/* Is `entry` what a kill left of file `name` beside it? */
+static bool
+is_half(const char *entry, const char *name)
+{
+    const size_t n = strlen(entry), m = strlen(name);
+
+    return n > m + 4 && strncmp(entry, name, m) == 0 && entry[m] == '.' && strcmp(entry + n - 4, ".tmp") == 0;
+}
+
+/* Is it one of the files that an earlier export's record lists, or half of one, or of the record? */
+static bool
+is_ours(const char *entry, const ql_json *names)
+{
+    for (int64_t i = 0; i < ql_json_length(names); i++) {
+        const char *name = ql_json_string(ql_json_item(names, i));
+
+        if (is_plain(name) && (strcmp(entry, name) == 0 || is_half(entry, name)))
+            return true;
+    }
+    return is_half(entry, QL_EXPORT_RECORD);
+}
+
 static ql_status
-remove_listed(ql_ctx *cx, const char *folder, const ql_json *names)
+remove_ours(ql_ctx *cx, const char *folder, const ql_json *names)
 {
     DIR *d = opendir(folder);
     ql_status st = QL_OK;
 
     if (!d)
         return QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
-    for (struct dirent *e = readdir(d); e && st == QL_OK; e = readdir(d)) {
-        const size_t n = strlen(e->d_name);
-
-        for (int64_t i = 0; i < ql_json_length(names) && st == QL_OK; i++) {
-            const char *name = ql_json_string(ql_json_item(names, i));
-            const size_t m = name ? strlen(name) : 0;
-            const bool half = m && strncmp(e->d_name, name, m) == 0 && n > m + 4 && e->d_name[m] == '.' &&
-                              strcmp(e->d_name + n - 4, ".tmp") == 0;
-
-            if (!is_plain(name) || (strcmp(e->d_name, name) != 0 && !half))
-                continue;
-            if (unlinkat(dirfd(d), e->d_name, 0) != 0 && errno != ENOENT)
-                st = QL_FAIL(cx, QL_IO, "%s/%s: %s", folder, e->d_name, strerror(errno));
-            break;
-        }
-    }
+    for (struct dirent *e = readdir(d); e && st == QL_OK; e = readdir(d))
+        if (is_ours(e->d_name, names) && unlinkat(dirfd(d), e->d_name, 0) != 0)
+            st = QL_FAIL(cx, QL_IO, "%s/%s: %s", folder, e->d_name, strerror(errno));
     closedir(d);
     return st;
 }
@@ -151,14 +159,15 @@ static ql_status
 clear(ql_ctx *cx, const char *folder)
 {
     const char *record = ql_format(cx, "%s/" QL_EXPORT_RECORD, folder), *other;
-    const ql_json *earlier;
+    const ql_json *earlier = NULL;
 
     if (!record)
         return QL_MEMORY;
-    if (ql_is_file(record)) {
+    if (ql_is_file(record))
         QL_TRY(cx, ql_json_read(cx, record, &earlier));
-        return remove_listed(cx, folder, ql_json_member(earlier, "names"));
-    }
+    QL_TRY(cx, remove_ours(cx, folder, ql_json_member(earlier, "names")));
+    if (earlier)
+        return QL_OK;
     QL_TRY(cx, stranger(cx, folder, &other));
     if (other)
         return QL_FAIL(cx, QL_INVALID,

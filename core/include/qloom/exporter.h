@@ -75,7 +75,7 @@ typedef struct ql_export_info {
 
 typedef struct ql_exporter {
     size_t state_size; /* what accumulates, one per exported model, zeroed before `begin` */
-    bool base;         /* writes a model that an adapter can stand on */
+    bool base;         /* writes the model without its adapters, exactly: what an adapter can stand on */
 
     /* Optional: would the format hold this linear? Called for all of them before anything runs; INVALID and UNSUPPORTED say what
      * would fit. */

@@ -183,10 +183,16 @@ ql_replay_runs(const ql_walk *w, const ql_unit *u)
     return *at(w, w->replay.unit_wanted, u->id, w->layer) && !*at(w, w->replay.unit_kept, u->id, w->layer);
 }
 
+static bool
+rates_at(const ql_walk *w, const ql_evaluation *e, int64_t block)
+{
+    return is_export(e) || (is_rating(e) && !*at(w, w->replay.rows_kept, e - w->evaluations, block));
+}
+
 bool
 ql_replay_rates(const ql_walk *w, const ql_evaluation *e)
 {
-    return is_export(e) || (is_rating(e) && !*at(w, w->replay.rows_kept, e - w->evaluations, w->layer));
+    return rates_at(w, e, w->layer);
 }
 
 bool
@@ -206,16 +212,16 @@ ql_replay_reads(const ql_walk *w, int64_t stream)
 }
 
 bool
-ql_replay_idle(const ql_walk *w)
+ql_replay_idle(const ql_walk *w, int64_t block)
 {
     bool busy = w->exam_count > 0;
 
     for (int64_t i = 0; i < w->plan->unit_count; i++)
-        busy = busy || *at(w, w->replay.unit_wanted, i, w->layer);
+        busy = busy || *at(w, w->replay.unit_wanted, i, block);
     for (int64_t i = 0; i < w->plan->eval_count; i++)
-        busy = busy || ql_replay_rates(w, &w->evaluations[i]);
+        busy = busy || rates_at(w, &w->evaluations[i], block);
     for (int64_t i = 0; i < w->plan->stream_count; i++)
-        busy = busy || ql_replay_passes(w, i);
+        busy = busy || block < w->replay.until[i];
     return !busy;
 }
 

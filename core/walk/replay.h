@@ -29,8 +29,8 @@ bool ql_replay_reads(const ql_walk *w, int64_t stream);
 bool ql_replay_runs(const ql_walk *w, const ql_unit *u);
 /* Are the evaluator's rows of the block to be worked out? */
 bool ql_replay_rates(const ql_walk *w, const ql_evaluation *e);
-/* Has the block nothing for anybody? Then its weights stay on the disk. */
-bool ql_replay_idle(const ql_walk *w);
+/* Has a block nothing for anybody? Then its weights stay on the disk. */
+bool ql_replay_idle(const ql_walk *w, int64_t block);
 
 /* At the beginning of a block: results of units and rows of evaluators from the store. */
 ql_status ql_replay_begin(ql_walk *w);

@@ -213,6 +213,10 @@ ql_status ql_cost_store(ql_walk *w, const ql_unit *u);
 /* Costs of all nodes and cells into the set, at the end of the walk. */
 ql_status ql_cost_collect(const ql_walk *w, ql_result_set *set);
 
+/* --- collect.c --- */
+/* Numbers, notes, failures, costs and footnotes of all cells into the set. */
+ql_status ql_collect(ql_walk *w, ql_result_set *set);
+
 /* --- remarks.c --- */
 /* Footnotes of the cells, and the same in the log: numerical statuses, and adapters that a quantizer counts on and a cell lacks. */
 ql_status ql_remarks(ql_walk *w, ql_result_set *set);

@@ -40,8 +40,7 @@ ql_hash_file(ql_ctx *cx, const char *path, size_t limit, uint64_t out[2])
         n = fread(buffer, 1, limit < sizeof buffer ? limit : sizeof buffer, f);
         XXH3_128bits_update(state, buffer, n);
         limit -= n;
-        if (ferror(f))
-            st = QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+        st = ferror(f) ? QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno)) : ql_check_interrupt(cx);
     }
     if (st == QL_OK)
         digits(XXH3_128bits_digest(state), out);

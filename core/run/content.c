@@ -15,8 +15,9 @@
 #include "../base/file.h"
 #include "../base/hash.h"
 
-#define LARGE (1 << 20) /* bytes of a file whose hash is worth remembering */
-#define SETTLED 2       /* seconds after which no write can hide behind an unchanged time */
+#define LARGE (1 << 20)   /* bytes of a file whose hash is worth remembering */
+#define NOTABLE (1 << 30) /* bytes that take seconds to read */
+#define SETTLED 2         /* seconds after which no write can hide behind an unchanged time */
 
 /* --- large files --- */
 
@@ -82,6 +83,8 @@ hash_bytes_of(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
         return QL_MEMORY;
     if (recall(cx, memory, stamp, out))
         return QL_OK;
+    if (st.st_size >= NOTABLE)
+        ql_info(cx, "%s: reading all of it, once, for its content hash", path);
     QL_TRY(cx, ql_hash_file(cx, path, SIZE_MAX, out->half));
     return remember(cx, memory, stamp, &st, out);
 }

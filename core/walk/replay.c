@@ -140,6 +140,19 @@ look_up_evaluation(ql_walk *w, int64_t i)
     return e->told ? settle(w, ql_stored_load_metrics(w, i)) : QL_OK;
 }
 
+/* How much of the units' work is there, for the user. */
+static void
+tell_kept(ql_walk *w)
+{
+    const int64_t all = w->plan->unit_count * blocks_of(w);
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < all; i++)
+        kept += w->replay.unit_kept[i];
+    if (kept)
+        ql_info(w->cx, "cache: %lld of %lld blocks of units are there", (long long)kept, (long long)all);
+}
+
 static ql_status
 look_up(ql_walk *w)
 {
@@ -148,6 +161,7 @@ look_up(ql_walk *w)
         QL_TRY(w->cx, look_up_unit(w, i));
     for (int64_t i = 0; i < w->plan->eval_count; i++)
         QL_TRY(w->cx, look_up_evaluation(w, i));
+    tell_kept(w);
     return QL_OK;
 }
 

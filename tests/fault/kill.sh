@@ -20,7 +20,7 @@ phases="$phases|ql_results_save|write_texts|ql_folder_(open|manifest)|ql_model_o
 
 trial=0
 inside=0
-while [ $trial -lt "$trials" ] || [ $inside -lt $((trials * 4 / 5)) ]; do
+while [ $trial -lt "$trials" ] || { [ $inside -lt $((trials * 4 / 5)) ] && [ $trial -lt $((trials * 3)) ]; }; do
     trial=$((trial + 1))
     if [ $((trial % 2)) -eq 0 ]; then
         number "$writes"

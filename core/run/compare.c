@@ -169,18 +169,30 @@ ql_results_reference(const ql_result_set *set, int64_t cell, const ql_choice *ch
     return -1;
 }
 
-/* Were both made from the same tokens? The note says so; parts of other ones don't pair. */
-static bool
-same_data(const ql_result_cell *a, const ql_result_cell *b, const char *stage)
+static const char *
+find_note(const ql_result_cell *c, const char *stage, const char *name)
 {
-    const char *of[2] = {"", ""};
-    const ql_result_cell *const cells[2] = {a, b};
+    for (int64_t i = 0; i < c->note_count; i++)
+        if (strcmp(c->notes[i].stage, stage) == 0 && strcmp(c->notes[i].name, name) == 0)
+            return c->notes[i].value;
+    return "";
+}
 
-    for (int k = 0; k < 2; k++)
-        for (int64_t i = 0; i < cells[k]->note_count; i++)
-            if (strcmp(cells[k]->notes[i].stage, stage) == 0 && strcmp(cells[k]->notes[i].name, QL_NOTE_DATA) == 0)
-                of[k] = cells[k]->notes[i].value;
-    return strcmp(of[0], of[1]) == 0;
+/* Every note of `a` stands in `b`. */
+static bool
+notes_within(const ql_result_cell *a, const ql_result_cell *b, const char *stage)
+{
+    for (int64_t i = 0; i < a->note_count; i++)
+        if (strcmp(a->notes[i].stage, stage) == 0 &&
+            strcmp(find_note(b, stage, a->notes[i].name), a->notes[i].value) != 0)
+            return false;
+    return true;
+}
+
+bool
+ql_results_same_notes(const ql_result_cell *a, const ql_result_cell *b, const char *stage)
+{
+    return notes_within(a, b, stage) && notes_within(b, a, stage);
 }
 
 /* Standard error of the mean of da a_i - db b_i; da and db: slope of the metric over the mean of its parts. */
@@ -211,7 +223,8 @@ ql_results_difference(const ql_result_set *set, int64_t cell, int64_t from, cons
     if (!b || a->error || b->error || !ql_results_value(a, metric, &va) || !ql_results_value(b, metric, &vb))
         return false;
     *out = (ql_difference){.value = va - vb, .error = NAN};
-    if (!kind || !kind->parts || !same_data(a, b, kind->stage))
+    if (!kind || !kind->parts ||
+        strcmp(find_note(a, kind->stage, QL_NOTE_DATA), find_note(b, kind->stage, QL_NOTE_DATA)) != 0)
         return true;
     parts = ql_results_find_list(a, kind->stage, NULL, kind->parts);
     others = ql_results_find_list(b, kind->stage, NULL, kind->parts);

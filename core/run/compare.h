@@ -17,6 +17,9 @@ ql_status ql_results_filter(ql_ctx *cx, ql_result_set *set, const ql_choice *cho
  * like it on all other axes. -1: there is none. */
 int64_t ql_results_reference(const ql_result_set *set, int64_t cell, const ql_choice *choices, int64_t count);
 
+/* Were the numbers of `stage` made in the same way in both: protocol, BOS, tokens, …? */
+bool ql_results_same_notes(const ql_result_cell *a, const ql_result_cell *b, const char *stage);
+
 typedef struct ql_difference {
     double value, error; /* error: paired standard error; NaN: the metric has no parts, or not the same ones */
     int64_t parts;

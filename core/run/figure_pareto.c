@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chart.h"
+#include "compare.h"
 #include "figures.h"
 
 typedef struct spot { /* a cell in the plane */
@@ -143,6 +144,16 @@ original(const plane *p, double *value)
     return found;
 }
 
+/* Were all numbers made in the same way? */
+static bool
+comparable(const plane *p, const char *stage)
+{
+    for (int64_t i = 1; i < p->count; i++)
+        if (!ql_results_same_notes(p->spots[0].cell, p->spots[i].cell, stage))
+            return false;
+    return true;
+}
+
 static ql_status
 make_series(plane *p, ql_series **out, int64_t *count)
 {
@@ -235,11 +246,12 @@ ql_figure_pareto(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
     out->caption = ql_format(
         cx,
         "%s%s%s%s of %lld cells against the bits that a weight of a block's linears takes on average: codes, scales, "
-        "zeros and adapter.%s%s",
+        "zeros and adapter.%s%s%s",
         in->value, kind && kind->unit ? " (" : "", kind && kind->unit ? kind->unit : "", kind && kind->unit ? ")" : "",
         (long long)p.count,
         p.better == QL_BETTER_UNSAID ? ""
                                      : " The line joins the Pareto front: no other cell is both smaller and better.",
-        p.missing ? " Cells that failed are left out." : "");
+        p.missing ? " Cells that failed are left out." : "",
+        kind && !comparable(&p, kind->stage) ? " Not all numbers were made in the same way: the table says how." : "");
     return out->caption ? QL_OK : QL_MEMORY;
 }

@@ -139,13 +139,14 @@ put_cells(const ql_figure_input *in, const ql_result_set *set, FILE *out)
 static void
 put_all_cells(const ql_figure_input *in, FILE *out)
 {
-    fputs(
-        "<section id=\"cells\">\n<h2>Every cell</h2>\n"
+    static const char remark[] =
         "<p class=\"remark\">Less original: the difference from the original model, with its standard error over "
         "paired "
         "windows. Bits: codes, scales, zeros and adapter of the linears in blocks. Seconds: of the cell's own stages, "
-        "those that it shares with other cells included. Peak: device memory in use while they worked.</p>\n",
-        out);
+        "those "
+        "that it shares with other cells included. Peak: device memory in use while they worked.</p>\n";
+
+    fprintf(out, "<section id=\"cells\">\n<h2>Every cell</h2>\n%s", remark);
     for (int64_t s = 0; s < in->count; s++)
         put_cells(in, in->sets[s], out);
     fputs("</section>\n", out);
@@ -235,6 +236,22 @@ find_figure(ql_ctx *cx, const char *name, const ql_figure_kind **out)
     return QL_FAIL(cx, QL_INVALID, "plot: there is no figure '%s', expected one of %s", name, names);
 }
 
+/* Where no cell has any metric, everything failed, and the figures say what they can. */
+static bool
+has_metric(const ql_figure_input *in, const char *metric)
+{
+    bool any = false;
+    double value;
+
+    for (int64_t s = 0; s < in->count; s++)
+        for (int64_t i = 0; i < in->sets[s]->cell_count; i++) {
+            any = any || in->sets[s]->cells[i].metric_count > 0;
+            if (ql_results_value(&in->sets[s]->cells[i], metric, &value))
+                return true;
+        }
+    return !any;
+}
+
 static ql_status
 write_plot(ql_ctx *cx, ql_figure_input *in, const char *value, const char *figure, FILE *out)
 {
@@ -244,6 +261,8 @@ write_plot(ql_ctx *cx, ql_figure_input *in, const char *value, const char *figur
 
     QL_TRY(cx, find_figure(cx, figure, &kind));
     QL_TRY(cx, ql_figure_value(cx, in->sets, in->count, value, &in->value));
+    if (value && !has_metric(in, value))
+        return QL_FAIL(cx, QL_INVALID, "plot: no cell has the metric '%s'", value);
     QL_TRY(cx, make_figure(cx, kind, in, &m));
     if (!m.caption)
         return QL_FAIL(cx, QL_NOT_FOUND, "plot: these results have nothing that '%s' could show", figure);

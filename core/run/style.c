@@ -46,7 +46,7 @@ const char ql_page_style[] =
     "tbody tr:hover{background:var(--wash)}.n{text-align:right}.original{background:var(--wash)}"
     "em{color:var(--s1);font-style:normal}strong{font-weight:700}.pm{color:var(--soft)}sup{line-height:0;color:var(--"
     "soft)}"
-    ".figures{columns:34rem 2;column-gap:2.5rem}.figures>section{break-inside:avoid;padding-top:.1px}"
+    ".figures{columns:34rem 2;column-gap:2.5rem}.figures>section{break-inside:avoid;display:flow-root}"
     ".figures h2{margin-top:1.6rem}"
     "figure{margin:0}figure .scroll>svg{display:block;width:100%;height:auto;max-width:38rem}"
     ".wide .scroll>svg{width:auto;max-width:none}.wide figure>.scroll{max-height:44rem;overflow:auto}"

@@ -380,6 +380,7 @@ finish(ql_walk *w, ql_evaluation *e)
     if (st == QL_OK) {
         QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "bos", t->bos ? "yes" : "no"));
         QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "seqlen", ql_format(w->cx, "%lld", (long long)t->seqlen)));
+        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "dtype", ql_dtype_name(w->cx->device->info.compute_dtype)));
         QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, QL_NOTE_DATA,
                                      ql_format(w->cx, "%016llx%016llx", (unsigned long long)e->exam->corpus.key[0],
                                                (unsigned long long)e->exam->corpus.key[1])));

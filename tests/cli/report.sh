@@ -41,6 +41,8 @@ run 2 plot "$dir/runs/$name" -f pie
 says err "plot: there is no figure 'pie', expected one of pareto, time, memory, spectrum, heat, graph"
 run 2 plot "$dir/runs/$name" -f heat
 says err "plot: these results have nothing that 'heat' could show"
+run 2 plot "$dir/runs/$name" --value ppl.perplexiti
+says err "plot: no cell has the metric 'ppl.perplexiti'"
 run 2 plot
 says err "plot: expected the name of a run; folders in 'runs' are runs"
 

@@ -145,6 +145,7 @@ test_page(ql_ctx *cx)
     CHECK_INT(count(part, "<path class=\"series"), 2);
     CHECK_INT(count(part, "<tr>"), 1 + 3); /* three cells have a number */
     CHECK(strstr(part, "Cells that failed are left out."));
+    CHECK(!strstr(part, "Not all numbers were made in the same way"));
     cut(text, "<section id=\"heat\"", "</section>", part, sizeof part);
     CHECK_INT(count(part, "<g class=\"map series\""), 2);
     CHECK_INT(count(part, "<rect class=\"cell\" x=\"74.0\""), 2 * 1); /* layer 0 has one linear */
@@ -209,6 +210,19 @@ test_hostile(ql_ctx *cx)
     }
     set.kinds[1].unit = set.nodes[1].stage = NULL; /* they are static */
     set.nodes[1] = (ql_result_node){.stage = "quant", .kind = "quantizer", .label = "gptq"};
+    ql_results_fini(cx, &set);
+}
+
+/* Numbers of different protocols don't meet without a word. */
+static void
+test_protocols(ql_ctx *cx)
+{
+    ql_result_set set;
+    const ql_result_set *sets[] = {&set};
+
+    sets_small(cx, "tiny-00112233", &set);
+    sets_note(cx, &set, 1, "protocol", "llama.cpp");
+    CHECK(strstr(report(cx, sets, 1, &set.table), "Not all numbers were made in the same way: the table says how."));
     ql_results_fini(cx, &set);
 }
 
@@ -278,6 +292,7 @@ main(void)
     ql_ctx_init(&cx, NULL);
     ql_scope_open(&cx, &scope);
     test_page(&cx);
+    test_protocols(&cx);
     test_little(&cx);
     test_hostile(&cx);
     test_scales(test_seed());

@@ -5,7 +5,7 @@
 
 #include "render.h"
 
-#define WIDTH QL_CHART_WIDTH
+#define WIDTH QL_FIGURE_WIDTH
 #define LEFT 68
 #define RIGHT 12
 #define TOP 22

@@ -1,4 +1,4 @@
-/* Charts of points, lines and bars: as SVG, and as the table of their numbers. */
+/* Charts of points and lines: as SVG, and as the table of their numbers. */
 #ifndef QLOOM_RUN_CHART_H
 #define QLOOM_RUN_CHART_H
 
@@ -26,8 +26,6 @@ typedef struct ql_chart {
     const char *level_name; /* a horizontal line at `level` with that name; NULL: none */
     double level;
 } ql_chart;
-
-#define QL_CHART_WIDTH 440
 
 /* Pixels from top to bottom: the legend takes what it needs. */
 ql_status ql_chart_height(ql_ctx *cx, const ql_chart *c, double *out);

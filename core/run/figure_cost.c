@@ -6,7 +6,7 @@
 #include "figures.h"
 #include "render.h"
 
-#define WIDTH 440
+#define WIDTH QL_FIGURE_WIDTH
 #define BAR 22      /* from one bar to the next */
 #define NUMBER 64   /* for the number behind a bar */
 #define BARS_MAX 16 /* drawn; the table has all */
@@ -91,16 +91,19 @@ sort(bars *b, const quantity *q)
     }
 }
 
+/* "quant: gptq bits=3 (4)", behind the run where there are several. */
 static const char *
-name_of(ql_ctx *cx, const bar *b)
+name_of(ql_ctx *cx, const ql_figure_input *in, const bar *b)
 {
     const char *name = *b->stage ? ql_format(cx, "%s: %s", b->stage, b->label) : b->label;
 
-    return name && b->nodes > 1 ? ql_format(cx, "%s (%lld)", name, (long long)b->nodes) : name;
+    if (name && b->nodes > 1)
+        name = ql_format(cx, "%s (%lld)", name, (long long)b->nodes);
+    return name && in->count > 1 ? ql_format(cx, "%s, %s", b->run, name) : name;
 }
 
 static ql_status
-draw(ql_ctx *cx, const bars *b, const quantity *q, FILE *out)
+draw(ql_ctx *cx, const ql_figure_input *in, const bars *b, const quantity *q, FILE *out)
 {
     const int64_t shown = b->count < BARS_MAX ? b->count : BARS_MAX;
     const double most = q->of(&b->items[0].cost), names = 200, room = WIDTH - names - NUMBER;
@@ -109,7 +112,7 @@ draw(ql_ctx *cx, const bars *b, const quantity *q, FILE *out)
     for (int64_t i = 0; i < shown; i++) {
         const double y = (double)i * BAR + 2, value = q->of(&b->items[i].cost);
         const double length = most > 0 ? fmax(1, value / most * room) : 1;
-        const char *name = name_of(cx, &b->items[i]), *cut = name ? ql_svg_fit(cx, name, names - 8) : NULL;
+        const char *name = name_of(cx, in, &b->items[i]), *cut = name ? ql_svg_fit(cx, name, names - 8) : NULL;
         char text[QL_NUMBER_SIZE + 8];
 
         if (!cut)
@@ -176,7 +179,7 @@ make(ql_ctx *cx, const ql_figure_input *in, const quantity *q, ql_figure *out)
     if (b.count == 0)
         return QL_OK;
     sort(&b, q);
-    QL_TRY(cx, draw(cx, &b, q, out->svg));
+    QL_TRY(cx, draw(cx, in, &b, q, out->svg));
     put_table(&b, out->data);
     out->caption =
         ql_format(cx, "%s%s", q->caption, b.count > BARS_MAX ? " The largest ones; the numbers list them all." : "");

@@ -6,7 +6,7 @@
 #include "figures.h"
 #include "render.h"
 
-#define WIDTH 440
+#define WIDTH QL_FIGURE_WIDTH
 #define NAMES 74 /* of linears, left of a map */
 #define ROW 15
 #define HEAD 22         /* title of a map */

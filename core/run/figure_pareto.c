@@ -216,7 +216,7 @@ draw(plane *p, ql_figure *out)
     if (!c.y_label)
         return QL_MEMORY;
     QL_TRY(p->cx, ql_chart_height(p->cx, &c, &height));
-    ql_svg_open(out->svg, QL_CHART_WIDTH, height, "Quality against size");
+    ql_svg_open(out->svg, QL_FIGURE_WIDTH, height, "Quality against size");
     QL_TRY(p->cx, ql_chart_draw(p->cx, &c, out->svg));
     fputs("</svg>\n", out->svg);
     return ql_chart_table(p->cx, &c, out->data);

@@ -1,6 +1,5 @@
 /* Lists of linears, falling by rank: singular values of a weight, of its error, and of what the adapter leaves of it. A chart each linear,
  * a colour each cell. */
-#include <math.h>
 #include <string.h>
 
 #include "chart.h"
@@ -8,8 +7,7 @@
 
 #define LINEARS_MAX 6 /* drawn; results.db has all */
 #define CELLS_MAX 6
-#define WHOLE 16 /* values that are all drawn; after them ever fewer */
-#define THINNING 1.04
+#define THINNING 25 /* values are drawn one by one up to here, then every second, from 50 on every third, … */
 
 typedef struct source { /* a cell that has lists */
     const ql_result_set *set;
@@ -62,12 +60,13 @@ static ql_status
 thin(ql_ctx *cx, const ql_result_list *l, ql_series *out)
 {
     ql_point *points = ql_alloc(cx, (size_t)l->count, sizeof *points);
-    const double last = (double)l->count - 1;
 
     if (!points)
         return QL_MEMORY;
-    for (double at = 0; at <= last; at = at < WHOLE ? at + 1 : at < last ? fmin(at * THINNING, last) : last + 1)
-        points[out->count++] = (ql_point){floor(at) + 1, l->values[(int64_t)at], NULL};
+    for (int64_t i = 0; i < l->count; i += 1 + i / THINNING)
+        points[out->count++] = (ql_point){(double)(i + 1), l->values[i], NULL};
+    if (points[out->count - 1].x < (double)l->count)
+        points[out->count++] = (ql_point){(double)l->count, l->values[l->count - 1], NULL};
     out->points = points;
     return QL_OK;
 }
@@ -149,7 +148,7 @@ ql_figure_spectrum(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
         QL_TRY(cx, ql_chart_height(cx, &p.charts[i], &own));
         height += own;
     }
-    ql_svg_open(out->svg, QL_CHART_WIDTH, height, "Singular values");
+    ql_svg_open(out->svg, QL_FIGURE_WIDTH, height, "Singular values");
     for (int64_t i = 0; i < p.linear_count; i++) {
         fprintf(out->svg, "<g transform=\"translate(0,%.0f)\">\n", top);
         QL_TRY(cx, ql_chart_draw(cx, &p.charts[i], out->svg));

@@ -11,6 +11,8 @@
  * replaced. Labels are anyone's. */
 void ql_html_put(FILE *out, const char *text);
 
+#define QL_FIGURE_WIDTH 440 /* pixels of a figure that grows and shrinks with its column */
+
 typedef enum ql_anchor { QL_ANCHOR_START, QL_ANCHOR_MIDDLE, QL_ANCHOR_END } ql_anchor;
 void ql_svg_text(FILE *out, double x, double y, ql_anchor anchor, const char *text);
 /* Opens an <svg> of that size, described by `title` for those who can't see it. Ends with fputs("</svg>\n"). */

@@ -94,9 +94,10 @@ add_codes(ql_ctx *cx, const checkpoint *s, const char *linear, const uniform *u)
 
     if (!words)
         return QL_MEMORY;
-    for (int64_t o = 0; o < u->out; o++)
-        for (int64_t i = 0; i < u->in; i++)
-            codes_put(words + o, u->out, i, u->bits, u->codes[o * u->in + i]);
+    for (int64_t first = 0; first < u->in; first += 32) /* whole words at a time, in the order of memory */
+        for (int64_t o = 0; o < u->out; o++)
+            for (int64_t i = first; i < first + 32; i++)
+                codes_put(words + o, u->out, i, u->bits, u->codes[o * u->in + i]);
     return add(cx, s, linear, "qweight", (ql_export_tensor){.dtype = QL_I32, .ndim = 2, .dims = {rows, u->out}}, words);
 }
 

@@ -151,9 +151,10 @@ read_codes(ql_ctx *cx, const gptq_format *f, const packed *p, ql_qlinear *out)
     if (!codes)
         return QL_MEMORY;
     QL_TRY(cx, read_words(cx, f, &p->codes, &words));
-    for (int64_t o = 0; o < p->out; o++)
-        for (int64_t i = 0; i < p->in; i++)
-            codes[o * p->in + i] = (uint8_t)codes_get(words + o, p->out, i, p->bits);
+    for (int64_t first = 0; first < p->in; first += 32) /* in the order of memory */
+        for (int64_t o = 0; o < p->out; o++)
+            for (int64_t i = first; i < first + 32 && i < p->in; i++)
+                codes[o * p->in + i] = (uint8_t)codes_get(words + o, p->out, i, p->bits);
     return ql_upload(cx, QL_U8, p->out, p->in, codes, &out->codes);
 }
 

@@ -125,6 +125,40 @@ test_full_disk(walk_test *t, const char *model)
     ql_results_fini(&t->cx, &set);
 }
 
+/* Any allocation may fail: the text says so, and nothing is left behind. */
+static void
+test_memory(walk_test *t, const char *model, uint64_t *rng)
+{
+    const char *text = pipeline(t, model, "use: rtn, bits: 3",
+                                "  fix: {use: svd, model: $quant, rank: 2}\n  a: {use: peft_adapter, model: $fix}\n"
+                                "  ckpt: {use: gptq_checkpoint, model: $fix}\n");
+    const ql_found *cpu = ql_registry_find(t->registry, "cpu");
+    ql_result_set set;
+    ql_graph g;
+
+    walk_parse(t, text, &g);
+    REQUIRE_OK(&t->cx,
+               ql_device_open(&t->cx, cpu->plugin->backend, &(ql_device_options){.threads = 1}, 0, &t->cx.device));
+    for (int round = 0; round < 30; round++) {
+        ql_scope scope;
+        ql_status st;
+
+        REQUIRE_OK(&t->cx, ql_results_init(&t->cx, &g, "test", &set));
+        ql_scope_open(&t->cx, &scope);
+        t->cx.fail_alloc = 1 + (int64_t)(test_u64(rng) % 3000);
+        st = ql_run_graph(&t->cx, t->registry, &g, &(ql_run_options){.folder = t->folder}, &set);
+        t->cx.fail_alloc = 0;
+        ql_scope_close(&t->cx, &scope);
+        if (st != QL_OK && (st != QL_MEMORY || !strstr(ql_error(&t->cx), "no memory")))
+            TEST_FAIL("got %s: %s", ql_status_text(st), ql_error(&t->cx));
+        ql_error_clear(&t->cx);
+        ql_results_fini(&t->cx, &set);
+        CHECK_INT((int64_t)t->cx.device->used, 0);
+    }
+    ql_device_close(t->cx.device);
+    t->cx.device = NULL;
+}
+
 /* --- reading back --------------------------------------------------------------------------------------------------------- */
 
 static const char *
@@ -173,14 +207,16 @@ test_adapters(walk_test *t, const char *model)
 int
 main(void)
 {
+    uint64_t rng = test_seed();
     walk_test t;
     const char *model;
 
     walk_open(&t);
-    model = export_model(&t, "llama", test_seed());
+    model = export_model(&t, "llama", rng);
     test_before(&t, model);
     test_during(&t, model);
     test_full_disk(&t, model);
+    test_memory(&t, model, &rng);
     test_adapters(&t, model);
     return walk_close(&t);
 }

@@ -89,6 +89,47 @@ round_trip(walk_test *t, const recipe *r)
     ql_scope_close(&t->cx, &scope);
 }
 
+/* Linears of other bits, of none, and of whole rows: rules in the configuration, and the same loss behind them. */
+static void
+other_settings(walk_test *t, const char *model)
+{
+    const char *run = ql_format(&t->cx,
+                                "qloom: 1\nname: o\nbaseline: false\nstages:\n  base: {use: auto, path: %s}\n"
+                                "  eval: {use: text, path: eval.txt, samples: 2, seqlen: 40}\n"
+                                "  quant:\n    use: rtn\n    model: $base\n    bits: 3\n    group_size: 32\n"
+                                "    overrides:\n      - {match: '*.0.mlp.down_proj', bits: 8, group_size: -1}\n"
+                                "      - {match: '*.1.mlp.*', skip: true}\n"
+                                "  ppl: {use: perplexity, model: $quant, data: $eval}\n"
+                                "  rules: {use: gptq_checkpoint, model: $quant}\n",
+                                model);
+    const char *back = ql_format(&t->cx,
+                                 "qloom: 1\nname: b\nbaseline: false\nstages:\n  base: {use: auto, path: %s/rules}\n"
+                                 "  eval: {use: text, path: eval.txt, samples: 2, seqlen: 40}\n"
+                                 "  ppl: {use: perplexity, model: $base, data: $eval}\n",
+                                 t->folder);
+    static const char *const expected[] = {
+        "\"bits\": 3,\n  \"group_size\": 32,",
+        "    \"+:model\\\\.layers\\\\.0\\\\.mlp\\\\.down_proj$\": {\"bits\": 8, \"group_size\": -1, \"sym\": true, "
+        "\"desc_act\": false},\n    \"-:model\\\\.layers\\\\.1\\\\.mlp\\\\.gate_proj$\": {},\n"
+        "    \"-:model\\\\.layers\\\\.1\\\\.mlp\\\\.gate_up_proj$\": {},\n",
+    };
+    const recipe r = {.model = model, .sym = "true", .order = "off", .version = "v1"};
+    ql_result_set out, in;
+    const char *config;
+    size_t bytes;
+
+    export_run(t, run, &out);
+    export_run(t, back, &in);
+    same(&r, 3, "with rules", walk_metric(&in.cells[0], "ppl", "loss"), walk_metric(&out.cells[0], "ppl", "loss"));
+    REQUIRE_OK(&t->cx,
+               ql_file_read(&t->cx, ql_format(&t->cx, "%s/rules/quantize_config.json", t->folder), &config, &bytes));
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        if (!strstr(config, expected[i]))
+            TEST_FAIL("the configuration lacks\n%s\nin\n%s", expected[i], config);
+    ql_results_fini(&t->cx, &in);
+    ql_results_fini(&t->cx, &out);
+}
+
 /* What an export holds depends on what it is handed, and not on when or by how many threads. */
 static void
 same_bytes(walk_test *t, const recipe *r)
@@ -131,6 +172,7 @@ main(void)
                              .group = a == 1 && sym ? -1 : 32};
                 round_trip(&t, &r);
             }
+        other_settings(&t, model);
     }
     same_bytes(&t, &r);
     return walk_close(&t);

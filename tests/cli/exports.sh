@@ -1,0 +1,54 @@
+# Exports from the command line: folders of a table's cells, what each says of itself, the same bytes when finished blocks come from the
+# cache, and `inspect` on what was written.
+. "$QLOOM_SOURCE/tests/cli/common.sh"
+
+cat >"$dir/p.yaml" <<END
+qloom: 1
+name: out
+device: cpu
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, seqlen: 64, samples: 2}
+  quant: {use: gptq, model: \$base, calib: \$calib, bits: 4, group_size: 32}
+  fix: {use: lordq, model: \$quant, rank: 4}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 4}
+  ppl: {use: perplexity, model: \$fix, data: \$eval}
+  ckpt: {use: gptq_checkpoint, model: \$quant}
+  lora: {use: peft_adapter, model: \$fix, path: adapters}
+  plain: {use: dequantized, model: \$fix, path: $dir/plain}
+matrix: {quant.bits: [4, 3]}
+table: {rows: quant.bits, value: plain.ppl.perplexity}
+END
+
+run 0 run "$dir/p.yaml" --runs "$dir/runs"
+has out "| plain.ppl.perplexity |"
+run_folder=$(echo "$dir"/runs/out-*)
+has err "loads in: vLLM, SGLang, transformers with GPTQModel"
+has err "serve: vllm serve $run_folder/ckpt/4"
+has err "serve: vllm serve $run_folder/ckpt/3 --enable-lora --max-lora-rank 8 --lora-modules qloom=$run_folder/adapters/3"
+for folder in "$run_folder/ckpt/4" "$run_folder/ckpt/3" "$run_folder/adapters/4" "$run_folder/adapters/3" "$dir/plain/4" "$dir/plain/3"; do
+    grep -q '"complete": true' "$folder/qloom_export.json" || fail "$folder is not complete"
+    ls -A "$folder" | grep -q tmp && fail "$folder has half a file"
+done
+grep -q '"base_model_name_or_path": ".*/ckpt/3"' "$run_folder/adapters/3/adapter_config.json" || fail "the adapter has another base"
+
+# From the cache, over an export that was cut short.
+mkdir "$dir/first"
+cp -r "$run_folder/ckpt" "$run_folder/adapters" "$dir/plain" "$dir/first"
+sed -i 's/"complete": true/"complete": false/' "$dir/plain/4/qloom_export.json"
+echo half >"$dir/plain/4/model.safetensors.123.tmp"
+echo mine >"$dir/plain/4/notes.txt"
+rm -r "$run_folder/ckpt" "$dir/plain/4/model.safetensors"
+run 0 -q run "$dir/p.yaml" --runs "$dir/runs"
+has "plain/4/notes.txt" mine
+rm "$dir/plain/4/notes.txt"
+for folder in ckpt adapters; do
+    diff -r "$dir/first/$folder" "$run_folder/$folder" >&2 || fail "$folder differs when blocks come from the cache"
+done
+diff -r "$dir/first/plain" "$dir/plain" >&2 || fail "plain weights differ when blocks come from the cache"
+
+run 0 inspect "$run_folder/ckpt/4"
+has out "architecture  Qwen3ForCausalLM (plugin qwen3)"
+run 0 inspect "$dir/plain/4"
+has out "self_attn.q_proj.weight              [256, 128]         BF16"
+done_testing

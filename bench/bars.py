@@ -1,10 +1,11 @@
 """What ProjQ and SRR promise, on real small models: less error left behind the adapter, and less loss, than their rivals.
 
-    python3 bench/bars.py build/release/bin/qloom FIXTURES RUNS [MODEL...]
+    python3 bench/bars.py build/release/bin/qloom FIXTURES RUNS [MODEL[:DRAWS]...]
 
 FIXTURES is the folder with models/ and datasets/, RUNS a folder for the runs. Prints a row per comparison: `energy`, the mean over the
 linears of tr(E H E^T) / tr(W H W^T) behind an adapter of that rank, and `loss`, per token; both as ours / the rival's, with z of the
-paired difference over evaluation windows. ProjQ is judged at equal damping against GPTQ, both followed by LoRDQ.
+paired difference over evaluation windows. ProjQ is judged at equal damping against GPTQ, both followed by LoRDQ. With DRAWS the windows
+of calibration and evaluation are drawn that often, by the seeds 1, 2, ...; all draws count, and each draw's z is printed.
 """
 import array
 import glob
@@ -22,7 +23,7 @@ MODELS = ["stories260K", "tiny-qwen2", "tiny-qwen3"]
 
 COMMON = """qloom: 1
 name: {name}
-seed: 1
+seed: {seed}
 {top}
 stages:
   base: {{use: auto, path: {fixtures}/models/{model}}}
@@ -90,14 +91,20 @@ def run(program, runs, name, text):
     return cells
 
 
-def compare(what, ours, rival, needed):
+def z_of(difference):
+    return statistics.fmean(difference) / (statistics.stdev(difference) / math.sqrt(len(difference)))
+
+
+def compare(what, draws, ours, rival, needed):
     """One row; the bar is energy below the rival's and, where `needed` is not None, a loss below it by that many z."""
-    difference = [b - a for a, b in zip(ours[1], rival[1])]
-    z = statistics.fmean(difference) / (statistics.stdev(difference) / math.sqrt(len(difference)))
-    energy, loss = ours[0] / rival[0], statistics.fmean(ours[1]) - statistics.fmean(rival[1])
+    differences = [[b - a for a, b in zip(cells[ours][1], cells[rival][1])] for cells in draws]
+    difference = [d for draw in differences for d in draw]
+    energy = statistics.fmean(cells[ours][0] for cells in draws) / statistics.fmean(cells[rival][0] for cells in draws)
+    before, z = statistics.fmean(loss for cells in draws for loss in cells[rival][1]), z_of(difference)
     passed = energy < 1 and (needed is None or z >= needed)
-    print(f"{what:52} energy {energy:6.4f}   loss {statistics.fmean(rival[1]):.4f} {loss:+.4f}   z {z:6.2f}   "
-          f"{'pass' if passed else 'FAIL'}", flush=True)
+    alone = f"   draws {' '.join(f'{z_of(d):.1f}' for d in differences)}" if len(draws) > 1 else ""
+    print(f"{what:52} energy {energy:6.4f}   loss {before:.4f} {-statistics.fmean(difference):+.4f}   z {z:6.2f}   "
+          f"{'pass' if passed else 'FAIL'}{alone}", flush=True)
     return passed
 
 
@@ -108,21 +115,24 @@ def main():
     fill = {"fixtures": fixtures, "samples": SAMPLES, "seqlen": SEQLEN, "group": GROUP}
     passed = []
     os.makedirs(runs, exist_ok=True)
-    for model in sys.argv[4:] or MODELS:
+    for word in sys.argv[4:] or MODELS:
+        model, _, draws = word.partition(":")
+        seeds = range(1, int(draws or 1) + 1)
         for stream, (top, fix, judge) in STREAMS.items():
             name = f"projq-{model.lower()}-{stream}"
-            cells = run(program, runs, name, (COMMON + PROJQ).format(name=name, model=model, top=top, fix=fix,
-                                                                     judge=judge, **fill))
+            cells = [run(program, runs, f"{name}-{seed}", (COMMON + PROJQ).format(
+                name=f"{name}-{seed}", model=model, top=top, fix=fix, judge=judge, seed=seed, **fill)) for seed in seeds]
             for bits in "23":
                 for rank in 4, 8:
-                    passed.append(compare(f"{model} {stream} {bits} bit rank {rank}: projq / gptq",
-                                          cells[f"projq{rank}", bits, "lordq", rank], cells["gptq", bits, "lordq", rank],
+                    passed.append(compare(f"{model} {stream} {bits} bit rank {rank}: projq / gptq", cells,
+                                          (f"projq{rank}", bits, "lordq", rank), ("gptq", bits, "lordq", rank),
                                           3 if bits == "3" else None))
         name = f"srr-{model.lower()}"
-        cells = run(program, runs, name, (COMMON + SRR).format(name=name, model=model, top="", judge="", **fill))
+        cells = [run(program, runs, f"{name}-{seed}", (COMMON + SRR).format(
+            name=f"{name}-{seed}", model=model, top="", judge="", seed=seed, **fill)) for seed in seeds]
         for rank in 4, 8, 16:
-            passed.append(compare(f"{model} mxint 3 bit rank {rank}: srr / qera", cells["mxint", "3", "srr", rank],
-                                  cells["mxint", "3", "qera", rank], 0))
+            passed.append(compare(f"{model} mxint 3 bit rank {rank}: srr / qera", cells, ("mxint", "3", "srr", rank),
+                                  ("mxint", "3", "qera", rank), 0))
     print(f"{sum(passed)} of {len(passed)} pass")
     return 0 if all(passed) else 1
 

@@ -22,7 +22,7 @@ typedef struct frame {
 static bool
 drawable(const ql_chart *c, const ql_point *p)
 {
-    return isfinite(p->x) && isfinite(p->y) && !(c->x_log && p->x <= 0) && !(c->y_log && p->y <= 0);
+    return ql_svg_can_draw(p->x) && ql_svg_can_draw(p->y) && !(c->x_log && p->x <= 0) && !(c->y_log && p->y <= 0);
 }
 
 static void
@@ -47,7 +47,7 @@ make_scales(frame *f)
             widen(&low[0], &high[0], p->x);
             widen(&low[1], &high[1], p->y);
         }
-    if (c->level_name && isfinite(c->level) && !(c->y_log && c->level <= 0))
+    if (c->level_name && ql_svg_can_draw(c->level) && !(c->y_log && c->level <= 0))
         widen(&low[1], &high[1], c->level);
     for (int k = 0; k < 2; k++)
         if (!(low[k] <= high[k]))
@@ -183,7 +183,7 @@ draw_level(const frame *f, FILE *out)
     const ql_chart *c = f->chart;
     double y;
 
-    if (!c->level_name || !isfinite(c->level) || (c->y_log && c->level <= 0))
+    if (!c->level_name || !ql_svg_can_draw(c->level) || (c->y_log && c->level <= 0))
         return;
     y = ql_scale_at(&f->y, c->level);
     fprintf(out, "<g class=\"level\"><path d=\"M%d,%.1fH%d\"/>\n", LEFT, y, WIDTH - RIGHT);

@@ -85,7 +85,7 @@ add_map(atlas *a, const ql_result_set *set, const ql_result_cell *c)
         const ql_result_linear *l = &c->linears[i];
         spot s = {.value = l->value};
 
-        if (strcmp(l->stage, a->stage) != 0 || strcmp(l->name, a->name) != 0 || !isfinite(l->value))
+        if (strcmp(l->stage, a->stage) != 0 || strcmp(l->name, a->name) != 0 || !ql_svg_can_draw(l->value))
             continue;
         QL_TRY(a->cx, linear_of(a, split(l->linear, &s.layer), &s.linear));
         a->layers = s.layer + 1 > a->layers ? s.layer + 1 : a->layers;
@@ -163,7 +163,9 @@ draw_map(const atlas *a, const map *m, double x, double y, FILE *out)
 
     if (!title)
         return QL_MEMORY;
-    fprintf(out, "<g class=\"map series\" transform=\"translate(%.0f,%.0f)\">\n", x, y);
+    fprintf(out, "<g class=\"map series\" transform=\"translate(%.0f,%.0f)\">\n<title>", x, y);
+    ql_html_put(out, m->title);
+    fputs("</title>\n", out);
     ql_svg_text(out, 0, 13, QL_ANCHOR_START, title);
     QL_TRY(a->cx, draw_names(a, out));
     for (int64_t i = 0; i < m->count; i++) {

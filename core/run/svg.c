@@ -7,6 +7,7 @@
 #include <utf8proc.h>
 
 #define LETTER 7.0 /* pixels of an average letter in 12 pixel text of a wide font */
+#define LARGEST 1e100
 
 static const char *
 escape_of(utf8proc_int32_t c)
@@ -99,6 +100,12 @@ ql_svg_fit(ql_ctx *cx, const char *text, double width)
             return cut;
     }
     return "\xe2\x80\xa6";
+}
+
+bool
+ql_svg_can_draw(double value)
+{
+    return isfinite(value) && fabs(value) < LARGEST;
 }
 
 /* --- scales */

@@ -22,6 +22,9 @@ double ql_svg_text_width(const char *text);
 /* `text`, its end cut and marked when it is wider than `width`. In the innermost scope; NULL without memory. */
 const char *ql_svg_fit(ql_ctx *cx, const char *text, double width);
 
+/* Can the number be drawn? Results are anyone's, and sums of the largest doubles overflow. */
+bool ql_svg_can_draw(double value);
+
 #define QL_TICKS_MAX 16
 
 typedef struct ql_scale { /* numbers to pixels */

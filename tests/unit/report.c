@@ -187,6 +187,12 @@ test_hostile(ql_ctx *cx)
                 set.cells[i].lists[k].linear = HOSTILE;
     }
     set.cells[2].error = HOSTILE;
+    set.cells[0].metrics[0].value = 1e308; /* what can't be drawn isn't */
+    set.cells[1].metrics[0].value = -1e308;
+    set.cells[3].bits = INFINITY;
+    set.nodes[2].cost.seconds = INFINITY;
+    set.cells[0].linears[3].value = 1e308;
+    set.cells[0].linears[4].value = -1e308;
     for (int64_t n = 1; n <= 2; n++) {
         text = report(cx, sets, n, n == 1 ? &set.table : &(ql_table_spec){.value = "ppl.perplexity"});
         check_balance(text);
@@ -198,6 +204,9 @@ test_hostile(ql_ctx *cx)
         CHECK_INT(count(text, "href="), 1);
         CHECK_INT(count(text, "href=\"data:,\""), 1);
         CHECK_INT(count(text, "src="), 0);
+        CHECK_INT(count(text, "nan,") + count(text, ",nan") + count(text, "=\"nan") + count(text, "inf,") +
+                      count(text, ",inf") + count(text, "hinf"),
+                  0);
         CHECK_INT(count(text, "url("), 0);
         CHECK_INT(count(text, "@import"), 0);
     }

@@ -3,6 +3,7 @@
 
 #define THREADS 256
 #define CHUNK 4096   /* elements of a row that a block takes at once */
+#define PART 16384   /* elements that a block is worth */
 #define PARTS 1024   /* most blocks, each with a sum of its own */
 #define SEQUENCES 64 /* whose column sums exist at once */
 
@@ -24,7 +25,7 @@ each_of_part(int64_t rows, int64_t cols, F fn)
 static unsigned
 parts_of(const mat *m)
 {
-    return blocks_for(m->rows * div_up(m->cols, CHUNK), PARTS);
+    return blocks_for(div_up(m->rows * m->cols, PART), PARTS);
 }
 
 template <typename T>

@@ -1,4 +1,4 @@
-/* The store: where entries lie, and how they are read, written and hashed by content. */
+/* The store: its folder, and where entries lie in it. */
 #include "store.h"
 
 #include <dirent.h>
@@ -29,17 +29,19 @@ ql_store_check(ql_ctx *cx, const char *folder)
     return ql_is_file(tag) ? QL_OK : QL_FAIL(cx, QL_NOT_FOUND, "%s: no cache of qloom: it has no " TAG_FILE, folder);
 }
 
+/* Is there nothing, but what a process may have left that was killed when it made a cache of the folder? */
 static bool
 is_empty(const char *folder)
 {
     DIR *d = opendir(folder);
-    int64_t entries = 0;
+    bool empty = true;
 
-    while (d && readdir(d))
-        entries++;
+    for (struct dirent *e = d ? readdir(d) : NULL; e && empty; e = readdir(d))
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+                strncmp(e->d_name, TAG_FILE, strlen(TAG_FILE)) == 0;
     if (d)
         closedir(d);
-    return entries <= 2; /* . and .. */
+    return empty;
 }
 
 ql_status

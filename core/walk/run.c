@@ -392,17 +392,19 @@ static ql_status
 walk_root(ql_walk *w, ql_result_set *set)
 {
     const ql_walk fresh = *w;
-    ql_status st;
 
-    do {
+    for (;;) {
         ql_scope scope;
+        ql_status st;
 
         *w = fresh;
         ql_scope_open(w->cx, &scope);
         st = walk_model(w, set);
         ql_scope_close(w->cx, &scope);
-    } while (st != QL_OK && w->replay.damaged);
-    return st;
+        if (st == QL_OK || !w->replay.damaged)
+            return st;
+        ql_error_clear(w->cx);
+    }
 }
 
 static ql_status

@@ -179,6 +179,7 @@ ql_status
 ql_stored_save_unit(ql_walk *w, int64_t unit)
 {
     const int n = w->model->info.linear_count;
+    const ql_unit *quantizer = w->plan->units[unit]->quantizer;
     const place p = unit_place(w, unit, w->layer);
     ql_work *work = &w->work[unit];
     record *records = ql_alloc(w->cx, (size_t)n, sizeof *records);
@@ -186,8 +187,10 @@ ql_stored_save_unit(ql_walk *w, int64_t unit)
 
     if (!records)
         return QL_MEMORY;
-    QL_TRY(w->cx, ql_entry_begin(w->cx, (int64_t)n * (TENSORS + 1) + 2, &e));
+    QL_TRY(w->cx, ql_entry_begin(w->cx, (int64_t)n * (TENSORS + 1) + 3, &e));
     QL_TRY(w->cx, ql_entry_bytes(w->cx, &e, "tally", &work->block, sizeof work->block));
+    if (quantizer) /* whose W^ the adapter stands on, unless there are codes beside it */
+        QL_TRY(w->cx, ql_entry_bytes(w->cx, &e, "quantizer", &w->replay.keys->units[quantizer->id], sizeof(ql_key)));
     for (int l = 0; l < n; l++)
         QL_TRY(w->cx, put_result(w, &work->results[l], l, &records[l], &e));
     return save(w, &p, &e);

@@ -171,6 +171,8 @@ test_store(ql_ctx *cx, const char *folder)
                 ql_format(cx, "%s: no cache of qloom: it has no CACHEDIR.TAG", cache));
     CHECK_ERROR(cx, ql_store_open(cx, folder, &s), QL_INVALID,
                 ql_format(cx, "%s: the folder has other files; a cache needs one of its own", folder));
+    REQUIRE_OK(cx, ql_make_folders(cx, cache));
+    REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/CACHEDIR.TAG.7.tmp", cache), "torn", 4));
     REQUIRE_OK(cx, ql_store_open(cx, cache, &s));
     REQUIRE_OK(cx, ql_store_open(cx, cache, &s));
     CHECK_OK(cx, ql_store_check(cx, cache));

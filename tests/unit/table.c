@@ -195,6 +195,68 @@ test_numbers(uint64_t *random)
     }
 }
 
+/* The best of each row or column in the direction of its metric; original models don't compete, a metric that says nothing has no best. */
+static void
+test_best(ql_ctx *cx)
+{
+    static ql_result_kind higher = {"ppl", "perplexity", NULL, "windows", QL_BETTER_HIGHER, true};
+    ql_result_set set;
+    const ql_result_set *const sets[] = {&set};
+    ql_table_spec spec;
+    ql_table t;
+
+    sets_small(cx, "a-0", &set); /* 2 bit: 5.125, failed; 3 bit: 5.135, 5.155; the original 5.165 */
+    spec = set.table;
+    spec.best = QL_BEST_OF_ROW;
+    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    for (int64_t i = 0; i < 6; i++) /* the original's row; rtn at 2 bit, at 3 bit */
+        CHECK_INT(t.entries[i].best, i == 2 || i == 4);
+    spec.best = QL_BEST_OF_COLUMN;
+    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    for (int64_t i = 0; i < 6; i++)
+        CHECK_INT(t.entries[i].best, i == 2 || i == 5);
+    set.kinds = &higher;
+    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    for (int64_t i = 0; i < 6; i++)
+        CHECK_INT(t.entries[i].best, i == 4 || i == 5);
+    spec.value = "layers.rel_error";
+    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    for (int64_t i = 0; i < 6; i++)
+        CHECK_INT(t.entries[i].best, false);
+    ql_results_fini(cx, &set);
+}
+
+static void
+test_differences(ql_ctx *cx)
+{
+    static const ql_choice rtn = {"quant", "rtn|x"};
+    ql_result_set set;
+    const ql_result_set *const sets[] = {&set};
+    ql_table_spec spec;
+    ql_table t;
+    char *text;
+
+    sets_small(cx, "a-0", &set);
+    spec = set.table;
+    spec.differences = true;
+    spec.against = &rtn;
+    spec.against_count = 1;
+    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    CHECK_INT(t.entries[0].count, 0); /* the original has no such cell */
+    CHECK_NEAR(t.entries[2].mean, 0, 0);
+    CHECK_NEAR(t.entries[2].sd, 0, 0);
+    CHECK_INT(t.entries[3].failed, true);
+    CHECK_NEAR(t.entries[5].mean, 0.02, 1e-12);
+    CHECK(t.entries[5].spread && t.entries[5].sd > 0);
+    CHECK_STR(
+        t.remarks[t.remark_count - 1],
+        "differences from the cell with quant=rtn|x, \xc2\xb1 paired standard error, over seeds standard deviation");
+    text = render(cx, sets, 1, &spec, QL_TABLE_MARKDOWN);
+    CHECK(strstr(text, "+0.02000 \xc2\xb1 "));
+    free(text);
+    ql_results_fini(cx, &set);
+}
+
 int
 main(void)
 {
@@ -209,6 +271,8 @@ main(void)
     test_runs(&cx);
     test_seeds(&cx, &random);
     test_numbers(&random);
+    test_best(&cx);
+    test_differences(&cx);
     ql_ctx_fini(&cx);
     return TEST_DONE();
 }

@@ -167,6 +167,7 @@ run_graph(job *j)
         QL_TRY(cx, ql_table_format_parse(cx, opt->format, &j->format));
     QL_TRY(cx, ql_device_select(cx, j->registry,
                                 &(ql_device_wish){.word = opt->device ? opt->device : j->graph->device,
+                                                  .compute = j->graph->compute,
                                                   .threads = j->cli->threads,
                                                   .limit = j->graph->memory}));
     QL_TRY(cx, ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, j->graph, &j->folder));

@@ -41,7 +41,7 @@ static ql_status
 open_backend(ql_ctx *cx, const ql_plugin *p, int index, const ql_device_wish *wish)
 {
     const char *sync = ql_env("QLOOM_SYNC");
-    ql_device_options opt = {.index = index, .sync = sync && strcmp(sync, "0") != 0};
+    ql_device_options opt = {.index = index, .sync = sync && strcmp(sync, "0") != 0, .compute = wish->compute};
 
     QL_TRY(cx, thread_count(cx, wish, &opt.threads));
     return ql_device_open(cx, p->backend, &opt, wish->limit, &cx->device);
@@ -78,6 +78,7 @@ ql_status
 ql_device_select(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
 {
     const char *why = "no accelerator's plugin is there";
+    ql_device_wish host = *wish;
 
     if (strcmp(wish->word, "auto") != 0) {
         QL_TRY(cx, open_named(cx, r, wish));
@@ -96,8 +97,8 @@ ql_device_select(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
         why = ql_format(cx, "%s", ql_error(cx));
         ql_error_clear(cx);
     }
-    QL_TRY(cx,
-           open_named(cx, r, &(ql_device_wish){.word = HOST_DEVICE, .threads = wish->threads, .limit = wish->limit}));
+    host.word = HOST_DEVICE;
+    QL_TRY(cx, open_named(cx, r, &host));
     tell(cx, why ? why : "no memory");
     return QL_OK;
 }

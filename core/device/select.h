@@ -9,6 +9,7 @@ typedef struct ql_device_wish {
     const char *word; /* "auto", "cpu", "cuda", "cuda:1" */
     int threads;      /* 0: all processors */
     size_t limit;     /* `memory:`, bytes; 0: none */
+    ql_dtype compute; /* `compute:`; NONE: the device's own choice */
 } ql_device_wish;
 
 /* Opens the device that `word` names, as cx->device. `auto`: the first accelerator whose plugin loads and answers, else

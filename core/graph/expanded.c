@@ -140,6 +140,7 @@ ql_build_expanded(ql_build *b, ql_graph *g)
     QL_TRY(b->cx, append(b, root, b->root, "qloom"));
     QL_TRY(b->cx, append_text(b, root, "name", g->name));
     QL_TRY(b->cx, append_text(b, root, "device", g->device));
+    QL_TRY(b->cx, append(b, root, b->root, "compute"));
     QL_TRY(b->cx, append_text(b, root, "seed", ql_format(b->cx, "%" PRIu64, g->seed)));
     QL_TRY(b->cx, append_text(b, root, "memory", ql_format(b->cx, "%" PRIu64, g->memory)));
     if (g->cache)

@@ -80,6 +80,7 @@ typedef struct ql_table_spec {
 typedef struct ql_graph {
     const char *name, *file, *folder; /* folder: of the file, for relative paths */
     const char *device;               /* "auto", "cpu", "cuda", "cuda:1" */
+    ql_dtype compute;                 /* of activations and weights; NONE: the device's own choice */
     uint64_t seed, memory;            /* memory: bytes, 0: no limit */
     const char *cache;                /* folder; NULL: the one beside the runs */
     uint64_t cache_limit;             /* bytes, 0: none */

@@ -10,9 +10,9 @@
 #define CHUNK_TOKENS_MAX (1 << 24)
 #define PIPELINE_VERSION "1"
 
-const char *const ql_top_keys[] = {"qloom",  "name",        "device",    "seed",         "memory",
-                                   "cache",  "cache_limit", "propagate", "chunk_tokens", "baseline",
-                                   "stages", "matrix",      "exclude",   "table",        NULL};
+const char *const ql_top_keys[] = {
+    "qloom",     "name",         "device",   "compute", "seed",   "memory",  "cache", "cache_limit",
+    "propagate", "chunk_tokens", "baseline", "stages",  "matrix", "exclude", "table", NULL};
 
 ql_place
 ql_build_key_place(const ql_build *b, const char *key)
@@ -139,6 +139,15 @@ read_device(ql_build *b, const ql_yaml *v, const char **out)
     return QL_OK;
 }
 
+static ql_dtype
+compute_dtype(const ql_yaml *v)
+{
+    for (int i = 0; v->kind == QL_YAML_SCALAR && ql_scale_dtypes[i]; i++)
+        if (strcmp(v->text, ql_scale_dtypes[i]) == 0)
+            return ql_float_dtype(i);
+    return QL_DTYPE_NONE;
+}
+
 static ql_status
 read_value(ql_build *b, const char *key, const ql_yaml *v, ql_graph *g)
 {
@@ -154,6 +163,10 @@ read_value(ql_build *b, const char *key, const ql_yaml *v, ql_graph *g)
             expected(b, key, v, "a text");
     } else if (strcmp(key, "device") == 0) {
         return read_device(b, v, &g->device);
+    } else if (strcmp(key, "compute") == 0) {
+        g->compute = compute_dtype(v);
+        if (g->compute == QL_DTYPE_NONE)
+            expected(b, key, v, "fp32, bf16 or fp16 (of activations and weights; without the key the device chooses)");
     } else if (strcmp(key, "seed") == 0) {
         (void)ql_build_seed(b, v, &g->seed);
     } else if (strcmp(key, "memory") == 0) {

@@ -1,5 +1,5 @@
-/* Memory, streams and events of the emulated device. Fresh memory is NaN; QLOOM_TEST_CUDA_MEMORY is its size in bytes, and
- * QLOOM_TEST_CUDA_DEVICES=0 takes the device away. */
+/* Memory, streams and events of the emulated device. Fresh memory is NaN; QLOOM_TEST_CUDA_MEMORY is its size in bytes,
+ * QLOOM_TEST_CUDA_DEVICES=0 takes the device away, QLOOM_TEST_CUDA_DRIVER=12040 and _CAPABILITY=75 make it an older one. */
 #include <cuda_runtime.h>
 
 #include <cstdlib>
@@ -86,7 +86,9 @@ cudaSetDevice(int device)
 cudaError_t
 cudaGetDeviceProperties(cudaDeviceProp *prop, int device)
 {
-    *prop = {"emulated on the host", memory_size(), 227 * 1024, 9, 0, 2};
+    const int capability = static_cast<int>(from_environment("QLOOM_TEST_CUDA_CAPABILITY", 90));
+
+    *prop = {"emulated on the host", memory_size(), 227 * 1024, capability / 10, capability % 10, 2};
     return cudaSetDevice(device);
 }
 
@@ -116,7 +118,7 @@ cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
 cudaError_t
 cudaDriverGetVersion(int *version)
 {
-    *version = CUDART_VERSION;
+    *version = static_cast<int>(from_environment("QLOOM_TEST_CUDA_DRIVER", CUDART_VERSION));
     return cudaSuccess;
 }
 

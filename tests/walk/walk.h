@@ -21,9 +21,11 @@ typedef struct walk_test {
     ql_ctx cx;
     ql_scope scope;
     ql_registry *registry;
+    const ql_backend *backend; /* NULL: the cpu's */
     ql_log sink;
     walk_log log;
     size_t peak;        /* of the last run's device memory */
+    uint64_t parked;    /* of the last run */
     int64_t fail_alloc; /* the n-th allocation of a run fails; 0: none */
     char folder[64];    /* made under /tmp, for files of the run */
 } walk_test;
@@ -114,14 +116,15 @@ walk_run_kept(walk_test *t, const ql_graph *g, int threads, size_t limit, const 
 
     if (!cpu || !cpu->plugin)
         abort();
-    REQUIRE_OK(&t->cx, ql_device_open(&t->cx, cpu->plugin->backend, &(ql_device_options){.threads = threads}, limit,
-                                      &t->cx.device));
+    REQUIRE_OK(&t->cx, ql_device_open(&t->cx, t->backend ? t->backend : cpu->plugin->backend,
+                                      &(ql_device_options){.threads = threads}, limit, &t->cx.device));
     REQUIRE_OK(&t->cx, ql_results_init(&t->cx, g, "test", set));
     t->cx.fail_alloc = t->fail_alloc;
     st = ql_run_graph(&t->cx, t->registry, g, opt, set);
     t->cx.fail_alloc = 0;
     CHECK_INT((int64_t)t->cx.device->used, 0);
     t->peak = t->cx.device->peak;
+    t->parked = t->cx.device->parked;
     ql_device_close(t->cx.device);
     t->cx.device = NULL;
     return st;

@@ -17,9 +17,10 @@ extern "C" {
 QL_API void *ql_ptr(const ql_tensor *t);
 
 typedef struct ql_device_options {
-    int index;   /* cuda:N */
-    int threads; /* host threads to use, >= 1 */
-    bool sync;   /* wait after every operation, so that an error names its own */
+    int index;        /* cuda:N */
+    int threads;      /* host threads to use, >= 1 */
+    bool sync;        /* wait after every operation, so that an error names its own */
+    ql_dtype compute; /* of the forward's activations and weights; NONE: the device's own choice */
 } ql_device_options;
 
 typedef struct ql_device_info {

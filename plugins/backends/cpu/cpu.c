@@ -44,6 +44,8 @@ cpu_open(ql_ctx *cx, const ql_device_options *opt, void **dev)
 
     if (opt->threads < 1)
         return QL_FAIL(cx, QL_INVALID, "the cpu needs at least 1 thread, got %d", opt->threads);
+    if (opt->compute != QL_DTYPE_NONE && opt->compute != QL_F32)
+        return QL_FAIL(cx, QL_INVALID, "compute: the cpu computes in fp32, not in %s", ql_dtype_name(opt->compute));
     d = calloc(1, sizeof *d);
     if (!d)
         return QL_FAIL(cx, QL_MEMORY, "no memory for the state of the cpu device");

@@ -88,7 +88,7 @@ fit(ql_ctx *cx, cuda *d)
 
     CUDA_TRY(cx, cudaGetDeviceProperties(&d->props, d->index));
     if (d->props.major < LEAST_MAJOR)
-        return QL_FAIL(cx, QL_DEVICE, "cuda:%d is a %s of compute capability %d.%d, 8.0 or later is needed", d->index,
+        return QL_FAIL(cx, QL_DEVICE, "cuda:%d (%s) has compute capability %d.%d, 8.0 or later is needed", d->index,
                        d->props.name, d->props.major, d->props.minor);
     CUDA_TRY(cx, cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, d->index));
     if (!pools)
@@ -176,6 +176,7 @@ cuda_open(ql_ctx *cx, const ql_device_options *opt, void **dev)
         return QL_FAIL(cx, QL_MEMORY, "no memory for the state of cuda:%d", opt->index);
     d->index = opt->index;
     d->named = opt->sync;
+    d->compute = opt->compute == QL_DTYPE_NONE ? QL_BF16 : opt->compute;
     st = fit(cx, d);
     if (st == QL_OK)
         st = cuda_memory_open(cx, d);
@@ -199,10 +200,10 @@ cuda_info(ql_ctx *cx, void *dev, ql_device_info *out)
 
     CUDA_TRY(cx, cudaDriverGetVersion(&driver));
     QL_TRY(cx, cuda_blas_check(cx, d, d->lib.cublasGetVersion_v2(d->blas, &version), "cublasGetVersion_v2"));
-    *out = (ql_device_info){.compute_dtype = QL_BF16, .memory = d->props.totalGlobalMem};
-    snprintf(out->name, sizeof out->name, "cuda:%d, %.64s, compute capability %d.%d, CUDA %d.%d, cuBLAS %d.%d",
+    *out = (ql_device_info){.compute_dtype = d->compute, .memory = d->props.totalGlobalMem};
+    snprintf(out->name, sizeof out->name, "cuda:%d, %.64s, compute capability %d.%d, CUDA %d.%d, cuBLAS %d.%d, in %s",
              d->index, d->props.name, d->props.major, d->props.minor, driver / 1000, driver % 1000 / 10,
-             version / 10000, version % 10000 / 100);
+             version / 10000, version % 10000 / 100, ql_dtype_name(d->compute));
     return QL_OK;
 }
 

@@ -18,6 +18,7 @@ typedef struct cuda_pinned {
 
 typedef struct cuda {
     int index;
+    ql_dtype compute;
     bool named; /* every operation is waited for, so that an error is its own */
     struct cudaDeviceProp props;
     cudaStream_t stream; /* every operation, in order */

@@ -1,6 +1,6 @@
 /* make-model FOLDER TYPE [KEY=VALUE…]: a random model for scripts. Keys: vocab hidden intermediate layers heads
  * kv_heads head_dim tied shards seed, dtype=F32|BF16|F16. Without any, a Qwen2.5-0.5B with five blocks for type
- * qwen2, else a small one. */
+ * qwen2, a Llama-2-7B whose singular values fall as those of trained weights do for llama2-7b, else a small one. */
 #include "make_model.h"
 
 typedef struct key_row {
@@ -24,6 +24,21 @@ set_type(const char *type, model_spec *s)
                       .seed = 1};
     if (strcmp(type, "llama") == 0) {
         s->architecture = "LlamaForCausalLM";
+    } else if (strcmp(type, "llama2-7b") == 0) {
+        *s = (model_spec){.architecture = "LlamaForCausalLM",
+                          .type = "llama",
+                          .vocab = 32000,
+                          .hidden = 4096,
+                          .intermediate = 11008,
+                          .layers = 32,
+                          .heads = 32,
+                          .kv_heads = 32,
+                          .head_dim = 128,
+                          .dtype = QL_ST_BF16,
+                          .shards = 3,
+                          .seed = 1,
+                          .decay = 0.25,
+                          .config = "\"max_position_embeddings\": 4096"};
     } else if (strcmp(type, "qwen2") == 0) {
         *s = (model_spec){.type = type,
                           .vocab = 151936,
@@ -87,7 +102,7 @@ main(int argc, char **argv)
     ql_scope scope;
 
     if (argc < 3 || !set_type(argv[2], &spec)) {
-        fprintf(stderr, "usage: make-model FOLDER llama|qwen2|qwen3 [KEY=VALUE…]\n");
+        fprintf(stderr, "usage: make-model FOLDER llama|llama2-7b|qwen2|qwen3 [KEY=VALUE…]\n");
         return 2;
     }
     for (int i = 3; i < argc; i++)

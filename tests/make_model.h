@@ -21,10 +21,13 @@ typedef struct model_spec {
     const char *config; /* further members of config.json: "\"rope_theta\": 1e6"; NULL: none */
     uint64_t seed;
     double scale; /* of the linears' weights; 0: 1 */
+    double
+        decay; /* of the linears' singular values: rows and columns fall as (1 + k)^-decay, in a mixed order; 0: white */
 } model_spec;
 
 typedef struct model_tensor {
     float mean, spread;
+    double decay;
     int shard;
 } model_tensor;
 
@@ -54,6 +57,8 @@ model_add(model_list *l, const char *prefix, const char *name, int64_t rows, int
     l->how[l->count].spread = norm || bias || cols < 0 ? 0.1F : 1.0F / sqrtf((float)cols);
     if (strstr(name, "proj.weight") && l->spec->scale != 0)
         l->how[l->count].spread *= (float)l->spec->scale;
+    if (strstr(name, "proj.weight"))
+        l->how[l->count].decay = l->spec->decay;
     l->how[l->count++].shard = l->shard;
 }
 
@@ -127,22 +132,44 @@ model_normal(uint64_t *rng)
     return (float)(sum - 2 * 65535) * (1.0F / 37837.0F);
 }
 
+/* What row or column i of n is multiplied by: (1 + k)^-decay for k a mixed order of 0 .. n - 1, 1 in the mean of squares. */
+static inline float *
+model_profile(ql_ctx *cx, int64_t n, double decay)
+{
+    float *profile = ql_heap(cx, (size_t)n, sizeof *profile);
+    double squares = 0;
+
+    for (int64_t i = 0; profile && i < n; i++) {
+        const double p = pow(1.0 + (double)(i * 7919 % n), -decay);
+
+        profile[i] = (float)p;
+        squares += p * p;
+    }
+    for (int64_t i = 0; profile && i < n; i++)
+        profile[i] *= (float)sqrt((double)n / squares);
+    return profile;
+}
+
 #define MODEL_CHUNK 65536
 
 static inline ql_status
 model_fill(ql_ctx *cx, ql_st_writer *w, const ql_st_entry *e, const model_tensor *how, uint64_t *rng)
 {
-    int64_t left = e->dims[0] * (e->ndim == 2 ? e->dims[1] : 1);
+    const int64_t cols = e->ndim == 2 ? e->dims[1] : 1;
+    int64_t left = e->dims[0] * cols, at = 0;
     const bool wide = e->dtype == QL_ST_F32;
     float *values = ql_heap(cx, MODEL_CHUNK, sizeof *values);
     uint16_t *halves = ql_heap(cx, MODEL_CHUNK, sizeof *halves);
-    ql_status st = values && halves ? QL_OK : QL_MEMORY;
+    float *rows = model_profile(cx, e->dims[0], how->decay), *columns = model_profile(cx, cols, how->decay);
+    ql_status st = values && halves && rows && columns ? QL_OK : QL_MEMORY;
 
     while (st == QL_OK && left > 0) {
         size_t n = left < MODEL_CHUNK ? (size_t)left : MODEL_CHUNK;
 
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i++, at++) {
             values[i] = how->mean + how->spread * model_normal(rng);
+            if (how->decay > 0)
+                values[i] *= rows[at / cols] * columns[at % cols];
             halves[i] = e->dtype == QL_ST_F16 ? model_f16(values[i]) : model_bf16(values[i]);
         }
         st = ql_st_write(cx, w, e->name, wide ? (const void *)values : halves,
@@ -151,6 +178,8 @@ model_fill(ql_ctx *cx, ql_st_writer *w, const ql_st_entry *e, const model_tensor
     }
     free(values);
     free(halves);
+    free(rows);
+    free(columns);
     return st;
 }
 

@@ -71,6 +71,7 @@ find(ql_ctx *cx, int index)
                        "or build with CUDA %d",
                        index, driver / 1000, driver % 1000 / 10, built / 1000, built % 1000 / 10, driver / 1000);
     e = cudaGetDeviceCount(&count);
+    (void)cudaGetLastError(); /* or the first kernel would be told of it */
     if (e == cudaErrorNoDevice || (e == cudaSuccess && count == 0))
         return QL_FAIL(cx, QL_DEVICE, "cuda:%d: the driver answers, but has no device", index);
     QL_TRY(cx, cuda_check(cx, e, "cudaGetDeviceCount"));

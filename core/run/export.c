@@ -15,6 +15,8 @@
 #include "export_inside.h"
 #include "metrics.h"
 
+#define SHARD_BYTES 5000000000u
+
 /* What describes tokenizer and generation beside config.json; copied where the model has it. */
 static const char *const beside[] = {
     "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
@@ -226,7 +228,7 @@ ql_export_open(ql_ctx *cx, const char *folder, const ql_model_handle *m, ql_expo
 
     if (!x)
         return QL_MEMORY;
-    *x = (ql_export){.model = m, .spool = -1};
+    *x = (ql_export){.model = m, .spool = -1, .shard = SHARD_BYTES};
     x->folder = ql_export_keep(cx, x, folder);
     st = x->folder ? begin(cx, x) : QL_MEMORY;
     if (st == QL_OK)

@@ -22,6 +22,7 @@ struct ql_export {
     ql_export_aside *items;
     const char **files;
     uint64_t bytes; /* of the files that are complete */
+    uint64_t shard; /* bytes of tensors that one file holds, unless a single tensor has more */
 };
 
 ql_status ql_export_spool_open(ql_ctx *cx, ql_export *x);

@@ -13,7 +13,6 @@
 #include "../tensor/tensor.h"
 #include "export_inside.h"
 
-#define SHARD_BYTES 5000000000u
 #define PIECE_BYTES ((size_t)1 << 20)
 
 /* --- the spool ---------------------------------------------------------------------------------------------------------- */
@@ -259,7 +258,7 @@ cut(const ql_export *x, int64_t *first)
     uint64_t bytes = 0;
 
     for (int64_t i = 0; i < x->item_count; i++) {
-        if (i == 0 || bytes + x->items[i].bytes > SHARD_BYTES) {
+        if (i == 0 || bytes + x->items[i].bytes > x->shard) {
             first[shards++] = i;
             bytes = 0;
         }
@@ -276,26 +275,41 @@ shard_name(ql_ctx *cx, const char *stem, int64_t shard, int64_t shards)
 }
 
 static ql_status
-save_index(ql_ctx *cx, ql_export *x, const char *stem, const int64_t *first, int64_t shards)
+print_index(ql_ctx *cx, FILE *out, const ql_export *x, const char *stem, const int64_t *first, int64_t shards)
 {
-    const char *name = ql_format(cx, "%s.safetensors.index.json", stem), *text;
     uint64_t bytes = 0;
-    ql_printer p;
 
-    if (!name)
-        return QL_MEMORY;
     for (int64_t i = 0; i < x->item_count; i++)
         bytes += x->items[i].bytes;
-    QL_TRY(cx, ql_printer_open(cx, &p));
-    fprintf(p.out, "{\n  \"metadata\": {\"total_size\": %llu},\n  \"weight_map\": {", (unsigned long long)bytes);
-    for (int64_t s = 0; s < shards; s++)
+    fprintf(out, "{\n  \"metadata\": {\"total_size\": %llu},\n  \"weight_map\": {", (unsigned long long)bytes);
+    for (int64_t s = 0; s < shards; s++) {
+        const char *file = shard_name(cx, stem, s, shards);
+
         for (int64_t i = first[s]; i < first[s + 1]; i++) {
             const char *tensor = x->items[i].tensor.name, *quoted = ql_json_quote(cx, tensor, strlen(tensor));
 
-            fprintf(p.out, "%s\n    %s: \"%s\"", i ? "," : "", quoted ? quoted : "", shard_name(cx, stem, s, shards));
+            if (!file || !quoted)
+                return QL_MEMORY;
+            fprintf(out, "%s\n    %s: \"%s\"", i ? "," : "", quoted, file);
         }
-    fputs("\n  }\n}\n", p.out);
+    }
+    fputs("\n  }\n}\n", out);
+    return QL_OK;
+}
+
+static ql_status
+save_index(ql_ctx *cx, ql_export *x, const char *stem, const int64_t *first, int64_t shards)
+{
+    const char *name = ql_format(cx, "%s.safetensors.index.json", stem), *text;
+    ql_printer p;
+    ql_status st;
+
+    if (!name)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_printer_open(cx, &p));
+    st = print_index(cx, p.out, x, stem, first, shards);
     QL_TRY(cx, ql_printer_close(cx, &p, &text));
+    QL_TRY(cx, st);
     return ql_export_text(cx, x, name, text);
 }
 

@@ -165,33 +165,49 @@ print_group(ql_ctx *cx, const scheme *g, int64_t number, const char *targets)
                 : NULL;
 }
 
+/* Is linear i the first with its scheme? */
+static bool
+is_first(const compressed *s, int64_t i)
+{
+    for (int64_t k = 0; k < i; k++)
+        if (same_scheme(&s->schemes[k], &s->schemes[i]))
+            return false;
+    return s->schemes[i].quantized;
+}
+
+static ql_status
+print_groups(ql_ctx *cx, const compressed *s, int64_t distinct, const char **out)
+{
+    int64_t number = 0;
+
+    *out = "";
+    for (int64_t i = 0; i < s->count; i++) {
+        const char *targets, *group;
+
+        if (!is_first(s, i))
+            continue;
+        targets = distinct == 1 ? "\"Linear\"" : names_like(cx, s, &s->schemes[i]);
+        group = targets ? print_group(cx, &s->schemes[i], number++, targets) : NULL;
+        *out = group ? ql_format(cx, "%s%s%s", *out, **out ? ",\n" : "", group) : NULL;
+        if (!*out)
+            return QL_MEMORY;
+    }
+    return QL_OK;
+}
+
 static ql_status
 print_config(ql_ctx *cx, const compressed *s, const char **out)
 {
-    const scheme none = {.quantized = false};
-    const char *groups = "", *ignored = names_like(cx, s, &none);
-    int64_t number = 0, distinct = 0;
+    const char *groups, *ignored = names_like(cx, s, &(scheme){.quantized = false});
+    int64_t distinct = 0;
 
-    for (int pass = 0; pass < 2; pass++)
-        for (int64_t i = 0; i < s->count && groups; i++) {
-            const scheme *g = &s->schemes[i];
-            bool first = g->quantized;
-
-            for (int64_t k = 0; k < i && first; k++)
-                first = !same_scheme(&s->schemes[k], g);
-            if (!first)
-                continue;
-            if (pass == 0) {
-                distinct++;
-                continue;
-            }
-            groups = ql_format(cx, "%s%s%s", groups, *groups ? ",\n" : "",
-                               print_group(cx, g, number++, distinct == 1 ? "\"Linear\"" : names_like(cx, s, g)));
-        }
+    if (!ignored)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < s->count; i++)
+        distinct += is_first(s, i);
     if (distinct == 0)
         return QL_FAIL(cx, QL_INVALID, "no linear of the model is quantized");
-    if (!groups || !ignored)
-        return QL_MEMORY;
+    QL_TRY(cx, print_groups(cx, s, distinct, &groups));
     *out = ql_format(cx,
                      "{\n  \"quant_method\": \"compressed-tensors\",\n  \"format\": \"pack-quantized\",\n"
                      "  \"quantization_status\": \"compressed\",\n  \"config_groups\": {\n%s\n  },\n"

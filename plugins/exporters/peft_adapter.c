@@ -170,8 +170,10 @@ print_ranks(ql_ctx *cx, const adapters *s, int64_t rank, const char **out)
 static ql_status
 save_config(ql_ctx *cx, const peft_adapter *p, const adapters *s, int64_t rank, const char *base)
 {
-    const char *targets, *ranks = "", *text;
+    const char *targets, *ranks = "", *text, *quoted = ql_json_quote(cx, base, strlen(base));
 
+    if (!quoted)
+        return QL_MEMORY;
     QL_TRY(cx, print_targets(cx, s, &targets));
     if (p->ranks == EXACT)
         QL_TRY(cx, print_ranks(cx, s, rank, &ranks));
@@ -184,7 +186,7 @@ save_config(ql_ctx *cx, const peft_adapter *p, const adapters *s, int64_t rank, 
                      "  \"modules_to_save\": null,\n  \"layers_to_transform\": null,\n  \"layers_pattern\": null,\n"
                      "  \"rank_pattern\": {%s},\n  \"alpha_pattern\": {%s},\n  \"auto_mapping\": null,\n"
                      "  \"revision\": null\n}\n",
-                     ql_json_quote(cx, base, strlen(base)), (long long)rank, (long long)rank, targets, ranks, ranks);
+                     quoted, (long long)rank, (long long)rank, targets, ranks, ranks);
     return text ? ql_export_text(cx, s->info.files, "adapter_config.json", text) : QL_MEMORY;
 }
 

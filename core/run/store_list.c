@@ -63,10 +63,12 @@ ql_store_about(ql_ctx *cx, const ql_store *s, ql_key key, const char **about)
 
     *about = NULL;
     for (struct dirent *e = d ? readdir(d) : NULL; e && !*about && st == QL_OK; e = readdir(d)) {
-        const char *file = ql_ends_with(e->d_name, ".safetensors") ? ql_format(cx, "%s/%s", path, e->d_name) : NULL;
+        const char *file;
 
-        if (file)
-            st = read_about(cx, file, about);
+        if (!ql_ends_with(e->d_name, ".safetensors"))
+            continue;
+        file = ql_format(cx, "%s/%s", path, e->d_name);
+        st = file ? read_about(cx, file, about) : QL_MEMORY;
     }
     if (d)
         closedir(d);

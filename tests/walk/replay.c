@@ -142,12 +142,11 @@ remove_file(const char *path, off_t size)
     CHECK_INT(unlink(path), 0);
 }
 
-/* Does `harm` to about one entry in `one_in`; returns to how many. */
-static int
+/* Does `harm` to about one entry in `one_in`. */
+static void
 harm_entries(const kept *k, int one_in, void (*harm)(const char *path, off_t size))
 {
     char nodes[4096];
-    int harmed = 0;
     DIR *d;
 
     snprintf(nodes, sizeof nodes, "%s/nodes", k->folder);
@@ -166,14 +165,12 @@ harm_entries(const kept *k, int one_in, void (*harm)(const char *path, off_t siz
             if (f->d_name[0] == '.' || random_below(one_in) != 0 || stat(path, &info) != 0)
                 continue;
             harm(path, info.st_size);
-            harmed++;
         }
         if (files)
             closedir(files);
     }
     if (d)
         closedir(d);
-    return harmed;
 }
 
 /* --- tests --- */
@@ -198,12 +195,12 @@ test_states(walk_test *t, const char *name, const char *cells)
         harm_entries(&k, 1 + i, remove_file);
         (void)run_says(&k, &g, &plain, "");
     }
-    for (int i = 0; i < 4; i++) {
-        const int harmed = harm_entries(&k, 12, i % 2 ? truncate_file : flip_byte);
-        const bool told = run_says(&k, &g, &plain, "it is thrown away and made again");
-
-        CHECK(harmed == 0 || told || i % 2 == 0); /* a flipped byte may be in an entry that nobody reads */
+    for (int i = 0; i < 4; i++) { /* some of it in entries that nobody reads */
+        harm_entries(&k, 12, i % 2 ? truncate_file : flip_byte);
+        (void)run_says(&k, &g, &plain, "");
     }
+    harm_entries(&k, 1, truncate_file);
+    CHECK(run_says(&k, &g, &plain, "it is thrown away and made again"));
     ql_results_fini(&t->cx, &plain);
 }
 

@@ -20,7 +20,8 @@ typedef struct compressed {
     ql_export_info info;
     scheme *schemes; /* [layers * linears], in the order of the calls */
     int64_t count, adapters;
-    bool serves; /* by vLLM, so far */
+    bool serves; /* vLLM serves it, so far */
+    bool zeros;  /* some grid is asymmetric */
 } compressed;
 
 static ql_status
@@ -116,6 +117,7 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, void *state)
                        "without act_order, or with act_order: group");
     *mine = (scheme){true, u.sym && in->qlinear->grid.sym, u.bits, u.groups == 1 ? 0 : u.group};
     QL_TRY(cx, check_groups(cx, mine->group, u.in));
+    s->zeros = s->zeros || !mine->sym;
     s->serves = s->serves && (u.bits == 4 || u.bits == 8) && u.in % 128 == 0 && u.out % 64 == 0;
     QL_TRY(cx, add_codes(cx, s, in->name, &u));
     QL_TRY(cx, add(cx, s, in->name, "weight_scale",
@@ -216,11 +218,37 @@ print_config(ql_ctx *cx, const compressed *s, const char **out)
     return *out ? QL_OK : QL_MEMORY;
 }
 
+/* --- who loads it --------------------------------------------------------------------------------------------------------- */
+
+/* transformers' loader expects zero points that are not packed (seen with transformers 5.23, compressed-tensors 0.20). */
+static ql_status
+tell_runtimes(ql_ctx *cx, const compressed *s)
+{
+    static const char *const runtimes[2][2] = {
+        {"transformers with compressed-tensors; not vLLM, which takes 4 and 8 bits, inputs in multiples of 128 and "
+         "outputs of 64",
+         "vLLM, transformers with compressed-tensors"},
+        {"none as it is: vLLM takes 4 and 8 bits, inputs in multiples of 128 and outputs of 64, transformers symmetric "
+         "grids",
+         "vLLM; not transformers, which takes symmetric grids"},
+    };
+    const char *serve = "export dequantized, and serve that";
+
+    if (s->serves)
+        serve = ql_format(cx, "vllm serve %s", s->info.folder);
+    else if (!s->zeros)
+        serve = ql_format(cx,
+                          "python -c 'from transformers import pipeline; print(pipeline(\"text-generation\", "
+                          "\"%s\")(\"Once\"))'",
+                          s->info.folder);
+    return serve ? ql_export_loads(cx, s->info.files, runtimes[s->zeros][s->serves], serve) : QL_MEMORY;
+}
+
 static ql_status
 end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
 {
     const compressed *s = state;
-    const char *config = NULL, *serve;
+    const char *config = NULL;
 
     (void)self;
     (void)out;
@@ -231,18 +259,7 @@ end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
     QL_TRY(cx, ql_export_rest(cx, s->info.files));
     QL_TRY(cx, ql_export_save(cx, s->info.files, "model", NULL, 0));
     QL_TRY(cx, ql_export_config(cx, s->info.files, &(ql_export_pair){"quantization_config", config}, 1));
-    serve = s->serves ? ql_format(cx, "vllm serve %s", s->info.folder)
-                      : ql_format(cx,
-                                  "python -c 'from transformers import pipeline; print(pipeline(\"text-generation\", "
-                                  "\"%s\")(\"Once\"))'",
-                                  s->info.folder);
-    if (!serve)
-        return QL_MEMORY;
-    return ql_export_loads(cx, s->info.files,
-                           s->serves ? "vLLM, transformers with compressed-tensors"
-                                     : "transformers with compressed-tensors; vLLM takes 4 and 8 bits, inputs in "
-                                       "multiples of 128 and outputs of 64",
-                           serve);
+    return tell_runtimes(cx, s);
 }
 
 QL_PLUGIN(.kind = QL_EXPORTER, .name = "compressed_tensors", .version = "1.0",

@@ -306,9 +306,12 @@ mark(maker *m, ql_notes *notes, const char *text)
         *fresh = text;
     }
     item = ql_results_append(m->cx, &notes->items, &notes->count, &notes->capacity, sizeof *item);
-    if (item)
-        *item = number + 1;
-    return item ? QL_OK : QL_MEMORY;
+    if (!item)
+        return QL_MEMORY;
+    for (; item > notes->items && item[-1] > number + 1; item--)
+        *item = item[-1];
+    *item = number + 1;
+    return QL_OK;
 }
 
 static bool

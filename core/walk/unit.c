@@ -28,7 +28,7 @@ ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l)
 static const void *
 self_of(const ql_walk *w, const ql_node *n, int64_t l)
 {
-    const ql_override *o = ql_override_of(n, ql_block_name(w->block, (int)l));
+    const ql_override *o = n->override_count ? ql_override_of(n, ql_block_name(w->block, (int)l)) : NULL;
 
     return o ? o->self : n->self;
 }

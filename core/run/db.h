@@ -12,9 +12,9 @@ typedef struct ql_db {
     sqlite3 *handle;
 } ql_db;
 
-/* Opens `path`; for writing it is made, with its schema, when it is not there. A file of an earlier schema is brought up to this one,
- * on reading too. NOT_FOUND, or IO in words: damaged,
- * locked by another program, no results of qloom, written by a later one. */
+/* Opens `path`; for writing it is made, with its schema, when it is not there. A file of an earlier schema is
+ * brought up to this one, on reading too. NOT_FOUND, or IO in words: damaged, locked by another program, no results
+ * of qloom, written by a later one. */
 ql_status ql_db_open(ql_ctx *cx, const char *path, bool write, ql_db *out);
 void ql_db_close(ql_db *db); /* a zeroed one is fine; what was not committed is gone */
 

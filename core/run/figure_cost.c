@@ -1,4 +1,5 @@
-/* Seconds and device memory of the stages of the graph, as bars. Stages that differ in the cell that they serve alone are one bar. */
+/* Seconds and device memory of the stages of the graph, as bars. Stages that differ in the cell that they serve
+ * alone are one bar. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

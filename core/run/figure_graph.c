@@ -1,4 +1,5 @@
-/* The merged graph: a column each step from the inputs, a box each node. Nodes that look alike and have alike inputs are one box. */
+/* The merged graph: a column each step from the inputs, a box each node. Nodes that look alike and have alike inputs
+ * are one box. */
 #include <string.h>
 
 #include "figures.h"
@@ -26,8 +27,8 @@ typedef struct flow {
     box **order;     /* [count]: of one column */
 } flow;
 
-/* What ends the graph is there once for each cell, and in a large graph many a stage once for each of another's variants: those that look
- * alike are one box. */
+/* What ends the graph is there once for each cell, and in a large graph many a stage once for each of another's
+ * variants: those that look alike are one box. */
 static bool
 alike(const flow *f, const ql_result_node *a, const ql_result_node *b)
 {

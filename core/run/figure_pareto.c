@@ -26,7 +26,8 @@ typedef struct plane {
     int64_t front_count;
 } plane;
 
-/* Variants of a stage make the clearest series; of several axes of variants the one with most, of parameters the first. */
+/* Variants of a stage make the clearest series; of several axes of variants the one with most, of parameters the
+ * first. */
 static const char *
 series_key(const ql_result_set *set)
 {

@@ -1,5 +1,5 @@
-/* Lists of linears, falling by rank: singular values of a weight, of its error, and of what the adapter leaves of it. A chart each linear,
- * a colour each cell. */
+/* Lists of linears, falling by rank: singular values of a weight, of its error, and of what the adapter leaves of
+ * it. A chart each linear, a colour each cell. */
 #include <string.h>
 
 #include "chart.h"
@@ -77,7 +77,8 @@ same_list(const ql_result_list *a, const ql_result_list *b)
     return a->count == b->count && memcmp(a->values, b->values, (size_t)a->count * sizeof *a->values) == 0;
 }
 
-/* The lists of one linear in one cell; what an earlier cell showed already (the weight's, an error that compensators share) is left out. */
+/* The lists of one linear in one cell; what an earlier cell showed already (the weight's, an error that compensators
+ * share) is left out. */
 static ql_status
 add_cell(panels *p, int64_t linear, int64_t at, const ql_result_list **drawn, ql_series *series)
 {

@@ -40,7 +40,8 @@ ql_status ql_figure_graph(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
 
 /* The colour of a stage: the same kind has the same one in every figure. */
 int ql_figure_colour(const char *kind);
-/* What tells a cell from the others: its labels on every axis, and its run where there are several. NULL without memory. */
+/* What tells a cell from the others: its labels on every axis, and its run where there are several. NULL without
+ * memory. */
 const char *ql_figure_cell(ql_ctx *cx, const ql_figure_input *in, const ql_result_set *set, const ql_result_cell *c);
 
 #endif

@@ -93,9 +93,9 @@ typedef struct ql_result_set {
     ql_table_spec table; /* of the pipeline file */
 } ql_result_set;
 
-/* An empty set shaped like the graph: references, one cell a cell of the graph, then the baselines unless the file says
- * `baseline: false`; nodes, kinds, citations, table. Cells whose evaluators, evaluation data and base model are the same share a
- * baseline: there are several only where the matrix varies those. ql_results_fini in every case.
+/* An empty set shaped like the graph: references, one cell a cell of the graph, then the baselines unless the file
+ * says `baseline: false`; nodes, kinds, citations, table. Cells whose evaluators, evaluation data and base model are
+ * the same share a baseline: there are several only where the matrix varies those. ql_results_fini in every case.
  * [one thread per context, as all here] */
 ql_status ql_results_init(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set);
 void ql_results_fini(ql_ctx *cx, ql_result_set *set); /* a zeroed set is fine */

@@ -1,5 +1,6 @@
-/* The style of figures and of the page around them: one palette for light, one for dark, the light one on paper. Colours of series are
- * told apart by people with common colour blindness, and markers and dashes say the same again. */
+/* The style of figures and of the page around them: one palette for light, one for dark, the light one on paper.
+ * Colours of series are told apart by people with common colour blindness, and markers and dashes say the same
+ * again. */
 #include "svg.h"
 
 #define LIGHT                                                                                                          \

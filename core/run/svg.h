@@ -1,5 +1,5 @@
-/* Drawing: text that is safe in HTML and SVG, scales with ticks, charts. No plotting library in C that is maintained writes SVG that
- * follows a page's colours, so these few hundred lines do. */
+/* Drawing: text that is safe in HTML and SVG, scales with ticks, charts. No plotting library in C that is maintained
+ * writes SVG that follows a page's colours, so these few hundred lines do. */
 #ifndef QLOOM_RUN_SVG_H
 #define QLOOM_RUN_SVG_H
 
@@ -7,8 +7,8 @@
 
 #include "../base/ctx.h"
 
-/* `text` as the content of an element or of an attribute in double quotes: markup escaped, what is no UTF-8 or a control character
- * replaced. Labels are anyone's. */
+/* `text` as the content of an element or of an attribute in double quotes: markup escaped, what is no UTF-8 or a
+ * control character replaced. Labels are anyone's. */
 void ql_html_put(FILE *out, const char *text);
 
 #define QL_FIGURE_WIDTH 440 /* pixels of a figure that grows and shrinks with its column */

@@ -1,4 +1,5 @@
-/* Divergence from the unquantized model on the same tokens (formats 8.8): what perplexity hides, because errors of it compensate. */
+/* Divergence from the unquantized model on the same tokens (formats 8.8): what perplexity hides, because errors of
+ * it compensate. */
 #include <math.h>
 #include <stdlib.h>
 

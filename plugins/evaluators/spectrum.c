@@ -1,4 +1,5 @@
-/* Singular values of a few weights, of their errors, and of what adapters leave of these: how much an adapter of some rank can take. */
+/* Singular values of a few weights, of their errors, and of what adapters leave of these: how much an adapter of
+ * some rank can take. */
 #include <fnmatch.h>
 #include <math.h>
 
@@ -24,7 +25,8 @@ wanted(const spectrum *p, const ql_linear_result *in)
     return p->match.count == 0 && in->layer == 0;
 }
 
-/* Roots of the eigenvalues of M M^T or M^T M, whichever is smaller, in double: relative to the largest they are right to 1e-8. */
+/* Roots of the eigenvalues of M M^T or M^T M, whichever is smaller, in double: relative to the largest they are
+ * right to 1e-8. */
 static ql_status
 put_values(ql_ctx *cx, const spectrum *p, const ql_tensor *m, const char *name, ql_metrics *out)
 {

@@ -1,5 +1,6 @@
-/* The report's structure: markup that balances whatever the labels say, a row each cell, a path each series, a caption and a table of
- * numbers each figure, and nothing from outside. The browser's view of it is tests/cli/browser.sh. */
+/* The report's structure: markup that balances whatever the labels say, a row each cell, a path each series, a
+ * caption and a table of numbers each figure, and nothing from outside. The browser's view of it is
+ * tests/cli/browser.sh. */
 #include "sets.h"
 
 #include "core/base/printer.h"

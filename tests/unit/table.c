@@ -195,7 +195,8 @@ test_numbers(uint64_t *random)
     }
 }
 
-/* The best of each row or column in the direction of its metric; original models don't compete, a metric that says nothing has no best. */
+/* The best of each row or column in the direction of its metric; original models don't compete, a metric that says
+ * nothing has no best. */
 static void
 test_best(ql_ctx *cx)
 {

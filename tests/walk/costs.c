@@ -1,5 +1,5 @@
-/* What a walk says of cost and of the parts behind a mean: bits that a cell stores, losses of windows, singular values. The plain side
- * counts and computes in double from what a per-layer evaluator is handed. */
+/* What a walk says of cost and of the parts behind a mean: bits that a cell stores, losses of windows, singular
+ * values. The plain side counts and computes in double from what a per-layer evaluator is handed. */
 #include "walk.h"
 
 #include <qloom/evaluator.h>

@@ -1,5 +1,5 @@
-/* The divergence from the original model: numbers of the evaluator against a plain computation on the same hidden states, and the
- * original's stream, which is there whether the table has a baseline or not. */
+/* The divergence from the original model: numbers of the evaluator against a plain computation on the same hidden
+ * states, and the original's stream, which is there whether the table has a baseline or not. */
 #include "walk.h"
 
 #include <qloom/evaluator.h>

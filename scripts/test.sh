@@ -23,6 +23,7 @@ for preset in "${@:-release}"; do
         failed=$((failed + 1))
         continue
     fi
+    sed -n "s/^-- cuda backend/preset $preset: cuda backend/p" "$output"
     ctest --preset "$preset" --parallel "$(nproc)" </dev/null | tee "$output"
     total=$(grep -c '^ *[0-9]*/[0-9]* Test ' "$output")
     fine=$(grep -c '^ *[0-9]*/[0-9]* Test .* Passed ' "$output")

@@ -52,8 +52,8 @@ ql_status ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_we
 typedef struct ql_flow {
     const ql_seqs *seqs;
     ql_tensor *h;  /* [T, hidden]: the residual stream; only read */
-    ql_tensor *x;       /* [T, in]: input of the subset that comes next; NULL at the end of the block */
-    ql_tensor **y;      /* outputs of the last subset's linears, in their order; NULL at the start of the block */
+    ql_tensor *x;  /* [T, in]: input of the subset that comes next; NULL at the end of the block */
+    ql_tensor **y; /* outputs of the last subset's linears, in their order; NULL at the start of the block */
 } ql_flow;
 
 /* Step k of the model, k = 0 .. subsets: reads h and y, sets x, and h where it changed. Its temporaries are gone. */

@@ -13,6 +13,7 @@ struct ql_device {
     ql_device_info info;
     bool sync;                 /* wait after every operation, so that an error names its own */
     int threads;               /* host threads that it was opened with */
+    const double *clock;       /* seconds of a rehearsal (rehearsal.h), whose memory nobody may read; NULL: real */
     size_t limit;              /* bytes, 0: none */
     size_t used, peak, mark;   /* bytes; mark: the most used since somebody set it */
     uint64_t up, down;         /* bytes copied to and from the device */

@@ -137,7 +137,7 @@ ql_map(ql_ctx *cx, const ql_tensor *t, ql_access access, void *host_out)
     if (t->mapped)
         return QL_FAIL(cx, QL_BUG, "map: the tensor is mapped already");
     host = ql_ptr(t);
-    if (!cx->device->info.host_memory || !ql_contiguous(t)) {
+    if (!cx->device->info.host_memory || cx->device->clock || !ql_contiguous(t)) {
         host = ql_heap(cx, (size_t)ql_count(t), ql_dtype_size(t->dtype));
         if (!host)
             return QL_MEMORY;

@@ -119,11 +119,17 @@ original_bits(const ql_walk *w, double *out)
 
 /* --- meters --- */
 
+static double
+now(const ql_device *d)
+{
+    return d->clock ? *d->clock : ql_seconds();
+}
+
 ql_meter
 ql_meter_start(const ql_walk *w)
 {
     ql_device *d = w->cx->device;
-    const ql_meter m = {.start = {.seconds = ql_seconds(), .up = d->up, .down = d->down, .peak = d->mark},
+    const ql_meter m = {.start = {.seconds = now(d), .up = d->up, .down = d->down, .peak = d->mark},
                         .inner = w->metered};
 
     d->mark = d->used;
@@ -135,7 +141,7 @@ ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost)
 {
     ql_device *d = w->cx->device;
     const ql_cost all = {
-        .seconds = ql_seconds() - m->start.seconds, .up = d->up - m->start.up, .down = d->down - m->start.down};
+        .seconds = now(d) - m->start.seconds, .up = d->up - m->start.up, .down = d->down - m->start.down};
 
     cost->seconds += all.seconds - (w->metered.seconds - m->inner.seconds);
     cost->up += all.up - (w->metered.up - m->inner.up);

@@ -168,7 +168,8 @@ ql_evaluate_open(ql_walk *w)
         const ql_node *data = ql_node_input(e->plan->node, "data");
 
         if (!evaluator(e)) {
-            QL_TRY(w->cx, begin_export(w, e));
+            if (w->folder)
+                QL_TRY(w->cx, begin_export(w, e));
             continue;
         }
         if (evaluator(e)->linear || !data || e->told)
@@ -251,6 +252,8 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
     w->cx->index = l;
     QL_TRY(w->cx, ql_path_linear(w, path_of(w, e), l, &in));
     in.stats = g ? &g->stats : NULL;
+    if (!evaluator(e) && !w->folder)
+        return QL_OK;
     if (!evaluator(e))
         return e->plan->node->plugin->exporter->linear(w->cx, e->plan->node->self, &in, e->state);
     QL_TRY(w->cx, ql_evaluation_row(w, e, in.name, strlen(in.name), &row));
@@ -425,7 +428,7 @@ score_all(ql_walk *w)
             ql_scope_close(w->cx, &inner);
         }
     for (int64_t i = 0; i < w->plan->eval_count; i++)
-        if (w->evaluations[i].exam)
+        if (w->evaluations[i].exam && w->folder)
             QL_TRY(w->cx, finish(w, &w->evaluations[i]));
     ql_scope_close(w->cx, &scope);
     return QL_OK;
@@ -436,7 +439,7 @@ ql_evaluate_end(ql_walk *w)
 {
     QL_TRY(w->cx, score_all(w));
     for (int64_t i = 0; i < w->plan->eval_count; i++)
-        if (!evaluator(&w->evaluations[i]))
+        if (!evaluator(&w->evaluations[i]) && w->folder)
             QL_TRY(w->cx, end_export(w, &w->evaluations[i]));
     return QL_OK;
 }

@@ -91,7 +91,7 @@ folder_of(const ql_walk *w, const ql_eval *e, const char **out)
         memcpy(&path, (const char *)e->node->self + row->offset, sizeof path);
     if (!path || !*path)
         path = e->node->name;
-    *out = *path == '/' ? path : ql_format(w->cx, "%s/%s", w->folder, path);
+    *out = *path == '/' ? path : ql_format(w->cx, "%s/%s", w->folder ? w->folder : ".", path);
     if (*out && !is_alone(w->graph, s, e->node)) {
         const char *cell = cell_name(w->cx, w->graph, s, e->node);
 

@@ -195,7 +195,8 @@ begin_next(ql_walk *w)
     if (w->layer + 1 == w->model->info.layers || ql_replay_idle(w, w->layer + 1))
         return QL_OK;
     if (w->cx->device->info.host_memory) {
-        ql_block_prefetch(w->cx, w->model, w->layer + 1);
+        if (!w->cx->device->clock)
+            ql_block_prefetch(w->cx, w->model, w->layer + 1);
         return QL_OK;
     }
     st = ql_block_begin(w->cx, w->model, w->layer + 1, &next);
@@ -347,7 +348,7 @@ walk_model(ql_walk *w, ql_result_set *set)
     close_walk(w);
     if (w->cx->device->parked)
         log_parked(w->cx);
-    if (st == QL_OK)
+    if (st == QL_OK && !w->cx->device->clock)
         log_reads(w->cx, w->model->source);
     ql_tokenizer_close(tokenizer);
     return st;

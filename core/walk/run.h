@@ -8,7 +8,7 @@
 #include "plan.h"
 
 typedef struct ql_run_options {
-    const char *folder;    /* where stages may write files */
+    const char *folder;    /* where stages may write files; NULL, for a rehearsal: nobody writes */
     const ql_store *store; /* NULL: nothing is kept, and nothing taken from earlier runs */
     ql_journal *journal;   /* of what goes to the store and comes from it; NULL: none */
 } ql_run_options;

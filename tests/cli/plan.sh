@@ -1,0 +1,37 @@
+# What a pipeline will take is said before anything runs, and nothing is left behind.
+. "$QLOOM_SOURCE/tests/cli/common.sh"
+
+cat >"$dir/p.yaml" <<END
+qloom: 1
+name: small
+device: cpu
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, seqlen: 32, samples: 4}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 4}
+  quant: {use: gptq, model: \$base, calib: \$calib, bits: 4, group_size: 96}
+  ppl: {use: perplexity, model: \$quant, data: \$eval, save_nll: true}
+  out: {use: dequantized, model: \$quant}
+END
+
+cd "$dir" || exit 1
+run 0 -q plan p.yaml
+has out "small: 6 stages, 1 cell"
+has out "Qwen3ForCausalLM, 5 blocks, hidden 128, vocabulary 512"
+has out "self_attn.q_proj         [256, 128]; gptq group_size=96: the last group has 32 columns"
+has out "1 calibration streams, 1 units of work"
+has out "  quant (gptq group_size=96)"
+has out "MiB at most"
+has out "disk: at most 1."
+says err ""
+[ "$(ls)" = "err
+out
+p.yaml" ] || fail "plan leaves files: $(ls)"
+
+run 2 plan p.yaml -s quant.bits=9
+has err "quant"
+run 2 plan
+has err "plan: expected one pipeline file, got 0 operands"
+run 0 plan --help
+has out "before anything is loaded"
+done_testing

@@ -23,7 +23,7 @@ ql_journal_open(ql_ctx *cx, const char *folder, ql_journal *out)
     out->file = fopen(out->path, "a+e");
     if (!out->file)
         return QL_FAIL(cx, QL_IO, "%s: %s", out->path, strerror(errno));
-    if (fseek(out->file, -1, SEEK_END) == 0 && fgetc(out->file) != '\n')
+    if (fseek(out->file, -1, SEEK_END) == 0 && fgetc(out->file) != '\n' && fseek(out->file, 0, SEEK_END) == 0)
         fputc('\n', out->file);
     return flushed(cx, out);
 }

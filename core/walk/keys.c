@@ -76,6 +76,7 @@ make_world(maker *m)
     QL_TRY(m->cx, ql_printer_open(m->cx, &p));
     put_key(p.out, "core", core);
     fprintf(p.out, "device %s %s\n", d->backend->device, d->info.name);
+    fprintf(p.out, "compute %s\n", ql_dtype_name(d->info.compute_dtype));
     fprintf(p.out, "chunk_tokens %" PRId64 "\n", m->in->graph->chunk_tokens);
     st = put_plugin(m, p.out, backend_of(m->in->registry, d));
     return finish(m->cx, &p, st, &m->world);

@@ -17,10 +17,17 @@ ql_override_of(const ql_node *n, const char *linear)
     return NULL;
 }
 
+/* For linear l of the current block, which only a stage with rules asks for its name. */
+static const ql_override *
+rule_of(const ql_walk *w, const ql_node *n, int64_t l)
+{
+    return n->override_count ? ql_override_of(n, ql_block_name(w->block, (int)l)) : NULL;
+}
+
 bool
 ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l)
 {
-    const ql_override *o = ql_override_of(n, ql_block_name(w->block, (int)l));
+    const ql_override *o = rule_of(w, n, l);
 
     return o && o->skip;
 }
@@ -28,7 +35,7 @@ ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l)
 static const void *
 self_of(const ql_walk *w, const ql_node *n, int64_t l)
 {
-    const ql_override *o = n->override_count ? ql_override_of(n, ql_block_name(w->block, (int)l)) : NULL;
+    const ql_override *o = rule_of(w, n, l);
 
     return o ? o->self : n->self;
 }

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.."
 
 passed=0 failed=0
-sources=$(git ls-files '*.c' '*.h')
+sources=$(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp')
 
 # verdict NAME OUTPUT: a check is fine when it printed nothing
 verdict() {

@@ -3,14 +3,13 @@
 #include <cuda_runtime.h>
 
 #include <cstdlib>
-#include <ctime>
 #include <map>
 
 struct emulated_stream {
     unsigned flags;
 };
 struct emulated_event {
-    double at;
+    bool recorded;
 };
 struct emulated_pool {
     uint64_t threshold;
@@ -42,15 +41,6 @@ device_count()
     return static_cast<int>(from_environment("QLOOM_TEST_CUDA_DEVICES", 1));
 }
 
-double
-now()
-{
-    timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) * 1e-6;
-}
-
 } // namespace
 
 cudaError_t
@@ -71,13 +61,6 @@ cudaGetDeviceCount(int *count)
 }
 
 cudaError_t
-cudaGetDevice(int *device)
-{
-    *device = 0;
-    return cudaSuccess;
-}
-
-cudaError_t
 cudaSetDevice(int device)
 {
     return emulated_error(device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice);
@@ -95,23 +78,7 @@ cudaGetDeviceProperties(cudaDeviceProp *prop, int device)
 cudaError_t
 cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
 {
-    switch (attribute) {
-    case cudaDevAttrMultiProcessorCount:
-        *value = 2;
-        break;
-    case cudaDevAttrComputeCapabilityMajor:
-        *value = 9;
-        break;
-    case cudaDevAttrComputeCapabilityMinor:
-        *value = 0;
-        break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-        *value = 227 * 1024;
-        break;
-    case cudaDevAttrMemoryPoolsSupported:
-        *value = 1;
-        break;
-    }
+    *value = attribute == cudaDevAttrMemoryPoolsSupported;
     return cudaSetDevice(device);
 }
 
@@ -123,30 +90,12 @@ cudaDriverGetVersion(int *version)
 }
 
 cudaError_t
-cudaRuntimeGetVersion(int *version)
-{
-    return cudaDriverGetVersion(version);
-}
-
-cudaError_t
-cudaDeviceSynchronize(void)
-{
-    return cudaSuccess;
-}
-
-cudaError_t
 cudaGetLastError(void)
 {
     const cudaError_t e = last;
 
     last = cudaSuccess;
     return e;
-}
-
-cudaError_t
-cudaPeekAtLastError(void)
-{
-    return last;
 }
 
 const char *
@@ -176,17 +125,8 @@ cudaGetErrorName(cudaError_t error)
 }
 
 cudaError_t
-cudaMemGetInfo(size_t *free, size_t *total)
+cudaMalloc(void **ptr, size_t bytes)
 {
-    *total = memory_size();
-    *free = *total - used;
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaMallocAsync(void **ptr, size_t bytes, cudaStream_t stream)
-{
-    (void)stream;
     *ptr = nullptr;
     if (bytes > memory_size() - used)
         return emulated_error(cudaErrorMemoryAllocation);
@@ -215,29 +155,17 @@ cudaFreeAsync(void *ptr, cudaStream_t stream)
 }
 
 cudaError_t
-cudaMalloc(void **ptr, size_t bytes)
-{
-    return cudaMallocAsync(ptr, bytes, nullptr);
-}
-
-cudaError_t
 cudaFree(void *ptr)
 {
     return cudaFreeAsync(ptr, nullptr);
 }
 
 cudaError_t
-cudaMallocHost(void **ptr, size_t bytes)
-{
-    *ptr = malloc(bytes ? bytes : 1);
-    return emulated_error(*ptr ? cudaSuccess : cudaErrorMemoryAllocation);
-}
-
-cudaError_t
 cudaHostAlloc(void **ptr, size_t bytes, unsigned flags)
 {
     (void)flags;
-    return cudaMallocHost(ptr, bytes);
+    *ptr = malloc(bytes ? bytes : 1);
+    return emulated_error(*ptr ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
 cudaError_t
@@ -265,7 +193,8 @@ cudaError_t
 cudaMallocFromPoolAsync(void **ptr, size_t bytes, cudaMemPool_t pool, cudaStream_t stream)
 {
     (void)pool;
-    return cudaMallocAsync(ptr, bytes, stream);
+    (void)stream;
+    return cudaMalloc(ptr, bytes);
 }
 
 cudaError_t
@@ -274,13 +203,6 @@ cudaMemPoolSetAttribute(cudaMemPool_t p, cudaMemPoolAttr attribute, void *value)
     if (attribute != cudaMemPoolAttrReleaseThreshold)
         return emulated_error(cudaErrorInvalidValue);
     p->threshold = *static_cast<uint64_t *>(value);
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaMemPoolGetAttribute(cudaMemPool_t p, cudaMemPoolAttr attribute, void *value)
-{
-    *static_cast<uint64_t *>(value) = attribute == cudaMemPoolAttrReleaseThreshold ? p->threshold : used;
     return cudaSuccess;
 }
 
@@ -299,26 +221,6 @@ cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, c
     (void)stream;
     if (bytes > 0)
         memcpy(to, from, bytes);
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height,
-                  cudaMemcpyKind kind, cudaStream_t stream)
-{
-    if (width > to_pitch || width > from_pitch)
-        return emulated_error(cudaErrorInvalidValue);
-    for (size_t i = 0; i < height; i++)
-        cudaMemcpyAsync(static_cast<char *>(to) + i * to_pitch, static_cast<const char *>(from) + i * from_pitch, width,
-                        kind, stream);
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaMemsetAsync(void *ptr, int value, size_t bytes, cudaStream_t stream)
-{
-    (void)stream;
-    memset(ptr, value, bytes);
     return cudaSuccess;
 }
 
@@ -364,7 +266,7 @@ cudaError_t
 cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
     (void)flags;
-    *event = new emulated_event{0};
+    *event = new emulated_event{false};
     return cudaSuccess;
 }
 
@@ -379,7 +281,7 @@ cudaError_t
 cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     (void)stream;
-    event->at = now();
+    event->recorded = true;
     return cudaSuccess;
 }
 
@@ -387,19 +289,6 @@ cudaError_t
 cudaEventSynchronize(cudaEvent_t event)
 {
     (void)event;
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaEventQuery(cudaEvent_t event)
-{
-    return cudaEventSynchronize(event);
-}
-
-cudaError_t
-cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
-{
-    *milliseconds = static_cast<float>(to->at - from->at);
     return cudaSuccess;
 }
 }

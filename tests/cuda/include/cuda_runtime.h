@@ -32,13 +32,9 @@ struct alignas(8) uint2 {
 struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
 
 extern uint3 threadIdx, blockIdx; /* of the fiber that runs */
 extern dim3 blockDim, gridDim;
-constexpr int warpSize = 32;
 
 /* --- launches ---------------------------------------------------------------------------------------------------------- */
 
@@ -126,13 +122,6 @@ __shfl_xor_sync(unsigned mask, T value, int with)
     return emulated_exchange(mask, value, emulated_lane() ^ with);
 }
 
-template <typename T>
-T
-__shfl_down_sync(unsigned mask, T value, int by)
-{
-    return emulated_exchange(mask, value, emulated_lane() + by > 31 ? emulated_lane() : emulated_lane() + by);
-}
-
 unsigned __ballot_sync(unsigned mask, int predicate);
 
 inline int
@@ -160,54 +149,6 @@ atomicMin(T *to, T value)
 
     *to = value < old ? value : old;
     return old;
-}
-
-template <typename T>
-T
-atomicMax(T *to, T value)
-{
-    T old = *to;
-
-    *to = value > old ? value : old;
-    return old;
-}
-
-/* --- numbers ----------------------------------------------------------------------------------------------------------- */
-
-inline int
-__ffs(int x)
-{
-    return __builtin_ffs(x);
-}
-
-inline unsigned
-__umulhi(unsigned a, unsigned b)
-{
-    return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32);
-}
-
-inline float
-rsqrtf(float x)
-{
-    return static_cast<float>(1 / std::sqrt(static_cast<double>(x)));
-}
-
-inline unsigned
-__float_as_uint(float x)
-{
-    unsigned u;
-
-    std::memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-inline float
-__uint_as_float(unsigned u)
-{
-    float x;
-
-    std::memcpy(&x, &u, sizeof x);
-    return x;
 }
 
 #endif

@@ -1,27 +1,33 @@
 #!/bin/sh
-# Usage: pipeline.sh BUILD SOURCE: a pipeline on the emulated device in fp32 and on the cpu: the same perplexities to 1e-5.
-set -eu
-build=$1
-source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cat >"$work/both.yaml" <<END
-qloom: 1
-name: both
-compute: fp32
-stages:
-  base: {use: auto, path: $source/examples/tiny-qwen3}
-  calib: {use: text, path: $source/examples/calib.txt, samples: 1, seqlen: 16}
-  eval: {use: text, path: $source/examples/eval.txt, samples: 1, seqlen: 16}
-  quant: {use: rtn, model: \$base, bits: 4, group_size: 64}
-  fix: {use: lordq, model: \$quant, calib: \$calib, rank: 4}
-  ppl: {use: perplexity, model: \$fix, data: \$eval}
-table: {rows: quant.use, value: ppl.perplexity}
-END
+# One pipeline that users start from, on the cpu and on the emulated cuda device: the same labels, numbers within the tolerance, which is
+# that of bf16 where a code between two levels falls to the other side. Usage: pipeline.sh QLOOM PLUGINS NAME TOLERANCE [-s SETTING]...
+set -u
+qloom=$1 plugins=$2 name=$3 tolerance=$4
+shift 4
+file=$(cd "$(dirname "$0")/../.." && pwd)/pipelines/$name.yaml
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+unset MODEL CALIB EVAL GROUP RANK
+
 for device in cpu cuda; do
-    LD_LIBRARY_PATH=$build/lib "$build/bin/qloom" -q --plugin-path "$build/emulated" run "$work/both.yaml" --device $device \
-        --runs "$work/runs" --format csv | cut -d , -f 1,2 >"$work/$device"
-    cat "$work/$device"
+    QLOOM_PLUGIN_PATH=$plugins "$qloom" run "$file" -q --device $device --runs "$dir/$device" --format csv \
+        -s calib.samples=2 -s calib.seqlen=32 -s eval.samples=2 -s eval.seqlen=32 "$@" >"$dir/$device.csv" || exit 1
 done
-paste -d , "$work/cpu" "$work/cuda" | awk -F, '$2 + 0 > 0 { n++; d = log($4 / $2); if (d < -1e-5 || d > 1e-5) bad++ }
-    END { exit !(n == 2 && !bad) }'
+awk -F, -v tolerance="$tolerance" '
+    NR == FNR { expected[FNR] = $0; lines = FNR; next }
+    {
+        n = split(expected[FNR], want, ",")
+        for (i = 1; i <= NF || i <= n; i++) {
+            number = $i ~ /^[0-9]+\.[0-9]+(e[-+]?[0-9]+)?$/
+            off = number && want[i] > 0 ? $i / want[i] - 1 : $i != want[i]
+            off = off < 0 ? -off : off
+            if (off > tolerance)
+                bad = bad "line " FNR ", column " i ": got " $i ", on the cpu " want[i] "\n"
+            worst = off > worst ? off : worst
+            count += number
+        }
+    }
+    END {
+        printf "%s%d numbers, the worst off by %.2g of %g\n", bad, count, worst, tolerance
+        exit bad != "" || FNR != lines || count == 0
+    }' "$dir/cpu.csv" "$dir/cuda.csv"

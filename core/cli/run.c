@@ -135,6 +135,7 @@ run_in_folder(job *j)
 {
     ql_ctx *cx = j->cli->cx;
     ql_result_set *set = &j->set;
+    char bytes[32];
     const double start = ql_seconds();
 
     QL_TRY(cx, ql_folder_manifest(cx, &j->folder, j->graph,
@@ -147,6 +148,7 @@ run_in_folder(job *j)
     set->device = cx->device->info.name;
     set->version = ql_version();
     QL_TRY(cx, run_walks(j));
+    ql_info(cx, "memory: %s of the device's at most", ql_bytes_text(cx->device->peak, bytes, sizeof bytes));
     set->seconds = ql_seconds() - start;
     set->peak = peak_memory();
     QL_TRY(cx, ql_results_save(cx, j->folder.runs, set));

@@ -79,6 +79,7 @@ invariances(lab *l)
     const problem p = random_problem(l);
     const char *words = grid_words(l, p.n);
     const int64_t count = p.m * p.n, shift = lab_int(l, 0, p.m - 1) * p.n;
+    int64_t fallen = 0;
     double *what, *got, *rounded;
     ql_qlinear q, other;
     problem changed = rearranged(l, &p, NULL, 1, 4);
@@ -113,7 +114,9 @@ invariances(lab *l)
         changed.h[i] += i % (p.n + 1) ? p.h[i] : 0;
     changed.stats.h = lab_put(l, p.n, p.n, changed.h);
     got = lab_quantize(l, &changed, "gptq", words, &other);
-    CHECK_NEAR(lab_distance(got, rounded, count), 0, 0.05); /* a weight at a tie may fall the other way */
+    for (int64_t i = 0; i < count; i++)
+        fallen += fabs(got[i] - rounded[i]) > 1e-6 * fabs(rounded[i]);
+    CHECK(fallen <= ql_count(q.scales)); /* the largest of a symmetric group is a tie, and may fall the other way */
 }
 
 /* Columns by falling diagonal of H, dead ones last, ties by index. */

@@ -42,7 +42,7 @@ def run(program, runs, name, text):
     pipeline = os.path.join(folder, "pipeline.yaml")
     with open(pipeline, "w") as f:
         f.write(text)
-    child = subprocess.Popen([program, "--threads", "1", "--quiet", "run", pipeline, "--runs", folder],
+    child = subprocess.Popen([program, "--threads", "1", "--quiet", "run", pipeline, "--fresh", "--runs", folder],
                              stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(child.pid, 0)
     if status:

@@ -5,12 +5,12 @@
 
 #include <string.h>
 
-#define BLOCK 128 /* columns between two passes over the errors before them */
-#define DEPTH 192 /* errors taken in at once: of one strip they fit the first cache */
-#define STRIPS 7  /* most of a panel: they share what of U is in the second cache */
-#define PACE 256  /* columns transposed at once */
-#define TILES 32  /* packed by one task */
-#define AHEAD 8   /* rows of U fetched before they are packed */
+#define BLOCK 128    /* columns between two passes over the errors before them */
+#define ERRORS 24576 /* bytes of errors taken in at once: those of one strip fit the first cache */
+#define STRIPS 7     /* most of a panel: they share what of U is in the second cache */
+#define PACE 256     /* columns transposed at once */
+#define TILES 32     /* packed by one task */
+#define AHEAD 8      /* rows of U fetched before they are packed */
 
 typedef struct tile {
     int64_t col, offset; /* of its rows of U in `packed` */
@@ -79,13 +79,14 @@ static void
 take_errors(const panel *p, int64_t from, int64_t to, int64_t k, int64_t end)
 {
     const fast *f = p->f;
+    const int64_t depth = ERRORS / (f->rows * (int64_t)sizeof(float));
 
-    for (; k < end; k += DEPTH)
+    for (; k < end; k += depth)
         for (int64_t strip = 0; strip < p->strips; strip++)
             for (const tile *t = f->tile + f->tile_at[from]; t < f->tile + f->tiles && t->col < to; t++)
                 f->isa->sweep_apply(&(sweep_tile){.e = strip_at(p, strip, k),
                                                   .u = f->packed + t->offset + k * f->isa->sweep_cols,
-                                                  .k = cpu_min(DEPTH, end - k),
+                                                  .k = cpu_min(depth, end - k),
                                                   .w = strip_at(p, strip, t->col),
                                                   .width = t->width});
 }

@@ -9,6 +9,7 @@
 
 #define EXACT_ROWS 512 /* up to here the dense eigenproblem is cheap enough to be preferred */
 #define OVERSAMPLED 12 /* columns of a block beyond the rank */
+#define WIDE 40        /* columns of E to one of a block: beyond, one iteration more */
 #define ITERATIONS 4   /* with which what is left is less than 1e-3 above the best, even of white noise */
 
 /* The key of a stream of random numbers: never the method's, so that whoever asks for the same thing gets the same numbers. */
@@ -216,7 +217,8 @@ ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowra
 {
     const int64_t m = ql_dim(e, 0), n = ql_dim(e, 1), least = m < n ? m : n;
     const int64_t r = spec->rank < least ? spec->rank : least;
-    int64_t size[] = {r + OVERSAMPLED, 1 + (spec->iterations > 0 ? spec->iterations : ITERATIONS)};
+    const int64_t p = r + OVERSAMPLED, iterations = ITERATIONS + (least > WIDE * p);
+    int64_t size[] = {p, 1 + (spec->iterations > 0 ? spec->iterations : iterations)};
     double *sig2 = ql_alloc(cx, (size_t)(r > 0 ? r : 1), sizeof *sig2);
 
     if (!sig2)

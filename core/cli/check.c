@@ -10,7 +10,8 @@ static ql_status
 check(ql_cli *cli, int argc, char **argv)
 {
     ql_pipeline p;
-    ql_status st = ql_pipeline_open(cli, NULL, &argc, argv, &p);
+    const ql_option options[] = {QL_PIPELINE_SETS(&p)};
+    ql_status st = ql_pipeline_open(cli, options, 1, &argc, argv, &p);
 
     if (st == QL_OK)
         printf("ok: %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", p.graph.stage_count, p.graph.cell_count,

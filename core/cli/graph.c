@@ -9,10 +9,10 @@ static ql_status
 graph(ql_cli *cli, int argc, char **argv)
 {
     bool dot = false;
-    const ql_option option = {.name = "--dot", .flag = &dot};
-    const char *text = NULL;
     ql_pipeline p;
-    ql_status st = ql_pipeline_open(cli, &option, &argc, argv, &p);
+    const ql_option options[] = {{.name = "--dot", .flag = &dot}, QL_PIPELINE_SETS(&p)};
+    const char *text = NULL;
+    ql_status st = ql_pipeline_open(cli, options, 2, &argc, argv, &p);
 
     if (st == QL_OK)
         st = dot ? ql_graph_dot(cli->cx, &p.graph, &text) : ql_graph_text(cli->cx, &p.graph, &text);

@@ -1,10 +1,8 @@
 /* qloom plan: what a pipeline file will take, found by rehearsing its walk on a device where nothing happens. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "../device/rehearsal.h"
-#include "../device/select.h"
 #include "../graph/open_model.h"
 #include "../walk/run.h"
 #include "cli.h"
@@ -24,26 +22,16 @@ typedef struct disk {
 
 /* --- the models and what is done to them --- */
 
-static int
-parameter(const ql_node *n, const char *name)
-{
-    const ql_param *row = ql_param_find(n->plugin, name);
-    int value = 0;
-
-    if (row && row->type == QL_T_INT)
-        memcpy(&value, (const char *)n->self + row->offset, sizeof value);
-    return value;
-}
-
 /* Quantizers whose groups do not divide the linear's inputs: the last one is shorter. */
 static void
 print_ragged(const ql_plan *p, const ql_linear_info *l)
 {
     for (int64_t u = 0; u < p->unit_count; u++) {
-        const int group = parameter(p->units[u]->node, "group_size");
+        const ql_node *n = p->units[u]->node;
+        const int group = ql_param_int(n->plugin, n->self, "group_size", 0);
 
         if (!p->units[u]->quantizer && group > 0 && group < l->in && l->in % group != 0)
-            printf("; %s: the last group has %" PRId64 " columns", p->units[u]->node->label, l->in % group);
+            printf("; %s: the last group has %" PRId64 " columns", n->label, l->in % group);
     }
 }
 
@@ -65,13 +53,15 @@ print_model(const ql_plan *p, const ql_model_info *m)
 static double
 unit_bytes(const ql_unit *u, const ql_model_info *m)
 {
-    const int group = parameter(u->node, "group_size"), rank = parameter(u->node, "rank");
+    const ql_plugin *plugin = u->node->plugin;
+    const int group = ql_param_int(plugin, u->node->self, "group_size", 0);
+    const int rank = ql_param_int(plugin, u->node->self, "rank", 0);
     double bytes = 0;
 
     for (int l = 0; l < m->linear_count; l++) {
         const double out = (double)m->linears[l].out, in = (double)m->linears[l].in;
 
-        if (!u->quantizer || u->node->plugin->compensator->couples)
+        if (!u->quantizer || plugin->compensator->couples)
             bytes += out * in + (group > 0 ? 8 * out * in / group : 8 * out);
         if (u->quantizer)
             bytes += 2 * rank * (out + in);
@@ -83,17 +73,14 @@ static ql_status
 describe_root(plan *p, const ql_node *root, disk *d)
 {
     ql_ctx *cx = p->cli->cx;
-    const ql_param *row = ql_param_find(root->plugin, "path");
-    const char *path = NULL;
     ql_model_handle model = {0};
     ql_plan walk;
     double files = 0;
     ql_status st;
 
-    if (row)
-        memcpy(&path, (const char *)root->self + row->offset, sizeof path);
     QL_TRY(cx, ql_plan_make(cx, &p->pipeline.graph, root, &walk));
-    st = ql_model_open(cx, p->pipeline.registry, root->plugin, root->self, path ? path : "", &model);
+    st = ql_model_open(cx, p->pipeline.registry, root->plugin, root->self,
+                       ql_param_text(root->plugin, root->self, "path"), &model);
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", root->name);
     print_model(&walk, &model.info);
@@ -167,11 +154,7 @@ describe(plan *p)
     char bytes[32];
     size_t peak = 0;
 
-    QL_TRY(cx, ql_device_select(cx, p->pipeline.registry,
-                                &(ql_device_wish){.word = p->device ? p->device : g->device,
-                                                  .threads = p->cli->threads,
-                                                  .limit = g->memory,
-                                                  .compute = g->compute}));
+    QL_TRY(cx, ql_pipeline_device(p->cli, &p->pipeline, p->device));
     p->real = cx->device;
     QL_TRY(cx, ql_rehearsal_rate(cx, &rate));
     QL_TRY(cx, ql_graph_text(cx, g, &text));
@@ -195,14 +178,12 @@ static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
     plan p = {.cli = cli};
-    const ql_option option = {.name = "--device", .value = &p.device};
-    ql_status st = ql_pipeline_open(cli, &option, &argc, argv, &p.pipeline);
+    const ql_option options[] = {{.name = "--device", .value = &p.device}, QL_PIPELINE_SETS(&p.pipeline)};
+    ql_status st = ql_pipeline_open(cli, options, 2, &argc, argv, &p.pipeline);
 
     if (st == QL_OK)
         st = describe(&p);
     ql_results_fini(cli->cx, &p.set);
-    ql_device_close(cli->cx->device);
-    cli->cx->device = NULL;
     ql_pipeline_close(cli->cx, &p.pipeline);
     return st;
 }

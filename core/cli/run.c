@@ -8,25 +8,24 @@
 #include "../base/clock.h"
 #include "../base/file.h"
 #include "../base/printer.h"
-#include "../device/select.h"
+#include "../device/device.h"
 #include "../run/folder.h"
 #include "../run/report.h"
 #include "../run/store.h"
 #include "../run/table.h"
 #include "../walk/run.h"
 #include "cli.h"
+#include "pipeline.h"
 
 typedef struct run_options {
     const char *runs, *format, *device;
     bool fresh;
-    const char **sets;
 } run_options;
 
 typedef struct job { /* a run, and what it needs at every step */
     ql_cli *cli;
     const run_options *opt;
-    ql_registry *registry;
-    const ql_graph *graph;
+    const ql_pipeline *pipeline;
     ql_table_format format;
     ql_folder folder;
     ql_result_set set;
@@ -108,7 +107,8 @@ static ql_status
 run_walks(job *j)
 {
     ql_ctx *cx = j->cli->cx;
-    const char *cache = j->graph->cache ? j->graph->cache : ql_format(cx, "%s/" QL_CACHE_DEFAULT, j->folder.runs);
+    const ql_graph *g = &j->pipeline->graph;
+    const char *cache = g->cache ? g->cache : ql_format(cx, "%s/" QL_CACHE_DEFAULT, j->folder.runs);
     ql_run_options opt = {.folder = j->folder.path};
     ql_journal journal;
     ql_store store;
@@ -117,13 +117,13 @@ run_walks(job *j)
     if (!cache)
         return QL_MEMORY;
     QL_TRY(cx, ql_store_open(cx, cache, &store));
-    store.limit = j->graph->cache_limit;
+    store.limit = g->cache_limit;
     store.fresh = j->opt->fresh;
     opt.store = &store;
     opt.journal = &journal;
     st = ql_journal_open(cx, j->folder.path, &journal);
     if (st == QL_OK)
-        st = ql_run_graph(cx, j->registry, j->graph, &opt, &j->set);
+        st = ql_run_graph(cx, j->pipeline->registry, g, &opt, &j->set);
     ql_journal_close(&journal);
     if (st == QL_INTERRUPTED)
         ql_info(cx, "what is finished is kept; the same command goes on from there");
@@ -138,13 +138,13 @@ run_in_folder(job *j)
     char bytes[32];
     const double start = ql_seconds();
 
-    QL_TRY(cx, ql_folder_manifest(cx, &j->folder, j->graph,
-                                  &(ql_manifest){.registry = j->registry,
+    QL_TRY(cx, ql_folder_manifest(cx, &j->folder, &j->pipeline->graph,
+                                  &(ql_manifest){.registry = j->pipeline->registry,
                                                  .device = cx->device->info.name,
                                                  .threads = cx->device->threads,
                                                  .argc = j->cli->argc,
                                                  .argv = j->cli->argv}));
-    QL_TRY(cx, ql_results_init(cx, j->graph, j->folder.name, set));
+    QL_TRY(cx, ql_results_init(cx, &j->pipeline->graph, j->folder.name, set));
     set->device = cx->device->info.name;
     set->version = ql_version();
     QL_TRY(cx, run_walks(j));
@@ -167,12 +167,8 @@ run_graph(job *j)
 
     if (opt->format)
         QL_TRY(cx, ql_table_format_parse(cx, opt->format, &j->format));
-    QL_TRY(cx, ql_device_select(cx, j->registry,
-                                &(ql_device_wish){.word = opt->device ? opt->device : j->graph->device,
-                                                  .compute = j->graph->compute,
-                                                  .threads = j->cli->threads,
-                                                  .limit = j->graph->memory}));
-    QL_TRY(cx, ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, j->graph, &j->folder));
+    QL_TRY(cx, ql_pipeline_device(j->cli, j->pipeline, opt->device));
+    QL_TRY(cx, ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, &j->pipeline->graph, &j->folder));
     st = run_in_folder(j);
     ql_results_fini(cx, &j->set);
     ql_folder_close(cx, &j->folder);
@@ -182,32 +178,20 @@ run_graph(job *j)
 static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
-    ql_ctx *cx = cli->cx;
     run_options opt = {0};
+    ql_pipeline p;
     const ql_option options[] = {
-        {.name = "--set", .letter = "-s", .list = &opt.sets},
         {.name = "--runs", .value = &opt.runs},
         {.name = "--format", .letter = "-f", .value = &opt.format},
         {.name = "--device", .value = &opt.device},
         {.name = "--fresh", .flag = &opt.fresh},
+        QL_PIPELINE_SETS(&p),
     };
-    ql_registry *registry = NULL;
-    ql_graph g;
-    ql_scope scope;
-    ql_status st;
+    ql_status st = ql_pipeline_open(cli, options, sizeof options / sizeof *options, &argc, argv, &p);
 
-    QL_TRY(cx, ql_options(cli, options, sizeof options / sizeof *options, &argc, argv));
-    if (argc != 2)
-        return QL_FAIL(cx, QL_INVALID, "run: expected one pipeline file, got %d operands", argc - 1);
-    QL_TRY(cx, ql_registry_open(cx, cli->plugin_path, &registry));
-    ql_scope_open(cx, &scope);
-    st = ql_graph_open(cx, registry, argv[1], &(ql_graph_options){.sets = (const char *const *)opt.sets}, &g);
     if (st == QL_OK)
-        st = run_graph(&(job){.cli = cli, .opt = &opt, .registry = registry, .graph = &g});
-    ql_scope_close(cx, &scope);
-    ql_device_close(cx->device);
-    cx->device = NULL;
-    ql_registry_close(registry);
+        st = run_graph(&(job){.cli = cli, .opt = &opt, .pipeline = &p});
+    ql_pipeline_close(cli->cx, &p);
     return st;
 }
 

@@ -254,9 +254,8 @@ expect_qlinear(ql_ctx *cx, const method *m, const ql_qlinear *q)
 static ql_status
 expect_adapter(ql_ctx *cx, const method *m, const ql_tensor *b, const ql_tensor *a)
 {
-    const ql_param *row = ql_param_find(m->plugin, "rank");
     const int64_t rank = b ? ql_dim(b, -1) : 0;
-    const int most = row && row->type == QL_T_INT ? *(const int *)((const char *)m->self + row->offset) : INT32_MAX;
+    const int most = ql_param_int(m->plugin, m->self, "rank", INT32_MAX);
 
     if (!b && !a)
         return QL_OK;

@@ -32,6 +32,25 @@ field_read(const ql_param *row, const void *self)
     return (const char *)self + row->offset;
 }
 
+int
+ql_param_int(const ql_plugin *p, const void *self, const char *name, int def)
+{
+    const ql_param *row = ql_param_find(p, name);
+
+    return row && (row->type == QL_T_INT || row->type == QL_T_ENUM) ? *(const int *)field_read(row, self) : def;
+}
+
+const char *
+ql_param_text(const ql_plugin *p, const void *self, const char *name)
+{
+    const ql_param *row = ql_param_find(p, name);
+    const char *text = row && (row->type == QL_T_STRING || row->type == QL_T_PATH)
+                           ? *(const char *const *)field_read(row, self)
+                           : NULL;
+
+    return text ? text : "";
+}
+
 bool
 ql_param_any_required(const ql_plugin *p)
 {

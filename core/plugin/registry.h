@@ -44,6 +44,10 @@ typedef struct ql_value {
 
 /* Row of parameter `name`; NULL when the plugin has none. */
 const ql_param *ql_param_find(const ql_plugin *p, const char *name);
+/* Value of the whole number or enumeration `name` in `self`; `def` where the plugin has no such parameter. */
+int ql_param_int(const ql_plugin *p, const void *self, const char *name, int def);
+/* Value of the text or path `name` in `self`, "" where it is not given or the plugin has no such parameter. */
+const char *ql_param_text(const ql_plugin *p, const void *self, const char *name);
 /* Has it a parameter without a default? */
 bool ql_param_any_required(const ql_plugin *p);
 /* Bytes of the field that a row describes; 0 for a type that this qloom does not know. */

@@ -181,26 +181,6 @@ clear(ql_ctx *cx, const char *folder)
 
 /* --- opening and closing ------------------------------------------------------------------------------------------------ */
 
-/* The folder with those above it. */
-static ql_status
-make_folder(ql_ctx *cx, const char *folder)
-{
-    char *path = ql_alloc(cx, strlen(folder) + 1, 1);
-
-    if (!path)
-        return QL_MEMORY;
-    memcpy(path, folder, strlen(folder));
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash)
-            *slash = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
-        if (!slash)
-            return ql_is_folder(path) ? QL_OK : QL_FAIL(cx, QL_IO, "%s: there is a file of that name", path);
-        *slash = '/';
-    }
-}
-
 static bool
 same_folder(const char *a, const char *b)
 {
@@ -212,7 +192,7 @@ same_folder(const char *a, const char *b)
 static ql_status
 begin(ql_ctx *cx, ql_export *x)
 {
-    QL_TRY(cx, make_folder(cx, x->folder));
+    QL_TRY(cx, ql_make_folders(cx, x->folder));
     if (same_folder(x->folder, ql_source_folder(x->model->source)))
         return QL_FAIL(cx, QL_INVALID, "%s: this is the model's own folder: an export needs another", x->folder);
     QL_TRY(cx, clear(cx, x->folder));

@@ -83,13 +83,10 @@ cell_name(ql_ctx *cx, const ql_graph *g, int64_t s, const ql_node *n)
 static ql_status
 folder_of(const ql_walk *w, const ql_eval *e, const char **out)
 {
-    const ql_param *row = ql_param_find(e->node->plugin, "path");
     const int64_t s = stage_of(w->graph, e->node);
-    const char *path = NULL;
+    const char *path = ql_param_text(e->node->plugin, e->node->self, "path");
 
-    if (row && row->type == QL_T_STRING)
-        memcpy(&path, (const char *)e->node->self + row->offset, sizeof path);
-    if (!path || !*path)
+    if (!*path)
         path = e->node->name;
     *out = *path == '/' ? path : ql_format(w->cx, "%s/%s", w->folder ? w->folder : ".", path);
     if (*out && !is_alone(w->graph, s, e->node)) {
@@ -141,18 +138,6 @@ check_folders(const ql_walk *w)
 
 /* --- before anything runs --------------------------------------------------------------------------------------------------- */
 
-/* Integer parameter `name` of a quantizer as it holds for one linear; `def` where it has none. */
-static int
-parameter(const ql_node *n, const ql_override *o, const char *name, int def)
-{
-    const ql_param *row = ql_param_find(n->plugin, name);
-    int value = def;
-
-    if (row && (row->type == QL_T_INT || row->type == QL_T_ENUM))
-        memcpy(&value, (const char *)(o ? o->self : n->self) + row->offset, sizeof value);
-    return value;
-}
-
 static ql_status
 check_linear(ql_walk *w, const ql_eval *e, int64_t layer, int l)
 {
@@ -170,9 +155,12 @@ check_linear(ql_walk *w, const ql_eval *e, int64_t layer, int l)
 
         in.skipped = o && o->skip;
         if (!in.skipped) {
-            const int group = parameter(q->node, o, "group_size", 0), scales = parameter(q->node, o, "scale_dtype", -1);
+            const ql_plugin *plugin = q->node->plugin;
+            const void *self = o ? o->self : q->node->self;
+            const int group = ql_param_int(plugin, self, "group_size", 0);
+            const int scales = ql_param_int(plugin, self, "scale_dtype", -1);
 
-            in.bits = parameter(q->node, o, "bits", 0);
+            in.bits = ql_param_int(plugin, self, "bits", 0);
             in.group = group ? ql_group_columns(group, info->in) : 0;
             in.scales = scales < 0 ? QL_DTYPE_NONE : ql_float_dtype(scales);
         }

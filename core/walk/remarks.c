@@ -64,18 +64,6 @@ add_statuses(ql_walk *w, int64_t c, ql_result_set *set)
 
 /* --- adapters that are counted on ----------------------------------------------------------------------------------- */
 
-/* The parameter `rank` of a node; -1: it has none. */
-static int
-rank_of(const ql_node *n)
-{
-    const ql_param *row = ql_param_find(n->plugin, "rank");
-    int rank = -1;
-
-    if (row && row->type == QL_T_INT)
-        memcpy(&rank, (const char *)n->self + row->offset, sizeof rank);
-    return rank;
-}
-
 /* The largest rank that a compensator of the cell puts on quantizer `q`; 0: none does. */
 static int
 rank_on(const ql_graph *g, const ql_cell *cell, const ql_node *q)
@@ -89,7 +77,7 @@ rank_on(const ql_graph *g, const ql_cell *cell, const ql_node *q)
         if (!n || n->plugin->kind != QL_COMPENSATOR || !n->plugin->compensator->compensate ||
             ql_node_input(n, "model") != q)
             continue;
-        rank = rank_of(n) < 0 ? INT_MAX : rank_of(n); /* without that parameter it decides by itself */
+        rank = ql_param_int(n->plugin, n->self, "rank", INT_MAX); /* without that parameter it decides by itself */
         most = rank > most ? rank : most;
     }
     return most;
@@ -108,7 +96,7 @@ add_lacking(ql_walk *w, int64_t c, ql_result_set *set)
         if (!q || q->plugin->kind != QL_QUANTIZER || !(q->plugin->quantizer->yields & QL_EXPECTS_ADAPTER) ||
             ql_plan_root(q) != w->plan->root)
             continue;
-        wanted = rank_of(q);
+        wanted = ql_param_int(q->plugin, q->self, "rank", -1);
         got = rank_on(g, &g->cells[c], q);
         if (got >= wanted)
             continue;

@@ -354,18 +354,6 @@ walk_model(ql_walk *w, ql_result_set *set)
     return st;
 }
 
-/* The folder of a model stage. */
-static const char *
-path_of(const ql_node *root)
-{
-    const ql_param *row = ql_param_find(root->plugin, "path");
-    const char *path = NULL;
-
-    if (row)
-        memcpy(&path, (const char *)root->self + row->offset, sizeof path);
-    return path ? path : "";
-}
-
 /* A walk to be: all is planned, and marked as used in the store, before the first begins and makes room there. */
 typedef struct root {
     ql_plan plan;
@@ -415,7 +403,8 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const root *r, co
     const ql_node *node = r->plan.root;
     ql_model_handle model = {0};
     ql_walk w;
-    ql_status st = ql_model_open(cx, registry, node->plugin, node->self, path_of(node), &model);
+    ql_status st =
+        ql_model_open(cx, registry, node->plugin, node->self, ql_param_text(node->plugin, node->self, "path"), &model);
 
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", node->name);

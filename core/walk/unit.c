@@ -298,17 +298,10 @@ check_adapter(ql_walk *w, const ql_tensor *b, const ql_tensor *a, const ql_tenso
 static ql_status
 round_adapter(ql_walk *w, const ql_node *n, ql_tensor **b, ql_tensor **a)
 {
-    const ql_param *row = ql_param_find(n->plugin, "adapter_dtype");
-    ql_dtype dtype = QL_F16;
+    const ql_dtype dtype = ql_float_dtype(ql_param_int(n->plugin, self_of(w, n, w->linear), "adapter_dtype", 0));
 
     if (!*b || !*a)
         return QL_OK;
-    if (row) {
-        int word;
-
-        memcpy(&word, (const char *)self_of(w, n, w->linear) + row->offset, sizeof word);
-        dtype = ql_float_dtype(word);
-    }
     QL_TRY(w->cx, ql_convert(w->cx, *b, dtype, b));
     return ql_convert(w->cx, *a, dtype, a);
 }

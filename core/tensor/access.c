@@ -59,32 +59,32 @@ ql_writable(ql_ctx *cx, ql_tensor **t)
     return QL_OK;
 }
 
-ql_status
-ql_upload(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out)
+/* The bytes of `t`, which are counted, from `host`, or at some time before ql_uploads_arrive returns. */
+static ql_status
+upload(ql_ctx *cx, const ql_tensor *t, const void *host, bool later)
 {
     ql_device *d = cx->device;
-    size_t bytes;
+    const size_t bytes = ql_tensor_bytes(t);
 
-    QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
-    bytes = ql_tensor_bytes(*out);
     if (bytes == 0)
         return QL_OK;
     d->up += bytes;
-    return ql_op_done(cx, "upload", d->backend->upload(cx, d->dev, host, ql_ptr(*out), bytes));
+    return later ? ql_op_done(cx, "prefetch", d->backend->prefetch(cx, d->dev, host, ql_ptr(t), bytes))
+                 : ql_op_done(cx, "upload", d->backend->upload(cx, d->dev, host, ql_ptr(t), bytes));
+}
+
+ql_status
+ql_upload(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out)
+{
+    QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
+    return upload(cx, *out, host, false);
 }
 
 ql_status
 ql_upload_begin(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out)
 {
-    ql_device *d = cx->device;
-    size_t bytes;
-
     QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
-    bytes = ql_tensor_bytes(*out);
-    if (bytes == 0)
-        return QL_OK;
-    d->up += bytes;
-    return ql_op_done(cx, "prefetch", d->backend->prefetch(cx, d->dev, host, ql_ptr(*out), bytes));
+    return upload(cx, *out, host, true);
 }
 
 ql_status
@@ -106,19 +106,16 @@ download(ql_ctx *cx, const ql_tensor *t, void *host)
         t = flat;
     }
     d->down += bytes;
-    return d->backend->download(cx, d->dev, ql_ptr(t), host, bytes);
+    return ql_op_done(cx, "download", d->backend->download(cx, d->dev, ql_ptr(t), host, bytes));
 }
 
 static ql_status
 hand_back(ql_ctx *cx, ql_tensor *t, const void *host)
 {
-    ql_device *d = cx->device;
     ql_tensor *flat, *shaped;
 
-    if (ql_contiguous(t)) {
-        d->up += ql_tensor_bytes(t);
-        return d->backend->upload(cx, d->dev, host, ql_ptr(t), ql_tensor_bytes(t));
-    }
+    if (ql_contiguous(t))
+        return upload(cx, t, host, false);
     QL_TRY(cx, ql_upload(cx, t->dtype, ql_count(t), -1, host, &flat));
     QL_TRY(cx, ql_reshape(cx, flat, t->ndim, t->dims, &shaped));
     return ql_copy(cx, shaped, t);

@@ -61,10 +61,21 @@ ql_escape(ql_ctx *cx, const char *text, const char *(*as)(const char *text, size
     return out;
 }
 
+/* The numbers of footnotes as the format marks them; "" for none. */
+static const char *
+marks_text(ql_ctx *cx, const ql_dialect *d, const ql_notes *notes)
+{
+    const char *text = "";
+
+    for (int64_t i = 0; i < notes->count && text; i++)
+        text = ql_format(cx, "%s%s%lld", text, d->marks[i > 0], (long long)notes->items[i]);
+    return text && *text ? ql_format(cx, "%s%s", text, d->marks[2]) : text;
+}
+
 static const char *
 label_text(ql_ctx *cx, const ql_dialect *d, const ql_table_label *l)
 {
-    const char *text = d->escape(cx, l->text), *marks = d->marks(cx, &l->notes);
+    const char *text = d->escape(cx, l->text), *marks = marks_text(cx, d, &l->notes);
 
     return text && marks ? ql_format(cx, "%s%s", text, marks) : NULL;
 }
@@ -72,7 +83,7 @@ label_text(ql_ctx *cx, const ql_dialect *d, const ql_table_label *l)
 static const char *
 entry_text(ql_ctx *cx, const ql_dialect *d, const ql_table *t, const ql_table_entry *e)
 {
-    const char *marks = d->marks(cx, &e->notes), *sign = t->differences && e->mean > 0 ? "+" : "";
+    const char *marks = marks_text(cx, d, &e->notes), *sign = t->differences && e->mean > 0 ? "+" : "";
     char mean[QL_NUMBER_SIZE], sd[QL_NUMBER_SIZE];
 
     if (!marks)

@@ -20,9 +20,9 @@ void ql_number_exact(double value, char text[QL_NUMBER_SIZE]);
 
 /* How a format for people writes a field. */
 typedef struct ql_dialect {
-    const char *(*escape)(ql_ctx *cx, const char *text);     /* into the innermost scope; NULL without memory */
-    const char *(*marks)(ql_ctx *cx, const ql_notes *notes); /* of footnotes; "" for none */
-    const char *plus_minus, *failed, *best[2];               /* best: what stands around the best number */
+    const char *(*escape)(ql_ctx *cx, const char *text); /* into the innermost scope; NULL without memory */
+    const char *marks[3];                                /* before, between and after the numbers of footnotes */
+    const char *plus_minus, *failed, *best[2];           /* best: what stands around the best number */
 } ql_dialect;
 
 /* All fields of a table as text, the header's first: (row_count + 1) x (key_count + column_count), in the innermost

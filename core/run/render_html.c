@@ -16,16 +16,6 @@ escape(ql_ctx *cx, const char *text)
     return ql_printer_close(cx, &p, &safe) == QL_OK ? safe : NULL;
 }
 
-static const char *
-marks(ql_ctx *cx, const ql_notes *notes)
-{
-    const char *text = "";
-
-    for (int64_t i = 0; i < notes->count && text; i++)
-        text = ql_format(cx, "%s%s%lld", text, i ? ", " : "", (long long)notes->items[i]);
-    return text && *text ? ql_format(cx, "<sup>%s</sup>", text) : text;
-}
-
 static void
 put_head(const ql_table *t, const char *const *fields, FILE *out)
 {
@@ -69,7 +59,7 @@ ql_status
 ql_render_html(ql_ctx *cx, const ql_table *t, FILE *out)
 {
     static const ql_dialect dialect = {.escape = escape,
-                                       .marks = marks,
+                                       .marks = {"<sup>", ", ", "</sup>"},
                                        .plus_minus = " <span class=\"pm\">\xc2\xb1</span> ",
                                        .failed = "<em>failed</em>",
                                        .best = {"<strong>", "</strong>"}};

@@ -31,16 +31,6 @@ escape(ql_ctx *cx, const char *text)
     return ql_escape(cx, text, special);
 }
 
-static const char *
-marks(ql_ctx *cx, const ql_notes *notes)
-{
-    const char *text = "";
-
-    for (int64_t i = 0; i < notes->count && text; i++)
-        text = ql_format(cx, "%s%s%lld", text, i ? "," : "", (long long)notes->items[i]);
-    return text && *text ? ql_format(cx, "\\textsuperscript{%s}", text) : text;
-}
-
 static void
 put_row(const char *const *fields, int64_t count, FILE *out)
 {
@@ -73,7 +63,7 @@ ql_status
 ql_render_latex(ql_ctx *cx, const ql_table *t, FILE *out)
 {
     static const ql_dialect dialect = {.escape = escape,
-                                       .marks = marks,
+                                       .marks = {"\\textsuperscript{", ",", "}"},
                                        .plus_minus = " $\\pm$ ",
                                        .failed = "\\emph{failed}",
                                        .best = {"\\textbf{", "}"}};

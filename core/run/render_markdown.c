@@ -24,16 +24,6 @@ escape(ql_ctx *cx, const char *text)
     return ql_escape(cx, text, special);
 }
 
-static const char *
-marks(ql_ctx *cx, const ql_notes *notes)
-{
-    const char *text = "";
-
-    for (int64_t i = 0; i < notes->count && text; i++)
-        text = ql_format(cx, "%s[^%lld]", text, (long long)notes->items[i]);
-    return text;
-}
-
 /* Columns on a terminal; bytes that are no UTF-8 count one each. */
 static int
 text_width(const char *text)
@@ -106,8 +96,11 @@ put_notes(ql_ctx *cx, const ql_table *t, FILE *out)
 ql_status
 ql_render_markdown(ql_ctx *cx, const ql_table *t, FILE *out)
 {
-    static const ql_dialect dialect = {
-        .escape = escape, .marks = marks, .plus_minus = " \xc2\xb1 ", .failed = "failed", .best = {"**", "**"}};
+    static const ql_dialect dialect = {.escape = escape,
+                                       .marks = {"[^", "][^", "]"},
+                                       .plus_minus = " \xc2\xb1 ",
+                                       .failed = "failed",
+                                       .best = {"**", "**"}};
     const int64_t width = t->key_count + t->column_count;
     int *widths = ql_alloc(cx, (size_t)width, sizeof *widths);
     const char **grid;

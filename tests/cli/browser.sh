@@ -6,14 +6,8 @@ browser=$(command -v chromium || command -v chromium-browser || command -v googl
     exit 77
 }
 
-cat >"$dir/p.yaml" <<END
-qloom: 1
-name: small
-device: cpu
-stages:
-  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+pipeline <<END
   calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, seqlen: 32, samples: 4}
-  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 4}
   quant: {use: rtn, model: \$base, bits: 4, group_size: 64}
   error: {use: layer_error, model: \$quant, calib: \$calib}
   sv: {use: spectrum, model: \$quant, match: ["*.0.*k_proj", "*.1.*k_proj"], values: 16}

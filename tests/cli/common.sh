@@ -9,6 +9,21 @@ fail() {
     failures=$((failures + 1))
 }
 
+# pipeline: writes $dir/p.yaml, a small model and a text with the stages and tables of standard input
+pipeline() {
+    {
+        cat <<END
+qloom: 1
+name: small
+device: cpu
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 4}
+END
+        cat
+    } >"$dir/p.yaml"
+}
+
 # run EXPECTED_STATUS ARGUMENTS...: standard output in $dir/out, standard error in $dir/err
 run() {
     expected=$1

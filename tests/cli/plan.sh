@@ -1,14 +1,8 @@
 # What a pipeline will take is said before anything runs, and nothing is left behind.
 . "$QLOOM_SOURCE/tests/cli/common.sh"
 
-cat >"$dir/p.yaml" <<END
-qloom: 1
-name: small
-device: cpu
-stages:
-  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+pipeline <<END
   calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, seqlen: 32, samples: 4}
-  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 4}
   quant: {use: gptq, model: \$base, calib: \$calib, bits: 4, group_size: 96}
   ppl: {use: perplexity, model: \$quant, data: \$eval, save_nll: true}
   out: {use: dequantized, model: \$quant}

@@ -1,15 +1,9 @@
 # A run's report and figures, tables of chosen cells and of differences, and the words for what isn't there.
 . "$QLOOM_SOURCE/tests/cli/common.sh"
 
-cat >"$dir/p.yaml" <<END
-qloom: 1
-name: small
-device: cpu
-stages:
-  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
-  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 4}
-  quant: {use: rtn, model: \$base, bits: 4, group_size: 64}
-  ppl: {use: perplexity, model: \$quant, data: \$eval}
+pipeline <<'END'
+  quant: {use: rtn, model: $base, bits: 4, group_size: 64}
+  ppl: {use: perplexity, model: $quant, data: $eval}
 matrix:
   quant:
     - {use: rtn, label: "<b>&plain"}

@@ -1,15 +1,9 @@
 # A small pipeline from the file to its tables: what lies in the run folder, and what `table` makes of it.
 . "$QLOOM_SOURCE/tests/cli/common.sh"
 
-cat >"$dir/p.yaml" <<END
-qloom: 1
-name: small
-device: cpu
-stages:
-  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
-  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 4}
-  quant: {use: rtn, model: \$base, bits: 4, group_size: 64}
-  ppl: {use: perplexity, model: \$quant, data: \$eval}
+pipeline <<'END'
+  quant: {use: rtn, model: $base, bits: 4, group_size: 64}
+  ppl: {use: perplexity, model: $quant, data: $eval}
 matrix:
   quant.bits: [8, 3]
 table: {rows: quant.bits, value: ppl.perplexity}

@@ -12,6 +12,23 @@
 #include "core/tensor/safetensors_write.h"
 #include "test.h"
 
+/* Warnings, where hear() is the log function of a context. */
+typedef struct heard {
+    int count;
+    char last[512];
+} heard;
+
+static inline void
+hear(void *user, ql_log_level level, const char *line)
+{
+    heard *h = user;
+
+    if (level != QL_LOG_WARN)
+        return;
+    h->count++;
+    snprintf(h->last, sizeof h->last, "%s", line);
+}
+
 typedef struct model_spec {
     const char *architecture, *type; /* "Qwen3ForCausalLM", "qwen3" */
     int64_t vocab, hidden, intermediate, layers, heads, kv_heads, head_dim;

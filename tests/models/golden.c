@@ -3,8 +3,6 @@
 
 #define BAR 1e-5
 
-static const char *const models[] = {"stories260K", "tiny-llama", "tiny-qwen2",
-                                     "tiny-qwen3",  "wide-qwen2", "wide-qwen3"};
 static const char *const inputs[] = {"self_attn.qkv_in", "self_attn.o_in", "mlp.gate_up_in", "mlp.down_in"};
 
 static const void *
@@ -65,7 +63,7 @@ check_hidden(ql_ctx *cx, const ql_model_handle *m, const ql_st_file *f, const in
 }
 
 static void
-check_model(lab *l, const char *folder)
+check_model(lab *l, const char *fixtures, const char *folder)
 {
     ql_ctx *cx = &l->cx;
     ql_model_handle m = {0};
@@ -77,6 +75,7 @@ check_model(lab *l, const char *folder)
     ql_flow flow = {.seqs = &(const ql_seqs){.count = 1, .offsets = offsets}};
     ql_scope scope;
 
+    (void)fixtures;
     ql_scope_open(cx, &scope);
     REQUIRE_OK(cx, ql_model_open(cx, l->registry, NULL, NULL, folder, &m));
     REQUIRE_OK(cx, ql_st_open(cx, ql_format(cx, "%s/golden.safetensors", folder), &f));
@@ -111,17 +110,5 @@ check_model(lab *l, const char *folder)
 int
 main(void)
 {
-    const char *fixtures = getenv("QLOOM_FIXTURES");
-    char folder[4096];
-    lab l;
-
-    snprintf(folder, sizeof folder, "%s/models", fixtures ? fixtures : "");
-    if (access(folder, R_OK) != 0)
-        SKIP("no fixtures at %s", folder);
-    lab_open(&l);
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-        snprintf(folder, sizeof folder, "%s/models/%s", fixtures, models[i]);
-        check_model(&l, folder);
-    }
-    return lab_close(&l);
+    return lab_fixtures(check_model);
 }

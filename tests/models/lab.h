@@ -96,6 +96,27 @@ lab_compare(ql_ctx *cx, const char *what, const ql_tensor *got, const double *ex
         TEST_FAIL("%s: differs by %.3g, allowed %.3g", what, worst, bar * fmax(1, most));
 }
 
+/* `check` for the folder of every fixture model: the exit status of the test, which is skipped where there are none. */
+static inline int
+lab_fixtures(void (*check)(lab *l, const char *fixtures, const char *folder))
+{
+    static const char *const models[] = {"stories260K", "tiny-llama", "tiny-qwen2",
+                                         "tiny-qwen3",  "wide-qwen2", "wide-qwen3"};
+    const char *fixtures = getenv("QLOOM_FIXTURES");
+    char folder[4096];
+    lab l;
+
+    snprintf(folder, sizeof folder, "%s/models", fixtures ? fixtures : "");
+    if (access(folder, R_OK) != 0)
+        SKIP("no fixtures at %s", folder);
+    lab_open(&l);
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        snprintf(folder, sizeof folder, "%s/models/%s", fixtures, models[i]);
+        check(&l, fixtures, folder);
+    }
+    return lab_close(&l);
+}
+
 /* --- generated models ------------------------------------------------------------------------------------------- */
 
 typedef struct lab_spec {

@@ -7,9 +7,6 @@
 #define CHUNK 32   /* windows */
 #define CHUNKS 128 /* at most */
 
-static const char *const models[] = {"stories260K", "tiny-llama", "tiny-qwen2",
-                                     "tiny-qwen3",  "wide-qwen2", "wide-qwen3"};
-
 typedef struct expected {
     int64_t tokens, seqlen, windows;
     double perplexity;
@@ -132,17 +129,5 @@ check_model(lab *l, const char *fixtures, const char *folder)
 int
 main(void)
 {
-    const char *fixtures = getenv("QLOOM_FIXTURES");
-    char folder[4096];
-    lab l;
-
-    snprintf(folder, sizeof folder, "%s/models", fixtures ? fixtures : "");
-    if (access(folder, R_OK) != 0)
-        SKIP("no fixtures at %s", folder);
-    lab_open(&l);
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-        snprintf(folder, sizeof folder, "%s/models/%s", fixtures, models[i]);
-        check_model(&l, fixtures, folder);
-    }
-    return lab_close(&l);
+    return lab_fixtures(check_model);
 }

@@ -6,22 +6,6 @@
 
 #include "make_model.h"
 
-typedef struct heard {
-    int count;
-    char last[512];
-} heard;
-
-static void
-hear(void *user, ql_log_level level, const char *line)
-{
-    heard *h = user;
-
-    if (level != QL_LOG_WARN)
-        return;
-    h->count++;
-    snprintf(h->last, sizeof h->last, "%s", line);
-}
-
 /* --- two model plugins ------------------------------------------------------------------------------------------ */
 
 typedef struct params {

@@ -10,23 +10,6 @@
 
 static const char config[] = "{\"architectures\": [\"TestForCausalLM\"], \"model_type\": \"test\"}";
 
-/* Warnings go here. */
-typedef struct heard {
-    int count;
-    char last[512];
-} heard;
-
-static void
-hear(void *user, ql_log_level level, const char *line)
-{
-    heard *h = user;
-
-    if (level != QL_LOG_WARN)
-        return;
-    h->count++;
-    snprintf(h->last, sizeof h->last, "%s", line);
-}
-
 static void
 put(ql_ctx *cx, const char *folder, const char *name, const char *text)
 {

@@ -25,8 +25,9 @@ static cudaError_t
 launch(dim3 grid, dim3 block, size_t shared, void (*kernel)(P...), A... args)
 {
     cudaLaunchConfig_t config = {grid, block, shared, nullptr, nullptr, 0};
+    const cudaError_t e = cudaLaunchKernelEx(&config, kernel, P(args)...);
 
-    return cudaLaunchKernelEx(&config, kernel, P(args)...);
+    return e == cudaSuccess ? cudaStreamSynchronize(nullptr) : e;
 }
 
 /* Every thread reads what another one wrote; `wait` says whether it waits for it. */
@@ -106,6 +107,44 @@ test_limits()
     cudaGetLastError();
 }
 
+/* Nothing happens before it must: what was queued, up to the event, and on another stream only what an event asks for. */
+static void
+test_streams()
+{
+    static const char text[] = "one two";
+    cudaStream_t a, b;
+    cudaEvent_t event;
+    void *host, *device;
+    char *p;
+
+    cudaStreamCreateWithFlags(&a, cudaStreamNonBlocking);
+    cudaStreamCreateWithFlags(&b, cudaStreamNonBlocking);
+    cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    CHECK(cudaHostAlloc(&host, 8, cudaHostAllocDefault) == cudaSuccess);
+    CHECK(cudaMallocFromPoolAsync(&device, 8, nullptr, a) == cudaSuccess);
+    p = static_cast<char *>(host);
+    strcpy(p, "zero");
+    cudaMemcpyAsync(device, text, 3, cudaMemcpyHostToDevice, a);
+    cudaEventRecord(event, a);
+    cudaMemcpyAsync(host, device, 3, cudaMemcpyDeviceToHost, a);
+    cudaStreamSynchronize(b);
+    CHECK(strcmp(p, "zero") == 0);
+    cudaMemcpyAsync(p + 4, device, 3, cudaMemcpyDeviceToHost, b);
+    cudaStreamWaitEvent(b, event, 0);
+    cudaMemcpyAsync(p + 4, device, 3, cudaMemcpyDeviceToHost, b);
+    cudaStreamSynchronize(b);
+    CHECK(memcmp(p, "zeroone", 7) == 0);
+    cudaMemcpyAsync(device, p + 4, 3, cudaMemcpyHostToDevice, b); /* pinned: read when its turn comes */
+    memcpy(p + 4, "two", 3);
+    cudaStreamSynchronize(b);
+    cudaStreamSynchronize(a);
+    CHECK(memcmp(p, "two", 3) == 0);
+    cudaFreeAsync(device, a);
+    cudaStreamSynchronize(a);
+    cudaFreeHost(host);
+    cudaEventDestroy(event);
+}
+
 static void
 test_numbers()
 {
@@ -135,6 +174,7 @@ main()
     }
     test_lanes();
     test_limits();
+    test_streams();
     test_numbers();
     return failures != 0;
 }

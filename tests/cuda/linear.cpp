@@ -1,6 +1,7 @@
 /* cuBLAS and cuSOLVER as plain loops in double, on column-major matrices: the textbook's algorithms, without blocks. */
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_runtime.h>
 #include <cusolverDn.h>
 
 #include <algorithm>
@@ -166,22 +167,22 @@ reflect(matrix &a, int64_t at, double tau, matrix &b, int64_t j)
 } // namespace
 
 struct emulated_handle {
-    int of;
+    cudaStream_t stream;
 };
-static emulated_handle handle_of_all;
 
 extern "C" {
 
 cublasStatus_t
 cublasCreate_v2(cublasHandle_t *handle)
 {
-    *handle = &handle_of_all;
+    *handle = new emulated_handle{nullptr};
     return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
-cublasDestroy_v2(cublasHandle_t)
+cublasDestroy_v2(cublasHandle_t handle)
 {
+    delete handle;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -199,8 +200,9 @@ cublasGetStatusString(cublasStatus_t status)
 }
 
 cublasStatus_t
-cublasSetStream_v2(cublasHandle_t, cudaStream_t)
+cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream)
 {
+    handle->stream = stream;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -217,7 +219,7 @@ cublasSetMathMode(cublasHandle_t, cublasMath_t)
 }
 
 cublasStatus_t
-cublasGemmEx_64(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb, int64_t m, int64_t n, int64_t k,
+cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t tb, int64_t m, int64_t n, int64_t k,
                 const void *alpha, const void *a, cudaDataType at, int64_t lda, const void *b, cudaDataType bt,
                 int64_t ldb, const void *beta, void *c, cudaDataType ct, int64_t ldc, cublasComputeType_t compute,
                 cublasGemmAlgo_t)
@@ -228,62 +230,69 @@ cublasGemmEx_64(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb, int6
     if (at != bt || f64 != (at == CUDA_R_64F) || (ct != at && ct != CUDA_R_32F) || lda < (ta == CUBLAS_OP_N ? m : k) ||
         ldb < (tb == CUBLAS_OP_N ? k : n) || ldc < m)
         return CUBLAS_STATUS_INVALID_VALUE;
-    matrix left = read(ta == CUBLAS_OP_T, m, k, at, a, lda), right = read(tb == CUBLAS_OP_T, k, n, bt, b, ldb);
-    std::vector<double> sum(static_cast<size_t>(m));
+    emulated_queue(handle->stream, [=] {
+        matrix left = read(ta == CUBLAS_OP_T, m, k, at, a, lda), right = read(tb == CUBLAS_OP_T, k, n, bt, b, ldb);
+        std::vector<double> sum(static_cast<size_t>(m));
 
-    for (int64_t j = 0; j < n; j++) {
-        std::fill(sum.begin(), sum.end(), 0.0);
-        for (int64_t l = 0; l < k; l++) {
-            const double *column = &left.x[static_cast<size_t>(l * m)], factor = right.at(l, j);
+        for (int64_t j = 0; j < n; j++) {
+            std::fill(sum.begin(), sum.end(), 0.0);
+            for (int64_t l = 0; l < k; l++) {
+                const double *column = &left.x[static_cast<size_t>(l * m)], factor = right.at(l, j);
 
+                for (int64_t i = 0; i < m; i++)
+                    sum[static_cast<size_t>(i)] += column[i] * factor;
+            }
             for (int64_t i = 0; i < m; i++)
-                sum[static_cast<size_t>(i)] += column[i] * factor;
+                store(ct, c, j * ldc + i,
+                      x * sum[static_cast<size_t>(i)] + (y == 0 ? 0 : y * load(ct, c, j * ldc + i)));
         }
-        for (int64_t i = 0; i < m; i++)
-            store(ct, c, j * ldc + i, x * sum[static_cast<size_t>(i)] + (y == 0 ? 0 : y * load(ct, c, j * ldc + i)));
-    }
+    });
     return CUBLAS_STATUS_SUCCESS;
 }
 
 /* The one case that is used: op(A) X = alpha B. */
 cublasStatus_t
-cublasDtrsm_v2_64(cublasHandle_t, cublasSideMode_t side, cublasFillMode_t fill, cublasOperation_t ta,
+cublasDtrsm_v2_64(cublasHandle_t handle, cublasSideMode_t side, cublasFillMode_t fill, cublasOperation_t ta,
                   cublasDiagType_t diag, int64_t m, int64_t n, const double *alpha, const double *a, int64_t lda,
                   double *b, int64_t ldb)
 {
-    matrix l = read_lower(fill, m, CUDA_R_64F, a, lda);
-
     /* upper and transposed, or lower: forward substitution */
     if (side != CUBLAS_SIDE_LEFT || diag != CUBLAS_DIAG_NON_UNIT ||
         (fill == CUBLAS_FILL_MODE_UPPER) != (ta == CUBLAS_OP_T))
         return CUBLAS_STATUS_INVALID_VALUE;
-    for (int64_t j = 0; j < n; j++)
-        for (int64_t i = 0; i < m; i++) {
-            double sum = *alpha * b[j * ldb + i];
+    emulated_queue(handle->stream, [=, factor = *alpha] {
+        matrix l = read_lower(fill, m, CUDA_R_64F, a, lda);
 
-            for (int64_t k = 0; k < i; k++)
-                sum -= l.at(i, k) * b[j * ldb + k];
-            b[j * ldb + i] = sum / l.at(i, i);
-        }
+        for (int64_t j = 0; j < n; j++)
+            for (int64_t i = 0; i < m; i++) {
+                double sum = factor * b[j * ldb + i];
+
+                for (int64_t k = 0; k < i; k++)
+                    sum -= l.at(i, k) * b[j * ldb + k];
+                b[j * ldb + i] = sum / l.at(i, i);
+            }
+    });
     return CUBLAS_STATUS_SUCCESS;
 }
 
 cusolverStatus_t
 cusolverDnCreate(cusolverDnHandle_t *handle)
 {
-    *handle = &handle_of_all;
+    *handle = new emulated_handle{nullptr};
     return CUSOLVER_STATUS_SUCCESS;
 }
 
 cusolverStatus_t
-cusolverDnDestroy(cusolverDnHandle_t)
+cusolverDnDestroy(cusolverDnHandle_t handle)
 {
+    delete handle;
     return CUSOLVER_STATUS_SUCCESS;
 }
 
 cusolverStatus_t
-cusolverDnSetStream(cusolverDnHandle_t, cudaStream_t)
+cusolverDnSetStream(cusolverDnHandle_t handle, cudaStream_t stream)
 {
+    handle->stream = stream;
     return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -294,9 +303,9 @@ cusolverDnCreateParams(cusolverDnParams_t *params)
 }
 
 cusolverStatus_t
-cusolverDnDestroyParams(cusolverDnParams_t)
+cusolverDnDestroyParams(cusolverDnParams_t params)
 {
-    return CUSOLVER_STATUS_SUCCESS;
+    return cusolverDnDestroy(params);
 }
 
 cusolverStatus_t
@@ -309,24 +318,26 @@ cusolverDnXpotrf_bufferSize(cusolverDnHandle_t, cusolverDnParams_t, cublasFillMo
 }
 
 cusolverStatus_t
-cusolverDnXpotrf(cusolverDnHandle_t, cusolverDnParams_t, cublasFillMode_t fill, int64_t n, cudaDataType at, void *a,
-                 int64_t lda, cudaDataType, void *, size_t, void *, size_t, int *info)
+cusolverDnXpotrf(cusolverDnHandle_t handle, cusolverDnParams_t, cublasFillMode_t fill, int64_t n, cudaDataType at,
+                 void *a, int64_t lda, cudaDataType, void *, size_t, void *, size_t, int *info)
 {
-    matrix l = read_lower(fill, n, at, a, lda);
+    emulated_queue(handle->stream, [=] {
+        matrix l = read_lower(fill, n, at, a, lda);
 
-    *info = 0;
-    for (int64_t j = 0; j < n && *info == 0; j++) {
-        for (int64_t k = 0; k < j; k++)
+        *info = 0;
+        for (int64_t j = 0; j < n && *info == 0; j++) {
+            for (int64_t k = 0; k < j; k++)
+                for (int64_t i = j; i < n; i++)
+                    l.at(i, j) -= l.at(i, k) * l.at(j, k);
+            if (l.at(j, j) <= 0)
+                *info = static_cast<int>(j + 1);
+            const double root = std::sqrt(l.at(j, j));
+
             for (int64_t i = j; i < n; i++)
-                l.at(i, j) -= l.at(i, k) * l.at(j, k);
-        if (l.at(j, j) <= 0)
-            *info = static_cast<int>(j + 1);
-        const double root = std::sqrt(l.at(j, j));
-
-        for (int64_t i = j; i < n; i++)
-            l.at(i, j) /= root;
-    }
-    write_lower(l, fill, at, a, lda);
+                l.at(i, j) /= root;
+        }
+        write_lower(l, fill, at, a, lda);
+    });
     return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -340,25 +351,27 @@ cusolverDnXtrtri_bufferSize(cusolverDnHandle_t, cublasFillMode_t, cublasDiagType
 }
 
 cusolverStatus_t
-cusolverDnXtrtri(cusolverDnHandle_t, cublasFillMode_t fill, cublasDiagType_t, int64_t n, cudaDataType at, void *a,
-                 int64_t lda, void *, size_t, void *, size_t, int *info)
+cusolverDnXtrtri(cusolverDnHandle_t handle, cublasFillMode_t fill, cublasDiagType_t, int64_t n, cudaDataType at,
+                 void *a, int64_t lda, void *, size_t, void *, size_t, int *info)
 {
-    matrix l = read_lower(fill, n, at, a, lda);
+    emulated_queue(handle->stream, [=] {
+        matrix l = read_lower(fill, n, at, a, lda);
 
-    *info = 0;
-    for (int64_t j = 0; j < n; j++) { /* the columns before are done */
-        if (l.at(j, j) == 0 && *info == 0)
-            *info = static_cast<int>(j + 1);
-        l.at(j, j) = 1 / l.at(j, j);
-        for (int64_t i = j + 1; i < n; i++) {
-            double sum = 0;
+        *info = 0;
+        for (int64_t j = 0; j < n; j++) { /* the columns before are done */
+            if (l.at(j, j) == 0 && *info == 0)
+                *info = static_cast<int>(j + 1);
+            l.at(j, j) = 1 / l.at(j, j);
+            for (int64_t i = j + 1; i < n; i++) {
+                double sum = 0;
 
-            for (int64_t k = j; k < i; k++)
-                sum += l.at(i, k) * l.at(k, j);
-            l.at(i, j) = -sum / l.at(i, i);
+                for (int64_t k = j; k < i; k++)
+                    sum += l.at(i, k) * l.at(k, j);
+                l.at(i, j) = -sum / l.at(i, i);
+            }
         }
-    }
-    write_lower(l, fill, at, a, lda);
+        write_lower(l, fill, at, a, lda);
+    });
     return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -373,28 +386,30 @@ cusolverDnXsyevd_bufferSize(cusolverDnHandle_t, cusolverDnParams_t, cusolverEigM
 }
 
 cusolverStatus_t
-cusolverDnXsyevd(cusolverDnHandle_t, cusolverDnParams_t, cusolverEigMode_t, cublasFillMode_t fill, int64_t n,
+cusolverDnXsyevd(cusolverDnHandle_t handle, cusolverDnParams_t, cusolverEigMode_t, cublasFillMode_t fill, int64_t n,
                  cudaDataType at, void *a, int64_t lda, cudaDataType wt, void *w, cudaDataType, void *, size_t, void *,
                  size_t, int *info)
 {
-    matrix s = read_lower(fill, n, at, a, lda), v(n, n), sorted(n, n);
-    std::vector<int64_t> order(static_cast<size_t>(n));
+    emulated_queue(handle->stream, [=] {
+        matrix s = read_lower(fill, n, at, a, lda), v(n, n), sorted(n, n);
+        std::vector<int64_t> order(static_cast<size_t>(n));
 
-    for (int64_t j = 0; j < n; j++)
-        for (int64_t i = 0; i < j; i++)
-            s.at(i, j) = s.at(j, i);
-    *info = diagonalize(s, v) ? 0 : 1;
-    for (int64_t i = 0; i < n; i++)
-        order[static_cast<size_t>(i)] = i;
-    std::sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return s.at(i, i) < s.at(j, j); });
-    for (int64_t j = 0; j < n; j++) {
-        const int64_t from = order[static_cast<size_t>(j)];
-
-        store(wt, w, j, s.at(from, from));
+        for (int64_t j = 0; j < n; j++)
+            for (int64_t i = 0; i < j; i++)
+                s.at(i, j) = s.at(j, i);
+        *info = diagonalize(s, v) ? 0 : 1;
         for (int64_t i = 0; i < n; i++)
-            sorted.at(i, j) = v.at(i, from);
-    }
-    write(sorted, at, a, lda);
+            order[static_cast<size_t>(i)] = i;
+        std::sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return s.at(i, i) < s.at(j, j); });
+        for (int64_t j = 0; j < n; j++) {
+            const int64_t from = order[static_cast<size_t>(j)];
+
+            store(wt, w, j, s.at(from, from));
+            for (int64_t i = 0; i < n; i++)
+                sorted.at(i, j) = v.at(i, from);
+        }
+        write(sorted, at, a, lda);
+    });
     return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -408,29 +423,31 @@ cusolverDnXgeqrf_bufferSize(cusolverDnHandle_t, cusolverDnParams_t, int64_t, int
 }
 
 cusolverStatus_t
-cusolverDnXgeqrf(cusolverDnHandle_t, cusolverDnParams_t, int64_t m, int64_t n, cudaDataType at, void *a, int64_t lda,
-                 cudaDataType taut, void *tau, cudaDataType, void *, size_t, void *, size_t, int *info)
+cusolverDnXgeqrf(cusolverDnHandle_t handle, cusolverDnParams_t, int64_t m, int64_t n, cudaDataType at, void *a,
+                 int64_t lda, cudaDataType taut, void *tau, cudaDataType, void *, size_t, void *, size_t, int *info)
 {
-    matrix q = read(false, m, n, at, a, lda);
+    emulated_queue(handle->stream, [=] {
+        matrix q = read(false, m, n, at, a, lda);
 
-    *info = 0;
-    for (int64_t j = 0; j < n && j < m; j++) {
-        double norm = 0, beta, t = 0;
+        *info = 0;
+        for (int64_t j = 0; j < n && j < m; j++) {
+            double norm = 0, beta, t = 0;
 
-        for (int64_t i = j + 1; i < m; i++)
-            norm += q.at(i, j) * q.at(i, j);
-        if (norm > 0) {
-            beta = -std::copysign(std::sqrt(norm + q.at(j, j) * q.at(j, j)), q.at(j, j));
-            t = (beta - q.at(j, j)) / beta;
             for (int64_t i = j + 1; i < m; i++)
-                q.at(i, j) /= q.at(j, j) - beta;
-            q.at(j, j) = beta;
+                norm += q.at(i, j) * q.at(i, j);
+            if (norm > 0) {
+                beta = -std::copysign(std::sqrt(norm + q.at(j, j) * q.at(j, j)), q.at(j, j));
+                t = (beta - q.at(j, j)) / beta;
+                for (int64_t i = j + 1; i < m; i++)
+                    q.at(i, j) /= q.at(j, j) - beta;
+                q.at(j, j) = beta;
+            }
+            store(taut, tau, j, t);
+            for (int64_t k = j + 1; k < n; k++)
+                reflect(q, j, t, q, k);
         }
-        store(taut, tau, j, t);
-        for (int64_t k = j + 1; k < n; k++)
-            reflect(q, j, t, q, k);
-    }
-    write(q, at, a, lda);
+        write(q, at, a, lda);
+    });
     return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -442,18 +459,20 @@ cusolverDnDorgqr_bufferSize(cusolverDnHandle_t, int, int, int, const double *, i
 }
 
 cusolverStatus_t
-cusolverDnDorgqr(cusolverDnHandle_t, int m, int n, int k, double *a, int lda, const double *tau, double *, int,
+cusolverDnDorgqr(cusolverDnHandle_t handle, int m, int n, int k, double *a, int lda, const double *tau, double *, int,
                  int *info)
 {
-    matrix v = read(false, m, k, CUDA_R_64F, a, lda), q(m, n);
+    emulated_queue(handle->stream, [=] {
+        matrix v = read(false, m, k, CUDA_R_64F, a, lda), q(m, n);
 
-    *info = 0;
-    for (int64_t j = 0; j < n; j++) {
-        q.at(j, j) = 1;
-        for (int64_t i = k; i-- > 0;)
-            reflect(v, i, tau[i], q, j);
-    }
-    write(q, CUDA_R_64F, a, lda);
+        *info = 0;
+        for (int64_t j = 0; j < n; j++) {
+            q.at(j, j) = 1;
+            for (int64_t i = k; i-- > 0;)
+                reflect(v, i, tau[i], q, j);
+        }
+        write(q, CUDA_R_64F, a, lda);
+    });
     return CUSOLVER_STATUS_SUCCESS;
 }
 }

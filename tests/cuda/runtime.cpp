@@ -1,24 +1,22 @@
-/* Memory, streams and events of the emulated device. Fresh memory is NaN; QLOOM_TEST_CUDA_MEMORY is its size in bytes,
+/* The emulated device and its memory. Fresh and freed memory is NaN; QLOOM_TEST_CUDA_MEMORY is its size in bytes,
  * QLOOM_TEST_CUDA_DEVICES=0 takes the device away, QLOOM_TEST_CUDA_DRIVER=12040 and _CAPABILITY=75 make it an older one. */
 #include <cuda_runtime.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <vector>
 
-struct emulated_stream {
-    unsigned flags;
-};
-struct emulated_event {
-    bool recorded;
-};
 struct emulated_pool {
     uint64_t threshold;
 };
 
 namespace {
 
-std::map<void *, size_t> held; /* device memory */
-size_t used;
+typedef std::map<const void *, size_t> ranges; /* bytes by their beginning */
+
+ranges device, pinned;
+size_t used; /* of the device */
 cudaError_t last;
 
 size_t
@@ -33,6 +31,27 @@ size_t
 memory_size()
 {
     return from_environment("QLOOM_TEST_CUDA_MEMORY", static_cast<size_t>(8) << 30);
+}
+
+[[noreturn]] void
+broken(const char *what)
+{
+    fprintf(stderr, "emulated cuda: %s\n", what);
+    abort();
+}
+
+/* Are [p, p + bytes) within one of them? */
+bool
+lies_in(const ranges &all, const void *p, size_t bytes)
+{
+    const auto after = all.upper_bound(p);
+
+    if (after == all.begin())
+        return false;
+    const auto at = std::prev(after);
+    const size_t offset = static_cast<size_t>(static_cast<const char *>(p) - static_cast<const char *>(at->first));
+
+    return offset <= at->second && bytes <= at->second - offset;
 }
 
 int
@@ -125,52 +144,69 @@ cudaGetErrorName(cudaError_t error)
 }
 
 cudaError_t
-cudaMalloc(void **ptr, size_t bytes)
+cudaMallocFromPoolAsync(void **ptr, size_t bytes, cudaMemPool_t, cudaStream_t stream)
 {
     *ptr = nullptr;
-    if (bytes > memory_size() - used)
+    if (bytes > memory_size() - used || posix_memalign(ptr, 256, bytes ? bytes : 1) != 0)
         return emulated_error(cudaErrorMemoryAllocation);
-    if (posix_memalign(ptr, 256, bytes ? bytes : 1) != 0)
-        return emulated_error(cudaErrorMemoryAllocation);
-    memset(*ptr, 0xff, bytes);
-    held[*ptr] = bytes;
+    device[*ptr] = bytes;
     used += bytes;
+    emulated_queue(stream, [p = *ptr, bytes] { memset(p, 0xff, bytes); });
     return cudaSuccess;
 }
 
 cudaError_t
 cudaFreeAsync(void *ptr, cudaStream_t stream)
 {
-    const auto it = held.find(ptr);
-
-    (void)stream;
     if (!ptr)
         return cudaSuccess;
-    if (it == held.end())
-        return emulated_error(cudaErrorInvalidValue);
-    used -= it->second;
-    held.erase(it);
-    free(ptr);
+    emulated_queue(stream, [ptr] {
+        const auto it = device.find(ptr);
+
+        if (it == device.end())
+            broken("memory is freed that nobody has");
+        memset(ptr, 0xff, it->second);
+        used -= it->second;
+        device.erase(it);
+        free(ptr);
+    });
     return cudaSuccess;
 }
 
 cudaError_t
+cudaMalloc(void **ptr, size_t bytes)
+{
+    const cudaError_t e = cudaMallocFromPoolAsync(ptr, bytes, nullptr, nullptr);
+
+    (void)cudaStreamSynchronize(nullptr);
+    return e;
+}
+
+/* Waits for all that is queued. */
+cudaError_t
 cudaFree(void *ptr)
 {
-    return cudaFreeAsync(ptr, nullptr);
+    emulated_wait_for_all();
+    (void)cudaFreeAsync(ptr, nullptr);
+    return cudaStreamSynchronize(nullptr);
 }
 
 cudaError_t
-cudaHostAlloc(void **ptr, size_t bytes, unsigned flags)
+cudaHostAlloc(void **ptr, size_t bytes, unsigned)
 {
-    (void)flags;
     *ptr = malloc(bytes ? bytes : 1);
-    return emulated_error(*ptr ? cudaSuccess : cudaErrorMemoryAllocation);
+    if (!*ptr)
+        return emulated_error(cudaErrorMemoryAllocation);
+    memset(*ptr, 0xff, bytes);
+    pinned[*ptr] = bytes;
+    return cudaSuccess;
 }
 
+/* Waits for nobody: copies that are queued find their memory gone. */
 cudaError_t
 cudaFreeHost(void *ptr)
 {
+    pinned.erase(ptr);
     free(ptr);
     return cudaSuccess;
 }
@@ -190,14 +226,6 @@ cudaMemPoolDestroy(cudaMemPool_t pool)
 }
 
 cudaError_t
-cudaMallocFromPoolAsync(void **ptr, size_t bytes, cudaMemPool_t pool, cudaStream_t stream)
-{
-    (void)pool;
-    (void)stream;
-    return cudaMalloc(ptr, bytes);
-}
-
-cudaError_t
 cudaMemPoolSetAttribute(cudaMemPool_t p, cudaMemPoolAttr attribute, void *value)
 {
     if (attribute != cudaMemPoolAttrReleaseThreshold)
@@ -214,81 +242,27 @@ cudaMemPoolTrimTo(cudaMemPool_t p, size_t keep)
     return cudaSuccess;
 }
 
+/* Pinned memory is read and written when the copy's turn comes. Other memory is read at once, and waited for when it is written. */
 cudaError_t
 cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream)
 {
-    (void)kind;
-    (void)stream;
-    if (bytes > 0)
-        memcpy(to, from, bytes);
-    return cudaSuccess;
-}
+    const bool down = kind == cudaMemcpyDeviceToHost;
 
-cudaError_t
-cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *arg)
-{
-    (void)stream;
-    fn(arg);
-    return cudaSuccess;
-}
+    if (lies_in(pinned, down ? to : from, bytes)) {
+        emulated_queue(stream, [=] {
+            if (!lies_in(pinned, down ? to : from, bytes) || !lies_in(device, down ? from : to, bytes))
+                broken("memory of a copy is not there any more");
+            memcpy(to, from, bytes);
+        });
+    } else if (down) {
+        emulated_queue(stream, [=] { memcpy(to, from, bytes); });
+        (void)cudaStreamSynchronize(stream);
+    } else {
+        const auto *p = static_cast<const unsigned char *>(from);
 
-cudaError_t
-cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
-{
-    *stream = new emulated_stream{flags};
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaStreamDestroy(cudaStream_t stream)
-{
-    delete stream;
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaStreamSynchronize(cudaStream_t stream)
-{
-    (void)stream;
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
-{
-    (void)stream;
-    (void)event;
-    (void)flags;
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
-{
-    (void)flags;
-    *event = new emulated_event{false};
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaEventDestroy(cudaEvent_t event)
-{
-    delete event;
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
-{
-    (void)stream;
-    event->recorded = true;
-    return cudaSuccess;
-}
-
-cudaError_t
-cudaEventSynchronize(cudaEvent_t event)
-{
-    (void)event;
+        emulated_queue(stream,
+                       [to, read = std::vector<unsigned char>(p, p + bytes)] { memcpy(to, read.data(), read.size()); });
+    }
     return cudaSuccess;
 }
 }

@@ -62,8 +62,7 @@ struct block {
     unsigned count, running; /* threads, those that are not done */
     const char *file;        /* of the barrier where threads wait */
     int line;
-    void (*run)(void *);
-    void *arg;
+    const std::function<void()> *run;
     fiber scheduler;
     unsigned current;
     char *stacks;
@@ -142,7 +141,7 @@ enter()
 
         t->s = state::ready;
         t->f = self;
-        now.run(now.arg);
+        (*now.run)();
         t = &now.threads[now.current];
         t->s = state::done;
         now.warps[now.current / 32].gone |= 1u << now.current % 32;
@@ -237,22 +236,12 @@ possible(const cudaLaunchConfig_t &c, const void *kernel)
            c.dynamicSmemBytes <= shared;
 }
 
-} // namespace
-
-cudaError_t
-emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, void (*run)(void *), void *arg)
+void
+run_blocks(const cudaLaunchConfig_t &config, const std::function<void()> &thread)
 {
-    if (!possible(config, kernel))
-        return emulated_error(cudaErrorInvalidConfiguration);
-    if (!now.stacks)
-        now.stacks = static_cast<char *>(mmap(nullptr, static_cast<size_t>(THREADS) * STACK, PROT_READ | PROT_WRITE,
-                                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    if (now.stacks == MAP_FAILED)
-        return emulated_error(cudaErrorMemoryAllocation);
     gridDim = config.gridDim;
     blockDim = config.blockDim;
-    now.run = run;
-    now.arg = arg;
+    now.run = &thread;
     now.count = blockDim.x * blockDim.y * blockDim.z;
     for (unsigned t = 0; t < now.count; t++)
         now.threads[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
@@ -267,6 +256,21 @@ emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, void (*run
                 start_threads();
                 run_threads();
             }
+}
+
+} // namespace
+
+cudaError_t
+emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, std::function<void()> thread)
+{
+    if (!possible(config, kernel))
+        return emulated_error(cudaErrorInvalidConfiguration);
+    if (!now.stacks)
+        now.stacks = static_cast<char *>(mmap(nullptr, static_cast<size_t>(THREADS) * STACK, PROT_READ | PROT_WRITE,
+                                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (now.stacks == MAP_FAILED)
+        return emulated_error(cudaErrorMemoryAllocation);
+    emulated_queue(config.stream, [config, thread = std::move(thread)] { run_blocks(config, thread); });
     return cudaSuccess;
 }
 
@@ -279,11 +283,10 @@ emulated_func_attribute(const void *kernel, cudaFuncAttribute attribute, int val
     return cudaSuccess;
 }
 
-/* Is this the barrier that a test takes away, as "sweep.cu:120" in QLOOM_TEST_NO_BARRIER? */
-static bool
-taken_away(const char *file, int line)
+int
+emulated_without(const char *file, int line)
 {
-    static const char *const name = getenv("QLOOM_TEST_NO_BARRIER");
+    static const char *const name = getenv("QLOOM_TEST_WITHOUT");
     const char *slash = strrchr(file, '/');
     char text[256];
 
@@ -296,7 +299,7 @@ taken_away(const char *file, int line)
 void
 emulated_barrier(const char *file, int line)
 {
-    if (taken_away(file, line))
+    if (emulated_without(file, line))
         return;
     if (now.file && (now.line != line || strcmp(now.file, file) != 0))
         broken("threads of a block wait at different barriers");
@@ -344,7 +347,7 @@ emulated_warp(unsigned mask, void *mine, emulated_collective fn)
 void
 emulated_warp_barrier(const char *file, int line)
 {
-    if (!taken_away(file, line))
+    if (!emulated_without(file, line))
         emulated_warp(~0u, nullptr, [](unsigned, void *const[32]) {});
 }
 

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <tuple>
 
 #define __global__
@@ -48,21 +49,18 @@ struct cudaLaunchConfig_t {
 };
 
 cudaError_t emulated_error(cudaError_t error); /* for cudaGetLastError; returns it */
-cudaError_t emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, void (*run)(void *), void *arg);
+void emulated_queue(cudaStream_t stream, std::function<void()> operation);
+void emulated_wait_for_all(void);
+/* `thread` is what every thread runs. */
+cudaError_t emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, std::function<void()> thread);
 cudaError_t emulated_func_attribute(const void *kernel, cudaFuncAttribute attribute, int value);
 
 template <typename... P, typename... A>
 cudaError_t
 cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(P...), A... args)
 {
-    struct call {
-        void (*kernel)(P...);
-        std::tuple<P...> args;
-    } c = {kernel, std::tuple<P...>(P(args)...)};
-
-    return emulated_launch(
-        *config, reinterpret_cast<const void *>(kernel),
-        [](void *arg) { std::apply(static_cast<call *>(arg)->kernel, static_cast<call *>(arg)->args); }, &c);
+    return emulated_launch(*config, reinterpret_cast<const void *>(kernel),
+                           [kernel, values = std::tuple<P...>(P(args)...)] { std::apply(kernel, values); });
 }
 
 template <typename... P>

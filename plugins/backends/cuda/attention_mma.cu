@@ -156,7 +156,9 @@ store_queries(const attention<T> &a, T *y, const queries<DIM, KEYS> *q, int row,
 /* As many blocks a multiprocessor as their registers allow. */
 template <typename T, int DIM, int KEYS>
 static __global__ void
-__launch_bounds__(WARPS *WARP, DIM > 128 ? 1 : 3) mma_kernel(attention<T> a)
+__launch_bounds__(WARPS *WARP, DIM > 128  ? 1
+                               : DIM > 64 ? 2
+                                          : 3) mma_kernel(attention<T> a)
 {
     room<T, DIM, KEYS> *r = shared_as<room<T, DIM, KEYS>>();
     const query_tile t = a.tiles[blockIdx.x / a.spec.heads];

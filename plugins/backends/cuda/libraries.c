@@ -10,6 +10,8 @@
 #define TOOLKIT (CUDART_VERSION / 1000)
 #define FOLDER "/usr/local/cuda/lib64/" /* where toolkits are, when nobody has told the loader */
 
+#define HOW (RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) /* they have threads and exit handlers: once opened, they stay */
+
 /* The same functions have been in both since CUDA 12; cuSOLVER counts its versions one behind. */
 static const int versions[] = {TOOLKIT, TOOLKIT == 13 ? 12 : 13};
 
@@ -21,9 +23,9 @@ library(ql_ctx *cx, const char *name, int behind, void **out)
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
         snprintf(file, sizeof file, "lib%s.so.%d", name, versions[i] - behind);
         snprintf(path, sizeof path, FOLDER "%s", file);
-        *out = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+        *out = dlopen(file, HOW);
         if (!*out)
-            *out = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+            *out = dlopen(path, HOW);
         if (*out)
             return QL_OK;
     }

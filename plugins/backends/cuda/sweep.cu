@@ -79,10 +79,10 @@ load_window(const sweep<float> &s, int64_t first, int count, float *window)
     }
 }
 
-/* What a warp knows of its row's window: lane l holds columns l, l + 32, … */
+/* What a warp knows of its row's window: lane l holds columns l, l + 32, … A column's value gives way to its error. */
 struct window_row {
-    float value[SLOTS], error[SLOTS];
-    uint8_t code[SLOTS];
+    float value[SLOTS];
+    unsigned codes; /* a byte a slot */
 };
 
 /* Columns of the window that are not encoded yet go back to memory, where the fit of a group looks for them. */
@@ -100,7 +100,7 @@ store_values(const sweep<float> &s, const window_row &r, int64_t row, int64_t fi
 
 /* Encodes columns [first, first + count), which have taken in all errors from before them; `errors` [rows, OUTER] gets theirs. */
 static __global__ void
-__launch_bounds__(WARPS *WARP, 2) /* two blocks a multiprocessor: their registers fit */
+__launch_bounds__(WARPS *WARP, 2) /* two blocks a multiprocessor: only the fit of a group spills */
     sweep_kernel(sweep<float> s, int64_t first, int count, float *errors)
 {
     float *window = shared_as<float>();
@@ -136,19 +136,19 @@ __launch_bounds__(WARPS *WARP, 2) /* two blocks a multiprocessor: their register
             const float error = (value - g.scale * (code - g.zero)) / window[j * WINDOW + j];
 
             loss += error * error;
-            if (lane == owner) {
-                r.error[slot] = error;
-                r.code[slot] = static_cast<uint8_t>(code);
-            }
 #pragma unroll
             for (int later = slot; later < SLOTS; later++)
                 r.value[later] = fmaf(-error, window[j * WINDOW + later * WARP + lane], r.value[later]);
+            if (lane == owner) {
+                r.value[slot] = error;
+                r.codes |= static_cast<unsigned>(code) << 8 * slot;
+            }
         }
 #pragma unroll
     for (int slot = 0; slot < SLOTS; slot++)
         if (slot * WARP + lane < count) {
-            s.codes[row * s.codes_ld + first + slot * WARP + lane] = r.code[slot];
-            errors[row * OUTER + slot * WARP + lane] = r.error[slot];
+            s.codes[row * s.codes_ld + first + slot * WARP + lane] = static_cast<uint8_t>(r.codes >> 8 * slot);
+            errors[row * OUTER + slot * WARP + lane] = r.value[slot];
         }
     if (lane == 0)
         s.loss[row] += static_cast<double>(loss);

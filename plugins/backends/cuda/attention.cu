@@ -176,7 +176,8 @@ attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec
                       whole};
     int64_t count;
 
-    QL_TRY(cx, send_tiles(cx, dev, seqs, std::is_same_v<T, float> ? QUERIES : MMA_QUERIES, &a.tiles, &count));
+    QL_TRY(cx, send_tiles(cx, dev, seqs, std::is_same_v<T, float> ? QUERIES : attention_mma_queries(spec->head_dim),
+                          &a.tiles, &count));
     if constexpr (std::is_same_v<T, float>)
         launch_attention(cuda_stream(dev), &a, count);
     else

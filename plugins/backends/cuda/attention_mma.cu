@@ -1,13 +1,14 @@
-/* Attention of bf16 and f16 by tensor cores: a warp holds 16 queries, their scores and sums in registers; keys and values come through
- * shared memory, each on its way while the other is worked on. */
+/* Attention of bf16 and f16 by tensor cores: a warp holds TILES x 16 queries, their scores and sums in registers; keys and values come
+ * through shared memory, each on its way while the other is worked on. Two tiles use what is loaded of them twice: shared memory, which
+ * gives a warp 128 bytes a clock, would be the limit otherwise. */
 #include "attention.cuh"
 #include "mma.cuh"
 
 #define WARPS 4
 #define PAD 8 /* elements after a row of shared memory, so that eight rows lie in different banks */
 
-template <typename T, int DIM, int KEYS> struct room {
-    T q[MMA_QUERIES][DIM + PAD], k[KEYS][DIM + PAD], v[KEYS][DIM + PAD];
+template <typename T, int DIM, int KEYS, int TILES> struct room {
+    T q[WARPS * TILES * 16][DIM + PAD], k[KEYS][DIM + PAD], v[KEYS][DIM + PAD];
 };
 
 /* Starts to copy `rows` rows of one head, zeros where there are no more rows or columns; __pipeline_wait_prior ends it. */
@@ -34,29 +35,36 @@ begin_rows(T (*to)[DIM + PAD], int rows, const T *from, int64_t ld, int64_t ther
     __pipeline_commit();
 }
 
-/* A lane's part of its warp's queries: rows lane / 4 and lane / 4 + 8. */
+/* A lane's part of 16 queries of its warp: rows lane / 4 and lane / 4 + 8. */
 template <int DIM, int KEYS> struct queries {
     float y[DIM / 8][4], scores[KEYS / 8][4];
     float max[2], sum[2];
 };
 
-template <typename T, int DIM, int KEYS>
+template <typename T, int DIM, int KEYS, int TILES>
 __device__ static void
-make_scores(const room<T, DIM, KEYS> *r, int warp, int lane, float (*scores)[4])
+make_scores(const room<T, DIM, KEYS, TILES> *r, int warp, int lane, queries<DIM, KEYS> *q)
 {
 #pragma unroll
-    for (int n = 0; n < KEYS / 8; n++)
-        scores[n][0] = scores[n][1] = scores[n][2] = scores[n][3] = 0;
+    for (int t = 0; t < TILES; t++)
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++)
+            q[t].scores[n][0] = q[t].scores[n][1] = q[t].scores[n][2] = q[t].scores[n][3] = 0;
 #pragma unroll
     for (int d = 0; d < DIM; d += 16) {
-        unsigned a[4], b[4];
+        unsigned a[TILES][4], b[4];
 
-        load_matrices(a, &r->q[warp * 16 + lane % 16][d + lane / 16 * 8]);
+#pragma unroll
+        for (int t = 0; t < TILES; t++)
+            load_matrices(a[t], &r->q[(warp * TILES + t) * 16 + lane % 16][d + lane / 16 * 8]);
 #pragma unroll
         for (int n = 0; n < KEYS / 16; n++) {
             load_matrices(b, &r->k[n * 16 + lane % 8 + lane / 16 * 8][d + lane / 8 % 2 * 8]);
-            mma_16816<T>(scores[2 * n], a, b);
-            mma_16816<T>(scores[2 * n + 1], a, b + 2);
+#pragma unroll
+            for (int t = 0; t < TILES; t++) {
+                mma_16816<T>(q[t].scores[2 * n], a[t], b);
+                mma_16816<T>(q[t].scores[2 * n + 1], a[t], b + 2);
+            }
         }
     }
 }
@@ -102,23 +110,33 @@ softmax(queries<DIM, KEYS> *q, float scale, int64_t key, int64_t position, int64
     }
 }
 
-template <typename T, int DIM, int KEYS>
+template <typename T, int DIM, int KEYS, int TILES>
 __device__ static void
-add_values(const room<T, DIM, KEYS> *r, int lane, queries<DIM, KEYS> *q)
+add_values(const room<T, DIM, KEYS, TILES> *r, int lane, queries<DIM, KEYS> *q)
 {
 #pragma unroll
     for (int n = 0; n < KEYS / 16; n++) {
-        const float *left = q->scores[2 * n], *right = q->scores[2 * n + 1];
-        const unsigned a[4] = {pack_pair<T>(left[0], left[1]), pack_pair<T>(left[2], left[3]),
-                               pack_pair<T>(right[0], right[1]), pack_pair<T>(right[2], right[3])};
+        unsigned a[TILES][4];
 
+#pragma unroll
+        for (int t = 0; t < TILES; t++) {
+            const float *left = q[t].scores[2 * n], *right = q[t].scores[2 * n + 1];
+
+            a[t][0] = pack_pair<T>(left[0], left[1]);
+            a[t][1] = pack_pair<T>(left[2], left[3]);
+            a[t][2] = pack_pair<T>(right[0], right[1]);
+            a[t][3] = pack_pair<T>(right[2], right[3]);
+        }
 #pragma unroll
         for (int d = 0; d < DIM / 16; d++) {
             unsigned b[4];
 
             load_transposed(b, &r->v[n * 16 + lane % 16][d * 16 + lane / 16 * 8]);
-            mma_16816<T>(q->y[2 * d], a, b);
-            mma_16816<T>(q->y[2 * d + 1], a, b + 2);
+#pragma unroll
+            for (int t = 0; t < TILES; t++) {
+                mma_16816<T>(q[t].y[2 * d], a[t], b);
+                mma_16816<T>(q[t].y[2 * d + 1], a[t], b + 2);
+            }
         }
     }
 }
@@ -154,55 +172,72 @@ store_queries(const attention<T> &a, T *y, const queries<DIM, KEYS> *q, int row,
 }
 
 /* As many blocks a multiprocessor as their registers allow. */
-template <typename T, int DIM, int KEYS>
+template <typename T, int DIM, int KEYS, int TILES>
 static __global__ void
-__launch_bounds__(WARPS *WARP, DIM > 128  ? 1
-                               : DIM > 64 ? 2
-                                          : 3) mma_kernel(attention<T> a)
+__launch_bounds__(WARPS *WARP, DIM > 128 ? 1 : 2) mma_kernel(attention<T> a)
 {
-    room<T, DIM, KEYS> *r = shared_as<room<T, DIM, KEYS>>();
+    constexpr int rows = WARPS * TILES * 16;
+    room<T, DIM, KEYS, TILES> *r = shared_as<room<T, DIM, KEYS, TILES>>();
     const query_tile t = a.tiles[blockIdx.x / a.spec.heads];
     const int64_t head = blockIdx.x % a.spec.heads, dim = a.spec.head_dim,
                   column = head / (a.spec.heads / a.spec.kv_heads) * dim;
     const T *k = a.k + t.start * a.k_ld + column, *v = a.v + t.start * a.v_ld + column;
     const int warp = static_cast<int>(threadIdx.x / WARP), lane = static_cast<int>(threadIdx.x % WARP),
-              row = warp * 16 + lane / 4;
-    const key_range keys = keys_of(t, a.spec.window, MMA_QUERIES, KEYS);
+              row = warp * TILES * 16 + lane / 4;
+    const key_range keys = keys_of(t, a.spec.window, rows, KEYS);
     const int64_t position = t.first - t.start, left = t.end - t.first;
-    queries<DIM, KEYS> q = {};
+    queries<DIM, KEYS> q[TILES] = {};
 
-    q.max[0] = q.max[1] = -INFINITY;
-    begin_rows<T, DIM>(r->q, MMA_QUERIES, a.q + t.first * a.q_ld + head * dim, a.q_ld, left, dim, a.whole);
+#pragma unroll
+    for (int i = 0; i < TILES; i++)
+        q[i].max[0] = q[i].max[1] = -INFINITY;
+    begin_rows<T, DIM>(r->q, rows, a.q + t.first * a.q_ld + head * dim, a.q_ld, left, dim, a.whole);
     begin_rows<T, DIM>(r->k, KEYS, k + keys.first * a.k_ld, a.k_ld, keys.end - keys.first, dim, a.whole);
     for (int64_t key = keys.first; key < keys.end; key += KEYS) {
         __pipeline_wait_prior(0);
         __syncthreads(); /* keys are there, and nobody needs the values before them */
         begin_rows<T, DIM>(r->v, KEYS, v + key * a.v_ld, a.v_ld, keys.end - key, dim, a.whole);
-        make_scores(r, warp, lane, q.scores);
-        softmax(&q, a.scale, key, position + row, a.spec.window,
-                a.spec.window > 0 || key + KEYS > position + warp * 16);
+        make_scores(r, warp, lane, q);
+#pragma unroll
+        for (int i = 0; i < TILES; i++)
+            softmax(&q[i], a.scale, key, position + row + i * 16, a.spec.window,
+                    a.spec.window > 0 || key + KEYS > position + (warp * TILES + i) * 16);
         __pipeline_wait_prior(0);
         __syncthreads(); /* values are there, and nobody needs the keys before them */
         if (key + KEYS < keys.end)
             begin_rows<T, DIM>(r->k, KEYS, k + (key + KEYS) * a.k_ld, a.k_ld, keys.end - key - KEYS, dim, a.whole);
-        add_values(r, lane, &q);
+        add_values(r, lane, q);
     }
-    store_queries(a, a.y + t.first * a.y_ld + head * dim, &q, row, left);
+#pragma unroll
+    for (int i = 0; i < TILES; i++)
+        store_queries(a, a.y + t.first * a.y_ld + head * dim, &q[i], row + i * 16, left);
+}
+
+template <typename T, int DIM, int KEYS, int TILES>
+static void
+launch_tiles(cudaStream_t stream, const attention<T> &a, int64_t tiles)
+{
+    launch(stream, static_cast<unsigned>(tiles * a.spec.heads), WARPS * WARP, sizeof(room<T, DIM, KEYS, TILES>),
+           mma_kernel<T, DIM, KEYS, TILES>, a);
+}
+
+int
+attention_mma_queries(int64_t head_dim)
+{
+    return WARPS * 16 * (head_dim > 128 ? 1 : 2);
 }
 
 template <typename T>
 static void
 launch_mma(cudaStream_t stream, attention<T> a, int64_t tiles)
 {
-    const unsigned blocks = static_cast<unsigned>(tiles * a.spec.heads);
-
     a.scale *= 1.44269504088896341f; /* log2 e */
     if (a.spec.head_dim <= 64)
-        launch(stream, blocks, WARPS * WARP, sizeof(room<T, 64, 64>), mma_kernel<T, 64, 64>, a);
+        launch_tiles<T, 64, 64, 2>(stream, a, tiles);
     else if (a.spec.head_dim <= 128)
-        launch(stream, blocks, WARPS * WARP, sizeof(room<T, 128, 64>), mma_kernel<T, 128, 64>, a);
+        launch_tiles<T, 128, 48, 2>(stream, a, tiles);
     else
-        launch(stream, blocks, WARPS * WARP, sizeof(room<T, 256, 32>), mma_kernel<T, 256, 32>, a);
+        launch_tiles<T, 256, 32, 1>(stream, a, tiles);
 }
 
 void

@@ -26,6 +26,12 @@ load(cudaDataType t, const void *p, int64_t i)
     }
 }
 
+const void *
+element(cudaDataType t, const void *p, int64_t i)
+{
+    return static_cast<const char *>(p) + i * (t == CUDA_R_64F ? 8 : t == CUDA_R_32F ? 4 : 2);
+}
+
 void
 store(cudaDataType t, void *p, int64_t i, double x)
 {
@@ -250,6 +256,24 @@ cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t t
     return CUBLAS_STATUS_SUCCESS;
 }
 
+cublasStatus_t
+cublasGemmStridedBatchedEx_64(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t tb, int64_t m, int64_t n,
+                              int64_t k, const void *alpha, const void *a, cudaDataType at, int64_t lda,
+                              long long a_apart, const void *b, cudaDataType bt, int64_t ldb, long long b_apart,
+                              const void *beta, void *c, cudaDataType ct, int64_t ldc, long long c_apart, int64_t count,
+                              cublasComputeType_t compute, cublasGemmAlgo_t algo)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const cublasStatus_t s = cublasGemmEx_64(
+            handle, ta, tb, m, n, k, alpha, element(at, a, i * a_apart), at, lda, element(bt, b, i * b_apart), bt, ldb,
+            beta, const_cast<void *>(element(ct, c, i * c_apart)), ct, ldc, compute, algo);
+
+        if (s != CUBLAS_STATUS_SUCCESS)
+            return s;
+    }
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 /* The one case that is used: op(A) X = alpha B. */
 cublasStatus_t
 cublasDtrsm_v2_64(cublasHandle_t handle, cublasSideMode_t side, cublasFillMode_t fill, cublasOperation_t ta,
@@ -335,40 +359,6 @@ cusolverDnXpotrf(cusolverDnHandle_t handle, cusolverDnParams_t, cublasFillMode_t
 
             for (int64_t i = j; i < n; i++)
                 l.at(i, j) /= root;
-        }
-        write_lower(l, fill, at, a, lda);
-    });
-    return CUSOLVER_STATUS_SUCCESS;
-}
-
-cusolverStatus_t
-cusolverDnXtrtri_bufferSize(cusolverDnHandle_t, cublasFillMode_t, cublasDiagType_t, int64_t, cudaDataType, void *,
-                            int64_t, size_t *device, size_t *host)
-{
-    *device = 64;
-    *host = 0;
-    return CUSOLVER_STATUS_SUCCESS;
-}
-
-cusolverStatus_t
-cusolverDnXtrtri(cusolverDnHandle_t handle, cublasFillMode_t fill, cublasDiagType_t, int64_t n, cudaDataType at,
-                 void *a, int64_t lda, void *, size_t, void *, size_t, int *info)
-{
-    emulated_queue(handle->stream, [=] {
-        matrix l = read_lower(fill, n, at, a, lda);
-
-        *info = 0;
-        for (int64_t j = 0; j < n; j++) { /* the columns before are done */
-            if (l.at(j, j) == 0 && *info == 0)
-                *info = static_cast<int>(j + 1);
-            l.at(j, j) = 1 / l.at(j, j);
-            for (int64_t i = j + 1; i < n; i++) {
-                double sum = 0;
-
-                for (int64_t k = j; k < i; k++)
-                    sum += l.at(i, k) * l.at(k, j);
-                l.at(i, j) = -sum / l.at(i, i);
-            }
         }
         write_lower(l, fill, at, a, lda);
     });

@@ -14,6 +14,7 @@ cases() {
     gather.cu) echo kernels-random transpose ;;
     launch.cuh | logits.cu) echo kernels-blocks kl ;;
     sweep.cu) echo kernels-groups sweep ;;
+    trtri.cu) echo kernels-algebra trtri ;;
     *) echo "without.sh does not know what tests $1" >&2 ;;
     esac
 }

@@ -142,6 +142,21 @@ trtri(kernel *k)
 }
 
 static void
+trtri_refuses(kernel *k)
+{
+    int64_t n = k_size(k, 300), at = k_int(k, 0, n - 1);
+    double *a = positive(k, n);
+    ql_tensor *t;
+
+    a[at * n + at] = 0;
+    t = k_put(k, real_dtype(k), n, n, a);
+    CHECK_INT(ql_trtri(k->cx, t), QL_NUMERIC);
+    CHECK(strcmp(ql_error(k->cx), ql_format(k->cx, "a triangular matrix is singular: element %lld of its diagonal is 0",
+                                            (long long)at)) == 0);
+    ql_error_clear(k->cx);
+}
+
+static void
 syevd(kernel *k)
 {
     int64_t n = k_size(k, 200), nnn[3] = {n, n, n};
@@ -370,6 +385,7 @@ static const kernel_case cases[] = {
     {"potrf", potrf},
     {"potrf of an indefinite matrix", potrf_refuses},
     {"trtri", trtri},
+    {"trtri of a singular matrix", trtri_refuses},
     {"syevd", syevd},
     {"syevd of NaN", syevd_names_what_is_not_finite},
     {"orth", orth},

@@ -27,7 +27,7 @@ QL_API ql_status ql_gram(ql_ctx *cx, const ql_tensor *x, ql_tensor *sum, ql_tens
  * *ok = false (status OK, contents undefined) when A is not positive definite. Waits. */
 QL_API ql_status ql_potrf(ql_ctx *cx, ql_tensor *a, bool *ok);
 
-/* Inverse of a lower triangular matrix, in place. */
+/* Inverse of a lower triangular matrix, whose strict upper triangle is zero, in place. NUMERIC when an element of the diagonal is 0. */
 QL_API ql_status ql_trtri(ql_ctx *cx, ql_tensor *a);
 
 /* Symmetric eigenproblem: `a` [n, n] (lower triangle read) becomes the eigenvectors as rows, `w` [n] the eigenvalues, ascending. */

@@ -36,21 +36,28 @@ cuda_product(ql_ctx *cx, void *dev, ql_trans op, double alpha, const mat *a, con
 }
 
 ql_status
+cuda_products(ql_ctx *cx, void *dev, double alpha, const mat *a, const mat *b, const mat *c, batch all)
+{
+    const cuda *d = dev;
+    const float alpha_f = (float)alpha, beta_f = 0;
+    const double beta = 0;
+    const bool wide = a->dtype == QL_F64;
+    const cublasStatus_t s = d->lib.cublasGemmStridedBatchedEx_64(
+        d->blas, CUBLAS_OP_N, CUBLAS_OP_N, c->cols, c->rows, a->cols, wide ? (const void *)&alpha : &alpha_f, b->p,
+        data_type(b->dtype), b->ld, all.b, a->p, data_type(a->dtype), a->ld, all.a,
+        wide ? (const void *)&beta : &beta_f, c->p, data_type(c->dtype), c->ld, all.c, all.count,
+        wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+
+    return cuda_blas_check(cx, d, s, "cublasGemmStridedBatchedEx");
+}
+
+ql_status
 cuda_gemm(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
           ql_tensor *c)
 {
     const mat ma = cuda_mat(a), mb = cuda_mat(b), mc = cuda_mat(c);
 
     return cuda_product(cx, dev, op, alpha, &ma, &mb, beta, &mc);
-}
-
-/* Rows [r, r + rows) x columns [c, c + cols) of m. */
-static mat
-part(const mat *m, int64_t r, int64_t c, int64_t rows, int64_t cols)
-{
-    mat p = {(char *)m->p + (size_t)(r * m->ld + c) * ql_dtype_size(m->dtype), rows, cols, m->ld, m->dtype};
-
-    return p;
 }
 
 static int64_t
@@ -65,8 +72,8 @@ add_slice(ql_ctx *cx, void *dev, const mat *x, bool first, const mat *partial)
 {
     for (int64_t i = 0; i < x->cols; i += PANEL) {
         const int64_t rows = least(PANEL, x->cols - i);
-        const mat left = part(x, 0, i, x->rows, rows), right = part(x, 0, 0, x->rows, i + rows);
-        const mat out = part(partial, i, 0, rows, i + rows);
+        const mat left = cuda_part(x, 0, i, x->rows, rows), right = cuda_part(x, 0, 0, x->rows, i + rows);
+        const mat out = cuda_part(partial, i, 0, rows, i + rows);
 
         QL_TRY(cx, cuda_product(cx, dev, QL_TN, 1, &left, &right, first ? 0 : 1, &out));
     }
@@ -85,7 +92,7 @@ cuda_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *
         const int64_t end = least(t + PARTIAL, mx.rows);
 
         for (int64_t u = t; u < end; u += SLICE) {
-            const mat slice = part(&mx, u, 0, least(SLICE, end - u), n);
+            const mat slice = cuda_part(&mx, u, 0, least(SLICE, end - u), n);
 
             QL_TRY(cx, add_slice(cx, dev, &slice, u == t, &partial));
         }

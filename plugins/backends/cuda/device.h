@@ -65,7 +65,6 @@ ql_status cuda_arrive(ql_ctx *cx, void *dev);
 CUDA_OP(gemm, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c);
 CUDA_OP(gram, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
 CUDA_OP(potrf, ql_tensor *a, bool *ok);
-CUDA_OP(trtri, ql_tensor *a);
 CUDA_OP(syevd, ql_tensor *a, ql_tensor *w);
 CUDA_OP(orth, ql_tensor *y);
 

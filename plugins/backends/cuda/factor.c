@@ -110,33 +110,7 @@ cuda_potrf(ql_ctx *cx, void *dev, ql_tensor *t, bool *ok)
     return QL_OK;
 }
 
-/* --- inverse, eigenvectors --- */
-
-ql_status
-cuda_trtri(ql_ctx *cx, void *dev, ql_tensor *t)
-{
-    cuda *d = dev;
-    const mat a = cuda_mat(t);
-    const cudaDataType type = data_type(&a);
-    room r = {0};
-    int info;
-
-    QL_TRY(cx,
-           cuda_solver_check(cx,
-                             d->lib.cusolverDnXtrtri_bufferSize(d->solver, CUBLAS_FILL_MODE_UPPER, CUBLAS_DIAG_NON_UNIT,
-                                                                a.rows, type, a.p, a.ld, &r.work_bytes, &r.host_bytes),
-                             "cusolverDnXtrtri_bufferSize"));
-    QL_TRY(cx, room_make(cx, dev, 0, &r));
-    QL_TRY(cx, cuda_solver_check(cx,
-                                 d->lib.cusolverDnXtrtri(d->solver, CUBLAS_FILL_MODE_UPPER, CUBLAS_DIAG_NON_UNIT,
-                                                         a.rows, type, a.p, a.ld, r.work, r.work_bytes, r.host,
-                                                         r.host_bytes, r.info),
-                                 "cusolverDnXtrtri"));
-    QL_TRY(cx, read_info(cx, dev, &r, "trtri", &info));
-    if (info > 0)
-        return QL_FAIL(cx, QL_NUMERIC, "a triangular matrix is singular: element %d of its diagonal is 0", info - 1);
-    return QL_OK;
-}
+/* --- eigenvectors --- */
 
 ql_status
 cuda_syevd(ql_ctx *cx, void *dev, ql_tensor *t, ql_tensor *w)

@@ -30,6 +30,15 @@ cuda_mat(const ql_tensor *t)
     return m;
 }
 
+/* Rows [r, r + rows) x columns [c, c + cols) of m. */
+static inline mat
+cuda_part(const mat *m, int64_t r, int64_t c, int64_t rows, int64_t cols)
+{
+    mat p = {(char *)m->p + (size_t)(r * m->ld + c) * ql_dtype_size(m->dtype), rows, cols, m->ld, m->dtype};
+
+    return p;
+}
+
 /* --- asked of the device (device.c, blas.c) --------------------------------------------------------------------------- */
 
 cudaStream_t cuda_stream(void *dev);
@@ -43,6 +52,14 @@ ql_status cuda_launched(ql_ctx *cx, void *dev, const char *kernel);
 /* C = alpha op(A) op(B) + beta C, as gemm of the table. */
 ql_status cuda_product(ql_ctx *cx, void *dev, ql_trans op, double alpha, const mat *a, const mat *b, double beta,
                        const mat *c);
+
+/* A batch of products of the same shape: elements from one operand to the next. */
+typedef struct batch {
+    int64_t count, a, b, c;
+} batch;
+
+/* C = alpha A B for every product of a batch, of which a, b and c are the first one's. */
+ql_status cuda_products(ql_ctx *cx, void *dev, double alpha, const mat *a, const mat *b, const mat *c, batch all);
 
 /* --- kernels for cuBLAS' and cuSOLVER's wrappers ---------------------------------------------------------------------- */
 
@@ -70,6 +87,7 @@ CUDA_OP(copy, const ql_tensor *src, ql_tensor *dst);
 CUDA_OP(fill, ql_tensor *t, double value);
 CUDA_OP(gather, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out);
 CUDA_OP(transpose, const ql_tensor *src, ql_tensor *out);
+CUDA_OP(trtri, ql_tensor *a);
 CUDA_OP(random, const uint32_t key[2], bool normal, ql_tensor *t);
 CUDA_OP(diag, const ql_tensor *a, ql_tensor *d);
 CUDA_OP(diag_set, const ql_tensor *d, ql_tensor *a);

@@ -7,15 +7,16 @@
 
 #include <qloom/status.h>
 
-#define CUDA_BLAS_FUNCTIONS(X) \
-    X(cublasCreate_v2)         \
-    X(cublasDestroy_v2)        \
-    X(cublasGetVersion_v2)     \
-    X(cublasGetStatusString)   \
-    X(cublasSetStream_v2)      \
-    X(cublasSetWorkspace_v2)   \
-    X(cublasSetMathMode)       \
-    X(cublasGemmEx_64)         \
+#define CUDA_BLAS_FUNCTIONS(X)       \
+    X(cublasCreate_v2)               \
+    X(cublasDestroy_v2)              \
+    X(cublasGetVersion_v2)           \
+    X(cublasGetStatusString)         \
+    X(cublasSetStream_v2)            \
+    X(cublasSetWorkspace_v2)         \
+    X(cublasSetMathMode)             \
+    X(cublasGemmEx_64)               \
+    X(cublasGemmStridedBatchedEx_64) \
     X(cublasDtrsm_v2_64)
 
 #define CUDA_SOLVER_FUNCTIONS(X)   \
@@ -26,8 +27,6 @@
     X(cusolverDnDestroyParams)     \
     X(cusolverDnXpotrf_bufferSize) \
     X(cusolverDnXpotrf)            \
-    X(cusolverDnXtrtri_bufferSize) \
-    X(cusolverDnXtrtri)            \
     X(cusolverDnXsyevd_bufferSize) \
     X(cusolverDnXsyevd)            \
     X(cusolverDnXgeqrf_bufferSize) \

@@ -38,6 +38,12 @@ cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t ta, cubl
                                int64_t k, const void *alpha, const void *a, cudaDataType at, int64_t lda, const void *b,
                                cudaDataType bt, int64_t ldb, const void *beta, void *c, cudaDataType ct, int64_t ldc,
                                cublasComputeType_t compute, cublasGemmAlgo_t algo);
+cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t tb,
+                                             int64_t m, int64_t n, int64_t k, const void *alpha, const void *a,
+                                             cudaDataType at, int64_t lda, long long a_apart, const void *b,
+                                             cudaDataType bt, int64_t ldb, long long b_apart, const void *beta, void *c,
+                                             cudaDataType ct, int64_t ldc, long long c_apart, int64_t count,
+                                             cublasComputeType_t compute, cublasGemmAlgo_t algo);
 cublasStatus_t cublasDtrsm_v2_64(cublasHandle_t handle, cublasSideMode_t side, cublasFillMode_t fill,
                                  cublasOperation_t ta, cublasDiagType_t diag, int64_t m, int64_t n, const double *alpha,
                                  const double *a, int64_t lda, double *b, int64_t ldb);

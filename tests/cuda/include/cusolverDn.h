@@ -29,12 +29,6 @@ cusolverStatus_t cusolverDnXpotrf_bufferSize(cusolverDnHandle_t handle, cusolver
 cusolverStatus_t cusolverDnXpotrf(cusolverDnHandle_t handle, cusolverDnParams_t params, cublasFillMode_t fill,
                                   int64_t n, cudaDataType at, void *a, int64_t lda, cudaDataType compute, void *work,
                                   size_t work_bytes, void *host, size_t host_bytes, int *info);
-cusolverStatus_t cusolverDnXtrtri_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t fill, cublasDiagType_t diag,
-                                             int64_t n, cudaDataType at, void *a, int64_t lda, size_t *device,
-                                             size_t *host);
-cusolverStatus_t cusolverDnXtrtri(cusolverDnHandle_t handle, cublasFillMode_t fill, cublasDiagType_t diag, int64_t n,
-                                  cudaDataType at, void *a, int64_t lda, void *work, size_t work_bytes, void *host,
-                                  size_t host_bytes, int *info);
 cusolverStatus_t cusolverDnXsyevd_bufferSize(cusolverDnHandle_t handle, cusolverDnParams_t params,
                                              cusolverEigMode_t mode, cublasFillMode_t fill, int64_t n, cudaDataType at,
                                              const void *a, int64_t lda, cudaDataType wt, const void *w,

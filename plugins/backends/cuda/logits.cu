@@ -184,11 +184,7 @@ struct tiles {
 static mat
 rows_of(const mat *m, int64_t first, int64_t count)
 {
-    mat r = *m;
-
-    r.p = static_cast<char *>(m->p) + static_cast<size_t>(first * m->ld) * ql_dtype_size(m->dtype);
-    r.rows = m->rows - first < count ? m->rows - first : count;
-    return r;
+    return cuda_part(m, first, 0, m->rows - first < count ? m->rows - first : count, m->cols);
 }
 
 static ql_status

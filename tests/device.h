@@ -7,14 +7,12 @@
 #include "core/device/device.h"
 #include "test.h"
 
-/* Opens it as the device of `cx`, with `threads` threads and no memory limit. */
-static inline ql_device *
-test_device(ql_ctx *cx, int threads)
+static inline const ql_backend *
+test_backend(void)
 {
     const char *build = getenv("QLOOM_BUILD"), *file = getenv("QLOOM_TEST_BACKEND");
     char path[4096];
     const ql_plugin *plugin;
-    ql_device *d = NULL;
     void *library;
 
     snprintf(path, sizeof path, "%s/lib/qloom/cpu.so", build ? build : ".");
@@ -24,7 +22,16 @@ test_device(ql_ctx *cx, int threads)
         fprintf(stderr, "%s\n", dlerror());
         exit(1);
     }
-    REQUIRE_OK(cx, ql_device_open(cx, plugin->backend, &(ql_device_options){.threads = threads}, 0, &d));
+    return plugin->backend;
+}
+
+/* Opens it as the device of `cx`, with `threads` threads and no memory limit. */
+static inline ql_device *
+test_device(ql_ctx *cx, int threads)
+{
+    ql_device *d = NULL;
+
+    REQUIRE_OK(cx, ql_device_open(cx, test_backend(), &(ql_device_options){.threads = threads}, 0, &d));
     cx->device = d;
     return d;
 }

@@ -50,18 +50,18 @@ store(cudaDataType t, void *p, int64_t i, double x)
     }
 }
 
-/* A square or rectangular matrix, column by column. */
+/* A square or rectangular matrix, column by column, with zeros between them: a row of powers of two would fill a few sets of a cache. */
 struct matrix {
     int64_t m, n;
     std::vector<double> x;
 
-    matrix(int64_t rows, int64_t cols) : m(rows), n(cols), x(static_cast<size_t>(rows * cols))
+    matrix(int64_t rows, int64_t cols) : m(rows), n(cols), x(static_cast<size_t>((rows + 8) * cols))
     {
     }
     double &
     at(int64_t i, int64_t j)
     {
-        return x[static_cast<size_t>(j * m + i)];
+        return x[static_cast<size_t>(j * (m + 8) + i)];
     }
 };
 
@@ -105,13 +105,13 @@ write_lower(matrix &r, cublasFillMode_t fill, cudaDataType t, void *a, int64_t l
             store(t, a, fill == CUBLAS_FILL_MODE_UPPER ? i * lda + j : j * lda + i, r.at(i, j));
 }
 
-/* Jacobi's rotations: a becomes diagonal, v collects the eigenvectors as columns. */
+/* Jacobi's rotations: a becomes diagonal, v collects the eigenvectors as columns. Squares up to `least` are as good as 0. */
 void
-rotate(matrix &a, matrix &v, int64_t p, int64_t q)
+rotate(matrix &a, matrix &v, int64_t p, int64_t q, double least)
 {
     const double apq = a.at(p, q);
 
-    if (apq == 0)
+    if (apq * apq <= least)
         return;
     const double theta = (a.at(q, q) - a.at(p, p)) / (2 * apq);
     const double t = (theta >= 0 ? 1 : -1) / (std::fabs(theta) + std::sqrt(theta * theta + 1));
@@ -124,10 +124,14 @@ rotate(matrix &a, matrix &v, int64_t p, int64_t q)
         a.at(k, q) = s * x + c * y;
     }
     for (int64_t k = 0; k < a.n; k++) {
-        const double x = a.at(p, k), y = a.at(q, k), vx = v.at(k, p), vy = v.at(k, q);
+        const double x = a.at(p, k), y = a.at(q, k);
 
         a.at(p, k) = c * x - s * y;
         a.at(q, k) = s * x + c * y;
+    }
+    for (int64_t k = 0; k < a.n; k++) {
+        const double vx = v.at(k, p), vy = v.at(k, q);
+
         v.at(k, p) = c * vx - s * vy;
         v.at(k, q) = s * vx + c * vy;
     }
@@ -152,7 +156,7 @@ diagonalize(matrix &a, matrix &v)
             return true;
         for (int64_t p = 0; p < a.n; p++)
             for (int64_t q = p + 1; q < a.n; q++)
-                rotate(a, v, p, q);
+                rotate(a, v, p, q, 1e-31 * all / static_cast<double>(a.n * a.n));
     }
     return false;
 }
@@ -243,7 +247,7 @@ cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t t
         for (int64_t j = 0; j < n; j++) {
             std::fill(sum.begin(), sum.end(), 0.0);
             for (int64_t l = 0; l < k; l++) {
-                const double *column = &left.x[static_cast<size_t>(l * m)], factor = right.at(l, j);
+                const double *column = &left.at(0, l), factor = right.at(l, j);
 
                 for (int64_t i = 0; i < m; i++)
                     sum[static_cast<size_t>(i)] += column[i] * factor;

@@ -1,8 +1,10 @@
-/* What a device does in milliseconds, against the bars of docs/gpu.md: GPTQ with its factor, the share of products in a block of the
- * shape of Llama-2-7B, and factorizations. The device is the cpu, or the backend whose file QLOOM_TEST_BACKEND names.
+/* What a device does in milliseconds, against the bars of docs/gpu.md: GPTQ with its factor, beside the same a column at a time, the share
+ * of products in a block of the shape of Llama-2-7B, factorizations, and how exact a Hessian is. The device is the cpu, or the backend
+ * whose file QLOOM_TEST_BACKEND names.
  *
- * device [DIVISOR [REPETITIONS]]: every length divided by DIVISOR (1), for a try on a small machine. */
-#include "bench.h"
+ * device [DIVISOR [REPETITIONS]]: every length divided by DIVISOR (1), for a try on a small machine; no REPETITIONS (5): only the name of
+ * the device, or why there is none. */
+#include "columns.h"
 
 #include "core/graph/block.h"
 #include "core/plugin/registry.h"
@@ -12,25 +14,18 @@
 
 #define MOST_LINEARS 16
 #define SEQUENCES 16
+#define TOKENS 8192 /* that a Hessian is timed with, and four times as many that it is checked with */
 
 typedef struct job {
     ql_ctx *cx;
     const ql_block *block;
     ql_seqs seqs;
     ql_tensor *h, *a, *b, *c;
+    double loss; /* of GPTQ, whoever did it */
     int linears;
     ql_tensor *x[MOST_LINEARS], *y[MOST_LINEARS];
     const ql_tensor *w[MOST_LINEARS];
 } job;
-
-static void
-require(ql_ctx *cx, ql_status st)
-{
-    if (st == QL_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ql_status_text(st), ql_error(cx));
-    exit(1);
-}
 
 static ql_tensor *
 random_tensor(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols)
@@ -46,18 +41,37 @@ random_tensor(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols)
     return converted;
 }
 
+static const ql_tensor *
+factor(const job *j)
+{
+    const ql_stats stats = {.h = j->h, .tokens = 2 * ql_dim(j->h, 0), .sequences = 1};
+    ql_factor f;
+
+    require(j->cx, ql_factor_inverse(j->cx, &stats, &(ql_factor_spec){.damp = 0.05, .damp_inc = 0.05}, &f));
+    return f.u;
+}
+
 static void
 run_gptq(void *arg)
 {
-    const job *j = arg;
-    const ql_stats stats = {.h = j->h, .tokens = 2 * ql_dim(j->h, 0), .sequences = 1};
-    ql_qlinear q = {.grid = {.bits = 4, .group = 128, .scale_dtype = QL_F16, .sym = true}};
-    ql_factor f;
+    job *j = arg;
+    ql_qlinear q = {.grid = bench_grid};
     ql_scope scope;
 
     ql_scope_open(j->cx, &scope);
-    require(j->cx, ql_factor_inverse(j->cx, &stats, &(ql_factor_spec){.damp = 0.05, .damp_inc = 0.05}, &f));
-    require(j->cx, ql_feedback_sweep(j->cx, j->a, f.u, NULL, &q));
+    require(j->cx, ql_feedback_sweep(j->cx, j->a, factor(j), NULL, &q));
+    j->loss = q.loss;
+    ql_scope_close(j->cx, &scope);
+}
+
+static void
+run_columns(void *arg)
+{
+    job *j = arg;
+    ql_scope scope;
+
+    ql_scope_open(j->cx, &scope);
+    j->loss = bench_columns(j->cx, j->a, factor(j));
     ql_scope_close(j->cx, &scope);
 }
 
@@ -161,6 +175,15 @@ row(const char *what, double ms, double bar)
     fflush(stdout);
 }
 
+/* A ratio or an error: at least, or at most, `bar`. */
+static void
+number(const char *what, double x, double bar, bool least)
+{
+    printf("| %-44s | %13.3g | %s %8.3g | %s |\n", what, x, least ? ">=" : "<=", bar,
+           (least ? x >= bar : x <= bar) ? "holds " : "MISSED");
+    fflush(stdout);
+}
+
 /* A positive definite H of order n, as statistics are. */
 static void
 make_h(job *j, int64_t n)
@@ -175,17 +198,25 @@ make_h(job *j, int64_t n)
 }
 
 static void
-linear_algebra(ql_ctx *cx, int64_t m, int64_t n, int repetitions, double bar)
+linear_algebra(ql_ctx *cx, const int64_t shape[3], int repetitions, double bar)
 {
+    const int64_t m = shape[0], n = shape[1], tokens = shape[2];
     job j = {.cx = cx};
     char text[96];
+    double ms, apart, loss;
     ql_scope scope;
 
     ql_scope_open(cx, &scope);
     make_h(&j, n);
     j.a = random_tensor(cx, QL_F32, m, n);
     snprintf(text, sizeof text, "GPTQ with its factor, W[%lld, %lld]", (long long)m, (long long)n);
-    row(text, measure(run_gptq, &j, repetitions), bar);
+    ms = measure(run_gptq, &j, repetitions);
+    loss = j.loss;
+    row(text, ms, bar);
+    apart = measure(run_columns, &j, 1);
+    row("the same a column at a time", apart, 0);
+    number("column at a time / GPTQ", apart / ms, bar > 0 ? 10 : 0, true);
+    number("their losses apart", fabs(j.loss / loss - 1), 1e-3, false);
     snprintf(text, sizeof text, "low-rank primitive, rank 64, W[%lld, %lld]", (long long)m, (long long)n);
     row(text, measure(run_lowrank, &j, repetitions), 0);
     require(cx, ql_new(cx, QL_F32, n, n, &j.b));
@@ -194,15 +225,47 @@ linear_algebra(ql_ctx *cx, int64_t m, int64_t n, int repetitions, double bar)
     snprintf(text, sizeof text, "potrf and trtri, order %lld", (long long)n);
     row(text, measure(run_trtri, &j, repetitions), 0);
     ql_drop(cx, &j.a);
-    j.a = random_tensor(cx, cx->device->info.compute_dtype, 8192, n);
+    j.a = random_tensor(cx, cx->device->info.compute_dtype, tokens, n);
     require(cx, ql_zeros(cx, QL_F32, n, n, &j.c));
-    snprintf(text, sizeof text, "Hessian of 8192 tokens, order %lld", (long long)n);
+    snprintf(text, sizeof text, "Hessian of %lld tokens, order %lld", (long long)tokens, (long long)n);
     row(text, measure(run_gram, &j, repetitions), 0);
     ql_drop(cx, &j.a);
     j.a = random_tensor(cx, QL_F32, n, 72);
     require(cx, ql_new(cx, QL_F32, n, 72, &j.b));
     snprintf(text, sizeof text, "orth, [%lld, 72]", (long long)n);
     row(text, measure(run_orth, &j, repetitions), 0);
+    ql_scope_close(cx, &scope);
+}
+
+/* Of four times as many tokens as the device computes with them, against sums in double. */
+static void
+hessian(ql_ctx *cx, int64_t n, int64_t tokens)
+{
+    ql_tensor *sum, *comp, *exact, *h;
+    double error, norm;
+    ql_scope scope;
+
+    ql_scope_open(cx, &scope);
+    require(cx, ql_zeros(cx, QL_F32, n, n, &sum));
+    require(cx, ql_zeros(cx, QL_F32, n, n, &comp));
+    require(cx, ql_zeros(cx, QL_F64, n, n, &exact));
+    for (int i = 0; i < 4; i++) {
+        ql_tensor *x, *wide;
+
+        cx->layer = i; /* other numbers each time */
+        x = random_tensor(cx, cx->device->info.compute_dtype, tokens, n);
+        require(cx, ql_gram(cx, x, sum, comp));
+        require(cx, ql_convert(cx, x, QL_F64, &wide));
+        require(cx, ql_gemm(cx, QL_TN, 1, wide, wide, 1, exact));
+        ql_drop(cx, &x);
+        ql_drop(cx, &wide);
+    }
+    require(cx, ql_axpby(cx, 1, comp, 1, sum));
+    require(cx, ql_convert(cx, sum, QL_F64, &h));
+    require(cx, ql_axpby(cx, -1, exact, 1, h));
+    require(cx, ql_dot(cx, h, h, &error));
+    require(cx, ql_dot(cx, exact, exact, &norm));
+    number("error of a Hessian of 4 times as many", sqrt(error / norm), 1e-5, false);
     ql_scope_close(cx, &scope);
 }
 
@@ -255,32 +318,43 @@ forward(ql_ctx *cx, ql_registry *registry, int64_t divisor, int repetitions)
     ql_scope_close(cx, &scope);
 }
 
+static void
+measure_all(ql_ctx *cx, int64_t divisor, int repetitions)
+{
+    const int64_t side = 4096 / divisor, tokens = TOKENS / divisor;
+    const char *build = getenv("QLOOM_BUILD");
+    ql_registry *registry;
+    ql_scope scope;
+
+    printf("\n| what | measured | bar | |\n| --- | --- | --- | --- |\n");
+    ql_scope_open(cx, &scope);
+    require(cx, ql_registry_open(cx, ql_format(cx, "%s/lib/qloom", build ? build : "."), &registry));
+    linear_algebra(cx, (const int64_t[]){side, side, tokens}, repetitions, divisor == 1 ? 25 : 0);
+    linear_algebra(cx, (const int64_t[]){side, 11008 / divisor, tokens}, repetitions, divisor == 1 ? 90 : 0);
+    hessian(cx, side, tokens);
+    forward(cx, registry, divisor, repetitions);
+    ql_scope_close(cx, &scope);
+    ql_registry_close(registry);
+}
+
 int
 main(int argc, char **argv)
 {
     const int64_t divisor = argc > 1 ? strtoll(argv[1], NULL, 10) : 1;
     const int repetitions = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 5;
-    const char *build = getenv("QLOOM_BUILD");
-    ql_registry *registry;
     ql_device *device;
-    ql_scope scope;
     ql_ctx cx;
 
-    if (divisor < 1 || divisor > 32 || repetitions < 1 || repetitions > BENCH_MOST) {
+    if (divisor < 1 || divisor > 32 || repetitions < 0 || repetitions > BENCH_MOST) {
         fprintf(stderr, "usage: device [DIVISOR [REPETITIONS]]\n");
         return 2;
     }
     ql_ctx_init(&cx, NULL);
     device = test_device(&cx, 1);
-    printf("%s\n\n| what | measured | bar | |\n| --- | --- | --- | --- |\n", device->info.name);
-    ql_scope_open(&cx, &scope);
-    require(&cx, ql_registry_open(&cx, ql_format(&cx, "%s/lib/qloom", build ? build : "."), &registry));
-    linear_algebra(&cx, 4096 / divisor, 4096 / divisor, repetitions, divisor == 1 ? 25 : 0);
-    linear_algebra(&cx, 4096 / divisor, 11008 / divisor, repetitions, divisor == 1 ? 90 : 0);
-    forward(&cx, registry, divisor, repetitions);
-    ql_scope_close(&cx, &scope);
+    printf("%s\n", device->info.name);
+    if (repetitions > 0)
+        measure_all(&cx, divisor, repetitions);
     ql_ctx_fini(&cx);
-    ql_registry_close(registry);
     ql_device_close(device);
     return 0;
 }

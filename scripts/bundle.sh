@@ -44,7 +44,8 @@ done
 cp -r "$source/examples" "$source/pipelines" "$source/README.md" "$source/LICENSE" "$source/THIRD-PARTY-NOTICES" "$root/"
 rm -rf "$root/share"
 cp "$source"/docs/*.md "$root/docs/"
-cp "$source/scripts/gpu-check.sh" "$root/scripts/"
+cp "$source"/scripts/gpu-*.sh "$root/scripts/"
+cp "$source/bench/gptq_torch.py" "$root/checks/"
 
 tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -9 >"$folder/$name.tar.gz.new"
 mv "$folder/$name.tar.gz.new" "$folder/$name.tar.gz"

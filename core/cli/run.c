@@ -130,6 +130,30 @@ run_walks(job *j)
     return st;
 }
 
+/* "seconds: base 0.31, calib 4.20, …": what each stage took, all cells together. */
+static ql_status
+log_stages(ql_ctx *cx, const ql_result_set *set)
+{
+    const char *text = "";
+
+    for (int64_t i = 0; i < set->node_count && text; i++) {
+        const char *stage = set->nodes[i].stage;
+        double seconds = 0;
+        int64_t first = 0;
+
+        while (strcmp(set->nodes[first].stage, stage) != 0)
+            first++;
+        for (int64_t k = i; k < set->node_count; k++)
+            seconds += strcmp(set->nodes[k].stage, stage) == 0 ? set->nodes[k].cost.seconds : 0;
+        if (first == i)
+            text = ql_format(cx, "%s%s %s %.2f", text, *text ? "," : "", stage, seconds);
+    }
+    if (!text)
+        return QL_MEMORY;
+    ql_info(cx, "seconds:%s", text);
+    return QL_OK;
+}
+
 static ql_status
 run_in_folder(job *j)
 {
@@ -149,6 +173,7 @@ run_in_folder(job *j)
     set->version = ql_version();
     QL_TRY(cx, run_walks(j));
     ql_info(cx, "memory: %s of the device's at most", ql_bytes_text(cx->device->peak, bytes, sizeof bytes));
+    QL_TRY(cx, log_stages(cx, set));
     set->seconds = ql_seconds() - start;
     set->peak = peak_memory();
     QL_TRY(cx, ql_results_save(cx, j->folder.runs, set));

@@ -139,15 +139,17 @@ k_run(const kernel_case *c, int threads, uint64_t seed)
     return k.hash;
 }
 
-/* All cases, `rounds` times each; or those whose name begins with QLOOM_TEST_CASE, until a check fails. */
+/* All cases, `rounds` times each, or QLOOM_TEST_ROUNDS times; or those whose name begins with QLOOM_TEST_CASE, until a check fails. */
 static inline int
 k_main(const kernel_case *cases, int count, int rounds)
 {
-    const char *only = getenv("QLOOM_TEST_CASE");
+    const char *only = getenv("QLOOM_TEST_CASE"), *few = getenv("QLOOM_TEST_ROUNDS");
     const int most =
         getenv("QLOOM_TEST_BACKEND") ? 2 : 3; /* threads, of which accelerators have none: a second run is enough */
     uint64_t rng = test_seed();
 
+    if (few)
+        rounds = (int)strtol(few, NULL, 10);
     for (int i = 0; i < count * rounds; i++) {
         const kernel_case *c = &cases[i % count];
         uint64_t seed = test_u64(&rng), one;

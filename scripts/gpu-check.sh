@@ -28,7 +28,7 @@ else
     programs=$root/build/release/bin checks=$root/build/release/bin lib=$root/build/release/lib torch=$root/bench/gptq_torch.py
     export QLOOM_BUILD="$root/build/release"
 fi
-export QLOOM_TEST_BACKEND="$lib/qloom/cuda.so" QLOOM_TEST_SEED="${QLOOM_TEST_SEED:-1}"
+export QLOOM_SOURCE="$root" QLOOM_TEST_BACKEND="$lib/qloom/cuda.so" QLOOM_TEST_SEED="${QLOOM_TEST_SEED:-1}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 start=$(date +%s) limit=${QLOOM_GPU_CHECK_SECONDS:-470} failed=0 missed=0
@@ -85,7 +85,7 @@ differ() {
     paste -d '\n' "$1" "$2" | awk -F, 'NR % 2 { n = NF; line = $0; for (i = 1; i <= NF; i++) a[i] = $i; next }
         { for (i = 1; i <= n; i++) if (a[i] ~ /^[0-9]+\.[0-9]+(e[-+]?[0-9]+)?$/) {
             d = $i + 0 > 0 ? log($i / a[i]) : 99
-            print line ~ /original/ ? "original" : "cell", d < 0 ? -d : d } }' | sort -k 1,1 -k 2,2g | awk '
+            print line ~ /^original/ ? "original" : "cell", d < 0 ? -d : d } }' | sort -k 1,1 -k 2,2g | awk '
         $1 == "original" { original = $2 }
         $1 == "cell" { cell[cells++] = $2 }
         END { printf "%d %.1e %.1e %.1e\n", NR, original, cell[int((cells - 1) / 2)], cell[cells - 1] }'
@@ -93,7 +93,7 @@ differ() {
 
 # pipeline FILE COMPUTE SAMPLES ORIGINAL MEDIAN: runs it on both devices at once. |ln| of perplexities is what losses differ by: ORIGINAL is the bar
 # of the model as it is, MEDIAN that of the methods' cells in the median. A single cell may be far off: a code that falls to the other side
-# of a tie moves the codes after it, as on another processor.
+# of a tie moves the codes after it. (Two kinds of x86 kernels of one OpenBLAS: original 2e-8, medians up to 0.02, single cells up to 0.3.)
 pipeline() {
     name=$(basename "$1" .yaml) what="pipeline $(basename "$1" .yaml), cpu and cuda in $2" most=$(left)
     [ "$most" -le 90 ] || most=90
@@ -185,13 +185,18 @@ row "---" "---"
 for name in algebra blocks groups random; do
     check "operations: $name" 90 "$checks/test-kernels-$name"
 done
+check "losses of tokens of a real model" 60 env QLOOM_TEST_SEQUENCES="$([ "$quick" ] && echo 1 || echo 256)" "$checks/test-cuda-losses"
+grep apart "$work/out" | sed 's/^/    /'
 if [ "$quick" ]; then
     "$checks/make-model" "$work/small" qwen3 hidden=32 intermediate=64 layers=1 heads=2 kv_heads=2 head_dim=16
     cp "$root"/examples/tiny-qwen3/tokenizer*.json "$work/small/"
+else
+    check "RTN and GPTQ of a real model" 60 "$checks/test-cuda-answers"
+    grep apart "$work/out" | sed 's/^/    /'
 fi
 for file in "$root"/pipelines/*.yaml; do
     if [ "$(left)" -gt 120 ]; then
-        pipeline "$file" fp32 4 1e-5 0.02
+        pipeline "$file" fp32 4 1e-5 0.05
     else
         row "pipeline $(basename "$file" .yaml)" "not run: no time left"
     fi

@@ -21,7 +21,7 @@ typedef struct job {
     bool gram;
 } job;
 
-/* Kt of methods-projq 3.4, H_p = H - Kt^T Kt: what the quantizer's plugin does. */
+/* Kt of docs/methods.md 5.1, H_p = H - Kt^T Kt: what the quantizer's plugin does. */
 static void
 run_ours(void *arg)
 {

@@ -1,4 +1,4 @@
-/* The factor of the inverse Hessian that error feedback runs on (methods-projq 2.2): dead columns, column order, damping with
+/* The factor of the inverse Hessian that error feedback runs on (docs/methods.md 3.1): dead columns, column order, damping with
  * rescue, and one Cholesky of the reversed matrix, from which a triangular inverse gives U without an explicit inverse. */
 #include <math.h>
 #include <stdio.h>

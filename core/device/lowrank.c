@@ -1,4 +1,4 @@
-/* The best rank-r approximation in the norm of H (methods-qer 1.1, 1.2; methods-projq 3.5, 4.1; block Krylov spaces: Musco and Musco,
+/* The best rank-r approximation in the norm of H (docs/methods.md 4; block Krylov spaces: Musco and Musco,
  * arXiv:1504.05477). */
 #include <math.h>
 

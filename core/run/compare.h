@@ -26,7 +26,7 @@ typedef struct ql_difference {
 } ql_difference;
 
 /* Of a metric of one cell from that of another, by the parts (windows, questions) that both have: their difference part
- * by part has far less variance than either (formats 8.9). False: one of them has no such metric. */
+ * by part has far less variance than either (docs/methods.md 10). False: one of them has no such metric. */
 bool ql_results_difference(const ql_result_set *set, int64_t cell, int64_t from, const char *metric,
                            ql_difference *out);
 

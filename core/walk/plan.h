@@ -55,7 +55,7 @@ typedef struct ql_plan {
 } ql_plan;
 
 /* The plan for model node `root`. INVALID, with the file's place, where statistics can't be had: no `calib:`, or `quantized` behind a
- * joint quantizer. Everything lives in the innermost scope. Counting: architecture.md, The walk in detail. */
+ * joint quantizer. Everything lives in the innermost scope. */
 ql_status ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out);
 
 /* The node whose output an edge to `n` really carries: an identity is its input. */

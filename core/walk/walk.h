@@ -1,4 +1,4 @@
-/* The walk: one pass over a model's blocks that serves every cell (architecture.md, The walk in detail).
+/* The walk: one pass over a model's blocks that serves every cell.
  * This header is the inside, shared by the files of core/walk; the outside is core/walk/run.h. */
 #ifndef QLOOM_WALK_WALK_H
 #define QLOOM_WALK_WALK_H

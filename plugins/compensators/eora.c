@@ -1,5 +1,5 @@
 /* EoRA (Liu et al., arXiv:2410.21271): the error projected into the eigenspace of the inputs, truncated there, projected back. The same
- * optimum as LoRDQ and QERA-exact for equal statistics (methods-qer 7), so the same call: no eigenbasis is needed. */
+ * optimum as LoRDQ and QERA-exact for equal statistics (docs/methods.md 6), so the same call: no eigenbasis is needed. */
 #include <qloom/compensator.h>
 #include <qloom/lowrank.h>
 

@@ -1,5 +1,5 @@
 /* LoftQ (Li et al., arXiv:2310.08659): quantize what the adapter leaves, fit the adapter to what the quantizer leaves, T rounds
- * (methods-qer 4; the driver of 1.4). With `scaling: exact` the fit is in the norm of the inputs (CALDERA's with plain factors). */
+ * (docs/methods.md 8). With `scaling: exact` the fit is in the norm of the inputs (CALDERA's with plain factors). */
 #include <math.h>
 
 #include <qloom/compensator.h>

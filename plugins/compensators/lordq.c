@@ -1,5 +1,5 @@
 /* LoRDQ: the adapter that reconstructs the quantization error best in the norm of the layer's inputs (ProjQ's second phase;
- * methods-projq 4.1, in the root-free form of methods-qer 1.1). */
+ * docs/methods.md 5.3, in the root-free form of 4.1). */
 #include <qloom/compensator.h>
 #include <qloom/lowrank.h>
 

@@ -1,4 +1,4 @@
-/* LQER (Zhang et al., arXiv:2402.02446): reconstruction of the error weighted by the mean magnitude of each input (methods-qer 3). */
+/* LQER (Zhang et al., arXiv:2402.02446): reconstruction of the error weighted by the mean magnitude of each input (docs/methods.md 6). */
 #include <qloom/compensator.h>
 #include <qloom/lowrank.h>
 

@@ -1,5 +1,5 @@
 /* QERA (Zhang et al., arXiv:2410.06040): reconstruction of the error in the norm of the inputs, exact with their whole second
- * moment, approximate with its diagonal (methods-qer 3). No matrix root (methods-qer 1.1). */
+ * moment, approximate with its diagonal (docs/methods.md 6). No matrix root (4.1). */
 #include <qloom/compensator.h>
 #include <qloom/lowrank.h>
 

@@ -1,4 +1,4 @@
-/* SRR, structured residual reconstruction (arXiv:2602.02001; methods-qer 2): k of the r directions preserve the weight's dominant part
+/* SRR, structured residual reconstruction (arXiv:2602.02001; docs/methods.md 7): k of the r directions preserve the weight's dominant part
  * from the quantizer, the rest reconstructs the error. */
 #include <math.h>
 

@@ -1,4 +1,4 @@
-/* ZeroQuant-V2's low-rank compensation (Yao et al., arXiv:2303.08302): truncated SVD of the error, no statistics (methods-qer 1.4). */
+/* ZeroQuant-V2's low-rank compensation (Yao et al., arXiv:2303.08302): truncated SVD of the error, no statistics (docs/methods.md 6). */
 #include <qloom/compensator.h>
 #include <qloom/lowrank.h>
 

@@ -1,4 +1,4 @@
-/* Divergence from the unquantized model on the same tokens (formats 8.8): what perplexity hides, because errors of
+/* Divergence from the unquantized model on the same tokens (docs/methods.md 10): what perplexity hides, because errors of
  * it compensate. */
 #include <math.h>
 #include <stdlib.h>

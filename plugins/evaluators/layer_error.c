@@ -1,4 +1,4 @@
-/* What is left of the error of each linear: in its output, in the norm that H gives (methods-qer 0), and in its
+/* What is left of the error of each linear: in its output, in the norm that H gives (docs/methods.md 1), and in its
  * weight; how much of it an adapter could take; and what the linear costs to store. */
 #include <math.h>
 
@@ -37,7 +37,7 @@ bits_of(ql_ctx *cx, const ql_linear_result *in, double *out)
 /* --- errors
  * -------------------------------------------------------------------------------------------------------- */
 
-/* Of e = W - W^ without any adapter: what the best one of rank `rank` leaves (methods-projq 3.1) against |W|_H^2,
+/* Of e = W - W^ without any adapter: what the best one of rank `rank` leaves (docs/methods.md 5.1) against |W|_H^2,
  * and what it takes. */
 static ql_status
 tail(ql_ctx *cx, const layer_error *p, const ql_linear_result *in, const ql_tensor *e, double whole, ql_metrics *out)

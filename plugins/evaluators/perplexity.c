@@ -1,4 +1,4 @@
-/* Perplexity (formats 8.1): `gptq`, windows scored whole, and `llama.cpp`, the second half of each window behind a BOS.
+/* Perplexity (docs/methods.md 10): `gptq`, windows scored whole, and `llama.cpp`, the second half of each window behind a BOS.
  */
 #include <math.h>
 #include <string.h>

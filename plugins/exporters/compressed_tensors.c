@@ -1,4 +1,4 @@
-/* compressed-tensors, format pack-quantized (formats 6.1): bf16 or fp16 scales and asymmetric zeros, for vLLM. */
+/* compressed-tensors, format pack-quantized: bf16 or fp16 scales and asymmetric zeros, for vLLM. */
 #include <string.h>
 
 #include "../formats/codes.h"

@@ -1,4 +1,4 @@
-/* Plain 16-bit weights (formats 4.7): W^ or W^ + B A, rounded, which everything loads. The one exporter that rounds. */
+/* Plain 16-bit weights: W^ or W^ + B A, rounded, which everything loads. The one exporter that rounds. */
 #include <math.h>
 #include <string.h>
 

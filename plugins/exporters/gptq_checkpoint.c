@@ -1,4 +1,4 @@
-/* GPTQ checkpoints, versions 1 and 2 (formats 4): what transformers with GPTQModel, and for 4 and 8 bits vLLM, load. */
+/* GPTQ checkpoints, versions 1 and 2 (docs/exports.md): what transformers with GPTQModel, and for 4 and 8 bits vLLM, load. */
 #include <string.h>
 
 #include <qloom/qloom.h>
@@ -282,7 +282,7 @@ print_config(ql_ctx *cx, const checkpoint *s, const setting *all, int version, c
 
 /* --- who loads it --------------------------------------------------------------------------------------------------------- */
 
-/* Why current vLLM would not take it; NULL: it does (formats 4.7). */
+/* Why current vLLM would not take it; NULL: it does. */
 static const char *
 vllm_lacks(const checkpoint *s, const setting *all)
 {

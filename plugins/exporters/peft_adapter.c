@@ -1,4 +1,4 @@
-/* PEFT LoRA adapters (formats 5): B and A of every linear, which scale 1 adds to the base that they were fitted to. */
+/* PEFT LoRA adapters (docs/exports.md): B and A of every linear, which scale 1 adds to the base that they were fitted to. */
 #include <string.h>
 
 #include <qloom/exporter.h>
@@ -213,7 +213,7 @@ save_tensors(ql_ctx *cx, const adapters *s)
 
 /* --- who loads it ------------------------------------------------------------------------------------------------------------ */
 
-/* The smallest --max-lora-rank of vLLM that holds `rank`; 0: none does (formats 5.4). */
+/* The smallest --max-lora-rank of vLLM that holds `rank`; 0: none does. */
 static int64_t
 vllm_rank(int64_t rank)
 {

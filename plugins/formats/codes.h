@@ -1,4 +1,4 @@
-/* Codes of 1 to 8 bits in 32-bit words (formats 4.2): a bit stream, least significant bit first, whose words lie `stride` words apart. */
+/* Codes of 1 to 8 bits in 32-bit words: a bit stream, least significant bit first, whose words lie `stride` words apart. */
 #ifndef FORMATS_CODES_H
 #define FORMATS_CODES_H
 

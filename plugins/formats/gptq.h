@@ -1,4 +1,4 @@
-/* GPTQ checkpoints, read (formats 4): for models that are one, and for the quantizer that takes its codes from one. */
+/* GPTQ checkpoints, read: for models that are one, and for the quantizer that takes its codes from one. */
 #ifndef FORMATS_GPTQ_H
 #define FORMATS_GPTQ_H
 

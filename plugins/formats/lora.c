@@ -73,7 +73,7 @@ by_pattern(ql_ctx *cx, const lora *l, const char *pattern, const char *module, d
     return QL_OK;
 }
 
-/* Rank and scale of a module (formats 5.1, 5.3): alpha over rank, or over its root; each may have a pattern. */
+/* Rank and scale of a module: alpha over rank, or over its root; each may have a pattern. */
 static ql_status
 scale_of(ql_ctx *cx, const lora *l, const char *module, double *rank, double *scale)
 {

@@ -1,4 +1,4 @@
-/* PEFT LoRA adapters, read (formats 5). */
+/* PEFT LoRA adapters, read. */
 #ifndef FORMATS_LORA_H
 #define FORMATS_LORA_H
 

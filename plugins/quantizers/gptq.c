@@ -1,5 +1,5 @@
 /* GPTQ: round column by column and let the columns after it absorb each error (Frantar et al., arXiv:2210.17323,
- * algorithm 1; methods-projq 2). Column orders and the damping rescue follow GPTQModel. */
+ * algorithm 1; docs/methods.md 3). Column orders and the damping rescue follow GPTQModel. */
 #include <math.h>
 
 #include "feedback.h"

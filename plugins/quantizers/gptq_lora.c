@@ -1,6 +1,6 @@
-/* GPTQ-intrinsic LoRA (Zhang and Saab, arXiv:2606.01412, algorithm 3; methods-qer 6.1): GPTQ over the columns of [W | 0], where the last
+/* GPTQ-intrinsic LoRA (Zhang and Saab, arXiv:2606.01412, algorithm 3; docs/methods.md 9.1): GPTQ over the columns of [W | 0], where the last
  * r multiply the inputs' principal directions V^T x and are never quantized: they absorb error. Then the paper's refit of the adapter
- * (OLrC, algorithm 2; 6.2) and moves of codes towards what the adapter leaves (Bid-Up, algorithm 4; 6.3). */
+ * (OLrC, algorithm 2; 9.2) and moves of codes towards what the adapter leaves (Bid-Up, algorithm 4; 9.2). */
 #include <math.h>
 
 #include <qloom/compensator.h>
@@ -166,7 +166,7 @@ pass(task *t, const ql_stats *stats, ql_qlinear *q)
     return t->a && !p->refit ? absorbed(t, f.lambda, q) : QL_OK;
 }
 
-/* The best adapter for the codes, in the damped norm (6.2). */
+/* The best adapter for the codes, in the damped norm (9.2). */
 static ql_status
 refit(task *t, ql_qlinear *q)
 {

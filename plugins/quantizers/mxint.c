@@ -1,4 +1,4 @@
-/* MXINT: sign and magnitude with one power-of-two scale a block (OCP Microscaling; methods-qer 5.1). As codes: a symmetric grid whose
+/* MXINT: sign and magnitude with one power-of-two scale a block (OCP Microscaling; docs/methods.md 2.2). As codes: a symmetric grid whose
  * lowest code is unused. */
 #include <math.h>
 

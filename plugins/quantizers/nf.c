@@ -1,5 +1,5 @@
 /* NormalFloat (Dettmers et al., arXiv:2305.14314): levels at the quantiles of a normal distribution, scaled by the largest magnitude of
- * a block (methods-qer 5.2). Blocks lie along a row: the same as blocks of the flattened weight where they divide it. */
+ * a block (docs/methods.md 2.3). Blocks lie along a row: the same as blocks of the flattened weight where they divide it. */
 #include <qloom/quantizer.h>
 
 typedef struct nf {

@@ -1,5 +1,4 @@
-/* ProjQ, phase 1: quantize against the Hessian without the error's top-r subspace, which a low-rank adapter will absorb (methods-projq 3,
- * the loop of 3.6). The projector lives in Hessian space: nothing of the size tokens x tokens exists. */
+/* ProjQ, phase 1: quantize against the Hessian without the error's top-r subspace, which a low-rank adapter will absorb (docs/methods.md 5). The projector lives in Hessian space: nothing of the size tokens x tokens exists. */
 #include <math.h>
 
 #include <qloom/lowrank.h>
@@ -47,7 +46,7 @@ static const ql_port ports[] = {
     {.type = QL_EDGE_NONE},
 };
 
-/* Kt [r, n] with H_p = H - alpha Kt^T Kt, and J, the energy that no adapter of rank r can take from E = w - W^ (3.4, 3.5). */
+/* Kt [r, n] with H_p = H - alpha Kt^T Kt, and J, the energy that no adapter of rank r can take from E = w - W^ (5.1). */
 static ql_status
 project(ql_ctx *cx, const projq *p, const ql_tensor *e, const ql_stats *stats, ql_tensor **kt, double *j)
 {
@@ -91,7 +90,7 @@ projected_stats(ql_ctx *cx, const projq *p, const ql_tensor *kt, const ql_stats 
     return QL_OK;
 }
 
-/* --- compat: release (3.3) --- */
+/* --- compat: release --- */
 
 #define RELEASE_BLOCK 128 /* columns after which the published column loop updates the weight that it was given */
 

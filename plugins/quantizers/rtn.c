@@ -1,4 +1,4 @@
-/* Round to nearest, per group (methods-projq 1): the grid of every uniform method here, without calibration. */
+/* Round to nearest, per group (docs/methods.md 2.1): the grid of every uniform method here, without calibration. */
 #include <qloom/quantizer.h>
 
 typedef struct rtn {

@@ -1,4 +1,4 @@
-/* Group grids and the feedback sweep against their plain definitions and the invariants of methods-projq 1 and 2.4. */
+/* Group grids and the feedback sweep against their plain definitions and the invariants of docs/methods.md 2.1 and 3.2. */
 #include "kernel.h"
 
 static plain_grid

@@ -23,14 +23,14 @@ void plain_kl(const int64_t tdv[3], const double *const refx[2], const double *h
 void plain_nll(const int64_t tdv[3], const double *x, const double *head, const int32_t *targets, double *out);
 void plain_abs_stats(const ql_seqs *seqs, int64_t n, const double *x, double *sum, double *max);
 
-/* Group grids (methods-projq 1). With `single`, every operation is rounded to float. */
+/* Group grids (docs/methods.md 2.1). With `single`, every operation is rounded to float. */
 typedef struct plain_grid {
     ql_grid grid;
     bool single;
 } plain_grid;
 void plain_fit(const plain_grid *g, const double *x, int64_t n, double *scale, double *zero);
 double plain_code(const plain_grid *g, double x, double scale, double zero);
-/* GPTQ's column loop (methods-projq 2.3) without blocks; w is overwritten. codes[m, n], scales and zeros [m, G], errors[m, n]
+/* GPTQ's column loop (docs/methods.md 3.2) without blocks; w is overwritten. codes[m, n], scales and zeros [m, G], errors[m, n]
  * (may be NULL). group_of as in ql_feedback_sweep; `fit`: scales are found. Returns 1/2 sum Err^2. */
 typedef struct plain_sweep {
     plain_grid g;

@@ -1,4 +1,4 @@
-/* GPTQ as a whole: orders, damping, dead columns, rescue, and the loop in double (methods-projq 2; the sweep alone: kernels.groups). */
+/* GPTQ as a whole: orders, damping, dead columns, rescue, and the loop in double (docs/methods.md 3; the sweep alone: kernels.groups). */
 #include "method.h"
 
 static const char *

@@ -1,4 +1,4 @@
-/* GPTQ-intrinsic LoRA (methods-qer 6): rank 0 is GPTQ; the pass, its adapter and the moves of codes against the algorithm written out in
+/* GPTQ-intrinsic LoRA (docs/methods.md 9): rank 0 is GPTQ; the pass, its adapter and the moves of codes against the algorithm written out in
  * double; and what the three are worth. */
 #include "method.h"
 
@@ -188,7 +188,7 @@ check_directions(const problem *p, int64_t r, const double *a, uint64_t *rng)
     free(ah), free(aa), free(v), free(hv);
 }
 
-/* 6.1, literally, on [W | 0] with the directions and the grid that the plugin found. */
+/* The pass, literally, on [W | 0] with the directions and the grid that the plugin found. */
 static void
 pass_as_written(lab *l)
 {
@@ -226,7 +226,7 @@ pass_as_written(lab *l)
     free(basis), free(t), free(haug), free(psi), free(waug);
 }
 
-/* 6.3, literally: column by column to the best code; the objective never rises, and the codes are the plugin's. */
+/* The moves, literally: column by column to the best code; the objective never rises, and the codes are the plugin's. */
 static void
 moves_as_written(lab *l)
 {

@@ -1,4 +1,4 @@
-/* LoftQ against its loop in double and the tests of methods-qer 4. */
+/* LoftQ against its loop in double and what follows from docs/methods.md 8. */
 #include "method.h"
 
 static double

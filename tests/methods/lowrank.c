@@ -1,4 +1,4 @@
-/* The primitive of the low-rank methods against their published form, with roots and inverses, in double (methods-qer 1.1, 1.2). */
+/* The primitive of the low-rank methods against their published form, with roots and inverses, in double (docs/methods.md 4). */
 #include <qloom/lowrank.h>
 
 #include "kernels/kernel.h"

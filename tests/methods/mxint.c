@@ -1,4 +1,4 @@
-/* MXINT against its definition by exponents (methods-qer 5.1): goldens, ties, saturation, and what commutes with it. */
+/* MXINT against its definition by exponents (docs/methods.md 2.2): goldens, ties, saturation, and what commutes with it. */
 #include "method.h"
 
 static double
@@ -93,7 +93,7 @@ twice(lab *l)
         CHECK_NEAR(again[i], 4 * got[i], 0);
 }
 
-/* The relative errors of Gaussian data that methods-qer 5.1 lists, blocks of 32. */
+/* The relative errors of Gaussian data, simulated in double, blocks of 32. */
 static void
 gaussian(lab *l)
 {

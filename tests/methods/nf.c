@@ -1,4 +1,4 @@
-/* NormalFloat: its tables against the formula they come from, its codes against the definition (methods-qer 5.2). */
+/* NormalFloat: its tables against the formula they come from, its codes against the definition (docs/methods.md 2.3). */
 #include "method.h"
 
 /* The normal quantile, by bisection. */

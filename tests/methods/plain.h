@@ -224,7 +224,7 @@ plain_gptq(const ql_grid *grid, int64_t m, int64_t n, const double *w, const dou
     return what;
 }
 
-/* X^T (I - V_r V_r^T) X for the top-r right singular vectors V_r of E X^T, in token space, x[t, n] (methods-projq 3.2); *gap (may be
+/* X^T (I - V_r V_r^T) X for the top-r right singular vectors V_r of E X^T, in token space, x[t, n] (docs/methods.md 5.1); *gap (may be
  * NULL): sigma_r / sigma_(r+1). */
 static inline double *
 plain_projected(int64_t m, int64_t n, int64_t t, int64_t r, const double *e, const double *x, double *gap)

@@ -1,4 +1,4 @@
-/* ProjQ: its projector against the token-space form, its loop against a plain one in double (methods-projq 3.2, 3.7, 3.9). */
+/* ProjQ: its projector against the token-space form, its loop against a plain one in double (docs/methods.md 5). */
 #include "method.h"
 
 /* A base quantizer that notes down what it is called with. */
@@ -267,7 +267,7 @@ orders(lab *l)
     }
 }
 
-/* What one call of the published column loop leaves of its argument (methods-projq 3.3, 1): blocks of 128 columns pass their errors on
+/* What one call of the published column loop leaves of its argument (docs/methods.md 5.2): blocks of 128 columns pass their errors on
  * through W itself, in fp16. */
 static void
 published_drift(int64_t m, int64_t n, const double *what, const double *h, double *w)

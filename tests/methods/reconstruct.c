@@ -1,4 +1,4 @@
-/* Compensators that reconstruct the error of any quantizer (methods-qer 3 and 7, methods-projq 4): lordq, eora, qera, lqer, svd. */
+/* Compensators that reconstruct the error of any quantizer (docs/methods.md 6): lordq, eora, qera, lqer, svd. */
 #include "method.h"
 
 static problem

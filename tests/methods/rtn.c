@@ -1,4 +1,4 @@
-/* Rounding to nearest: the invariants of methods-projq 1 that hold for the whole method (bounds and codes: kernels.groups). */
+/* Rounding to nearest: the invariants of docs/methods.md 2.1 that hold for the whole method (bounds and codes: kernels.groups). */
 #include "method.h"
 
 typedef struct settings {

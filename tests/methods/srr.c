@@ -1,4 +1,4 @@
-/* SRR: its choice of k against the criterion in double, and the tests of methods-qer 2.9. */
+/* SRR: its choice of k against the criterion in double, and what follows from docs/methods.md 7. */
 #include "method.h"
 
 #define MXINT "bits=3 group_size=8 scale_dtype=fp32"

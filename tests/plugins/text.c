@@ -448,7 +448,7 @@ test_record_errors(lab *l)
     CHECK_ERROR(cx, READ(l, &t, "path", "a.txt", "sampling", "srr"), QL_INVALID, "sampling: srr needs samples");
 }
 
-/* The token counts of formats 8.1: joined test split of WikiText-2. */
+/* The token counts of the joined test split of WikiText-2. */
 static void
 test_counts(lab *l)
 {

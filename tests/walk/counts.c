@@ -1,4 +1,4 @@
-/* Streams and units of work as the rule of the walk counts them (architecture.md, The walk in detail). */
+/* Streams and units of work as the rule of the walk counts them (core/walk/plan.h). */
 #include "walk.h"
 
 #include <qloom/evaluator.h>

@@ -53,8 +53,7 @@ typedef struct ql_eval_chunk {
     const ql_tensor *head;               /* [vocab, hidden], compute dtype */
 } ql_eval_chunk;
 
-/* Bits that codes, scales and zeros of a linear and its adapter (b, a; NULL: none) take where they are stored (methods-projq 1;
- * methods-qer 2.7). [one thread per context] */
+/* Bits that codes, scales and zeros of a linear and its adapter (b, a; NULL: none) take where they are stored (docs/methods.md 2.4). [one thread per context] */
 QL_API ql_status ql_qlinear_bits(ql_ctx *cx, const ql_qlinear *q, const ql_tensor *b, const ql_tensor *a, double *bits);
 
 typedef struct ql_eval_info {

@@ -1,5 +1,5 @@
 /* The primitive behind every low-rank method: the best rank-r approximation in the norm of H, without root, inverse or solve
- * (methods-qer 1.1 and 1.2), and the random numbers that its sketches and probes come from. */
+ * (docs/methods.md 4), and the random numbers that its sketches and probes come from. */
 #ifndef QLOOM_LOWRANK_H
 #define QLOOM_LOWRANK_H
 
@@ -39,7 +39,7 @@ typedef struct ql_lowrank_result {
  * block by block. Reproducible; results live in the innermost scope. [one thread per context] */
 QL_API ql_status ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowrank_result *out);
 
-/* Splits C = U V evenly, component by component (methods-qer 1.3): b = U D, a = D^-1 V, d_i = sqrt(|V_i|). New tensors. */
+/* Splits C = U V evenly, component by component (docs/methods.md 4.3): b = U D, a = D^-1 V, d_i = sqrt(|V_i|). New tensors. */
 QL_API ql_status ql_balance(ql_ctx *cx, const ql_tensor *u, const ql_tensor *v, ql_tensor **b, ql_tensor **a);
 
 /* The adapter that reconstructs W - W^ best in spec's norm, balanced: b [out, r], a [r, in]. */
@@ -49,7 +49,7 @@ QL_API ql_status ql_reconstruct(ql_ctx *cx, const ql_tensor *w, const ql_tensor 
 /* W - W^ [out, in] f32 of a weight and what a quantizer made of it, in whatever precision. */
 QL_API ql_status ql_residual(ql_ctx *cx, const ql_tensor *w, const ql_qlinear *q, ql_tensor **e);
 
-/* H of a norm by its name in the papers (methods-qer 3), from statistics: EXACT the sum of x^T x, APPROX its diagonal, LQER the squares of
+/* H of a norm by its name in the papers (docs/methods.md 6), from statistics: EXACT the sum of x^T x, APPROX its diagonal, LQER the squares of
  * the mean |x_j| (at least 1e-4), IDENTITY nothing (*h = NULL). */
 typedef enum ql_scaling { QL_SCALING_EXACT, QL_SCALING_APPROX, QL_SCALING_LQER, QL_SCALING_IDENTITY } ql_scaling;
 QL_API ql_status ql_scaling_norm(ql_ctx *cx, const ql_stats *stats, ql_scaling scaling, const ql_tensor **h);

@@ -113,7 +113,7 @@ QL_API ql_status ql_kl(ql_ctx *cx, const ql_tensor *ref, const ql_tensor *x, con
 QL_API ql_status ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
                               ql_tensor *abs_max);
 
-/* --- group quantization (methods-projq 1 and 2) --------------------------------------------------------------------- */
+/* --- group quantization (docs/methods.md 2 and 3) --------------------------------------------------------------------- */
 
 /* Scales and zeros [m, G] of every group of w[m, n] f32. NUMERIC when a weight is not finite (text: row and column) or a scale
  * is below the smallest normal number of grid->scale_dtype. Waits. */
@@ -127,7 +127,7 @@ QL_API ql_status ql_group_encode(ql_ctx *cx, const ql_tensor *w, ql_qlinear *out
 /* W^ [m, n] as f32 (f64 with grid.fp64), without the adapter. `w` is made. */
 QL_API ql_status ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w);
 
-/* GPTQ's column loop (methods-projq 2.3, arXiv:2210.17323 algorithm 1): encodes the columns of w[m, n] in order and feeds each
+/* GPTQ's column loop (docs/methods.md 3.2, arXiv:2210.17323 algorithm 1): encodes the columns of w[m, n] in order and feeds each
  * error, divided by U_jj, into the columns after it. `w` and `u` [n, n] upper are in processing order; so are out->codes, scales
  * and zeros. Groups are consecutive columns; scales come from the current values at a group's first column, unless out->scales is
  * given (static groups), where group_of[j] (i32 [n], NULL: j / group) names the column of scales. out->loss = 1/2 sum Err^2

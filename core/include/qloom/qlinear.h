@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/* A grid of 2^bits codes per group of `group` consecutive columns of a row (methods-projq 1). */
+/* A grid of 2^bits codes per group of `group` consecutive columns of a row (docs/methods.md 2.1). */
 typedef struct ql_grid {
     int bits;             /* 2 .. 8; codes are 0 .. 2^bits - 1 */
     int64_t group;        /* columns a group, >= 1; the last group of a row may be shorter */

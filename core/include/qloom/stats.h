@@ -48,7 +48,7 @@ typedef struct ql_factor {
 } ql_factor;
 
 /* The upper Cholesky factor of the inverse of the damped, ordered H, by one Cholesky of the reversed matrix and a triangular
- * inverse (performance.md, decision 4): never an explicit H^-1. Dead columns get the mean live diagonal before damping. Tries damp,
+ * inverse (docs/methods.md 3.1): never an explicit H^-1. Dead columns get the mean live diagonal before damping. Tries damp,
  * damp + inc, … < 1, then six floor rounds; when all fail, returns OK with u == NULL and the caller decides (GPTQ: plain rounding).
  * The factor lives as long as the stats (or the innermost scope when stats->memo is NULL).
  * NUMERIC when H is not finite. [one thread per context] */

@@ -1,4 +1,4 @@
-/* Group grids (methods-projq 1) in float and in double: one table of loops for each. Values, scales and zeros are of the table's
+/* Group grids (docs/methods.md 2.1) in float and in double: one table of loops for each. Values, scales and zeros are of the table's
  * type. */
 #ifndef QLOOM_CPU_GRID_H
 #define QLOOM_CPU_GRID_H

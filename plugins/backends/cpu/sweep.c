@@ -1,4 +1,4 @@
-/* GPTQ's column loop (methods-projq 2.3): the entry, and its form in double, which is the plain one, a few rows at a time. */
+/* GPTQ's column loop (docs/methods.md 3.2): the entry, and its form in double, which is the plain one, a few rows at a time. */
 #include "sweep.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* The feedback sweep in f32, by performance.md 2.1. A panel of rows lies in strips, column by column, and is worked on from left to
+/* The feedback sweep in f32, by docs/methods.md 3.3. A panel of rows lies in strips, column by column, and is worked on from left to
  * right: a block of columns first takes in the errors of all columns before it, by the inner loops of sweep_kernel.h, then is
  * encoded. U is packed once, in tiles of a few columns, in the order in which those loops read it. */
 #include "sweep.h"

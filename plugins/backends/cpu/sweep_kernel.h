@@ -1,4 +1,4 @@
-/* The inner loops of the f32 feedback sweep (performance.md 2.1), compiled once per instruction set as a part of isa_kernels.h,
+/* The inner loops of the f32 feedback sweep (docs/methods.md 3.3), compiled once per instruction set as a part of isa_kernels.h,
  * which has defined the vectors, and ISA_FNMA(a, b, c) = c - a b. A strip holds SWEEP_ROWS rows of the weight column by column; the
  * lanes of a vector are rows, so no operation mixes two rows, and where a row lies never changes its bits. */
 #define SWEEP_VECTORS 3

@@ -1,4 +1,4 @@
-/* Group grids (methods-projq 1) in float and in double, on the device. Contraction into FMA must be off: codes come from exactly these
+/* Group grids (docs/methods.md 2.1) in float and in double, on the device. Contraction into FMA must be off: codes come from exactly these
  * operations, which are those of every other backend. */
 #ifndef QLOOM_CUDA_GRID_CUH
 #define QLOOM_CUDA_GRID_CUH

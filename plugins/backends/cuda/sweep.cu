@@ -1,4 +1,4 @@
-/* GPTQ's column loop (methods-projq 2.3) in the form of performance.md 2.3: blocks of columns from left to right. A kernel encodes 128
+/* GPTQ's column loop (docs/methods.md 3.2, 3.3): blocks of columns from left to right. A kernel encodes 128
  * columns, a warp a row, with their part of U in shared memory; products carry the errors into the columns after them. */
 #include "grid.cuh"
 

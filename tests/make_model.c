@@ -1,6 +1,7 @@
 /* make-model FOLDER TYPE [KEY=VALUE…]: a random model for scripts. Keys: vocab hidden intermediate layers heads
- * kv_heads head_dim tied shards seed, dtype=F32|BF16|F16. Without any, a Qwen2.5-0.5B with five blocks for type
- * qwen2, a Llama-2-7B whose singular values fall as those of trained weights do for llama2-7b, else a small one. */
+ * kv_heads head_dim tied shards sparse seed, dtype=F32|BF16|F16. Without any, a Qwen2.5-0.5B with five blocks for type
+ * qwen2, a Llama-2-7B or 70B whose singular values fall as those of trained weights do for llama2-7b and llama2-70b,
+ * else a small one. sparse=1 leaves holes in place of weights. */
 #include "make_model.h"
 
 typedef struct key_row {
@@ -39,6 +40,14 @@ set_type(const char *type, model_spec *s)
                           .seed = 1,
                           .decay = 0.25,
                           .config = "\"max_position_embeddings\": 4096"};
+    } else if (strcmp(type, "llama2-70b") == 0) {
+        set_type("llama2-7b", s);
+        s->hidden = 8192;
+        s->intermediate = 28672;
+        s->layers = 80;
+        s->heads = 64;
+        s->kv_heads = 8;
+        s->shards = 15;
     } else if (strcmp(type, "qwen2") == 0) {
         *s = (model_spec){.type = type,
                           .vocab = 151936,
@@ -64,7 +73,7 @@ set_type(const char *type, model_spec *s)
 static bool
 set_key(model_spec *s, const char *text)
 {
-    int64_t tied = s->tied, shards = s->shards, seed = (int64_t)s->seed;
+    int64_t tied = s->tied, shards = s->shards, sparse = s->sparse, seed = (int64_t)s->seed;
     const key_row rows[] = {{"vocab", &s->vocab},
                             {"hidden", &s->hidden},
                             {"intermediate", &s->intermediate},
@@ -74,6 +83,7 @@ set_key(model_spec *s, const char *text)
                             {"head_dim", &s->head_dim},
                             {"tied", &tied},
                             {"shards", &shards},
+                            {"sparse", &sparse},
                             {"seed", &seed}};
     const char *equal = strchr(text, '=');
     size_t n = equal ? (size_t)(equal - text) : 0;
@@ -88,6 +98,7 @@ set_key(model_spec *s, const char *text)
         *rows[i].value = strtoll(equal + 1, NULL, 10);
         s->tied = tied != 0;
         s->shards = (int)shards;
+        s->sparse = sparse != 0;
         s->seed = (uint64_t)seed;
         return *rows[i].value >= 0;
     }
@@ -102,7 +113,7 @@ main(int argc, char **argv)
     ql_scope scope;
 
     if (argc < 3 || !set_type(argv[2], &spec)) {
-        fprintf(stderr, "usage: make-model FOLDER llama|llama2-7b|qwen2|qwen3 [KEY=VALUE…]\n");
+        fprintf(stderr, "usage: make-model FOLDER llama|llama2-7b|llama2-70b|qwen2|qwen3 [KEY=VALUE…]\n");
         return 2;
     }
     for (int i = 3; i < argc; i++)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/file.h"
 #include "core/base/json.h"
@@ -37,6 +38,7 @@ typedef struct model_spec {
     int shards;         /* 0, 1: one file */
     const char *config; /* further members of config.json: "\"rope_theta\": 1e6"; NULL: none */
     uint64_t seed;
+    bool sparse;  /* files of the right size with holes in place of weights: for who looks at shapes alone */
     double scale; /* of the linears' weights; 0: 1 */
     double
         decay; /* of the linears' singular values: rows and columns fall as (1 + k)^-decay, in a mixed order; 0: white */
@@ -206,10 +208,45 @@ model_shard_name(ql_ctx *cx, const model_spec *s, int shard)
     return s->shards > 1 ? ql_format(cx, "model-%05d-of-%05d.safetensors", shard + 1, s->shards) : "model.safetensors";
 }
 
+/* The header that a safetensors file of these tensors begins with, and a hole. */
+static inline ql_status
+model_write_sparse(ql_ctx *cx, const char *path, const ql_st_plan *plan)
+{
+    uint64_t at = 0, length;
+    ql_file_writer w;
+    long end;
+
+    QL_TRY(cx, ql_file_create(cx, path, &w));
+    fprintf(w.stream, "%8s{", ""); /* the length, to be */
+    for (int64_t i = 0; i < plan->count; i++) {
+        const ql_st_entry *e = &plan->entries[i];
+        const uint64_t elements = (uint64_t)e->dims[0] * (e->ndim == 2 ? (uint64_t)e->dims[1] : 1);
+        const uint64_t bytes = elements * (e->dtype == QL_ST_F32 ? 4 : 2);
+
+        fprintf(w.stream, "%s\"%s\": {\"dtype\": \"%s\", \"shape\": [%lld", i ? ", " : "", e->name,
+                ql_st_dtype_name(e->dtype), (long long)e->dims[0]);
+        if (e->ndim == 2)
+            fprintf(w.stream, ", %lld", (long long)e->dims[1]);
+        fprintf(w.stream, "], \"data_offsets\": [%llu, %llu]}", (unsigned long long)at,
+                (unsigned long long)(at + bytes));
+        at += bytes;
+    }
+    fprintf(w.stream, "}");
+    end = ftell(w.stream);
+    length = (uint64_t)end - sizeof length;
+    rewind(w.stream);
+    fwrite(&length, sizeof length, 1, w.stream);
+    fflush(w.stream);
+    if (ftruncate(fileno(w.stream), end + (off_t)at) != 0)
+        return QL_FAIL(cx, QL_IO, "%s can't be made as large as its tensors", path);
+    return ql_file_commit(cx, &w);
+}
+
 static inline ql_status
 model_write_shard(model_list *l, const char *folder, int shard)
 {
     ql_ctx *cx = l->cx;
+    const char *path = ql_format(cx, "%s/%s", folder, model_shard_name(cx, l->spec, shard));
     ql_st_entry *entries = ql_alloc(cx, (size_t)l->count, sizeof *entries);
     ql_st_plan plan = {.entries = entries};
     ql_st_writer *w;
@@ -220,7 +257,9 @@ model_write_shard(model_list *l, const char *folder, int shard)
     for (int64_t i = 0; i < l->count; i++)
         if (l->how[i].shard == shard)
             entries[plan.count++] = l->entries[i];
-    QL_TRY(cx, ql_st_create(cx, ql_format(cx, "%s/%s", folder, model_shard_name(cx, l->spec, shard)), &plan, &w));
+    if (l->spec->sparse)
+        return model_write_sparse(cx, path, &plan);
+    QL_TRY(cx, ql_st_create(cx, path, &plan, &w));
     for (int64_t i = 0; i < l->count; i++)
         if (l->how[i].shard == shard)
             QL_TRY(cx, model_fill(cx, w, &l->entries[i], &l->how[i], &rng));

@@ -90,7 +90,8 @@ ql_op_done(ql_ctx *cx, const char *op, ql_status st)
 {
     ql_device *d = cx->device;
 
+    ql_scratch_release(d);
     if (st == QL_OK && d->sync)
         st = d->backend->sync(cx, d->dev);
-    return st == QL_DEVICE ? ql_where(cx, st, "%s", op) : st;
+    return st == QL_DEVICE || st == QL_MEMORY ? ql_where(cx, st, "%s", op) : st;
 }

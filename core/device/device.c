@@ -41,6 +41,11 @@ ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *o
         free(d);
         return st;
     }
+    st = ql_device_reserve(cx, d);
+    if (st != QL_OK) {
+        ql_device_close(d);
+        return st;
+    }
     *out = d;
     return QL_OK;
 }
@@ -50,6 +55,7 @@ ql_device_close(ql_device *d)
 {
     if (!d)
         return;
+    ql_buffer_unref(d->reserved);
     d->backend->close(d->dev);
     free(d->held);
     free(d);
@@ -157,15 +163,12 @@ find_room(ql_ctx *cx, ql_device *d, size_t bytes, const char *owner, void **out)
     return no_room(cx, d, bytes, owner);
 }
 
-ql_status
-ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out)
+/* Counts `bytes` at `ptr`, NULL for what is not the pool's to free. */
+static ql_status
+hold(ql_ctx *cx, ql_device *d, void *ptr, size_t bytes, const char *owner, ql_buffer **out)
 {
-    const char *owner = cx->who ? cx->who : cx->holds ? cx->holds : "qloom";
-    ql_buffer *b;
-    void *ptr;
+    ql_buffer *b = ql_heap(cx, 1, sizeof *b);
 
-    QL_TRY(cx, find_room(cx, d, bytes, owner, &ptr));
-    b = ql_heap(cx, 1, sizeof *b);
     if (!b || ql_grow(cx, &d->held, &d->held_capacity, d->held_count + 1, sizeof *d->held) != QL_OK) {
         if (ptr)
             d->backend->free(d->dev, ptr, bytes);
@@ -184,6 +187,56 @@ ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out)
     atomic_init(&b->refs, 1);
     *out = b;
     return QL_OK;
+}
+
+static ql_status
+new_buffer(ql_ctx *cx, ql_device *d, size_t bytes, const char *owner, ql_buffer **out)
+{
+    void *ptr;
+
+    QL_TRY(cx, find_room(cx, d, bytes, owner, &ptr));
+    return hold(cx, d, ptr, bytes, owner, out);
+}
+
+ql_status
+ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out)
+{
+    return new_buffer(cx, d, bytes, cx->who ? cx->who : cx->holds ? cx->holds : "qloom", out);
+}
+
+ql_status
+ql_device_reserve(ql_ctx *cx, ql_device *d)
+{
+    return d->info.reserved ? hold(cx, d, NULL, d->info.reserved, "the device's libraries", &d->reserved) : QL_OK;
+}
+
+/* Room for it may be made by operations, which end before this one does. */
+ql_status
+ql_scratch(ql_ctx *cx, size_t bytes, void *out)
+{
+    ql_device *d = cx->device;
+    ql_buffer *before = d->scratch, *b;
+    ql_status st;
+
+    d->scratch = NULL;
+    st = new_buffer(cx, d, bytes ? bytes : 1, "working space", &b);
+    d->scratch = before;
+    QL_TRY(cx, st);
+    b->next = before;
+    d->scratch = b;
+    memcpy(out, &b->ptr, sizeof b->ptr);
+    return QL_OK;
+}
+
+void
+ql_scratch_release(ql_device *d)
+{
+    while (d->scratch) {
+        ql_buffer *b = d->scratch;
+
+        d->scratch = b->next;
+        ql_buffer_unref(b);
+    }
 }
 
 void

@@ -20,6 +20,8 @@ struct ql_device {
     uint64_t parked, unparked; /* bytes of hidden states that made room, and came back: not counted above */
     ql_status (*make_room)(ql_ctx *cx, bool *freed); /* asked before an allocation fails; NULL: nobody can */
     ql_buffer **held;                                /* live buffers, for the text of an out-of-memory error */
+    ql_buffer *scratch;  /* of the operation in progress, linked by `next` */
+    ql_buffer *reserved; /* stands for what the backend holds itself; NULL: nothing */
     int64_t held_count, held_capacity;
 };
 
@@ -31,6 +33,11 @@ void ql_device_close(ql_device *d); /* NULL is fine; all its tensors must be gon
 const char *ql_bytes_text(size_t bytes, char *text, size_t size);
 /* One line a holder: "1.2 GiB weights of block 3", largest first, into `text`. */
 void ql_device_holders(const ql_device *d, char *text, size_t size);
+
+/* Counts what the backend holds itself as used. For who makes a device. */
+ql_status ql_device_reserve(ql_ctx *cx, ql_device *d);
+/* The operation in progress is over: its scratch goes back to the pool. */
+void ql_scratch_release(ql_device *d);
 
 /* A buffer of the pool with one reference. MEMORY, with the holders in the text, when `limit` or the device has no
  * room. */

@@ -19,6 +19,7 @@
 
 typedef struct rehearsal {
     ql_backend backend; /* under the real one's name */
+    const ql_device *real;
     double rate, seconds;
     int64_t dots;
     uintptr_t next; /* where the next buffer would lie: nobody goes there */
@@ -49,6 +50,17 @@ static double
 cube(const ql_tensor *a)
 {
     return pow((double)ql_dim(a, 0), 3) * precision(a);
+}
+
+/* The scratch that the real device's operation would take. */
+static ql_status
+work(ql_ctx *cx, void *dev, ql_worker op, const ql_tensor *t)
+{
+    const ql_device *real = ((const rehearsal *)dev)->real;
+    const size_t bytes = real->backend->scratch(real->dev, op, ql_dim(t, 0), ql_dim(t, 1), ql_dtype_of(t));
+    void *nobody_goes_there;
+
+    return bytes ? ql_scratch(cx, bytes, &nobody_goes_there) : QL_OK;
 }
 
 /* --- memory --- */
@@ -175,38 +187,38 @@ rehearsed_gemm(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor
 static ql_status
 rehearsed_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
 {
-    (void)cx;
     (void)comp;
+    QL_TRY(cx, work(cx, dev, QL_WORK_GRAM, x));
     return spend(dev, (double)ql_count(sum) * (double)ql_dim(x, 0)); /* half of a product: it is symmetric */
 }
 
 static ql_status
 rehearsed_potrf(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok)
 {
-    (void)cx;
     *ok = true;
+    QL_TRY(cx, work(cx, dev, QL_WORK_POTRF, a));
     return spend(dev, FACTORIZATION * cube(a) / 3);
 }
 
 static ql_status
 rehearsed_trtri(ql_ctx *cx, void *dev, ql_tensor *a)
 {
-    (void)cx;
+    QL_TRY(cx, work(cx, dev, QL_WORK_TRTRI, a));
     return spend(dev, FACTORIZATION * cube(a) / 3);
 }
 
 static ql_status
 rehearsed_syevd(ql_ctx *cx, void *dev, ql_tensor *a, ql_tensor *w)
 {
-    (void)cx;
     (void)w;
+    QL_TRY(cx, work(cx, dev, QL_WORK_SYEVD, a));
     return spend(dev, EIGEN * cube(a));
 }
 
 static ql_status
 rehearsed_orth(ql_ctx *cx, void *dev, ql_tensor *y)
 {
-    (void)cx;
+    QL_TRY(cx, work(cx, dev, QL_WORK_ORTH, y));
     return spend(dev, 4 * DOUBLE * (double)ql_count(y) * (double)ql_dim(y, 1));
 }
 
@@ -285,9 +297,9 @@ static ql_status
 rehearsed_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets,
               ql_tensor *out)
 {
-    (void)cx;
     (void)targets;
     (void)out;
+    QL_TRY(cx, work(cx, dev, QL_WORK_NLL, x));
     return spend(dev, 2 * (double)ql_count(head) * (double)ql_dim(x, 0));
 }
 
@@ -295,9 +307,9 @@ static ql_status
 rehearsed_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head,
              ql_tensor *const out[2])
 {
-    (void)cx;
     (void)ref;
     (void)out;
+    QL_TRY(cx, work(cx, dev, QL_WORK_KL, x));
     return spend(dev, 4 * (double)ql_count(head) * (double)ql_dim(x, 0));
 }
 
@@ -305,10 +317,10 @@ static ql_status
 rehearsed_abs_stats(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
                     ql_tensor *abs_max)
 {
-    (void)cx;
     (void)seqs;
     (void)abs_sum;
     (void)abs_max;
+    QL_TRY(cx, work(cx, dev, QL_WORK_ABS_STATS, x));
     return touch(dev, x);
 }
 
@@ -343,10 +355,10 @@ static ql_status
 rehearsed_feedback_sweep(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of,
                          bool fit, ql_qlinear *out)
 {
-    (void)cx;
     (void)group_of;
     (void)fit;
     out->loss = 1;
+    QL_TRY(cx, work(cx, dev, QL_WORK_SWEEP, w));
     return spend(dev, SWEEP * (double)ql_count(w) * (double)ql_dim(u, 0) * precision(w));
 }
 
@@ -432,7 +444,7 @@ ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_device **ou
         free(d);
         return QL_MEMORY;
     }
-    *r = (rehearsal){.backend = rehearsed, .rate = rate, .next = 64};
+    *r = (rehearsal){.backend = rehearsed, .real = real, .rate = rate, .next = 64};
     r->backend.device = real->backend->device;
     *d = (ql_device){.backend = &r->backend,
                      .dev = r,
@@ -441,5 +453,5 @@ ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_device **ou
                      .limit = real->limit,
                      .clock = &r->seconds};
     *out = d;
-    return QL_OK;
+    return ql_device_reserve(cx, d);
 }

@@ -34,7 +34,7 @@ name_ok(const char *name)
 /* Every member of a backend's table is required. */
 /* clang-format off */
 #define BACKEND_MEMBERS(X)                                                                                        \
-    X(device) X(open) X(close) X(info) X(alloc) X(free) X(upload) X(download) X(sync) X(host_alloc)               \
+    X(device) X(open) X(close) X(info) X(scratch) X(alloc) X(free) X(upload) X(download) X(sync) X(host_alloc)    \
     X(host_free) X(park) X(unpark) X(prefetch) X(arrive) X(copy) X(fill) X(gather) X(transpose)                   \
     X(random) X(diag) X(diag_set) X(gemm) X(gram) X(potrf) X(trtri) X(syevd) X(orth) X(axpby) X(scale_cols)       \
     X(scale_rows) X(dot) X(nonfinite) X(rmsnorm) X(rope) X(attention) X(swiglu) X(add) X(add_bias) X(nll) X(kl)   \

@@ -16,6 +16,7 @@ typedef struct ql_buffer {
     int64_t slot;      /* place in device->held */
     const char *owner; /* who asked for it, for out-of-memory texts: cx->who, not copied; static or as long-lived as the
                           device */
+    struct ql_buffer *next; /* of an operation's scratch */
 } ql_buffer;
 
 struct ql_tensor {

@@ -16,6 +16,23 @@ extern "C" {
 /* Address of element (0, …, 0), on the device. For backends only. */
 QL_API void *ql_ptr(const ql_tensor *t);
 
+/* Memory of the operation in progress, aligned as `alloc` does, contents undefined, its address put at `out`. The pool of the context's device
+ * counts it, and takes it back when the operation returns. MEMORY, with the holders in the text, when there is no room. */
+QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
+
+/* Operations whose scratch is worth planning for, and the matrix that says how much it is. */
+typedef enum ql_worker {
+    QL_WORK_GRAM,      /* x */
+    QL_WORK_POTRF,     /* A */
+    QL_WORK_TRTRI,     /* A */
+    QL_WORK_SYEVD,     /* A */
+    QL_WORK_ORTH,      /* y */
+    QL_WORK_NLL,       /* x */
+    QL_WORK_KL,        /* x */
+    QL_WORK_ABS_STATS, /* x */
+    QL_WORK_SWEEP,     /* w */
+} ql_worker;
+
 typedef struct ql_device_options {
     int index;        /* cuda:N */
     int threads;      /* host threads to use, >= 1 */
@@ -28,13 +45,17 @@ typedef struct ql_device_info {
     ql_dtype compute_dtype; /* of the forward's activations and weights */
     bool host_memory;       /* pointers can be read on the host: mapping a contiguous tensor costs nothing */
     size_t memory;          /* bytes, 0 when unknown */
+    size_t reserved;        /* of them, what the backend's libraries hold while it is open */
 } ql_device_info;
 
 typedef struct ql_backend {
     const char *device; /* "cpu", "cuda": what `device:` says */
     ql_status (*open)(ql_ctx *cx, const ql_device_options *opt, void **dev);
     void (*close)(void *dev);
+    /* With dev NULL what holds for such a device wherever it is, for plans that are made elsewhere. */
     ql_status (*info)(ql_ctx *cx, void *dev, ql_device_info *out);
+    /* About the bytes that an operation on a matrix asks of ql_scratch; what libraries take is left out with dev NULL. */
+    size_t (*scratch)(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype);
 
     /* memory; alloc: NULL when there is none, without an error text; upload has read `host` when it returns */
     void *(*alloc)(void *dev, size_t bytes);

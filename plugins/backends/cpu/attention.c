@@ -151,7 +151,7 @@ cpu_attention(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spe
     if (a.q.dtype == QL_F64)
         return QL_FAIL(cx, QL_UNSUPPORTED, "attention on the cpu works in f32, got f64");
     QL_TRY(cx, cpu_fits(cx, &a.q));
-    QL_TRY(cx, cpu_shared(cx, dev, (size_t)count * sizeof *a.tiles, &a.tiles));
+    QL_TRY(cx, ql_scratch(cx, (size_t)count * sizeof *a.tiles, &a.tiles));
     list_tiles(seqs, a.tiles);
     return cpu_run(cx, dev, count * spec->heads, sizeof(workspace) + floats * sizeof(float), attention_task, &a);
 }

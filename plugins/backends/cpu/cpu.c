@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#define HUGE_PAGE ((size_t)2 << 20)
 
 static void
 cpu_close(void *dev)
@@ -16,7 +19,6 @@ cpu_close(void *dev)
     for (int i = 0; d->scratch && i < pool_threads(d->pool); i++)
         free(d->scratch[i].data);
     free(d->scratch);
-    free(d->shared.data);
     for (int i = 0; i < CPU_KEPT; i++)
         free(d->kept[i].ptr);
     pool_close(d->pool);
@@ -86,12 +88,47 @@ cpu_info(ql_ctx *cx, void *dev, ql_device_info *out)
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 
     (void)cx;
+    *out = (ql_device_info){.name = "cpu", .compute_dtype = QL_F32, .host_memory = true};
+    if (!d)
+        return QL_OK;
     processor_name(name, sizeof name);
-    *out = (ql_device_info){.compute_dtype = QL_F32, .host_memory = true};
     snprintf(out->name, sizeof out->name, "%s, OpenBLAS %s, %s", name, d->blas.core, d->isa->name);
     if (pages > 0 && page > 0)
         out->memory = (size_t)pages * (size_t)page;
     return QL_OK;
+}
+
+/* Large ones in huge pages where the system has them: the feedback sweep strides over more pages than the processor remembers. */
+static void *
+fresh(size_t bytes)
+{
+    const bool large = bytes >= HUGE_PAGE;
+    void *ptr = NULL;
+
+    if (posix_memalign(&ptr, large ? HUGE_PAGE : 64, bytes) != 0)
+        return NULL;
+    if (large)
+        (void)madvise(ptr, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a wish */
+    return ptr;
+}
+
+/* Of all workers together; what each has to itself is a few tiles. */
+static size_t
+working_space(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype)
+{
+    const size_t m = (size_t)rows, n = (size_t)cols, size = ql_dtype_size(dtype);
+
+    (void)dev;
+    switch (op) {
+    case QL_WORK_SYEVD:
+        return (2 * n * n + 6 * n + 1) * size + (5 * n + 3) * sizeof(int);
+    case QL_WORK_ORTH:
+        return (m + n + 65) * n * sizeof(double);
+    case QL_WORK_SWEEP:
+        return dtype == QL_F32 ? (n / 2 + 8) * n * sizeof(float) : 0;
+    default:
+        return 0;
+    }
 }
 
 static void *
@@ -107,7 +144,7 @@ cpu_alloc(void *dev, size_t bytes)
             d->kept_bytes -= bytes;
             return ptr;
         }
-    return bytes > SIZE_MAX - 64 ? NULL : aligned_alloc(64, bytes ? (bytes + 63) / 64 * 64 : 64);
+    return bytes > SIZE_MAX - HUGE_PAGE ? NULL : fresh(bytes ? bytes : 1);
 }
 
 static void
@@ -155,6 +192,7 @@ static const ql_backend backend = {
     .open = cpu_open,
     .close = cpu_close,
     .info = cpu_info,
+    .scratch = working_space,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_upload,

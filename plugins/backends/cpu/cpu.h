@@ -34,7 +34,6 @@ typedef struct cpu {
     cpu_kept kept[CPU_KEPT]; /* activations come in the same few sizes, chunk after chunk */
     size_t kept_bytes;
     int next_kept;
-    cpu_scratch shared; /* what the tasks of one call have in common */
 } cpu;
 
 /* A tensor as rows of `cols` elements, `ld` apart; leading dimensions are joined, a vector is one row. */
@@ -72,9 +71,6 @@ ql_status cpu_run(ql_ctx *cx, cpu *d, int64_t tasks, size_t bytes, cpu_task fn, 
 /* Runs fn on rows [first, last) of spans that hold about 32k elements each. */
 typedef void (*cpu_span)(void *arg, int64_t first, int64_t last);
 void cpu_rows(cpu *d, int64_t rows, int64_t cols, cpu_span fn, void *arg);
-
-/* Shared scratch of one call, aligned to 64. */
-ql_status cpu_shared(ql_ctx *cx, cpu *d, size_t bytes, void *out);
 
 /* INVALID unless every length fits the int that BLAS takes. */
 ql_status cpu_fits(ql_ctx *cx, const mat *m);

@@ -73,7 +73,7 @@ cpu_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid,
         .loops = grid_choose(grid), .grid = *grid, .w = cpu_mat(w), .scales = cpu_mat(scales), .zeros = cpu_mat(zeros)};
     int64_t tasks = cpu_div_up(g.w.rows, ROWS);
 
-    QL_TRY(cx, cpu_shared(cx, dev, (size_t)tasks * sizeof *g.refused, &g.refused));
+    QL_TRY(cx, ql_scratch(cx, (size_t)tasks * sizeof *g.refused, &g.refused));
     QL_TRY(cx, cpu_run(cx, dev, tasks, 0, minmax_task, &g));
     for (const refusal *r = g.refused; r < g.refused + tasks; r++)
         if (r->fit != FIT_OK)

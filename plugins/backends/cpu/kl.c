@@ -108,7 +108,7 @@ cpu_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql
     QL_TRY(cx, cpu_fits(cx, &k.x));
     QL_TRY(cx, cpu_fits(cx, &k.head));
     k.spans = cpu_div_up(k.head.rows, LOGIT_SPAN);
-    QL_TRY(cx, cpu_shared(cx, dev, (size_t)(k.x.rows * k.spans) * sizeof *k.parts, &k.parts));
+    QL_TRY(cx, ql_scratch(cx, (size_t)(k.x.rows * k.spans) * sizeof *k.parts, &k.parts));
     QL_TRY(cx, cpu_run(cx, dev, cpu_div_up(k.x.rows, LOGIT_TOKENS) * k.spans, floats * sizeof(float), kl_task, &k));
     for (int64_t t = 0; t < k.x.rows; t++) {
         bool same;

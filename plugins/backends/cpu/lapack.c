@@ -91,7 +91,7 @@ cpu_syevd(ql_ctx *cx, void *dev, ql_tensor *a, ql_tensor *w)
     if (bad >= 0)
         return QL_FAIL(cx, QL_NUMERIC, "eigenproblem: the element in row %lld, column %lld is not finite",
                        (long long)(bad / m.cols), (long long)(bad % m.cols));
-    QL_TRY(cx, cpu_shared(cx, d, (size_t)reals * m.size + (size_t)ints * sizeof(int) + 64, &work));
+    QL_TRY(cx, ql_scratch(cx, (size_t)reals * m.size + (size_t)ints * sizeof(int) + 64, &work));
     iwork = (int *)(work + ((size_t)reals * m.size + 63) / 64 * 64);
     if (m.dtype == QL_F64)
         d->blas.d.syevd("V", "U", &n, m.p, &lda, ql_ptr(w), (double *)work, &lwork, iwork, &liwork, &info);
@@ -157,7 +157,7 @@ cpu_orth(ql_ctx *cx, void *dev, ql_tensor *y)
     QL_TRY(cx, cpu_fits(cx, &t));
     if (k == 0)
         return QL_OK;
-    QL_TRY(cx, cpu_shared(cx, d, (size_t)(reals + t.cols * t.cols) * sizeof(double), &a));
+    QL_TRY(cx, ql_scratch(cx, (size_t)(reals + t.cols * t.cols) * sizeof(double), &a));
     if (t.dtype == QL_F32 && t.rows >= t.cols && cholesky_qr(d, &t, (double *)a, (double *)a + t.rows * t.cols))
         return QL_OK;
     tau = a + (size_t)(t.rows * t.cols) * t.size;

@@ -3,9 +3,6 @@
 
 #include <limits.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-
-#define HUGE_PAGE ((size_t)2 << 20)
 
 mat
 cpu_mat(const ql_tensor *t)
@@ -30,33 +27,18 @@ cpu_fits(ql_ctx *cx, const mat *m)
     return QL_OK;
 }
 
-/* Large ones in huge pages where the system has them: the feedback sweep strides over more pages than the processor remembers. */
 static ql_status
 scratch_grow(ql_ctx *cx, cpu_scratch *s, size_t bytes)
 {
-    const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-
     if (bytes <= s->bytes)
         return QL_OK;
     free(s->data);
     *s = (cpu_scratch){0};
-    bytes = (bytes + align - 1) / align * align;
-    s->data = aligned_alloc(align, bytes);
+    bytes = (bytes + 63) / 64 * 64;
+    s->data = aligned_alloc(64, bytes);
     if (!s->data)
         return QL_FAIL(cx, QL_MEMORY, "no memory for %zu bytes of working space on the host", bytes);
-    if (align == HUGE_PAGE)
-        (void)madvise(s->data, bytes, MADV_HUGEPAGE); /* a wish */
     s->bytes = bytes;
-    return QL_OK;
-}
-
-ql_status
-cpu_shared(ql_ctx *cx, cpu *d, size_t bytes, void *out)
-{
-    void **p = out;
-
-    QL_TRY(cx, scratch_grow(cx, &d->shared, bytes ? bytes : 1));
-    *p = d->shared.data;
     return QL_OK;
 }
 

@@ -72,7 +72,7 @@ ql_status
 sweep_double(ql_ctx *cx, cpu *d, sweep *s)
 {
     s->tasks = cpu_div_up(s->w.rows, ROWS);
-    QL_TRY(cx, cpu_shared(cx, d, (size_t)s->tasks * sizeof *s->parts, &s->parts));
+    QL_TRY(cx, ql_scratch(cx, (size_t)s->tasks * sizeof *s->parts, &s->parts));
     return cpu_run(cx, d, s->tasks, ROWS * (size_t)s->w.cols * sizeof(double), rows_task, s);
 }
 

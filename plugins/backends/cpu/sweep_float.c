@@ -295,7 +295,7 @@ sweep_float(ql_ctx *cx, cpu *d, sweep *s)
 
     f.strips = cpu_min(STRIPS, eighth); /* panels enough for a few threads, when there are rows enough */
     s->tasks = cpu_div_up(s->w.rows, f.rows * f.strips);
-    QL_TRY(cx, cpu_shared(cx, d, (size_t)floats * sizeof(float) + ints + (size_t)s->tasks * sizeof *s->parts, &memory));
+    QL_TRY(cx, ql_scratch(cx, (size_t)floats * sizeof(float) + ints + (size_t)s->tasks * sizeof *s->parts, &memory));
     s->parts = (sweep_part *)memory;
     f.tile = (tile *)(s->parts + s->tasks);
     f.tile_at = (int64_t *)(f.tile + f.tiles);

@@ -138,7 +138,7 @@ send_tiles(ql_ctx *cx, void *dev, const ql_seqs *seqs, int64_t queries, const qu
     query_tile *host, *p;
     ql_status st;
 
-    QL_TRY(cx, cuda_scratch(cx, dev, bytes, &p));
+    QL_TRY(cx, ql_scratch(cx, bytes, &p));
     host = static_cast<query_tile *>(malloc(bytes));
     if (!host)
         return QL_FAIL(cx, QL_MEMORY, "no memory for a list of %lld tiles of queries", static_cast<long long>(*count));

@@ -66,38 +66,42 @@ least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The lower triangle of partial (+)= x^T x, by panels that end at the diagonal. */
-static ql_status
-add_slice(ql_ctx *cx, void *dev, const mat *x, bool first, const mat *partial)
+size_t
+cuda_gram_scratch(int64_t n, ql_dtype dtype)
 {
-    for (int64_t i = 0; i < x->cols; i += PANEL) {
-        const int64_t rows = least(PANEL, x->cols - i);
-        const mat left = cuda_part(x, 0, i, x->rows, rows), right = cuda_part(x, 0, 0, x->rows, i + rows);
-        const mat out = cuda_part(partial, i, 0, rows, i + rows);
+    return (size_t)(least(PANEL, n) * n) * ql_dtype_size(dtype);
+}
 
-        QL_TRY(cx, cuda_product(cx, dev, QL_TN, 1, &left, &right, first ? 0 : 1, &out));
+/* Rows [i, i + PANEL) of x^T x up to the diagonal join theirs of the pair, by way of `partial`. */
+static ql_status
+add_panel(ql_ctx *cx, void *dev, const mat *x, int64_t i, void *partial, const mat pair[2])
+{
+    const int64_t rows = least(PANEL, x->cols - i), cols = i + rows;
+    const mat out = {partial, rows, cols, cols, pair[0].dtype};
+
+    for (int64_t t = 0; t < x->rows; t += SLICE) {
+        const int64_t tokens = least(SLICE, x->rows - t);
+        const mat left = cuda_part(x, t, i, tokens, rows), right = cuda_part(x, t, 0, tokens, cols);
+
+        QL_TRY(cx, cuda_product(cx, dev, QL_TN, 1, &left, &right, t ? 1 : 0, &out));
     }
-    return QL_OK;
+    launch_join_gram(cuda_stream(dev), &out, i, &pair[0], &pair[1]);
+    return cuda_launched(cx, dev, "join_gram");
 }
 
 ql_status
 cuda_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
 {
-    const mat mx = cuda_mat(x), ms = cuda_mat(sum), mc = cuda_mat(comp);
-    const int64_t n = ms.rows;
-    mat partial = {.rows = n, .cols = n, .ld = n, .dtype = ms.dtype};
+    const mat mx = cuda_mat(x), pair[2] = {cuda_mat(sum), cuda_mat(comp)};
+    const int64_t n = pair[0].rows;
+    void *partial;
 
-    QL_TRY(cx, cuda_scratch(cx, dev, (size_t)(n * n) * ql_dtype_size(ms.dtype), &partial.p));
+    QL_TRY(cx, ql_scratch(cx, cuda_gram_scratch(n, pair[0].dtype), &partial));
     for (int64_t t = 0; t < mx.rows; t += PARTIAL) {
-        const int64_t end = least(t + PARTIAL, mx.rows);
+        const mat tokens = cuda_part(&mx, t, 0, least(PARTIAL, mx.rows - t), n);
 
-        for (int64_t u = t; u < end; u += SLICE) {
-            const mat slice = cuda_part(&mx, u, 0, least(SLICE, end - u), n);
-
-            QL_TRY(cx, add_slice(cx, dev, &slice, u == t, &partial));
-        }
-        launch_join_gram(cuda_stream(dev), &partial, &ms, &mc);
-        QL_TRY(cx, cuda_launched(cx, dev, "join_gram"));
+        for (int64_t i = 0; i < n; i += PANEL)
+            QL_TRY(cx, add_panel(cx, dev, &tokens, i, partial, pair));
     }
     return QL_OK;
 }

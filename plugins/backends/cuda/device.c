@@ -107,7 +107,8 @@ probe(ql_ctx *cx, cuda *d)
     mat one = {.rows = 1, .cols = 1, .ld = 1, .dtype = QL_F32};
     cudaError_t e;
 
-    QL_TRY(cx, cuda_scratch(cx, d, sizeof(float), &one.p));
+    CUDA_TRY(cx, cudaMalloc(&d->workspace, WORKSPACE));
+    one.p = d->workspace;
     launch_copy(d->stream, &one, &one);
     e = cudaGetLastError();
     if (e == cudaErrorNoKernelImageForDevice)
@@ -126,7 +127,6 @@ static ql_status
 libraries(ql_ctx *cx, cuda *d)
 {
     QL_TRY(cx, cuda_libraries_open(cx, &d->lib));
-    CUDA_TRY(cx, cudaMalloc(&d->workspace, WORKSPACE));
     BLAS_TRY(cublasCreate_v2(&d->blas));
     BLAS_TRY(cublasSetStream_v2(d->blas, d->stream));
     BLAS_TRY(cublasSetWorkspace_v2(d->blas, d->workspace, WORKSPACE));
@@ -199,13 +199,35 @@ cuda_info(ql_ctx *cx, void *dev, ql_device_info *out)
     const cuda *d = dev;
     int version = 0, driver = 0;
 
+    *out = (ql_device_info){.name = "cuda", .compute_dtype = QL_BF16, .reserved = WORKSPACE};
+    if (!d)
+        return QL_OK;
     CUDA_TRY(cx, cudaDriverGetVersion(&driver));
     QL_TRY(cx, cuda_blas_check(cx, d, d->lib.cublasGetVersion_v2(d->blas, &version), "cublasGetVersion_v2"));
-    *out = (ql_device_info){.compute_dtype = d->compute, .memory = d->props.totalGlobalMem};
+    out->compute_dtype = d->compute;
+    out->memory = d->props.totalGlobalMem;
     snprintf(out->name, sizeof out->name, "cuda:%d, %.64s, compute capability %d.%d, CUDA %d.%d, cuBLAS %d.%d, in %s",
              d->index, d->props.name, d->props.major, d->props.minor, driver / 1000, driver % 1000 / 10,
              version / 10000, version % 10000 / 100, ql_dtype_name(d->compute));
     return QL_OK;
+}
+
+static size_t
+cuda_scratch(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype)
+{
+    switch (op) {
+    case QL_WORK_GRAM:
+        return cuda_gram_scratch(cols, dtype == QL_F64 ? QL_F64 : QL_F32);
+    case QL_WORK_NLL:
+    case QL_WORK_KL:
+        return cuda_logits_scratch(rows, op == QL_WORK_KL ? 2 : 1);
+    case QL_WORK_ABS_STATS:
+        return cuda_abs_scratch(cols, 0);
+    case QL_WORK_SWEEP:
+        return cuda_sweep_scratch(rows, cols, dtype);
+    default:
+        return cuda_factor_scratch(dev, op, rows, cols, dtype);
+    }
 }
 
 /* The host learns of a failed kernel here, long after it was queued. */
@@ -226,6 +248,7 @@ static const ql_backend backend = {
     .open = cuda_open,
     .close = cuda_close,
     .info = cuda_info,
+    .scratch = cuda_scratch,
     .alloc = cuda_alloc,
     .free = cuda_free,
     .upload = cuda_upload,

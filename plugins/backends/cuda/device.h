@@ -29,8 +29,6 @@ typedef struct cuda {
     cusolverDnHandle_t solver;
     cusolverDnParams_t params;
     void *workspace; /* cuBLAS': fixed, so that what it chooses never depends on what is free */
-    void *scratch;
-    size_t scratch_bytes;
     void *stages[CUDA_STAGES]; /* pinned */
     cudaEvent_t staged[CUDA_STAGES];
     int next_stage;
@@ -67,6 +65,10 @@ CUDA_OP(gram, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
 CUDA_OP(potrf, ql_tensor *a, bool *ok);
 CUDA_OP(syevd, ql_tensor *a, ql_tensor *w);
 CUDA_OP(orth, ql_tensor *y);
+
+/* What the two ask of ql_scratch; d NULL: without what cuSOLVER takes. */
+size_t cuda_gram_scratch(int64_t n, ql_dtype dtype);
+size_t cuda_factor_scratch(const cuda *d, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype);
 
 #undef CUDA_OP
 

@@ -21,13 +21,17 @@ aligned(size_t bytes)
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
+static size_t
+room_bytes(const room *r, size_t own)
+{
+    return aligned(own) + aligned(r->work_bytes) + sizeof *r->info;
+}
+
 /* Fills `r`, whose sizes of workspaces are known. */
 static ql_status
-room_make(ql_ctx *cx, void *dev, size_t own, room *r)
+room_make(ql_ctx *cx, size_t own, room *r)
 {
-    const size_t total = aligned(own) + aligned(r->work_bytes) + sizeof *r->info;
-
-    QL_TRY(cx, cuda_scratch(cx, dev, total, &r->own));
+    QL_TRY(cx, ql_scratch(cx, room_bytes(r, own), &r->own));
     r->work = r->own + aligned(own);
     r->info = (int *)(r->own + aligned(own) + aligned(r->work_bytes));
     r->host = ql_alloc(cx, r->host_bytes ? r->host_bytes : 1, 1);
@@ -43,28 +47,68 @@ read_info(ql_ctx *cx, void *dev, const room *r, const char *routine, int *info)
 }
 
 static cudaDataType
-data_type(const mat *a)
+data_type(ql_dtype dtype)
 {
-    return a->dtype == QL_F64 ? CUDA_R_64F : CUDA_R_32F;
+    return dtype == QL_F64 ? CUDA_R_64F : CUDA_R_32F;
+}
+
+/* --- what they ask for --- */
+
+/* Sizes of the library's workspaces, which follow from the shape of `a` alone. */
+static cusolverStatus_t
+ask(const cuda *d, ql_worker op, const mat *a, room *r)
+{
+    const cudaDataType t = data_type(a->dtype);
+    const int64_t n = a->cols, lda = a->ld;
+
+    if (op == QL_WORK_SYEVD)
+        return d->lib.cusolverDnXsyevd_bufferSize(d->solver, d->params, CUSOLVER_EIG_MODE_VECTOR,
+                                                  CUBLAS_FILL_MODE_UPPER, n, t, NULL, lda, t, NULL, t, &r->work_bytes,
+                                                  &r->host_bytes);
+    return d->lib.cusolverDnXpotrf_bufferSize(d->solver, d->params, CUBLAS_FILL_MODE_UPPER, n, t, NULL, lda, t,
+                                              &r->work_bytes, &r->host_bytes);
+}
+
+static ql_status
+find_sizes(ql_ctx *cx, const cuda *d, ql_worker op, const mat *a, room *r)
+{
+    return cuda_solver_check(cx, ask(d, op, a, r), "bufferSize");
+}
+
+/* Of Cholesky-QR: a vector of k for diagonals, the columns and their Gram matrix in double. */
+typedef struct qr_places {
+    size_t q, g, end;
+} qr_places;
+
+static qr_places
+qr_places_of(int64_t m, int64_t k)
+{
+    const size_t q = aligned((size_t)k * sizeof(double)), g = q + aligned((size_t)(m * k) * sizeof(double));
+
+    return (qr_places){q, g, g + aligned((size_t)(k * k) * sizeof(double))};
+}
+
+/* A basis by reflections, which only nearly dependent columns need, takes more. */
+size_t
+cuda_factor_scratch(const cuda *d, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype)
+{
+    const bool qr = op == QL_WORK_ORTH;
+    const mat a = {.rows = cols, .cols = cols, .ld = cols, .dtype = qr ? QL_F64 : dtype};
+    room r = {0};
+
+    if (d && ask(d, op, &a, &r) != CUSOLVER_STATUS_SUCCESS)
+        r.work_bytes = 0; /* the operation itself will say why */
+    return room_bytes(&r, qr                    ? qr_places_of(rows, cols).end
+                          : op == QL_WORK_POTRF ? (size_t)rows * sizeof(double)
+                                                : 0);
 }
 
 /* --- Cholesky --- */
 
 static ql_status
-cholesky_sizes(ql_ctx *cx, const cuda *d, const mat *a, room *r)
-{
-    const cudaDataType t = data_type(a);
-
-    return cuda_solver_check(cx,
-                             d->lib.cusolverDnXpotrf_bufferSize(d->solver, d->params, CUBLAS_FILL_MODE_UPPER, a->rows,
-                                                                t, a->p, a->ld, t, &r->work_bytes, &r->host_bytes),
-                             "cusolverDnXpotrf_bufferSize");
-}
-
-static ql_status
 cholesky(ql_ctx *cx, cuda *d, const mat *a, const room *r, int *info)
 {
-    const cudaDataType t = data_type(a);
+    const cudaDataType t = data_type(a->dtype);
 
     QL_TRY(cx,
            cuda_solver_check(cx,
@@ -96,8 +140,8 @@ cuda_potrf(ql_ctx *cx, void *dev, ql_tensor *t, bool *ok)
 
     if (!diagonal)
         return QL_MEMORY;
-    QL_TRY(cx, cholesky_sizes(cx, d, &a, &r));
-    QL_TRY(cx, room_make(cx, dev, (size_t)a.rows * sizeof *diagonal, &r));
+    QL_TRY(cx, find_sizes(cx, d, QL_WORK_POTRF, &a, &r));
+    QL_TRY(cx, room_make(cx, (size_t)a.rows * sizeof *diagonal, &r));
     QL_TRY(cx, cholesky(cx, d, &a, &r, &info));
     *ok = info == 0;
     if (!*ok)
@@ -117,7 +161,7 @@ cuda_syevd(ql_ctx *cx, void *dev, ql_tensor *t, ql_tensor *w)
 {
     cuda *d = dev;
     const mat a = cuda_mat(t);
-    const cudaDataType type = data_type(&a);
+    const cudaDataType type = data_type(a.dtype);
     int64_t bad;
     room r = {0};
     int info;
@@ -126,12 +170,8 @@ cuda_syevd(ql_ctx *cx, void *dev, ql_tensor *t, ql_tensor *w)
     if (bad >= 0)
         return QL_FAIL(cx, QL_NUMERIC, "eigenproblem: the element in row %lld, column %lld is not finite",
                        (long long)(bad / a.cols), (long long)(bad % a.cols));
-    QL_TRY(cx, cuda_solver_check(cx,
-                                 d->lib.cusolverDnXsyevd_bufferSize(
-                                     d->solver, d->params, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, a.rows,
-                                     type, a.p, a.ld, type, ql_ptr(w), type, &r.work_bytes, &r.host_bytes),
-                                 "cusolverDnXsyevd_bufferSize"));
-    QL_TRY(cx, room_make(cx, dev, 0, &r));
+    QL_TRY(cx, find_sizes(cx, d, QL_WORK_SYEVD, &a, &r));
+    QL_TRY(cx, room_make(cx, 0, &r));
     QL_TRY(cx,
            cuda_solver_check(cx,
                              d->lib.cusolverDnXsyevd(d->solver, d->params, CUSOLVER_EIG_MODE_VECTOR,
@@ -181,16 +221,14 @@ static ql_status
 cholesky_qr(ql_ctx *cx, cuda *d, const mat *y, bool *done)
 {
     const int64_t m = y->rows, k = y->cols;
-    const size_t q_bytes = aligned((size_t)(m * k) * sizeof(double)),
-                 g_bytes = aligned((size_t)(k * k) * sizeof(double));
+    const qr_places at = qr_places_of(m, k);
     mat q = {.rows = m, .cols = k, .ld = k, .dtype = QL_F64}, g = {.rows = k, .cols = k, .ld = k, .dtype = QL_F64};
-    const size_t own = aligned((size_t)k * sizeof(double));
     room r = {0};
 
-    QL_TRY(cx, cholesky_sizes(cx, d, &g, &r));
-    QL_TRY(cx, room_make(cx, d, own + q_bytes + g_bytes, &r));
-    q.p = r.own + own;
-    g.p = r.own + own + q_bytes;
+    QL_TRY(cx, find_sizes(cx, d, QL_WORK_POTRF, &g, &r));
+    QL_TRY(cx, room_make(cx, at.end, &r));
+    q.p = r.own + at.q;
+    g.p = r.own + at.g;
     launch_copy(d->stream, y, &q);
     QL_TRY(cx, cuda_launched(cx, d, "copy"));
     for (int i = 0; i < 2; i++) {
@@ -254,7 +292,7 @@ householder(ql_ctx *cx, cuda *d, const mat *y)
     if (m > INT32_MAX)
         return QL_FAIL(cx, QL_INVALID, "a matrix of %lld rows is too large for cuSOLVER's orgqr", (long long)m);
     QL_TRY(cx, householder_sizes(cx, d, &t, &r));
-    QL_TRY(cx, room_make(cx, d, 2 * bytes + (size_t)k * sizeof(double), &r));
+    QL_TRY(cx, room_make(cx, 2 * bytes + (size_t)k * sizeof(double), &r));
     wide.p = r.own;
     t.p = r.own + bytes;
     launch_copy(d->stream, y, &wide);

@@ -36,7 +36,7 @@ cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, const int64_t least_
     const int32_t *p = static_cast<const int32_t *>(ql_ptr(index));
     unsigned long long none = ~0ull, *first;
 
-    QL_TRY(cx, cuda_scratch(cx, dev, sizeof none, &first));
+    QL_TRY(cx, ql_scratch(cx, sizeof none, &first));
     QL_TRY(cx, cuda_upload(cx, dev, &none, first, sizeof none));
     each(cuda_stream(dev), 1, ql_count(index), outside_op{p, least_end[0], least_end[1], first});
     QL_TRY(cx, cuda_launched(cx, dev, "outside"));

@@ -65,7 +65,7 @@ cuda_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid
     const mat mw = cuda_mat(w), ms = cuda_mat(scales), mz = cuda_mat(zeros);
     unsigned long long refusal = NO_REFUSAL, *first;
 
-    QL_TRY(cx, cuda_scratch(cx, dev, sizeof refusal, &first));
+    QL_TRY(cx, ql_scratch(cx, sizeof refusal, &first));
     QL_TRY(cx, cuda_upload(cx, dev, &refusal, first, sizeof refusal));
     with_real(mw.dtype, [&](auto type) {
         using R = type_in<decltype(type)>;

@@ -42,8 +42,6 @@ cuda_part(const mat *m, int64_t r, int64_t c, int64_t rows, int64_t cols)
 /* --- asked of the device (device.c, blas.c) --------------------------------------------------------------------------- */
 
 cudaStream_t cuda_stream(void *dev);
-/* Device memory of the operation in progress, aligned to 256; the next call for scratch may give the same. One call an operation. */
-ql_status cuda_scratch(ql_ctx *cx, void *dev, size_t bytes, void *out);
 /* The table's entries: queued on the stream; download waits. */
 ql_status cuda_upload(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);
 ql_status cuda_download(ql_ctx *cx, void *dev, const void *ptr, void *host, size_t bytes);
@@ -66,18 +64,23 @@ ql_status cuda_products(ql_ctx *cx, void *dev, double alpha, const mat *a, const
 void launch_copy(cudaStream_t stream, const mat *src, const mat *dst); /* converts */
 void launch_transpose(cudaStream_t stream, const mat *src, const mat *dst);
 void launch_tril(cudaStream_t stream, const mat *a); /* the strict upper triangle becomes 0 */
-/* The lower triangle of `partial` joins the compensated pair of both triangles (Knuth's two-sum). */
-void launch_join_gram(cudaStream_t stream, const mat *partial, const mat *sum, const mat *comp);
+/* `partial`, rows [first, first + partial->rows) up to the diagonal, joins the compensated pair of both triangles (Knuth's two-sum). */
+void launch_join_gram(cudaStream_t stream, const mat *partial, int64_t first, const mat *sum, const mat *comp);
 
-/* The first index outside least .. end - 1 and where it stands; at = -1: none. Waits; takes scratch. */
+/* The first index outside least .. end - 1 and where it stands; at = -1: none. Waits. */
 typedef struct outside {
     int64_t at;
     int32_t index;
 } outside;
 ql_status cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, const int64_t least_end[2], outside *out);
 
-/* Linear index of the first element that is NaN or infinite, -1: none. Waits; takes scratch. */
+/* Linear index of the first element that is NaN or infinite, -1: none. Waits. */
 ql_status cuda_first_nonfinite(ql_ctx *cx, void *dev, const mat *m, int64_t *first);
+
+/* What operations ask of ql_scratch: of a tile of logits, of column statistics, of a sweep over w. */
+size_t cuda_logits_scratch(int64_t tokens, int models);
+size_t cuda_abs_scratch(int64_t cols, int64_t sequences);
+size_t cuda_sweep_scratch(int64_t rows, int64_t cols, ql_dtype dtype);
 
 /* --- entries of the table --------------------------------------------------------------------------------------------- */
 

@@ -187,8 +187,16 @@ rows_of(const mat *m, int64_t first, int64_t count)
     return cuda_part(m, first, 0, m->rows - first < count ? m->rows - first : count, m->cols);
 }
 
+size_t
+cuda_logits_scratch(int64_t tokens, int models)
+{
+    const size_t rows = static_cast<size_t>(tokens < TOKENS ? tokens : TOKENS);
+
+    return rows * (static_cast<size_t>(models) * WORDS * sizeof(float) + sizeof(token_sums));
+}
+
 static ql_status
-tiles_make(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, int models, tiles *t)
+tiles_make(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, int models, tiles *t)
 {
     size_t logits;
     char *p;
@@ -197,9 +205,7 @@ tiles_make(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, int
     t->head = cuda_mat(head);
     t->tokens = t->x.rows < TOKENS ? t->x.rows : TOKENS;
     logits = static_cast<size_t>(t->tokens) * WORDS * sizeof(float);
-    QL_TRY(cx,
-           cuda_scratch(cx, dev,
-                        static_cast<size_t>(models) * logits + static_cast<size_t>(t->tokens) * sizeof *t->sums, &p));
+    QL_TRY(cx, ql_scratch(cx, cuda_logits_scratch(t->tokens, models), &p));
     for (int i = 0; i < models; i++)
         t->logits[i] = reinterpret_cast<float *>(p + static_cast<size_t>(i) * logits);
     t->sums = reinterpret_cast<token_sums *>(p + static_cast<size_t>(models) * logits);
@@ -241,7 +247,7 @@ cuda_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const
     if (ql_dtype_of(x) == QL_F64)
         return QL_FAIL(cx, QL_UNSUPPORTED, "nll on cuda works in f32, got f64");
     QL_TRY(cx, check_targets(cx, dev, targets, ql_dim(head, 0)));
-    QL_TRY(cx, tiles_make(cx, dev, x, head, 1, &tile));
+    QL_TRY(cx, tiles_make(cx, x, head, 1, &tile));
     for (int64_t t = 0; t < tile.x.rows; t += TOKENS) {
         const mat rows = rows_of(&tile.x, t, TOKENS);
 
@@ -268,7 +274,7 @@ cuda_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const q
 
     if (ql_dtype_of(x) == QL_F64)
         return QL_FAIL(cx, QL_UNSUPPORTED, "kl on cuda works in f32, got f64");
-    QL_TRY(cx, tiles_make(cx, dev, x, head, 2, &tile));
+    QL_TRY(cx, tiles_make(cx, x, head, 2, &tile));
     for (int64_t t = 0; t < tile.x.rows; t += TOKENS) {
         const mat rows = rows_of(&tile.x, t, TOKENS), ref_rows = rows_of(&all_ref, t, TOKENS);
 

@@ -6,7 +6,6 @@
 
 #define PAGEABLE \
     ((size_t)64 << 10) /* up to here the driver has a pinned ring of its own, and returns once it has read */
-#define ALIGNMENT ((size_t)256)
 
 static size_t
 least(size_t a, size_t b)
@@ -53,25 +52,6 @@ cuda_free(void *dev, void *ptr, size_t bytes)
     (void)bytes;
     if (ptr)
         (void)cudaFreeAsync(ptr, d->stream);
-}
-
-ql_status
-cuda_scratch(ql_ctx *cx, void *dev, size_t bytes, void *out)
-{
-    cuda *d = dev;
-
-    if (bytes > d->scratch_bytes) {
-        const size_t size = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-
-        cuda_free(d, d->scratch, d->scratch_bytes);
-        d->scratch = cuda_alloc(d, size);
-        d->scratch_bytes = d->scratch ? size : 0;
-        if (!d->scratch)
-            return QL_FAIL(cx, QL_MEMORY, "cuda:%d has no room for %.1f MiB of workspace; lower `memory:`", d->index,
-                           (double)size / 1048576.0);
-    }
-    memcpy(out, &d->scratch, sizeof d->scratch);
-    return QL_OK;
 }
 
 /* --- transfers --- */
@@ -244,7 +224,6 @@ cuda_memory_open(ql_ctx *cx, cuda *d)
 void
 cuda_memory_close(cuda *d)
 {
-    cuda_free(d, d->scratch, d->scratch_bytes);
     if (d->side) {
         (void)cudaStreamSynchronize(d->side);
         (void)cudaStreamDestroy(d->side);

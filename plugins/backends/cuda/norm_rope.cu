@@ -102,7 +102,7 @@ send(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, rotat
     const size_t freq = (spec->stride ? (count - 1) * static_cast<size_t>(spec->stride) + half : half) * sizeof(float);
     char *p;
 
-    QL_TRY(cx, cuda_scratch(cx, dev, offsets + first + freq, &p));
+    QL_TRY(cx, ql_scratch(cx, offsets + first + freq, &p));
     QL_TRY(cx, cuda_upload(cx, dev, seqs->offsets, p, offsets));
     if (first)
         QL_TRY(cx, cuda_upload(cx, dev, seqs->first, p + offsets, first));

@@ -49,7 +49,7 @@ cuda_dot(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, double *
     const unsigned count = parts_of(&ma);
     double *parts, host[PARTS];
 
-    QL_TRY(cx, cuda_scratch(cx, dev, count * sizeof *parts, &parts));
+    QL_TRY(cx, ql_scratch(cx, count * sizeof *parts, &parts));
     with_real(ma.dtype, [&](auto type) {
         using T = type_in<decltype(type)>;
 
@@ -81,7 +81,7 @@ cuda_first_nonfinite(ql_ctx *cx, void *dev, const mat *m, int64_t *first)
 {
     unsigned long long found = ~0ull, *where;
 
-    QL_TRY(cx, cuda_scratch(cx, dev, sizeof found, &where));
+    QL_TRY(cx, ql_scratch(cx, sizeof found, &where));
     QL_TRY(cx, cuda_upload(cx, dev, &found, where, sizeof found));
     with_float(m->dtype, [&](auto type) {
         using T = type_in<decltype(type)>;
@@ -156,6 +156,12 @@ abs_stats(cudaStream_t stream, const mat *x, const ql_seqs *seqs, const int64_t 
     }
 }
 
+size_t
+cuda_abs_scratch(int64_t cols, int64_t sequences)
+{
+    return static_cast<size_t>(cols) * SEQUENCES * sizeof(double) + static_cast<size_t>(sequences + 1) * sizeof(int64_t);
+}
+
 ql_status
 cuda_abs_stats(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max)
 {
@@ -165,7 +171,7 @@ cuda_abs_stats(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, q
     char *scratch;
     int64_t *offsets;
 
-    QL_TRY(cx, cuda_scratch(cx, dev, sums_bytes + bytes, &scratch));
+    QL_TRY(cx, ql_scratch(cx, cuda_abs_scratch(m.cols, seqs->count), &scratch));
     offsets = reinterpret_cast<int64_t *>(scratch + sums_bytes);
     QL_TRY(cx, cuda_upload(cx, dev, seqs->offsets, offsets, bytes));
     with_float(m.dtype, [&](auto type) {
@@ -179,14 +185,16 @@ cuda_abs_stats(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, q
 template <typename T> struct join_gram_op {
     const T *partial;
     T *sum, *comp;
-    int64_t partial_ld, sum_ld, comp_ld;
+    int64_t first, partial_ld, sum_ld, comp_ld;
 
     __device__ void
-    operator()(int64_t i, int64_t j) const
+    operator()(int64_t row, int64_t j) const
     {
+        const int64_t i = first + row;
+
         if (j > i)
             return;
-        const T s = sum[i * sum_ld + j], p = partial[i * partial_ld + j], total = s + p, back = total - s;
+        const T s = sum[i * sum_ld + j], p = partial[row * partial_ld + j], total = s + p, back = total - s;
         const T c = comp[i * comp_ld + j] + ((s - (total - back)) + (p - back));
 
         sum[i * sum_ld + j] = sum[j * sum_ld + i] = total;
@@ -195,13 +203,13 @@ template <typename T> struct join_gram_op {
 };
 
 void
-launch_join_gram(cudaStream_t stream, const mat *partial, const mat *sum, const mat *comp)
+launch_join_gram(cudaStream_t stream, const mat *partial, int64_t first, const mat *sum, const mat *comp)
 {
     with_real(sum->dtype, [&](auto type) {
         using T = type_in<decltype(type)>;
 
-        each(stream, sum->rows, sum->cols,
+        each(stream, partial->rows, partial->cols,
              join_gram_op<T>{static_cast<const T *>(partial->p), static_cast<T *>(sum->p), static_cast<T *>(comp->p),
-                             partial->ld, sum->ld, comp->ld});
+                             first, partial->ld, sum->ld, comp->ld});
     });
 }

@@ -258,17 +258,32 @@ struct outcome {
     double loss;
 };
 
+/* Errors of a block are kept in fp32 alone. */
+static size_t
+errors_bytes(int64_t rows, ql_dtype dtype)
+{
+    return dtype == QL_F32 ? static_cast<size_t>(rows) * OUTER * sizeof(float) : 0;
+}
+
+size_t
+cuda_sweep_scratch(int64_t rows, int64_t cols, ql_dtype dtype)
+{
+    const size_t values = static_cast<size_t>(rows) * static_cast<size_t>(cols) * ql_dtype_size(dtype);
+
+    return sizeof(outcome) + static_cast<size_t>(rows) * sizeof(double) + errors_bytes(rows, dtype) + values;
+}
+
 /* The places of a sweep in one piece of scratch: values, errors of a block, the loss of each row, and the outcome. */
 template <typename R>
 static ql_status
 place(ql_ctx *cx, void *dev, sweep<R> *s, R **errors, outcome **out)
 {
-    const size_t rows = static_cast<size_t>(s->rows), values = rows * static_cast<size_t>(s->cols) * sizeof(R);
-    const size_t block = std::is_same_v<R, float> ? rows * OUTER * sizeof(R) : 0, loss = rows * sizeof(double);
+    const ql_dtype dtype = std::is_same_v<R, float> ? QL_F32 : QL_F64;
+    const size_t loss = static_cast<size_t>(s->rows) * sizeof(double), block = errors_bytes(s->rows, dtype);
     const outcome start = {NO_REFUSAL, 0};
     char *p;
 
-    QL_TRY(cx, cuda_scratch(cx, dev, sizeof **out + loss + block + values, &p));
+    QL_TRY(cx, ql_scratch(cx, cuda_sweep_scratch(s->rows, s->cols, dtype), &p));
     *out = reinterpret_cast<outcome *>(p);
     s->refused = &(*out)->refused;
     s->loss = reinterpret_cast<double *>(p + sizeof **out);

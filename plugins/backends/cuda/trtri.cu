@@ -80,16 +80,29 @@ join_blocks(ql_ctx *cx, void *dev, const mat *a, void *scratch)
     return QL_OK;
 }
 
+/* Pairs of any size have no more products than one pair of halves, n^2 / 4. */
+static size_t
+products_bytes(int64_t n, ql_dtype dtype)
+{
+    return static_cast<size_t>(n) * static_cast<size_t>(n) / 4 * ql_dtype_size(dtype);
+}
+
+size_t
+cuda_trtri_scratch(int64_t n, ql_dtype dtype)
+{
+    return products_bytes(n, dtype) + sizeof(int);
+}
+
 ql_status
 cuda_trtri(ql_ctx *cx, void *dev, ql_tensor *t)
 {
     const mat a = cuda_mat(t);
-    const size_t products = static_cast<size_t>(a.rows) * static_cast<size_t>(a.rows) / 4 * ql_dtype_size(a.dtype);
-    char *scratch; /* pairs of any size have no more products than one pair of halves, n^2 / 4 */
+    const size_t products = products_bytes(a.rows, a.dtype);
+    char *scratch;
 
     if (a.rows == 0)
         return QL_OK;
-    QL_TRY(cx, cuda_scratch(cx, dev, products + sizeof(int), &scratch));
+    QL_TRY(cx, ql_scratch(cx, cuda_trtri_scratch(a.rows, a.dtype), &scratch));
     QL_TRY(cx, invert_leaves(cx, dev, &a, reinterpret_cast<int *>(scratch + products)));
     return join_blocks(cx, dev, &a, scratch);
 }

@@ -74,17 +74,10 @@ static bool
 set_key(model_spec *s, const char *text)
 {
     int64_t tied = s->tied, shards = s->shards, sparse = s->sparse, seed = (int64_t)s->seed;
-    const key_row rows[] = {{"vocab", &s->vocab},
-                            {"hidden", &s->hidden},
-                            {"intermediate", &s->intermediate},
-                            {"layers", &s->layers},
-                            {"heads", &s->heads},
-                            {"kv_heads", &s->kv_heads},
-                            {"head_dim", &s->head_dim},
-                            {"tied", &tied},
-                            {"shards", &shards},
-                            {"sparse", &sparse},
-                            {"seed", &seed}};
+    const key_row rows[] = {{"vocab", &s->vocab},       {"hidden", &s->hidden}, {"intermediate", &s->intermediate},
+                            {"layers", &s->layers},     {"heads", &s->heads},   {"kv_heads", &s->kv_heads},
+                            {"head_dim", &s->head_dim}, {"tied", &tied},        {"shards", &shards},
+                            {"sparse", &sparse},        {"seed", &seed}};
     const char *equal = strchr(text, '=');
     size_t n = equal ? (size_t)(equal - text) : 0;
 

@@ -18,14 +18,16 @@ ql_pipeline_open(ql_cli *cli, const ql_option *options, int count, int *argc, ch
 }
 
 ql_status
-ql_pipeline_device(ql_cli *cli, const ql_pipeline *p, const char *word)
+ql_pipeline_device(ql_cli *cli, const ql_pipeline *p, const char *word, bool imagine)
 {
     const ql_graph *g = &p->graph;
 
-    return ql_device_select(
-        cli->cx, p->registry,
-        &(ql_device_wish){
-            .word = word ? word : g->device, .threads = cli->threads, .limit = g->memory, .compute = g->compute});
+    return ql_device_select(cli->cx, p->registry,
+                            &(ql_device_wish){.word = word ? word : g->device,
+                                              .threads = cli->threads,
+                                              .limit = g->memory,
+                                              .compute = g->compute,
+                                              .imagine = imagine});
 }
 
 void

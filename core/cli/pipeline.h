@@ -20,8 +20,9 @@ typedef struct ql_pipeline {
 
 /* Takes `count` options, a row of -s for `out` among them, and one operand, and opens the graph. Close it on failure too. */
 ql_status ql_pipeline_open(ql_cli *cli, const ql_option *options, int count, int *argc, char **argv, ql_pipeline *out);
-/* Opens the device that the file asks for, or `word` in its place (NULL: none given), as the context's. */
-ql_status ql_pipeline_device(ql_cli *cli, const ql_pipeline *p, const char *word);
+/* Opens the device that the file asks for, or `word` in its place (NULL: none given), as the context's. `imagine` as in a
+ * ql_device_wish. */
+ql_status ql_pipeline_device(ql_cli *cli, const ql_pipeline *p, const char *word, bool imagine);
 /* What was made in its scope goes first, then the context's device, then the plugins that both use. */
 void ql_pipeline_close(ql_ctx *cx, ql_pipeline *p);
 

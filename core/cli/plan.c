@@ -95,18 +95,28 @@ describe_root(plan *p, const ql_node *root, disk *d)
 
 /* --- what it takes --- */
 
+/* Nothing where there was no device to time. */
+static const char *
+seconds_text(const plan *p, double seconds, char *text, size_t size)
+{
+    *text = '\0';
+    if (p->real->dev)
+        snprintf(text, size, "%.1f", seconds);
+    return text;
+}
+
 static void
 print_stages(const plan *p)
 {
-    char bytes[32];
+    char bytes[32], seconds[32];
 
-    printf("\n%10s %14s  stage\n", "about, s", "memory at most");
+    printf("\n%10s %14s  stage\n", p->real->dev ? "about, s" : "", "memory at most");
     for (int64_t i = 0; i < p->set.node_count; i++) {
         const ql_result_node *n = &p->set.nodes[i];
 
         if (n->cost.calls)
-            printf("%10.1f %14s  %s (%s)\n", n->cost.seconds, ql_bytes_text(n->cost.peak, bytes, sizeof bytes),
-                   n->stage, n->label);
+            printf("%10s %14s  %s (%s)\n", seconds_text(p, n->cost.seconds, seconds, sizeof seconds),
+                   ql_bytes_text(n->cost.peak, bytes, sizeof bytes), n->stage, n->label);
     }
 }
 
@@ -154,7 +164,7 @@ describe(plan *p)
     char bytes[32];
     size_t peak = 0;
 
-    QL_TRY(cx, ql_pipeline_device(p->cli, &p->pipeline, p->device));
+    QL_TRY(cx, ql_pipeline_device(p->cli, &p->pipeline, p->device, true));
     p->real = cx->device;
     QL_TRY(cx, ql_rehearsal_rate(cx, &rate));
     QL_TRY(cx, ql_graph_text(cx, g, &text));
@@ -165,11 +175,15 @@ describe(plan *p)
     QL_TRY(cx, ql_results_init(cx, g, "plan", &p->set));
     QL_TRY(cx, rehearse(p, rate, &peak, &seconds));
     print_stages(p);
-    printf("\ndevice: %s, %.0f GFLOP/s\n", p->real->info.name, 1e-9 * rate);
-    printf("memory: %s at most", ql_bytes_text(peak, bytes, sizeof bytes));
+    printf("\ndevice: %s", p->real->info.name);
+    if (p->real->dev)
+        printf(", %.0f GFLOP/s", 1e-9 * rate);
+    printf("\nmemory: %s at most", ql_bytes_text(peak, bytes, sizeof bytes));
     if (g->memory)
         printf(" of %s", ql_bytes_text(g->memory, bytes, sizeof bytes));
-    printf("\ntime: about %.0f s, reading files apart\n", seconds);
+    if (p->real->dev)
+        printf("\ntime: about %.0f s, reading files apart", seconds);
+    printf("\n");
     print_disk(p, &d);
     return QL_OK;
 }

@@ -192,7 +192,7 @@ run_graph(job *j)
 
     if (opt->format)
         QL_TRY(cx, ql_table_format_parse(cx, opt->format, &j->format));
-    QL_TRY(cx, ql_pipeline_device(j->cli, j->pipeline, opt->device));
+    QL_TRY(cx, ql_pipeline_device(j->cli, j->pipeline, opt->device, false));
     QL_TRY(cx, ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, &j->pipeline->graph, &j->folder));
     st = run_in_folder(j);
     ql_results_fini(cx, &j->set);

@@ -13,22 +13,9 @@ typedef struct holder {
 } holder;
 
 static ql_status
-open_backend(ql_ctx *cx, ql_device *d, const ql_device_options *opt)
-{
-    ql_status st;
-
-    QL_TRY(cx, d->backend->open(cx, opt, &d->dev));
-    st = d->backend->info(cx, d->dev, &d->info);
-    if (st != QL_OK)
-        d->backend->close(d->dev);
-    return st;
-}
-
-ql_status
-ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit, ql_device **out)
+make(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit, ql_device **out)
 {
     ql_device *d = ql_heap(cx, 1, sizeof *d);
-    ql_status st;
 
     if (!d)
         return QL_MEMORY;
@@ -36,18 +23,48 @@ ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *o
     d->limit = limit;
     d->sync = opt->sync;
     d->threads = opt->threads;
-    st = open_backend(cx, d, opt);
-    if (st != QL_OK) {
-        free(d);
-        return st;
-    }
-    st = ql_device_reserve(cx, d);
-    if (st != QL_OK) {
-        ql_device_close(d);
-        return st;
-    }
     *out = d;
     return QL_OK;
+}
+
+static ql_status
+open_backend(ql_ctx *cx, ql_device *d, const ql_device_options *opt)
+{
+    QL_TRY(cx, d->backend->open(cx, opt, &d->dev));
+    QL_TRY(cx, d->backend->info(cx, d->dev, &d->info));
+    return ql_device_reserve(cx, d);
+}
+
+ql_status
+ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit, ql_device **out)
+{
+    ql_device *d;
+    ql_status st;
+
+    QL_TRY(cx, make(cx, backend, opt, limit, &d));
+    st = open_backend(cx, d, opt);
+    if (st == QL_OK)
+        *out = d;
+    else
+        ql_device_close(d);
+    return st;
+}
+
+ql_status
+ql_device_imagine(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit, ql_device **out)
+{
+    ql_device *d;
+    ql_status st;
+
+    QL_TRY(cx, make(cx, backend, opt, limit, &d));
+    st = backend->info(cx, NULL, &d->info);
+    if (opt->compute != QL_DTYPE_NONE)
+        d->info.compute_dtype = opt->compute;
+    if (st == QL_OK)
+        *out = d;
+    else
+        ql_device_close(d);
+    return st;
 }
 
 void
@@ -56,7 +73,8 @@ ql_device_close(ql_device *d)
     if (!d)
         return;
     ql_buffer_unref(d->reserved);
-    d->backend->close(d->dev);
+    if (d->dev)
+        d->backend->close(d->dev);
     free(d->held);
     free(d);
 }

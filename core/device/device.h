@@ -20,14 +20,17 @@ struct ql_device {
     uint64_t parked, unparked; /* bytes of hidden states that made room, and came back: not counted above */
     ql_status (*make_room)(ql_ctx *cx, bool *freed); /* asked before an allocation fails; NULL: nobody can */
     ql_buffer **held;                                /* live buffers, for the text of an out-of-memory error */
-    ql_buffer *scratch;  /* of the operation in progress, linked by `next` */
-    ql_buffer *reserved; /* stands for what the backend holds itself; NULL: nothing */
+    ql_buffer *scratch;                              /* of the operation in progress, linked by `next` */
+    ql_buffer *reserved;                             /* stands for what the backend holds itself; NULL: nothing */
     int64_t held_count, held_capacity;
 };
 
 /* Opens `backend` as *out; the context's new tensors live there once cx->device is set. */
 ql_status ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit,
                          ql_device **out);
+/* The same where no such device answers, as far as plans go: info, limit and the sizes of scratch. */
+ql_status ql_device_imagine(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit,
+                            ql_device **out);
 void ql_device_close(ql_device *d); /* NULL is fine; all its tensors must be gone */
 /* "1.2 GiB", for messages; returns `text`. */
 const char *ql_bytes_text(size_t bytes, char *text, size_t size);

@@ -299,21 +299,6 @@ keep(ql_ctx *cx, ql_scope *scope, int64_t n, ql_factor *f)
 }
 
 static ql_status
-memoise(ql_ctx *cx, ql_memo *m, const char *key, const ql_factor *f)
-{
-    ql_scope *open = cx->scope;
-    ql_factor *kept;
-
-    cx->scope = &m->scope;
-    kept = ql_alloc(cx, 1, sizeof *kept);
-    cx->scope = open;
-    if (!kept)
-        return QL_MEMORY;
-    *kept = *f;
-    return ql_memo_put(cx, m, key, kept);
-}
-
-static ql_status
 spec_check(ql_ctx *cx, const ql_tensor *h, const ql_factor_spec *spec)
 {
     const ql_operand operands[] = {{"H", h, QL_REAL_DTYPE, 2, -1, ql_dim(h, 0)}, {0}};
@@ -352,7 +337,7 @@ ql_factor_inverse(ql_ctx *cx, const ql_stats *stats, const ql_factor_spec *spec,
         st = keep(cx, stats->memo ? &stats->memo->scope : scope.up, w.n, &f);
     ql_scope_close(cx, &scope);
     if (st == QL_OK && stats->memo)
-        st = memoise(cx, stats->memo, key, &f);
+        st = ql_memo_put(cx, stats->memo, key, &f, sizeof f);
     if (st == QL_OK)
         *out = f;
     return st;

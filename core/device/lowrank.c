@@ -220,6 +220,8 @@ ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowra
     const int64_t p = r + OVERSAMPLED, iterations = ITERATIONS + (least > WIDE * p);
     int64_t size[] = {p, 1 + (spec->iterations > 0 ? spec->iterations : iterations)};
     double *sig2 = ql_alloc(cx, (size_t)(r > 0 ? r : 1), sizeof *sig2);
+    ql_scope scope;
+    ql_status st;
 
     if (!sig2)
         return QL_MEMORY;
@@ -232,11 +234,12 @@ ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowra
         size[0] = least;
         size[1] = 1;
     }
-    if (spec->exact || m <= EXACT_ROWS || size[0] >= m)
-        QL_TRY(cx, exact(cx, e, spec->h, sig2, out));
-    else
-        QL_TRY(cx, randomized(cx, e, spec->h, size, sig2, out));
-    return clear_empty(cx, out);
+    ql_scope_open(cx, &scope); /* of blocks as tall as E, which no caller waits to lose */
+    st = spec->exact || m <= EXACT_ROWS || size[0] >= m ? exact(cx, e, spec->h, sig2, out)
+                                                        : randomized(cx, e, spec->h, size, sig2, out);
+    if (st == QL_OK)
+        st = clear_empty(cx, out);
+    return ql_scope_yield(cx, &scope, st, (ql_tensor * *const[]){&out->u, &out->v}, 2);
 }
 
 /* sqrt of the norm of each row of v, and its inverse (0 where the row is empty), on the device. */

@@ -7,7 +7,7 @@
 struct ql_memo_item {
     ql_memo_item *next;
     const char *key;
-    const void *value;
+    void *value;
 };
 
 ql_status
@@ -38,19 +38,21 @@ ql_memo_find(const ql_memo *m, const char *key)
 }
 
 ql_status
-ql_memo_put(ql_ctx *cx, ql_memo *m, const char *key, const void *value)
+ql_memo_put(ql_ctx *cx, ql_memo *m, const char *key, const void *value, size_t size)
 {
     ql_scope *open = cx->scope;
     ql_memo_item *item;
 
     cx->scope = &m->scope;
     item = ql_alloc(cx, 1, sizeof *item);
-    if (item)
+    if (item) {
         item->key = ql_copy_text(cx, key, strlen(key));
+        item->value = ql_alloc(cx, 1, size);
+    }
     cx->scope = open;
-    if (!item || !item->key)
+    if (!item || !item->key || !item->value)
         return QL_MEMORY;
-    item->value = value;
+    memcpy(item->value, value, size);
     item->next = m->items;
     m->items = item;
     return QL_OK;

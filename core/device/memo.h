@@ -18,7 +18,7 @@ void ql_memo_free(ql_ctx *cx, ql_memo *m); /* NULL is fine */
 
 /* What was put under `key`; NULL: nothing yet. */
 const void *ql_memo_find(const ql_memo *m, const char *key);
-/* Keeps `value`, which lives in m->scope, under a copy of `key`, which was not there. */
-ql_status ql_memo_put(ql_ctx *cx, ql_memo *m, const char *key, const void *value);
+/* Keeps a copy of the `size` bytes at `value` under a copy of `key`, which was not there; tensors in it live in m->scope. */
+ql_status ql_memo_put(ql_ctx *cx, ql_memo *m, const char *key, const void *value, size_t size);
 
 #endif

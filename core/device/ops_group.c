@@ -140,6 +140,20 @@ ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w)
     return ql_op_done(cx, "group_decode", cx->device->backend->group_decode(cx, cx->device->dev, q, *w));
 }
 
+ql_status
+ql_pack(ql_ctx *cx, const ql_tensor *codes, int bits, ql_tensor **out)
+{
+    const int64_t m = ql_dim(codes, 0), n = ql_dim(codes, 1);
+
+    QL_TRY(cx, ql_operands_check(cx, "pack", (const ql_operand[]){{"codes", codes, QL_BIT(QL_U8), 2, -1, -1}, {0}}));
+    if (bits < 1 || bits > 8)
+        return QL_FAIL(cx, QL_INVALID, "pack: %d bits, expected 1 to 8", bits);
+    QL_TRY(cx, ql_new(cx, QL_I32, m, n / 32 * bits + (n % 32 * bits + 31) / 32, out));
+    if (ql_count(*out) == 0)
+        return QL_OK;
+    return ql_op_done(cx, "pack", cx->device->backend->pack(cx, cx->device->dev, codes, bits, *out));
+}
+
 static ql_status
 sweep(ql_ctx *cx, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, bool fit, ql_qlinear *out)
 {

@@ -352,6 +352,15 @@ rehearsed_group_decode(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w)
 }
 
 static ql_status
+rehearsed_pack(ql_ctx *cx, void *dev, const ql_tensor *codes, int bits, ql_tensor *out)
+{
+    (void)cx;
+    (void)bits;
+    (void)out;
+    return touch(dev, codes);
+}
+
+static ql_status
 rehearsed_feedback_sweep(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of,
                          bool fit, ql_qlinear *out)
 {
@@ -405,6 +414,7 @@ static const ql_backend rehearsed = {
     .group_minmax = rehearsed_group_minmax,
     .group_encode = rehearsed_group_encode,
     .group_decode = rehearsed_group_decode,
+    .pack = rehearsed_pack,
     .feedback_sweep = rehearsed_feedback_sweep,
 };
 
@@ -417,6 +427,10 @@ ql_rehearsal_rate(ql_ctx *cx, double *out)
     double least = INFINITY;
     ql_scope scope;
 
+    if (!cx->device->dev) {
+        *out = INFINITY;
+        return QL_OK;
+    }
     ql_scope_open(cx, &scope);
     QL_TRY(cx, ql_zeros(cx, cx->device->info.compute_dtype, TIMED, TIMED, &a));
     QL_TRY(cx, ql_zeros(cx, cx->device->info.compute_dtype, TIMED, TIMED, &b));

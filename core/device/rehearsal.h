@@ -5,7 +5,7 @@
 
 #include "device.h"
 
-/* Floating-point operations a second of the open device's products, timed. */
+/* Floating-point operations a second of the open device's products, timed; of an imagined one infinitely many. */
 ql_status ql_rehearsal_rate(ql_ctx *cx, double *out);
 
 /* Stands in for `real`, with its limit and its ways; `rate` from ql_rehearsal_rate. Closed by ql_device_close. */

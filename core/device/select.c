@@ -47,6 +47,17 @@ open_backend(ql_ctx *cx, const ql_plugin *p, int index, const ql_device_wish *wi
     return ql_device_open(cx, p->backend, &opt, wish->limit, &cx->device);
 }
 
+/* Where the device did not answer, for the reason that the context's error says. */
+static ql_status
+imagine(ql_ctx *cx, const ql_plugin *p, const ql_device_wish *wish)
+{
+    const ql_device_options opt = {.threads = 1, .compute = wish->compute};
+
+    ql_warn(cx, "%s: planned for a device that is not here", ql_error(cx));
+    ql_error_clear(cx);
+    return ql_device_imagine(cx, p->backend, &opt, wish->limit, &cx->device);
+}
+
 static ql_status
 open_named(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
 {
@@ -55,13 +66,15 @@ open_named(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
     const ql_plugin *p = backend_of(r, wish->word, length);
     char *end = NULL;
     long index = colon ? strtol(colon + 1, &end, 10) : 0;
+    ql_status st;
 
     if (colon && (end == colon + 1 || *end || index < 0 || index > 1023))
         return QL_FAIL(cx, QL_INVALID, "device: got '%s', expected auto, cpu, cuda or cuda:N", wish->word);
     if (!p)
         return QL_FAIL(cx, QL_INVALID, "device: no plugin offers '%s' (`qloom plugins` lists the backends)",
                        wish->word);
-    return open_backend(cx, p, (int)index, wish);
+    st = open_backend(cx, p, (int)index, wish);
+    return st == QL_DEVICE && wish->imagine ? imagine(cx, p, wish) : st;
 }
 
 /* `why`: `auto` chose it; NULL: the user did. */
@@ -70,6 +83,8 @@ tell(ql_ctx *cx, const char *why)
 {
     const ql_device *d = cx->device;
 
+    if (!d->dev)
+        return;
     ql_info(cx, "device: %s, %d thread%s%s%s%s", d->info.name, d->threads, d->threads == 1 ? "" : "s",
             why ? " (auto: " : "", why ? why : "", why ? ")" : "");
 }

@@ -10,6 +10,7 @@ typedef struct ql_device_wish {
     int threads;      /* 0: all processors */
     size_t limit;     /* `memory:`, bytes; 0: none */
     ql_dtype compute; /* `compute:`; NONE: the device's own choice */
+    bool imagine;     /* a device that was named and does not answer: nothing will run on it */
 } ql_device_wish;
 
 /* Opens the device that `word` names, as cx->device. `auto`: the first accelerator whose plugin loads and answers, else

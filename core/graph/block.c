@@ -432,25 +432,6 @@ ql_block_forget(ql_block *b, int subset)
 
 /* --- forward ---------------------------------------------------------------------------------------------------- */
 
-/* Closes `scope` and moves the tensors of `kept` into the one around it; those that are NULL stay so. Returns `st`, or
- * why a move failed. */
-static ql_status
-hand_up(ql_ctx *cx, ql_scope *scope, ql_status st, ql_tensor **kept[2])
-{
-    ql_tensor *held[2];
-
-    for (int i = 0; i < 2; i++)
-        held[i] = st == QL_OK ? ql_tensor_ref(*kept[i]) : NULL;
-    ql_scope_close(cx, scope);
-    for (int i = 0; i < 2; i++) {
-        *kept[i] = NULL;
-        if (held[i] && st == QL_OK)
-            st = ql_tensor_borrow(cx, held[i], kept[i]);
-        ql_tensor_unref(held[i]);
-    }
-    return st;
-}
-
 ql_status
 ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, const ql_tensor *x, ql_tensor **y)
 {
@@ -494,7 +475,7 @@ ql_block_step(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
     st = m->plugin->model->step(cx, m->self, &step);
     if (st == QL_OK && step.x && !x)
         st = QL_FAIL(cx, QL_BUG, "plugin '%s' gave no input for subset %d", m->plugin->name, k);
-    QL_TRY(cx, hand_up(cx, &scope, st, (ql_tensor * *[2]){&x, &h}));
+    QL_TRY(cx, ql_scope_yield(cx, &scope, st, (ql_tensor * *const[]){&x, &h}, 2));
     f->x = x;
     if (h)
         f->h = h;
@@ -543,14 +524,14 @@ ql_status
 ql_block_forward(ql_ctx *cx, const ql_block *b, const ql_weight *const *as, ql_flow *f)
 {
     ql_flow inner = {.seqs = f->seqs, .h = f->h};
-    ql_tensor *h = NULL, *none = NULL;
+    ql_tensor *h = NULL;
     ql_scope scope;
     ql_status st;
 
     ql_scope_open(cx, &scope);
     st = forward(cx, b, as, &inner);
     h = (ql_tensor *)inner.h;
-    QL_TRY(cx, hand_up(cx, &scope, st, (ql_tensor * *[2]){&h, &none}));
+    QL_TRY(cx, ql_scope_yield(cx, &scope, st, (ql_tensor * *const[]){&h}, 1));
     *f = (ql_flow){.seqs = f->seqs, .h = h};
     return QL_OK;
 }

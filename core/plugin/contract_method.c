@@ -225,6 +225,40 @@ expect_rounded(ql_ctx *cx, const ql_tensor *t, const char *name, ql_dtype dtype)
     return difference == 0 ? QL_OK : QL_FAIL(cx, QL_BUG, "%s are not rounded to %s", name, ql_dtype_name(dtype));
 }
 
+/* What the grid says of scales and zeros holds: costs are counted from it. */
+static ql_status
+expect_declared(ql_ctx *cx, const ql_tensor *t, const char *name, bool (*fits)(const ql_grid *g, float x),
+                const ql_grid *g)
+{
+    const float *x;
+    const int64_t n = ql_count(t);
+    int64_t i = 0;
+
+    QL_TRY(cx, ql_map(cx, t, QL_READ, &x));
+    while (i < n && fits(g, x[i]))
+        i++;
+    if (i < n)
+        (void)QL_FAIL(cx, QL_BUG, "%s: element %lld is %g, which the grid does not tell: see exponents and free_zeros",
+                      name, (long long)i, (double)x[i]);
+    QL_TRY(cx, ql_unmap(cx, t));
+    return i < n ? QL_BUG : QL_OK;
+}
+
+static bool
+is_power_of_two(const ql_grid *g, float x)
+{
+    int exponent;
+
+    (void)g;
+    return fabsf(frexpf(x, &exponent)) == 0.5f;
+}
+
+static bool
+is_code(const ql_grid *g, float x)
+{
+    return x >= 0 && x < (float)(1 << g->bits) && x == floorf(x);
+}
+
 static ql_status
 expect_qlinear(ql_ctx *cx, const method *m, const ql_qlinear *q)
 {
@@ -245,6 +279,10 @@ expect_qlinear(ql_ctx *cx, const method *m, const ql_qlinear *q)
         QL_TRY(cx, expect(cx, q->levels, "levels", QL_F32, (shape){(int64_t)1 << g->bits, -1}));
     else
         QL_TRY(cx, expect(cx, q->zeros, "zeros", QL_F32, scales));
+    if (g->exponents)
+        QL_TRY(cx, expect_declared(cx, q->scales, "scales", is_power_of_two, g));
+    if (q->zeros && !g->free_zeros)
+        QL_TRY(cx, expect_declared(cx, q->zeros, "zeros", is_code, g));
     if (q->g_idx)
         QL_TRY(cx, expect(cx, q->g_idx, "g_idx", QL_I32, (shape){columns, -1}));
     QL_TRY(cx, ql_group_decode(cx, q, &what));

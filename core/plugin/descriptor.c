@@ -38,7 +38,7 @@ name_ok(const char *name)
     X(host_free) X(park) X(unpark) X(prefetch) X(arrive) X(copy) X(fill) X(gather) X(transpose)                   \
     X(random) X(diag) X(diag_set) X(gemm) X(gram) X(potrf) X(trtri) X(syevd) X(orth) X(axpby) X(scale_cols)       \
     X(scale_rows) X(dot) X(nonfinite) X(rmsnorm) X(rope) X(attention) X(swiglu) X(add) X(add_bias) X(nll) X(kl)   \
-    X(abs_stats) X(group_minmax) X(group_encode) X(group_decode) X(feedback_sweep)
+    X(abs_stats) X(group_minmax) X(group_encode) X(group_decode) X(pack) X(feedback_sweep)
 /* clang-format on */
 
 #define ONE(member) +1

@@ -186,6 +186,23 @@ ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out)
     return QL_OK;
 }
 
+ql_status
+ql_scope_yield(ql_ctx *cx, ql_scope *scope, ql_status st, ql_tensor **const *kept, int count)
+{
+    for (int i = 0; i < count; i++)
+        *kept[i] = st == QL_OK && *kept[i] ? ql_tensor_ref(*kept[i]) : NULL;
+    ql_scope_close(cx, scope);
+    for (int i = 0; i < count; i++) {
+        ql_tensor *held = *kept[i];
+
+        *kept[i] = NULL;
+        if (held && st == QL_OK)
+            st = ql_tensor_borrow(cx, held, kept[i]);
+        ql_tensor_unref(held);
+    }
+    return st;
+}
+
 void
 ql_drop(ql_ctx *cx, ql_tensor **t)
 {

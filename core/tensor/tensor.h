@@ -36,6 +36,10 @@ void ql_tensor_unref(ql_tensor *t);
 /* Puts a reference into the innermost scope: the tensor is released when that scope closes. */
 ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 
+/* Closes `scope` and moves what `kept` points to into the one around it: NULL stays so, and all becomes NULL when `st` is no success.
+ * Returns `st`, or why a move failed. */
+ql_status ql_scope_yield(ql_ctx *cx, ql_scope *scope, ql_status st, ql_tensor **const *kept, int count);
+
 /* As ql_upload, but beside the device's work: `host` stays readable, and the tensor is not to be used, until ql_uploads_arrive. */
 ql_status ql_upload_begin(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out);
 ql_status ql_uploads_arrive(ql_ctx *cx);

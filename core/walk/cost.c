@@ -2,7 +2,10 @@
 #include <math.h>
 
 #include "../base/clock.h"
+#include "../device/check.h"
 #include "walk.h"
+
+#define EXPONENT_BITS 8 /* of a scale that is a power of two */
 
 /* --- bits --- */
 
@@ -18,65 +21,19 @@ tensor_bits(const ql_tensor *t)
     return t ? (double)ql_count(t) * dtype_bits(ql_dtype_of(t)) : 0;
 }
 
-static bool
-is_power_of_two(float x)
+/* From shapes and from what the method says of its numbers: nothing is read. */
+double
+ql_qlinear_bits(const ql_qlinear *q, const ql_tensor *b, const ql_tensor *a)
 {
-    int exponent;
+    const ql_grid *g = &q->grid;
+    const double scale = g->exponents ? EXPONENT_BITS : dtype_bits(g->scale_dtype);
+    const double zero = g->sym || !q->zeros ? 0 : g->free_zeros ? dtype_bits(g->scale_dtype) : g->bits;
 
-    return fabsf(frexpf(x, &exponent)) == 0.5f;
+    return (double)ql_count(q->codes) * g->bits + (double)ql_count(q->scales) * (scale + zero) + tensor_bits(b) +
+           tensor_bits(a);
 }
 
-/* Bits of one scale: 8 where all are powers of two, so that exponents are enough. */
-static ql_status
-scale_bits(ql_ctx *cx, const ql_qlinear *q, double *out)
-{
-    bool powers = true;
-    ql_tensor *scales;
-    const float *x;
-
-    QL_TRY(cx, ql_convert(cx, q->scales, QL_F32, &scales));
-    QL_TRY(cx, ql_map(cx, scales, QL_READ, &x));
-    for (int64_t i = 0; i < ql_count(scales) && powers; i++)
-        powers = is_power_of_two(x[i]);
-    QL_TRY(cx, ql_unmap(cx, scales));
-    *out = powers ? 8 : dtype_bits(q->grid.scale_dtype);
-    return QL_OK;
-}
-
-/* Bits of one zero: none where it is fixed, those of a code where all are codes, else those of a scale. */
-static ql_status
-zero_bits(ql_ctx *cx, const ql_qlinear *q, double *out)
-{
-    const float top = (float)((1 << q->grid.bits) - 1);
-    bool codes = true;
-    ql_tensor *zeros;
-    const float *x;
-
-    *out = 0;
-    if (q->grid.sym || !q->zeros)
-        return QL_OK;
-    QL_TRY(cx, ql_convert(cx, q->zeros, QL_F32, &zeros));
-    QL_TRY(cx, ql_map(cx, zeros, QL_READ, &x));
-    for (int64_t i = 0; i < ql_count(zeros) && codes; i++)
-        codes = x[i] >= 0 && x[i] <= top && x[i] == floorf(x[i]);
-    QL_TRY(cx, ql_unmap(cx, zeros));
-    *out = codes ? q->grid.bits : dtype_bits(q->grid.scale_dtype);
-    return QL_OK;
-}
-
-ql_status
-ql_qlinear_bits(ql_ctx *cx, const ql_qlinear *q, const ql_tensor *b, const ql_tensor *a, double *bits)
-{
-    double scale = 0, zero = 0;
-
-    QL_TRY(cx, scale_bits(cx, q, &scale));
-    QL_TRY(cx, zero_bits(cx, q, &zero));
-    *bits = (double)ql_count(q->codes) * q->grid.bits + (double)ql_count(q->scales) * (scale + zero) + tensor_bits(b) +
-            tensor_bits(a);
-    return QL_OK;
-}
-
-ql_status
+void
 ql_cost_store(ql_walk *w, const ql_unit *u)
 {
     const ql_path p = ql_unit_path(w, u);
@@ -91,11 +48,10 @@ ql_cost_store(ql_walk *w, const ql_unit *u)
 
         ql_path_adapter(w, &p, l, &b, &a);
         if (r)
-            QL_TRY(w->cx, ql_qlinear_bits(w->cx, &r->q, b, a, &bits));
+            bits = ql_qlinear_bits(&r->q, b, a);
         tally->bits += bits;
         tally->weights += weights;
     }
-    return QL_OK;
 }
 
 /* Bits a weight of the linears as the model's files have them. */
@@ -125,24 +81,32 @@ now(const ql_device *d)
     return d->clock ? *d->clock : ql_seconds();
 }
 
-ql_meter
-ql_meter_start(const ql_walk *w)
+/* The device works behind the host: what was queued before belongs to who queued it. */
+static ql_status
+catch_up(const ql_walk *w)
 {
-    ql_device *d = w->cx->device;
-    const ql_meter m = {.start = {.seconds = now(d), .up = d->up, .down = d->down, .peak = d->mark},
-                        .inner = w->metered};
-
-    d->mark = d->used;
-    return m;
+    return ql_op_done(w->cx, "meter", w->cx->device->backend->sync(w->cx, w->cx->device->dev));
 }
 
-void
+ql_status
+ql_meter_start(const ql_walk *w, ql_meter *m)
+{
+    ql_device *d = w->cx->device;
+
+    QL_TRY(w->cx, catch_up(w));
+    *m = (ql_meter){.start = {.seconds = now(d), .up = d->up, .down = d->down, .peak = d->mark}, .inner = w->metered};
+    d->mark = d->used;
+    return QL_OK;
+}
+
+ql_status
 ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost)
 {
     ql_device *d = w->cx->device;
-    const ql_cost all = {
-        .seconds = now(d) - m->start.seconds, .up = d->up - m->start.up, .down = d->down - m->start.down};
+    ql_cost all;
 
+    QL_TRY(w->cx, catch_up(w));
+    all = (ql_cost){.seconds = now(d) - m->start.seconds, .up = d->up - m->start.up, .down = d->down - m->start.down};
     cost->seconds += all.seconds - (w->metered.seconds - m->inner.seconds);
     cost->up += all.up - (w->metered.up - m->inner.up);
     cost->down += all.down - (w->metered.down - m->inner.down);
@@ -151,6 +115,7 @@ ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost)
     w->metered = (ql_cost){
         .seconds = m->inner.seconds + all.seconds, .up = m->inner.up + all.up, .down = m->inner.down + all.down};
     d->mark = d->mark > m->start.peak ? d->mark : m->start.peak;
+    return QL_OK;
 }
 
 /* --- collecting --- */

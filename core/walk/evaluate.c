@@ -216,14 +216,13 @@ forward(ql_walk *w, int64_t path, ql_stream *s)
         ql_stream_kill(s);
     if (s->dead || (s->parent && !ql_path_differs(w, p, -1)))
         return QL_OK;
-    meter = ql_meter_start(w);
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
     ql_stream_fork(s);
     ql_scope_open(w->cx, &scope);
     QL_TRY(w->cx, ql_path_weights(w, p, -1, &as));
     QL_TRY(w->cx, ql_stream_forward(w, s, as));
     ql_scope_close(w->cx, &scope);
-    ql_meter_stop(w, &meter, &s->cost);
-    return QL_OK;
+    return ql_meter_stop(w, &meter, &s->cost);
 }
 
 ql_status
@@ -263,8 +262,9 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
 static ql_status
 evaluate_linears(ql_walk *w, ql_evaluation *e)
 {
-    const ql_meter meter = ql_meter_start(w);
+    ql_meter meter;
 
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
     for (int l = 0; l < w->model->info.linear_count && !ql_evaluation_failed(w, e); l++) {
         ql_scope scope;
         ql_status st;
@@ -277,8 +277,7 @@ evaluate_linears(ql_walk *w, ql_evaluation *e)
         w->cx->linear = NULL;
         QL_TRY(w->cx, settle(w, e, st));
     }
-    ql_meter_stop(w, &meter, &e->cost);
-    return QL_OK;
+    return ql_meter_stop(w, &meter, &e->cost);
 }
 
 ql_status
@@ -315,13 +314,13 @@ score(ql_walk *w, ql_evaluation *e, ql_eval_chunk *chunk)
 
     if (ql_evaluation_failed(w, e))
         return QL_OK;
-    meter = ql_meter_start(w);
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
     ql_scope_enter(w->cx, &e->scope);
     ql_scope_open(w->cx, &scope);
     st = evaluator(e)->chunk(w->cx, e->plan->node->self, chunk, e->state);
     ql_scope_close(w->cx, &scope);
     (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
-    ql_meter_stop(w, &meter, &e->cost);
+    QL_TRY(w->cx, ql_meter_stop(w, &meter, &e->cost));
     return settle(w, e, st);
 }
 
@@ -402,9 +401,9 @@ end_export(ql_walk *w, ql_evaluation *e)
     if (ql_evaluation_failed(w, e))
         return QL_OK;
     ql_scope_open(w->cx, &scope);
-    meter = ql_meter_start(w);
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
     st = ql_export_end(w, e);
-    ql_meter_stop(w, &meter, &e->cost);
+    QL_TRY(w->cx, ql_meter_stop(w, &meter, &e->cost));
     ql_scope_close(w->cx, &scope);
     return settle(w, e, st);
 }

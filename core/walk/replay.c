@@ -294,7 +294,7 @@ ql_replay_end(ql_walk *w)
 {
     for (int64_t i = 0; i < w->plan->unit_count; i++) {
         if (has_run(w, w->plan->units[i]))
-            QL_TRY(w->cx, ql_cost_store(w, w->plan->units[i]));
+            ql_cost_store(w, w->plan->units[i]);
         if (!w->work[i].told)
             add_tally(&w->work[i].all, &w->work[i].block);
     }

@@ -213,21 +213,22 @@ static ql_status
 visit_block(ql_walk *w, const char *what)
 {
     ql_ctx *cx = w->cx;
-    ql_meter meter = ql_meter_start(w);
+    ql_meter meter;
 
+    QL_TRY(cx, ql_meter_start(w, &meter));
     cx->holds = "weights of blocks";
     QL_TRY(cx, open_block(w));
     QL_TRY(cx, begin_next(w));
     cx->holds = "hidden states";
-    ql_meter_stop(w, &meter, &w->load);
+    QL_TRY(cx, ql_meter_stop(w, &meter, &w->load));
     for (int64_t s = 0; s < w->plan->stream_count; s++)
         ql_stream_block_begin(&w->streams[s]);
     for (int64_t v = 0; v < w->plan->visit_count; v++) {
         const ql_visit *visit = &w->plan->visits[v];
 
-        meter = ql_meter_start(w);
+        QL_TRY(cx, ql_meter_start(w, &meter));
         QL_TRY(cx, ql_visit_run(w, visit));
-        ql_meter_stop(w, &meter, visit->stream < 0 ? &w->load : &w->streams[visit->stream].cost);
+        QL_TRY(cx, ql_meter_stop(w, &meter, visit->stream < 0 ? &w->load : &w->streams[visit->stream].cost));
         ql_progress_step(cx, &w->progress, visit_cost(w, visit), what);
     }
     QL_TRY(cx, ql_evaluate_block(w));

@@ -8,7 +8,7 @@
 /* What a result has besides tensors. */
 typedef struct record {
     int64_t skipped, status, own, k;
-    int64_t bits, group, sym, scale_dtype, fp64, q_status, dead;
+    int64_t bits, group, sym, scale_dtype, fp64, exponents, free_zeros, q_status, dead;
     double mse, damp, loss;
 } record;
 
@@ -42,8 +42,22 @@ record_of(const ql_result *r)
 {
     const ql_grid *g = &r->q.grid;
 
-    return (record){r->skipped, r->status,   r->own,    r->k,   g->bits,   g->group, g->sym, (int64_t)g->scale_dtype,
-                    g->fp64,    r->q.status, r->q.dead, g->mse, r->q.damp, r->q.loss};
+    return (record){.skipped = r->skipped,
+                    .status = r->status,
+                    .own = r->own,
+                    .k = r->k,
+                    .bits = g->bits,
+                    .group = g->group,
+                    .sym = g->sym,
+                    .scale_dtype = (int64_t)g->scale_dtype,
+                    .fp64 = g->fp64,
+                    .exponents = g->exponents,
+                    .free_zeros = g->free_zeros,
+                    .q_status = r->q.status,
+                    .dead = r->q.dead,
+                    .mse = g->mse,
+                    .damp = r->q.damp,
+                    .loss = r->q.loss};
 }
 
 static ql_result
@@ -59,7 +73,9 @@ result_of(const record *m)
                        .sym = m->sym != 0,
                        .mse = m->mse,
                        .scale_dtype = (ql_dtype)m->scale_dtype,
-                       .fp64 = m->fp64 != 0},
+                       .fp64 = m->fp64 != 0,
+                       .exponents = m->exponents != 0,
+                       .free_zeros = m->free_zeros != 0},
               .status = (unsigned)m->q_status,
               .damp = m->damp,
               .loss = m->loss,

@@ -345,14 +345,18 @@ call_quantizer(ql_walk *w, const ql_stage *s, const ql_tensor *weight, const ql_
     const ql_quantizer *q = s->node->plugin->quantizer;
     const ql_stage *outer = w->cx->base, base = {.node = ql_node_input(s->node, "base"), .driver = s->node};
     const void *self = self_of(w, s->node, w->linear);
+    ql_tensor **const made[] = {&out->codes, &out->scales, &out->zeros, &out->g_idx, &out->levels, &out->b, &out->a};
+    ql_scope scope;
     ql_status st;
 
     *out = (ql_qlinear){0};
     if (s->driver)
         QL_TRY(w->cx, driven_self(w, s, &self));
     w->cx->base = base.node ? &base : NULL;
+    ql_scope_open(w->cx, &scope); /* a driver calls again and again */
     st = q->quantize(w->cx, self, weight, q->needs & QL_NEEDS_STATS ? stats : NULL, out);
     w->cx->base = outer;
+    st = ql_scope_yield(w->cx, &scope, st, made, sizeof made / sizeof *made);
     if (st != QL_OK)
         return st;
     QL_TRY(w->cx, round_adapter(w, s->node, &out->b, &out->a));
@@ -460,7 +464,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     ql_work *work = &w->work[u->id];
     ql_result *r = &work->results[l];
     const bool quantizer = u->node->plugin->kind == QL_QUANTIZER;
-    const ql_meter meter = ql_meter_start(w);
+    ql_meter meter;
     ql_scope scope;
     ql_status st;
 
@@ -470,6 +474,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     r->skipped = ql_node_skips(w, quantizer ? u->node : u->quantizer->node, l) || ql_node_skips(w, u->node, l);
     if (r->skipped)
         return QL_OK;
+    QL_TRY(cx, ql_meter_start(w, &meter));
     ql_scope_open(cx, &scope);
     w->linear = l;
     cx->linear = ql_block_name(w->block, (int)l);
@@ -489,7 +494,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     }
     ql_scope_close(cx, &scope);
     cx->linear = cx->who = NULL;
-    ql_meter_stop(w, &meter, &work->block.cost);
+    QL_TRY(cx, ql_meter_stop(w, &meter, &work->block.cost));
     if (st == QL_OK || !ql_stays_in_cell(st))
         return st;
     return ql_fail_cell(w, &work->failed);

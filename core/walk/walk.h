@@ -201,15 +201,16 @@ ql_status ql_visit_run(ql_walk *w, const ql_visit *v);
 ql_status ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out);
 
 /* --- cost.c --- */
-/* Adds what the device and the clock saw between the two calls to a cost. Meters nest: the time and the bytes of an inner one are not
- * the outer one's. Without a stop, after an error, the walk is over. */
+/* Adds what the device and the clock saw between the two calls to a cost. Both wait for the device, so that seconds are of who
+ * asked for the work. Meters nest: the time and the bytes of an inner one are not the outer one's. Without a stop, after an error,
+ * the walk is over. */
 typedef struct ql_meter {
     ql_cost start, inner;
 } ql_meter;
-ql_meter ql_meter_start(const ql_walk *w);
-void ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost);
+ql_status ql_meter_start(const ql_walk *w, ql_meter *m);
+ql_status ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost);
 /* Counts, in the unit's tally of the current block, what the model that ends in it stores of the block. */
-ql_status ql_cost_store(ql_walk *w, const ql_unit *u);
+void ql_cost_store(ql_walk *w, const ql_unit *u);
 /* Costs of all nodes and cells into the set, at the end of the walk. */
 ql_status ql_cost_collect(const ql_walk *w, ql_result_set *set);
 

@@ -23,15 +23,11 @@ relative(double part, double whole)
 }
 
 /* Bits per weight; a linear that was skipped has those of its file. */
-static ql_status
-bits_of(ql_ctx *cx, const ql_linear_result *in, double *out)
+static double
+bits_of(const ql_linear_result *in)
 {
-    *out = 8 * (double)ql_dtype_size(in->file_dtype);
-    if (!in->qlinear)
-        return QL_OK;
-    QL_TRY(cx, ql_qlinear_bits(cx, in->qlinear, in->b, in->a, out));
-    *out /= (double)ql_count(in->w);
-    return QL_OK;
+    return in->qlinear ? ql_qlinear_bits(in->qlinear, in->b, in->a) / (double)ql_count(in->w)
+                       : 8 * (double)ql_dtype_size(in->file_dtype);
 }
 
 /* --- errors
@@ -58,12 +54,10 @@ static ql_status
 linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out)
 {
     const layer_error *p = self;
-    double eh, wh, ee, ww, bits = 0;
+    double eh, wh, ee, ww;
     ql_tensor *e, *a, *b;
 
-    QL_TRY(cx, ql_quad(cx, in->w, in->stats->h, &wh));
-    QL_TRY(cx, ql_dot(cx, in->w, in->w, &ww));
-    QL_TRY(cx, bits_of(cx, in, &bits));
+    QL_TRY(cx, ql_linear_norms(cx, in, &wh, &ww));
     QL_TRY(cx, ql_convert(cx, in->w, QL_F32, &e));
     QL_TRY(cx, ql_axpby(cx, -1, in->what, 1, e));
     if (p->rank > 0)
@@ -77,7 +71,7 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out
     QL_TRY(cx, ql_dot(cx, e, e, &ee));
     QL_TRY(cx, ql_metric(cx, out, "output_error", relative(eh, wh)));
     QL_TRY(cx, ql_metric(cx, out, "weight_error", relative(ee, ww)));
-    QL_TRY(cx, ql_metric(cx, out, "bits", bits));
+    QL_TRY(cx, ql_metric(cx, out, "bits", bits_of(in)));
     if (in->k >= 0)
         QL_TRY(cx, ql_metric(cx, out, "k", in->k));
     QL_TRY(cx, ql_metric(cx, out, "damp", in->qlinear ? in->qlinear->damp : 0));

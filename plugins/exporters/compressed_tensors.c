@@ -70,32 +70,25 @@ add(ql_ctx *cx, const compressed *s, const char *linear, const char *part, ql_ex
 static ql_status
 add_codes(ql_ctx *cx, const compressed *s, const char *linear, const uniform *u)
 {
-    const int64_t width = codes_words(u->in, u->bits), shape[] = {u->out, u->in};
-    uint32_t *words = ql_alloc(cx, (size_t)(u->out * width), sizeof *words);
+    const ql_export_tensor t = {.dtype = QL_I32, .ndim = 2, .dims = {u->out, codes_words(u->in, u->bits)}};
+    const int64_t shape[] = {u->out, u->in};
+    const uint32_t *words;
 
-    if (!words)
-        return QL_MEMORY;
-    for (int64_t o = 0; o < u->out; o++)
-        for (int64_t i = 0; i < u->in; i++)
-            codes_put(words + o * width, 1, i, u->bits, u->codes[o * u->in + i]);
-    QL_TRY(cx, add(cx, s, linear, "weight_packed",
-                   (ql_export_tensor){.dtype = QL_I32, .ndim = 2, .dims = {u->out, width}}, words));
+    QL_TRY(cx, uniform_pack(cx, u->codes, u->bits, false, &words));
+    QL_TRY(cx, add(cx, s, linear, "weight_packed", t, words));
     return add(cx, s, linear, "weight_shape", (ql_export_tensor){.dtype = QL_I64, .ndim = 1, .dims = {2}}, shape);
 }
 
 static ql_status
 add_zeros(ql_ctx *cx, const compressed *s, const char *linear, const uniform *u)
 {
-    const int64_t rows = codes_words(u->out, u->bits);
-    uint32_t *words = ql_alloc(cx, (size_t)(rows * u->groups), sizeof *words);
+    const ql_export_tensor t = {.dtype = QL_I32, .ndim = 2, .dims = {codes_words(u->out, u->bits), u->groups}};
+    const uint32_t *words;
+    ql_tensor *zeros;
 
-    if (!words)
-        return QL_MEMORY;
-    for (int64_t g = 0; g < u->groups; g++)
-        for (int64_t o = 0; o < u->out; o++)
-            codes_put(words + g, u->groups, o, u->bits, (uint32_t)u->zeros[o * u->groups + g]);
-    return add(cx, s, linear, "weight_zero_point",
-               (ql_export_tensor){.dtype = QL_I32, .ndim = 2, .dims = {rows, u->groups}}, words);
+    QL_TRY(cx, uniform_zeros(cx, u, 0, &zeros));
+    QL_TRY(cx, uniform_pack(cx, zeros, u->bits, true, &words));
+    return add(cx, s, linear, "weight_zero_point", t, words);
 }
 
 static ql_status

@@ -89,39 +89,30 @@ add(ql_ctx *cx, const checkpoint *s, const char *linear, const char *part, ql_ex
 static ql_status
 add_codes(ql_ctx *cx, const checkpoint *s, const char *linear, const uniform *u)
 {
-    const int64_t rows = codes_words(u->in, u->bits);
-    uint32_t *words = ql_alloc(cx, (size_t)(rows * u->out), sizeof *words);
+    const ql_export_tensor t = {.dtype = QL_I32, .ndim = 2, .dims = {codes_words(u->in, u->bits), u->out}};
+    const uint32_t *words;
 
-    if (!words)
-        return QL_MEMORY;
-    for (int64_t first = 0; first < u->in; first += 32) /* whole words at a time, in the order of memory */
-        for (int64_t o = 0; o < u->out; o++)
-            for (int64_t i = first; i < first + 32; i++)
-                codes_put(words + o, u->out, i, u->bits, u->codes[o * u->in + i]);
-    return add(cx, s, linear, "qweight", (ql_export_tensor){.dtype = QL_I32, .ndim = 2, .dims = {rows, u->out}}, words);
+    QL_TRY(cx, uniform_pack(cx, u->codes, u->bits, true, &words));
+    return add(cx, s, linear, "qweight", t, words);
 }
 
 static ql_status
 add_zeros(ql_ctx *cx, const checkpoint *s, const char *linear, const uniform *u, int version)
 {
-    const int64_t width = codes_words(u->out, u->bits);
-    uint32_t *words = ql_alloc(cx, (size_t)(u->groups * width), sizeof *words);
+    const ql_export_tensor t = {.dtype = QL_I32, .ndim = 2, .dims = {u->groups, codes_words(u->out, u->bits)}};
+    const uint32_t *words;
+    ql_tensor *zeros;
 
-    if (!words)
-        return QL_MEMORY;
-    for (int64_t g = 0; g < u->groups; g++)
-        for (int64_t o = 0; o < u->out; o++) {
-            const int32_t zero = u->zeros[o * u->groups + g];
-
-            if (version == V1 && zero == 0)
+    for (int64_t g = 0; g < u->groups && version == V1; g++)
+        for (int64_t o = 0; o < u->out; o++)
+            if (u->zeros[o * u->groups + g] == 0)
                 return QL_FAIL(cx, QL_INVALID,
                                "the zero point of row %lld, group %lld is 0, which version 1 can't hold in a way that "
                                "all programs read alike: give the export version: v2, or the quantizer sym: true",
                                (long long)o, (long long)g);
-            codes_put(words + g * width, 1, o, u->bits, (uint32_t)(version == V1 ? zero - 1 : zero));
-        }
-    return add(cx, s, linear, "qzeros", (ql_export_tensor){.dtype = QL_I32, .ndim = 2, .dims = {u->groups, width}},
-               words);
+    QL_TRY(cx, uniform_zeros(cx, u, version == V1 ? 1 : 0, &zeros));
+    QL_TRY(cx, uniform_pack(cx, zeros, u->bits, false, &words));
+    return add(cx, s, linear, "qzeros", t, words);
 }
 
 static ql_status

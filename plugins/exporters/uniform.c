@@ -102,7 +102,32 @@ uniform_read(ql_ctx *cx, const ql_qlinear *q, ql_dtype scales, uniform *out)
     QL_TRY(cx, read_scales(cx, q, scales, out));
     QL_TRY(cx, read_zeros(cx, q, out));
     QL_TRY(cx, read_groups(cx, q, out));
-    return uniform_host(cx, q->codes, &out->codes);
+    out->codes = q->codes;
+    return QL_OK;
+}
+
+ql_status
+uniform_pack(ql_ctx *cx, const ql_tensor *codes, int bits, bool turned, const uint32_t **out)
+{
+    ql_tensor *words;
+
+    QL_TRY(cx, ql_pack(cx, codes, bits, &words));
+    if (turned)
+        QL_TRY(cx, ql_transpose(cx, words, &words));
+    return uniform_host(cx, words, out);
+}
+
+ql_status
+uniform_zeros(ql_ctx *cx, const uniform *u, int less, ql_tensor **out)
+{
+    uint8_t *turned = ql_alloc(cx, (size_t)(u->groups * u->out), 1);
+
+    if (!turned)
+        return QL_MEMORY;
+    for (int64_t g = 0; g < u->groups; g++)
+        for (int64_t o = 0; o < u->out; o++)
+            turned[g * u->out + o] = (uint8_t)(u->zeros[o * u->groups + g] - less);
+    return ql_upload(cx, QL_U8, u->groups, u->out, turned, out);
 }
 
 ql_status

@@ -11,18 +11,6 @@ codes_words(int64_t count, int bits)
     return (count * bits + 31) / 32;
 }
 
-/* Puts code n into words that were zero there. */
-static inline void
-codes_put(uint32_t *words, int64_t stride, int64_t n, int bits, uint32_t code)
-{
-    const int64_t at = n * bits;
-    const int shift = (int)(at % 32);
-
-    words[at / 32 * stride] |= code << shift;
-    if (shift + bits > 32)
-        words[(at / 32 + 1) * stride] |= code >> (32 - shift);
-}
-
 static inline uint32_t
 codes_get(const uint32_t *words, int64_t stride, int64_t n, int bits)
 {

@@ -65,7 +65,8 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     QL_TRY(cx, ql_nonfinite(cx, w, &bad));
     if (bad >= 0)
         return QL_FAIL(cx, QL_NUMERIC, "weight [%lld, %lld] is not finite", (long long)(bad / n), (long long)(bad % n));
-    out->grid = (ql_grid){.bits = p->bits, .group = g, .sym = true, .scale_dtype = ql_float_dtype(p->scale_dtype)};
+    out->grid = (ql_grid){
+        .bits = p->bits, .group = g, .sym = true, .scale_dtype = ql_float_dtype(p->scale_dtype), .exponents = true};
     QL_TRY(cx, ql_new(cx, QL_U8, m, n, &out->codes));
     QL_TRY(cx, ql_new(cx, QL_F32, m, groups, &out->scales));
     QL_TRY(cx, ql_new(cx, QL_F32, m, groups, &out->zeros));

@@ -74,17 +74,17 @@ project(ql_ctx *cx, const projq *p, const ql_tensor *e, const ql_stats *stats, q
     return ql_scale_rows(cx, inverse, *kt);
 }
 
-/* The statistics without what the projector takes; order and dead columns stay those of the original. */
+/* The statistics without what the projector takes, with `h` for theirs; order and dead columns stay those of the original. */
 static ql_status
-projected_stats(ql_ctx *cx, const projq *p, const ql_tensor *kt, const ql_stats *stats, ql_stats *out)
+projected_stats(ql_ctx *cx, const projq *p, const ql_tensor *kt, const ql_stats *stats, ql_tensor **h, ql_stats *out)
 {
-    ql_tensor *h, *diag;
+    ql_tensor *diag;
 
     *out = *stats;
-    QL_TRY(cx, ql_convert(cx, stats->h, QL_F32, &h));
-    QL_TRY(cx, ql_diag(cx, h, &diag));
-    QL_TRY(cx, ql_gemm(cx, QL_TN, -p->alpha, kt, kt, 1, h));
-    out->h = h;
+    QL_TRY(cx, ql_convert(cx, stats->h, QL_F32, h));
+    QL_TRY(cx, ql_diag(cx, *h, &diag));
+    QL_TRY(cx, ql_gemm(cx, QL_TN, -p->alpha, kt, kt, 1, *h));
+    out->h = *h;
     out->diag = diag;
     out->memo = NULL;
     return QL_OK;
@@ -165,7 +165,7 @@ static ql_status
 released(ql_ctx *cx, const projq *p, const ql_tensor *original, const ql_stats *stats, ql_qlinear *out)
 {
     double j, f, last = 0;
-    ql_tensor *w, *e, *kt;
+    ql_tensor *w, *e, *kt, *h;
     ql_stats without, seen;
 
     QL_TRY(cx, ql_convert(cx, original, QL_F32, &w));
@@ -174,7 +174,7 @@ released(ql_ctx *cx, const projq *p, const ql_tensor *original, const ql_stats *
     QL_TRY(cx, drifting_pass(cx, &seen, w, out, &e));
     for (int t = 0; t < p->iterations && p->rank > 0; t++) {
         QL_TRY(cx, project(cx, p, e, stats, &kt, &j));
-        QL_TRY(cx, projected_stats(cx, p, kt, stats, &without));
+        QL_TRY(cx, projected_stats(cx, p, kt, stats, &h, &without));
         QL_TRY(cx, damped_stats(cx, p, &without, &seen));
         QL_TRY(cx, drifting_pass(cx, &seen, w, out, &e));
         QL_TRY(cx, ql_quad(cx, e, without.h, &f));
@@ -183,6 +183,16 @@ released(ql_ctx *cx, const projq *p, const ql_tensor *original, const ql_stats *
         last = f;
     }
     return QL_OK;
+}
+
+/* The codes of a round that came second. */
+static void
+drop_round(ql_ctx *cx, ql_qlinear *q)
+{
+    ql_drop(cx, &q->codes);
+    ql_drop(cx, &q->scales);
+    ql_drop(cx, &q->zeros);
+    ql_drop(cx, &q->g_idx);
 }
 
 static ql_status
@@ -203,15 +213,18 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     QL_TRY(cx, project(cx, p, e, stats, &kt, &last));
     best = last;
     for (int t = 0; t < p->iterations && last > 0 && stalls < 2; t++) {
+        ql_tensor *h;
         ql_stats without;
         ql_qlinear q;
 
-        QL_TRY(cx, projected_stats(cx, p, kt, stats, &without));
-        QL_TRY(cx, ql_quantize(cx, base, w, &without, &q));
+        QL_TRY(cx, projected_stats(cx, p, kt, stats, &h, &without));
         ql_drop(cx, &e);
         ql_drop(cx, &kt);
+        QL_TRY(cx, ql_quantize(cx, base, w, &without, &q));
+        ql_drop(cx, &h);
         QL_TRY(cx, ql_residual(cx, w, &q, &e));
         QL_TRY(cx, project(cx, p, e, stats, &kt, &j));
+        drop_round(cx, j < best ? out : &q);
         if (j < best) {
             best = j;
             *out = q;

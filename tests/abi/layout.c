@@ -68,6 +68,8 @@ static const struct {
     AT(ql_grid, mse, 24),
     AT(ql_grid, scale_dtype, 32),
     AT(ql_grid, fp64, 36),
+    AT(ql_grid, exponents, 37),
+    AT(ql_grid, free_zeros, 38),
     SIZE(ql_qlinear, 128),
     AT(ql_qlinear, grid, 0),
     AT(ql_qlinear, codes, 40),
@@ -244,10 +246,12 @@ static const struct {
     SIZE(ql_device_options, 16),
     AT(ql_device_options, sync, 8),
     AT(ql_device_options, compute, 12),
-    SIZE(ql_device_info, 176),
+    SIZE(ql_device_info, 184),
     AT(ql_device_info, memory, 168),
-    SIZE(ql_backend, 368),
-    AT(ql_backend, feedback_sweep, 360),
+    AT(ql_device_info, reserved, 176),
+    SIZE(ql_backend, 384),
+    AT(ql_backend, scratch, 32),
+    AT(ql_backend, feedback_sweep, 376),
 };
 
 int

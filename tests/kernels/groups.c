@@ -390,7 +390,34 @@ sweep_overflow(kernel *k)
     CHECK(isnan(s.q.loss));
 }
 
+/* Bit by bit, by the definition. */
+static void
+pack(kernel *k)
+{
+    const int bits = (int)k_int(k, 1, 8);
+    const int64_t m = k_size(k, 70), n = k_size(k, 300), width = (n * bits + 31) / 32;
+    double *codes = k_doubles(k, m * n), *words = k_doubles(k, m * width);
+    ql_tensor *t;
+
+    memset(words, 0, (size_t)(m * width) * sizeof *words);
+    for (int64_t i = 0; i < m * n; i++)
+        codes[i] = (double)k_int(k, 0, (1 << bits) - 1);
+    t = k_put(k, QL_U8, m, n, codes);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t b = 0; b < n * bits; b++) /* bit 31 is the sign */
+            if ((int)codes[i * n + b / bits] >> b % bits & 1)
+                words[i * width + b / 32] += b % 32 == 31 ? -0x1p31 : ldexp(1, (int)(b % 32));
+    REQUIRE_OK(k->cx, ql_pack(k->cx, t, bits, &t));
+    CHECK_INT(ql_dim(t, 0), m);
+    CHECK_INT(ql_dim(t, 1), width);
+    k_close(k, k_get(k, t), words, m * width, 0, 0);
+    CHECK_ERROR(k->cx, ql_pack(k->cx, t, bits, &t), QL_INVALID, "pack: codes: got i32");
+    t = k_put(k, QL_U8, 1, 1, codes);
+    CHECK_ERROR(k->cx, ql_pack(k->cx, t, 9, &t), QL_INVALID, "pack: 9 bits, expected 1 to 8");
+}
+
 static const kernel_case cases[] = {
+    {"pack", pack},
     {"group_minmax, group_encode, group_decode", minmax_encode_decode},
     {"bounds of the rounding error", bounds},
     {"levels and group index", levels_and_index},

@@ -133,7 +133,7 @@ k_run(const kernel_case *c, int threads, uint64_t seed)
     ql_scope_open(&cx, &scope);
     c->run(&k);
     ql_scope_close(&cx, &scope);
-    CHECK_INT(d->used, 0);
+    CHECK_INT(d->used, d->info.reserved);
     ql_device_close(d);
     ql_ctx_fini(&cx);
     return k.hash;

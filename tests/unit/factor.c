@@ -263,8 +263,8 @@ memo(void)
     CHECK_INT(host.potrfs, potrfs + 2);
 
     CHECK(ql_memo_find(stats.memo, "square root") == NULL);
-    CHECK_OK(&cx, ql_memo_put(&cx, stats.memo, "square root", &stats));
-    CHECK(ql_memo_find(stats.memo, "square root") == &stats);
+    CHECK_OK(&cx, ql_memo_put(&cx, stats.memo, "square root", &stats, sizeof stats));
+    CHECK(memcmp(ql_memo_find(stats.memo, "square root"), &stats, sizeof stats) == 0);
     ql_memo_free(&cx, stats.memo);
     ql_memo_free(&cx, NULL);
     CHECK(cx.scope == scope.opened);

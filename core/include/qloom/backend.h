@@ -16,8 +16,9 @@ extern "C" {
 /* Address of element (0, …, 0), on the device. For backends only. */
 QL_API void *ql_ptr(const ql_tensor *t);
 
-/* Memory of the operation in progress, aligned as `alloc` does, contents undefined, its address put at `out`. The pool of the context's device
- * counts it, and takes it back when the operation returns. MEMORY, with the holders in the text, when there is no room. */
+/* Memory of the operation in progress, aligned as `alloc` does, contents undefined, its address put at `out`. The pool of the
+ * context's device counts it, and takes it back when the operation returns. MEMORY, with the holders in the text, when there is no
+ * room. */
 QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
 
 /* Operations whose scratch is worth planning for, and the matrix that says how much it is. */
@@ -117,6 +118,7 @@ typedef struct ql_backend {
                               ql_tensor *zeros);
     ql_status (*group_encode)(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out);
     ql_status (*group_decode)(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w);
+    ql_status (*pack)(ql_ctx *cx, void *dev, const ql_tensor *codes, int bits, ql_tensor *out);
     ql_status (*feedback_sweep)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u,
                                 const ql_tensor *group_of, bool fit,
                                 ql_qlinear *out); /* fit: scales are to be found, else given */

@@ -53,8 +53,12 @@ typedef struct ql_eval_chunk {
     const ql_tensor *head;               /* [vocab, hidden], compute dtype */
 } ql_eval_chunk;
 
-/* Bits that codes, scales and zeros of a linear and its adapter (b, a; NULL: none) take where they are stored (docs/methods.md 2.4). [one thread per context] */
-QL_API ql_status ql_qlinear_bits(ql_ctx *cx, const ql_qlinear *q, const ql_tensor *b, const ql_tensor *a, double *bits);
+/* Bits that codes, scales and zeros of a linear and its adapter (b, a; NULL: none) take where they are stored (docs/methods.md 2.4).
+ * [any thread] */
+QL_API double ql_qlinear_bits(const ql_qlinear *q, const ql_tensor *b, const ql_tensor *a);
+
+/* tr(W H W^T) and tr(W W^T) of the linear's original weight, with in->stats: worked out once for all cells. */
+QL_API ql_status ql_linear_norms(ql_ctx *cx, const ql_linear_result *in, double *output, double *weight);
 
 typedef struct ql_eval_info {
     const ql_tokens *tokens;

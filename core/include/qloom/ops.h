@@ -127,6 +127,10 @@ QL_API ql_status ql_group_encode(ql_ctx *cx, const ql_tensor *w, ql_qlinear *out
 /* W^ [m, n] as f32 (f64 with grid.fp64), without the adapter. `w` is made. */
 QL_API ql_status ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w);
 
+/* Codes below 2^bits, bits 1 to 8, as files hold them: row i of codes[m, n] u8 as a stream of bits, the least significant first, in
+ * the words out[i, :] i32 [m, ceil(n bits / 32)], whose last bits are 0. `out` is made. */
+QL_API ql_status ql_pack(ql_ctx *cx, const ql_tensor *codes, int bits, ql_tensor **out);
+
 /* GPTQ's column loop (docs/methods.md 3.2, arXiv:2210.17323 algorithm 1): encodes the columns of w[m, n] in order and feeds each
  * error, divided by U_jj, into the columns after it. `w` and `u` [n, n] upper are in processing order; so are out->codes, scales
  * and zeros. Groups are consecutive columns; scales come from the current values at a group's first column, unless out->scales is

@@ -16,6 +16,8 @@ typedef struct ql_grid {
     double mse;           /* exponent of the range search over 80 shrink factors; 0: off */
     ql_dtype scale_dtype; /* scales are rounded to it before zeros and codes are computed: QL_F16, QL_BF16, QL_F32 */
     bool fp64;            /* arithmetic in double (tests, small layers) */
+    bool exponents;       /* scales are powers of two: 8 bits hold one */
+    bool free_zeros;      /* zeros are reals, which take as many bits as scales, not codes */
 } ql_grid;
 
 /* How the numerics of one linear ended: bits, so that several can hold. 0: nothing to report. */

@@ -234,6 +234,7 @@ static const ql_backend backend = {
     .group_minmax = cpu_group_minmax,
     .group_encode = cpu_group_encode,
     .group_decode = cpu_group_decode,
+    .pack = cpu_pack,
     .feedback_sweep = cpu_feedback_sweep,
 };
 

@@ -125,6 +125,7 @@ CPU_OP(abs_stats, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, q
 CPU_OP(group_minmax, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros);
 CPU_OP(group_encode, const ql_tensor *w, ql_qlinear *out);
 CPU_OP(group_decode, const ql_qlinear *q, ql_tensor *w);
+CPU_OP(pack, const ql_tensor *codes, int bits, ql_tensor *out);
 CPU_OP(feedback_sweep, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, bool fit, ql_qlinear *out);
 
 #undef CPU_OP

@@ -1,4 +1,4 @@
-/* Group quantization of whole weights: scales, codes and back. */
+/* Group quantization of whole weights: scales, codes and back, and codes as files hold them. */
 #include "grid.h"
 
 #define ROWS 16 /* of a task */
@@ -180,4 +180,46 @@ ql_status
 cpu_group_decode(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w)
 {
     return run(cx, dev, q, w, decode_task);
+}
+
+/* --- packing --- */
+
+typedef struct packing {
+    mat codes, words;
+    int bits;
+} packing;
+
+static void
+pack_rows(void *arg, int64_t first, int64_t last)
+{
+    const packing *p = arg;
+
+    for (int64_t i = first; i < last; i++) {
+        const uint8_t *code = mat_at(&p->codes, i, 0);
+        uint32_t *word = mat_at(&p->words, i, 0);
+        uint64_t held = 0; /* `count` bits that are no whole word yet */
+        int count = 0;
+
+        for (int64_t j = 0; j < p->codes.cols; j++) {
+            held |= (uint64_t)code[j] << count;
+            count += p->bits;
+            if (count >= 32) {
+                *word++ = (uint32_t)held;
+                held >>= 32;
+                count -= 32;
+            }
+        }
+        if (count > 0)
+            *word = (uint32_t)held;
+    }
+}
+
+ql_status
+cpu_pack(ql_ctx *cx, void *dev, const ql_tensor *codes, int bits, ql_tensor *out)
+{
+    packing p = {cpu_mat(codes), cpu_mat(out), bits};
+
+    (void)cx;
+    cpu_rows(dev, p.codes.rows, p.codes.cols, pack_rows, &p);
+    return QL_OK;
 }

@@ -73,8 +73,7 @@ cpu_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const 
     QL_TRY(cx, cpu_fits(cx, &n.head));
     QL_TRY(cx, check_targets(cx, &n));
     n.spans = cpu_div_up(n.head.rows, LOGIT_SPAN);
-    QL_TRY(cx,
-           ql_scratch(cx, (size_t)n.x.rows * ((size_t)n.spans * sizeof *n.parts + sizeof *n.chosen), &n.parts));
+    QL_TRY(cx, ql_scratch(cx, (size_t)n.x.rows * ((size_t)n.spans * sizeof *n.parts + sizeof *n.chosen), &n.parts));
     n.chosen = (float *)(n.parts + n.x.rows * n.spans);
     QL_TRY(cx, cpu_run(cx, dev, cpu_div_up(n.x.rows, LOGIT_TOKENS) * n.spans, floats * sizeof(float), nll_task, &n));
     for (int64_t t = 0; t < n.x.rows; t++)

@@ -199,7 +199,7 @@ cuda_info(ql_ctx *cx, void *dev, ql_device_info *out)
     const cuda *d = dev;
     int version = 0, driver = 0;
 
-    *out = (ql_device_info){.name = "cuda", .compute_dtype = QL_BF16, .reserved = WORKSPACE};
+    *out = (ql_device_info){.name = "cuda, not here", .compute_dtype = QL_BF16, .reserved = WORKSPACE};
     if (!d)
         return QL_OK;
     CUDA_TRY(cx, cudaDriverGetVersion(&driver));
@@ -290,6 +290,7 @@ static const ql_backend backend = {
     .group_minmax = cuda_group_minmax,
     .group_encode = cuda_group_encode,
     .group_decode = cuda_group_decode,
+    .pack = cuda_pack,
     .feedback_sweep = cuda_feedback_sweep,
 };
 

@@ -28,7 +28,7 @@ typedef struct cuda {
     cublasHandle_t blas;
     cusolverDnHandle_t solver;
     cusolverDnParams_t params;
-    void *workspace; /* cuBLAS': fixed, so that what it chooses never depends on what is free */
+    void *workspace;           /* cuBLAS': fixed, so that what it chooses never depends on what is free */
     void *stages[CUDA_STAGES]; /* pinned */
     cudaEvent_t staged[CUDA_STAGES];
     int next_stage;

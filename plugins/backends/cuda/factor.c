@@ -98,9 +98,7 @@ cuda_factor_scratch(const cuda *d, ql_worker op, int64_t rows, int64_t cols, ql_
 
     if (d && ask(d, op, &a, &r) != CUSOLVER_STATUS_SUCCESS)
         r.work_bytes = 0; /* the operation itself will say why */
-    return room_bytes(&r, qr                    ? qr_places_of(rows, cols).end
-                          : op == QL_WORK_POTRF ? (size_t)rows * sizeof(double)
-                                                : 0);
+    return room_bytes(&r, qr ? qr_places_of(rows, cols).end : op == QL_WORK_POTRF ? (size_t)rows * sizeof(double) : 0);
 }
 
 /* --- Cholesky --- */

@@ -208,3 +208,35 @@ cuda_group_decode(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w)
     });
     return cuda_launched(cx, dev, "group_decode");
 }
+
+/* Word j of row i: all codes with a bit in it, the first of which may have begun in the word before. */
+struct pack_op {
+    const uint8_t *codes;
+    uint32_t *words;
+    int64_t cols, codes_ld, words_ld;
+    int bits;
+
+    __device__ void
+    operator()(int64_t i, int64_t j) const
+    {
+        uint32_t word = 0;
+
+        for (int64_t c = 32 * j / bits; c < cols && c * bits < 32 * (j + 1); c++) {
+            const int64_t at = c * bits - 32 * j;
+            const uint32_t code = codes[i * codes_ld + c];
+
+            word |= at < 0 ? code >> -at : code << at;
+        }
+        words[i * words_ld + j] = word;
+    }
+};
+
+ql_status
+cuda_pack(ql_ctx *cx, void *dev, const ql_tensor *codes, int bits, ql_tensor *out)
+{
+    const mat from = cuda_mat(codes), to = cuda_mat(out);
+
+    each(cuda_stream(dev), to.rows, to.cols,
+         pack_op{static_cast<const uint8_t *>(from.p), static_cast<uint32_t *>(to.p), from.cols, from.ld, to.ld, bits});
+    return cuda_launched(cx, dev, "pack");
+}

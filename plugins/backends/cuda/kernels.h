@@ -111,6 +111,7 @@ CUDA_OP(abs_stats, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, 
 CUDA_OP(group_minmax, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros);
 CUDA_OP(group_encode, const ql_tensor *w, ql_qlinear *out);
 CUDA_OP(group_decode, const ql_qlinear *q, ql_tensor *w);
+CUDA_OP(pack, const ql_tensor *codes, int bits, ql_tensor *out);
 CUDA_OP(feedback_sweep, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, bool fit, ql_qlinear *out);
 
 #undef CUDA_OP

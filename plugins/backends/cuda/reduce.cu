@@ -159,7 +159,8 @@ abs_stats(cudaStream_t stream, const mat *x, const ql_seqs *seqs, const int64_t 
 size_t
 cuda_abs_scratch(int64_t cols, int64_t sequences)
 {
-    return static_cast<size_t>(cols) * SEQUENCES * sizeof(double) + static_cast<size_t>(sequences + 1) * sizeof(int64_t);
+    return static_cast<size_t>(cols) * SEQUENCES * sizeof(double) +
+           static_cast<size_t>(sequences + 1) * sizeof(int64_t);
 }
 
 ql_status

@@ -79,6 +79,12 @@ ql_device_close(ql_device *d)
     free(d);
 }
 
+size_t
+ql_device_room(const ql_device *d)
+{
+    return d->limit ? d->limit : d->info.host_memory ? 0 : d->info.memory;
+}
+
 const char *
 ql_bytes_text(size_t bytes, char *text, size_t size)
 {

@@ -32,6 +32,8 @@ ql_status ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_
 ql_status ql_device_imagine(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit,
                             ql_device **out);
 void ql_device_close(ql_device *d); /* NULL is fine; all its tensors must be gone */
+/* Bytes that may be in use: the limit, else the memory of a device that has its own; 0: the system says. */
+size_t ql_device_room(const ql_device *d);
 /* "1.2 GiB", for messages; returns `text`. */
 const char *ql_bytes_text(size_t bytes, char *text, size_t size);
 /* One line a holder: "1.2 GiB weights of block 3", largest first, into `text`. */

@@ -19,7 +19,7 @@
 
 typedef struct rehearsal {
     ql_backend backend; /* under the real one's name */
-    const ql_device *real;
+    const ql_device *real, *self;
     double rate, seconds;
     int64_t dots;
     uintptr_t next; /* where the next buffer would lie: nobody goes there */
@@ -71,14 +71,24 @@ rehearsed_close(void *dev)
     free(dev);
 }
 
+/* Memory of the host, of which there is always enough. */
 static void *
-rehearsed_alloc(void *dev, size_t bytes)
+rehearsed_host_alloc(void *dev, size_t bytes)
 {
     rehearsal *r = dev;
     const uintptr_t here = r->next;
 
     r->next += (bytes + 63) / 64 * 64;
     return (void *)here; /* NOLINT(performance-no-int-to-ptr) */
+}
+
+static void *
+rehearsed_alloc(void *dev, size_t bytes)
+{
+    const ql_device *d = ((const rehearsal *)dev)->self;
+    const size_t room = ql_device_room(d);
+
+    return room && (bytes > room || d->used > room - bytes) ? NULL : rehearsed_host_alloc(dev, bytes);
 }
 
 static void
@@ -378,7 +388,7 @@ static const ql_backend rehearsed = {
     .upload = rehearsed_upload,
     .download = rehearsed_download,
     .sync = rehearsed_sync,
-    .host_alloc = rehearsed_alloc,
+    .host_alloc = rehearsed_host_alloc,
     .host_free = rehearsed_free,
     .park = rehearsed_park,
     .unpark = rehearsed_park,
@@ -458,7 +468,7 @@ ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_device **ou
         free(d);
         return QL_MEMORY;
     }
-    *r = (rehearsal){.backend = rehearsed, .real = real, .rate = rate, .next = 64};
+    *r = (rehearsal){.backend = rehearsed, .real = real, .self = d, .rate = rate, .next = 64};
     r->backend.device = real->backend->device;
     *d = (ql_device){.backend = &r->backend,
                      .dev = r,

@@ -271,7 +271,7 @@ static ql_status
 begin(ql_ctx *cx, ql_block *b)
 {
     const ql_device *d = cx->device;
-    const size_t room = d->limit ? d->limit : d->info.memory, bytes = file_bytes(cx, b);
+    const size_t room = ql_device_room(d), bytes = file_bytes(cx, b);
 
     if (room && (d->used > room || room - d->used < 2 * bytes)) /* the block at work comes first */
         return QL_FAIL(cx, QL_MEMORY, "no room for the next block's weights yet");

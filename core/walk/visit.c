@@ -58,7 +58,7 @@ step(visit *v, ql_flow *f, int k)
     return QL_OK;
 }
 
-/* Is there no room under `memory:` to keep the products of subset k for all tokens? Then they are made chunk by chunk, once for the
+/* Is there no room to keep the products of subset k for all tokens? Then they are made chunk by chunk, once for the
  * statistics behind them and once more to go on: the same bits, for more time. */
 static bool
 put_off(const visit *v, int k)
@@ -66,13 +66,14 @@ put_off(const visit *v, int k)
     const ql_device *d = v->w->cx->device;
     const ql_tokens *t = &v->stream->corpus->tokens;
     const ql_model_info *info = &v->w->model->info;
+    const size_t room = ql_device_room(d);
     size_t whole = 0;
 
     for (int l = 0; l < info->linear_count; l++)
         if (info->linears[l].subset == k)
             whole += (size_t)t->offsets[t->count] * (size_t)info->linears[l].out * ql_dtype_size(d->info.compute_dtype);
-    return d->limit > 0 && k + 1 < info->subsets && v->put_off < 0 &&
-           whole > (d->limit - (d->used < d->limit ? d->used : d->limit)) / 2;
+    return room > 0 && k + 1 < info->subsets && v->put_off < 0 &&
+           whole > (room - (d->used < room ? d->used : room)) / 2;
 }
 
 static int64_t

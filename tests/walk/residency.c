@@ -1,5 +1,7 @@
 /* A device whose memory the host can't read: the same bits as the cpu's, with the next block on its way and with hidden states that
  * wait on the host; and what crosses inside stages is vectors and numbers, never a weight, a code matrix or H. */
+#include <dlfcn.h>
+
 #include "walk.h"
 
 static struct {
@@ -39,6 +41,16 @@ counted_prefetch(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t byte
 
 #define SMALLEST (128 * 128) /* elements of the smallest weight of tiny-qwen3, and bytes of its codes */
 
+#define SHORT                                                                              \
+    "qloom: 1\nname: short\nstages:\n"                                                     \
+    "  base: {use: auto, path: tiny-qwen3}\n"                                              \
+    "  calib: {use: text, path: calib.txt, samples: 1, seqlen: 16}\n"                      \
+    "  wiki: {use: text, path: eval.txt, seqlen: 16, samples: 1}\n"                        \
+    "  quant: {use: rtn, model: $base, bits: 3, group_size: 64}\n"                         \
+    "  fix: {use: lordq, model: $quant, calib: $calib, rank: 4, propagate: compensated}\n" \
+    "  error: {use: layer_error, model: $fix, calib: $calib}\n"                            \
+    "  ppl: {use: perplexity, model: $fix, data: $wiki}\n"
+
 #define PIPELINE                                                                   \
     "qloom: 1\n"                                                                   \
     "name: residency\n"                                                            \
@@ -65,21 +77,45 @@ check_equal(const ql_result_set *a, const ql_result_set *b)
                           a->cells[c].metrics[i].value, b->cells[c].metrics[i].value);
 }
 
-/* What crosses for one linear is less than the smallest weight in f32. */
+/* Inside a quantizer or compensator crosses, for one linear, less than the smallest weight in f32; between them, and on the way to an
+ * evaluator of linears, nothing, and no stream comes back to the host. */
 static void
 check_costs(const ql_result_set *set)
 {
     for (int64_t i = 0; i < set->node_count; i++) {
         const ql_result_node *n = &set->nodes[i];
+        const bool inside = strcmp(n->kind, "quantizer") == 0 || strcmp(n->kind, "compensator") == 0;
         const uint64_t crossed = n->cost.up + n->cost.down;
 
-        if (strcmp(n->kind, "quantizer") != 0 && strcmp(n->kind, "compensator") != 0)
-            continue;
-        printf("%s: %llu bytes in %llu calls\n", n->label, (unsigned long long)crossed,
-               (unsigned long long)n->cost.calls);
-        if (n->cost.calls > 0 && crossed / n->cost.calls >= 4 * SMALLEST)
+        printf("%s: %llu bytes up, %llu down in %llu calls\n", n->label, (unsigned long long)n->cost.up,
+               (unsigned long long)n->cost.down, (unsigned long long)n->cost.calls);
+        if (inside && n->cost.calls > 0 && crossed / n->cost.calls >= 4 * SMALLEST)
             TEST_FAIL("%s: %llu bytes a call", n->label, (unsigned long long)(crossed / n->cost.calls));
+        if (strcmp(n->kind, "data") == 0)
+            CHECK_INT(n->cost.down, 0);
+        if (strncmp(n->label, "rtn", 3) == 0 || strncmp(n->label, "layer_error", 11) == 0)
+            CHECK_INT(crossed, 0);
     }
+}
+
+/* The same on the emulated cuda device, in bf16. */
+static void
+check_cuda(walk_test *t)
+{
+    void *library = dlopen(ql_format(&t->cx, "%s/emulated/cuda.so", getenv("QLOOM_BUILD")), RTLD_NOW | RTLD_LOCAL);
+    const ql_plugin *plugin = library ? dlsym(library, "ql_plugin_entry") : NULL;
+    ql_result_set set;
+    ql_graph g;
+
+    if (!plugin) {
+        printf("this build has no emulated device\n");
+        return;
+    }
+    t->backend = plugin->backend;
+    walk_parse(t, SHORT, &g);
+    REQUIRE_OK(&t->cx, walk_run(t, &g, 1, 0, &set));
+    check_costs(&set);
+    ql_results_fini(&t->cx, &set);
 }
 
 int
@@ -121,6 +157,8 @@ main(void)
     ql_results_fini(&t.cx, &hidden);
     ql_results_fini(&t.cx, &tight);
 
+    check_cuda(&t);
+    t.backend = &backend;
     t.cx.error[0] = '\0';
     CHECK_INT(walk_run(&t, &g, 1, peak / 50, &tight), QL_MEMORY);
     CHECK(strstr(ql_error(&t.cx), "of `memory: ") && strstr(ql_error(&t.cx), "held:\n") &&

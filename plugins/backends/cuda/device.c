@@ -218,6 +218,8 @@ cuda_scratch(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype
     switch (op) {
     case QL_WORK_GRAM:
         return cuda_gram_scratch(cols, dtype == QL_F64 ? QL_F64 : QL_F32);
+    case QL_WORK_TRTRI:
+        return cuda_trtri_scratch(cols, dtype);
     case QL_WORK_NLL:
     case QL_WORK_KL:
         return cuda_logits_scratch(rows, op == QL_WORK_KL ? 2 : 1);

@@ -77,8 +77,9 @@ ql_status cuda_outside(ql_ctx *cx, void *dev, const ql_tensor *index, const int6
 /* Linear index of the first element that is NaN or infinite, -1: none. Waits. */
 ql_status cuda_first_nonfinite(ql_ctx *cx, void *dev, const mat *m, int64_t *first);
 
-/* What operations ask of ql_scratch: of a tile of logits, of column statistics, of a sweep over w. */
+/* What operations ask of ql_scratch. */
 size_t cuda_logits_scratch(int64_t tokens, int models);
+size_t cuda_trtri_scratch(int64_t n, ql_dtype dtype);
 size_t cuda_abs_scratch(int64_t cols, int64_t sequences);
 size_t cuda_sweep_scratch(int64_t rows, int64_t cols, ql_dtype dtype);
 

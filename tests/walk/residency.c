@@ -41,14 +41,14 @@ counted_prefetch(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t byte
 
 #define SMALLEST (128 * 128) /* elements of the smallest weight of tiny-qwen3, and bytes of its codes */
 
-#define SHORT                                                                              \
-    "qloom: 1\nname: short\nstages:\n"                                                     \
-    "  base: {use: auto, path: tiny-qwen3}\n"                                              \
-    "  calib: {use: text, path: calib.txt, samples: 1, seqlen: 16}\n"                      \
-    "  wiki: {use: text, path: eval.txt, seqlen: 16, samples: 1}\n"                        \
-    "  quant: {use: rtn, model: $base, bits: 3, group_size: 64}\n"                         \
-    "  fix: {use: lordq, model: $quant, calib: $calib, rank: 4, propagate: compensated}\n" \
-    "  error: {use: layer_error, model: $fix, calib: $calib}\n"                            \
+#define SHORT                                                                                     \
+    "qloom: 1\nname: short\nstages:\n"                                                            \
+    "  base: {use: auto, path: tiny-qwen3}\n"                                                     \
+    "  calib: {use: text, path: calib.txt, samples: 1, seqlen: 16}\n"                             \
+    "  wiki: {use: text, path: eval.txt, seqlen: 16, samples: 1}\n"                               \
+    "  quant: {use: rtn, model: $base, bits: 3, overrides: [{match: '*.[1-4].*', skip: true}]}\n" \
+    "  fix: {use: lordq, model: $quant, calib: $calib, rank: 4, propagate: compensated}\n"        \
+    "  error: {use: layer_error, model: $fix, calib: $calib}\n"                                   \
     "  ppl: {use: perplexity, model: $fix, data: $wiki}\n"
 
 #define PIPELINE                                                                   \

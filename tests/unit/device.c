@@ -64,6 +64,76 @@ pool(void)
 }
 
 /* More owners than the text can tell apart: the sum stays right, the largest comes first. */
+/* --- scratch --- */
+
+static ql_tensor *idle; /* what make_room lets go of, by an operation of its own */
+
+static ql_status
+scratchy_fill(ql_ctx *cx, void *dev, ql_tensor *t, double value)
+{
+    char *a, *b;
+
+    QL_TRY(cx, ql_scratch(cx, 100, &a));
+    memset(a, 1, 100);
+    QL_TRY(cx, ql_scratch(cx, 200, &b));
+    memset(b, 2, 200);
+    CHECK_INT(a[99], 1); /* still its own, whatever made room for the second */
+    return host_fill(cx, dev, t, value);
+}
+
+static ql_status
+let_go(ql_ctx *cx, bool *freed)
+{
+    *freed = idle != NULL;
+    if (idle)
+        REQUIRE_OK(cx, ql_axpby(cx, 2, idle, 0, idle));
+    ql_drop(cx, &idle);
+    return QL_OK;
+}
+
+static ql_status
+reserving_info(ql_ctx *cx, void *dev, ql_device_info *out)
+{
+    QL_TRY(cx, host_info(cx, dev, out));
+    out->reserved = 50;
+    return QL_OK;
+}
+
+static void
+scratch(void)
+{
+    ql_backend backend = host_backend;
+    ql_scope scope;
+    ql_tensor *t;
+    ql_ctx cx;
+
+    backend.fill = scratchy_fill;
+    backend.info = reserving_info;
+    ql_ctx_init(&cx, NULL);
+    REQUIRE_OK(&cx, ql_device_open(&cx, &backend, &(ql_device_options){.threads = 1}, 450, &cx.device));
+    ql_scope_open(&cx, &scope);
+    CHECK_INT(cx.device->used, 50);
+    t = make(&cx, QL_U8, 100, -1);
+    CHECK_OK(&cx, ql_fill(&cx, t, 3));
+    CHECK_INT(cx.device->used, 150);
+    CHECK_INT(cx.device->peak, 450);
+    CHECK_INT(cx.device->held_count, 2);
+
+    idle = make(&cx, QL_F32, 1, 1);
+    CHECK_INT(ql_fill(&cx, t, 3), QL_MEMORY);
+    CHECK_STR(ql_error(&cx),
+              "fill: plain does not fit: working space asks for 200 bytes, 254 bytes of `memory: 450 bytes` are "
+              "in use; raise `memory:` or lower `chunk_tokens:`; held:\n"
+              "104 bytes qloom\n100 bytes working space\n50 bytes the device's libraries");
+    CHECK_INT(cx.device->used, 154);
+    cx.device->make_room = let_go;
+    CHECK_OK(&cx, ql_fill(&cx, t, 3));
+    CHECK_INT(cx.device->used, 150);
+    ql_ctx_fini(&cx);
+    ql_device_close(cx.device);
+    CHECK_INT(host.used, 0);
+}
+
 static void
 many_holders(void)
 {
@@ -409,6 +479,7 @@ main(void)
 {
     seed = test_seed();
     pool();
+    scratch();
     many_holders();
     opening();
     waiting();

@@ -88,6 +88,9 @@ main(void)
 
     setenv("QLOOM_TEST_CUDA_DEVICES", "0", 1);
     refuse(&cx, r, &cuda, "cuda:0: the driver answers, but has no device");
+    CHECK_STR(choose(&cx, r, &(ql_device_wish){.word = "cuda", .imagine = true}, "X=1", QL_BF16),
+              "cuda:0: the driver answers, but has no device: planned for a device that is not here");
+    (void)choose(&cx, r, &(ql_device_wish){.word = "cuda", .compute = QL_F32, .imagine = true}, "X=1", QL_F32);
     refuse(&cx, r, &(ql_device_wish){.word = "auto", .threads = 1, .compute = QL_BF16},
            "compute: the cpu computes in fp32, not in bf16");
     unsetenv("QLOOM_TEST_CUDA_DEVICES");

@@ -37,6 +37,8 @@ plan() {
     peak=$(sed -n 's/^memory: \(.*\) at most.*/\1/p' out)
     echo "$1, $2: $peak of $3 bytes"
     test -n "$peak"
+    grep -q '^device: cuda, not here$' out
+    test "$(grep -c '^time' out)" -eq 0
 }
 plan llama2-7b table.yaml 24000000000
 plan llama2-70b one.yaml 80000000000

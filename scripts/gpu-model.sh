@@ -48,18 +48,14 @@ error="  error: {use: layer_error, model: \$fix, calib: \$calib}"
 
 echo
 walk whole "$(quantizer projq)" "$(compensator lordq)" "$ppl"
-[ -z "$seconds" ] || bar "whole model: ProjQ 2 bit, LoRDQ, perplexity" "$seconds" s 120
-export QLOOM_SYNC=1 # or a stage's seconds would be those of whoever waits next
-walk phases "$(quantizer projq)" "$(compensator lordq)" "$ppl"
-unset QLOOM_SYNC
 
-# phase WHAT STAGES FLOOR: the seconds of some stages beside what the formulas of docs/gpu.md allow
+# phase WHAT STAGES FLOOR: the seconds of some stages beside what the products alone take at the rates of an H200
 phase() {
     spent=$(sed -n 's/^seconds: //p' "$work/out" | tr ',' '\n' | awk -v stages=" $2 " 'index(stages, " " $1 " ") { s += $2 } END { print s + 0 }')
     row "  $1" "$spent s, floor $3 s"
 }
 if [ -n "$seconds" ]; then
-    row "the same, waiting after every operation" "$seconds s"
+    bar "whole model: ProjQ 2 bit, LoRDQ, perplexity" "$seconds" s 120
     phase "weights up" base 0.3
     phase "calibration: forwards and Hessians" calib 16.4
     phase "ProjQ: factors, five rounds" quant 8.3

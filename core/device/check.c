@@ -93,5 +93,7 @@ ql_op_done(ql_ctx *cx, const char *op, ql_status st)
     ql_scratch_release(d);
     if (st == QL_OK && d->sync)
         st = d->backend->sync(cx, d->dev);
+    if (st == QL_DEVICE && !d->sync)
+        return ql_where(cx, st, "%s, or an operation queued before it (QLOOM_SYNC=1 tells which)", op);
     return st == QL_DEVICE || st == QL_MEMORY ? ql_where(cx, st, "%s", op) : st;
 }

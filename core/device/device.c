@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
+
 #define HOLDERS_SHOWN 8
 
 typedef struct holder {
@@ -184,6 +186,8 @@ find_room(ql_ctx *cx, ql_device *d, size_t bytes, const char *owner, void **out)
         if (d->make_room)
             QL_TRY(cx, d->make_room(cx, &freed));
     }
+    QL_TRY(cx,
+           ql_op_done(cx, "allocation", d->backend->sync(cx, d->dev))); /* one that has failed gives no memory either */
     return no_room(cx, d, bytes, owner);
 }
 

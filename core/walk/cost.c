@@ -85,7 +85,7 @@ now(const ql_device *d)
 static ql_status
 catch_up(const ql_walk *w)
 {
-    return ql_op_done(w->cx, "meter", w->cx->device->backend->sync(w->cx, w->cx->device->dev));
+    return ql_op_done(w->cx, "end of a stage", w->cx->device->backend->sync(w->cx, w->cx->device->dev));
 }
 
 ql_status

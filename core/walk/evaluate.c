@@ -320,7 +320,8 @@ score(ql_walk *w, ql_evaluation *e, ql_eval_chunk *chunk)
     st = evaluator(e)->chunk(w->cx, e->plan->node->self, chunk, e->state);
     ql_scope_close(w->cx, &scope);
     (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
-    QL_TRY(w->cx, ql_meter_stop(w, &meter, &e->cost));
+    if (st == QL_OK || ql_stays_in_cell(st))
+        QL_TRY(w->cx, ql_meter_stop(w, &meter, &e->cost));
     return settle(w, e, st);
 }
 
@@ -403,7 +404,8 @@ end_export(ql_walk *w, ql_evaluation *e)
     ql_scope_open(w->cx, &scope);
     QL_TRY(w->cx, ql_meter_start(w, &meter));
     st = ql_export_end(w, e);
-    QL_TRY(w->cx, ql_meter_stop(w, &meter, &e->cost));
+    if (st == QL_OK || ql_stays_in_cell(st))
+        QL_TRY(w->cx, ql_meter_stop(w, &meter, &e->cost));
     ql_scope_close(w->cx, &scope);
     return settle(w, e, st);
 }

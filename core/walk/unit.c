@@ -494,10 +494,10 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     }
     ql_scope_close(cx, &scope);
     cx->linear = cx->who = NULL;
+    if (st != QL_OK && !ql_stays_in_cell(st))
+        return st; /* whose text a device that has failed would replace */
     QL_TRY(cx, ql_meter_stop(w, &meter, &work->block.cost));
-    if (st == QL_OK || !ql_stays_in_cell(st))
-        return st;
-    return ql_fail_cell(w, &work->failed);
+    return st == QL_OK ? QL_OK : ql_fail_cell(w, &work->failed);
 }
 
 /* --- for plugins --- */

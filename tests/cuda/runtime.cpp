@@ -1,5 +1,6 @@
 /* The emulated device and its memory. Fresh and freed memory is NaN; QLOOM_TEST_CUDA_MEMORY is its size in bytes,
- * QLOOM_TEST_CUDA_DEVICES=0 takes the device away, QLOOM_TEST_CUDA_DRIVER=12040 and _CAPABILITY=75 make it an older one. */
+ * QLOOM_TEST_CUDA_DEVICES=0 takes the device away, QLOOM_TEST_CUDA_DRIVER=12040 and _CAPABILITY=75 make it an older one. After
+ * kernel QLOOM_TEST_CUDA_FAULT (from 1) nothing works any more. */
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -18,6 +19,8 @@ typedef std::map<const void *, size_t> ranges; /* bytes by their beginning */
 ranges device, pinned;
 size_t used; /* of the device */
 cudaError_t last;
+size_t kernels;
+bool fault;
 
 size_t
 from_environment(const char *name, size_t otherwise)
@@ -68,6 +71,19 @@ emulated_error(cudaError_t error)
     if (error != cudaSuccess)
         last = error;
     return error;
+}
+
+bool
+emulated_kernel_fails(void)
+{
+    fault = fault || ++kernels == from_environment("QLOOM_TEST_CUDA_FAULT", 0);
+    return fault;
+}
+
+cudaError_t
+emulated_fault(void)
+{
+    return emulated_error(fault ? cudaErrorLaunchFailure : cudaSuccess);
 }
 
 extern "C" {
@@ -147,6 +163,8 @@ cudaError_t
 cudaMallocFromPoolAsync(void **ptr, size_t bytes, cudaMemPool_t, cudaStream_t stream)
 {
     *ptr = nullptr;
+    if (fault)
+        return emulated_fault();
     if (bytes > memory_size() - used || posix_memalign(ptr, 256, bytes ? bytes : 1) != 0)
         return emulated_error(cudaErrorMemoryAllocation);
     device[*ptr] = bytes;

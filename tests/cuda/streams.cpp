@@ -79,7 +79,7 @@ cudaError_t
 cudaStreamSynchronize(cudaStream_t stream)
 {
     run(or_default(stream), or_default(stream)->queued);
-    return cudaSuccess;
+    return emulated_fault();
 }
 
 cudaError_t
@@ -125,6 +125,6 @@ cudaEventSynchronize(cudaEvent_t event)
 {
     if (event->stream)
         run(event->stream, event->at);
-    return cudaSuccess;
+    return emulated_fault();
 }
 }

@@ -270,8 +270,11 @@ emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, std::funct
                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (now.stacks == MAP_FAILED)
         return emulated_error(cudaErrorMemoryAllocation);
-    emulated_queue(config.stream, [config, thread = std::move(thread)] { run_blocks(config, thread); });
-    return cudaSuccess;
+    emulated_queue(config.stream, [config, thread = std::move(thread)] {
+        if (!emulated_kernel_fails())
+            run_blocks(config, thread);
+    });
+    return emulated_fault();
 }
 
 cudaError_t

@@ -72,6 +72,8 @@ main(void)
     if (!emulated)
         SKIP("this build has no emulated device");
     REQUIRE_OK(&cx, ql_registry_add(&cx, r, plugin_of(&cx, "lib/qloom/cpu.so")));
+    CHECK(strstr(choose(&cx, r, &any, "X=1", QL_F32), "(auto: no accelerator's plugin is there)"));
+    refuse(&cx, r, &cuda, "device: no plugin offers 'cuda:0' (`qloom plugins` lists the backends)");
     REQUIRE_OK(&cx, ql_registry_add(&cx, r, emulated));
 
     CHECK(strstr(choose(&cx, r, &any, "X=1", QL_BF16), "device: cuda:0, emulated on the host, compute capability 9.0"));

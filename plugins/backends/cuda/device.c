@@ -105,9 +105,12 @@ static ql_status
 probe(ql_ctx *cx, cuda *d)
 {
     mat one = {.rows = 1, .cols = 1, .ld = 1, .dtype = QL_F32};
-    cudaError_t e;
+    cudaError_t e = cudaMalloc(&d->workspace, WORKSPACE);
 
-    CUDA_TRY(cx, cudaMalloc(&d->workspace, WORKSPACE));
+    if (e == cudaErrorMemoryAllocation)
+        return QL_FAIL(cx, QL_MEMORY, "cuda:%d (%s) has no room for the %zu MiB of its libraries: who else uses it?",
+                       d->index, d->props.name, WORKSPACE >> 20);
+    QL_TRY(cx, cuda_check(cx, e, "cudaMalloc"));
     one.p = d->workspace;
     launch_copy(d->stream, &one, &one);
     e = cudaGetLastError();
@@ -176,7 +179,6 @@ cuda_open(ql_ctx *cx, const ql_device_options *opt, void **dev)
     if (!d)
         return QL_FAIL(cx, QL_MEMORY, "no memory for the state of cuda:%d", opt->index);
     d->index = opt->index;
-    d->named = opt->sync;
     d->compute = opt->compute == QL_DTYPE_NONE ? QL_BF16 : opt->compute;
     st = fit(cx, d);
     if (st == QL_OK)
@@ -236,13 +238,11 @@ cuda_scratch(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype
 static ql_status
 cuda_sync(ql_ctx *cx, void *dev)
 {
-    const cuda *d = dev;
-    const cudaError_t e = cudaStreamSynchronize(d->stream);
+    const cudaError_t e = cudaStreamSynchronize(cuda_stream(dev));
 
     if (e == cudaSuccess)
         return QL_OK;
-    return QL_FAIL(cx, QL_DEVICE, "%s (%s)%s", cudaGetErrorString(e), cudaGetErrorName(e),
-                   d->named ? "" : " in an operation that was queued before: QLOOM_SYNC=1 has it named");
+    return QL_FAIL(cx, QL_DEVICE, "%s (%s)", cudaGetErrorString(e), cudaGetErrorName(e));
 }
 
 static const ql_backend backend = {

@@ -19,7 +19,6 @@ typedef struct cuda_pinned {
 typedef struct cuda {
     int index;
     ql_dtype compute;
-    bool named; /* every operation is waited for, so that an error is its own */
     struct cudaDeviceProp props;
     cudaStream_t stream; /* every operation, in order */
     cudaStream_t side;   /* what is uploaded beside them */

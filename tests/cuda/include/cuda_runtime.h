@@ -51,6 +51,8 @@ struct cudaLaunchConfig_t {
 cudaError_t emulated_error(cudaError_t error); /* for cudaGetLastError; returns it */
 void emulated_queue(cudaStream_t stream, std::function<void()> operation);
 void emulated_wait_for_all(void);
+bool emulated_kernel_fails(void); /* asked once a kernel */
+cudaError_t emulated_fault(void); /* of a kernel that has failed, for whoever asks next */
 /* `thread` is what every thread runs. */
 cudaError_t emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, std::function<void()> thread);
 cudaError_t emulated_func_attribute(const void *kernel, cudaFuncAttribute attribute, int value);

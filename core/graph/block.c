@@ -300,10 +300,10 @@ ql_block_begin(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **o
     QL_TRY(cx, make(cx, m, layer, out));
     ql_scope_open(cx, &scope);
     st = begin(cx, *out);
+    if (st != QL_OK && (*out)->begun)
+        (void)ql_uploads_arrive(cx); /* into memory that is about to go */
     ql_scope_close(cx, &scope);
     if (st != QL_OK) {
-        if ((*out)->begun)
-            (void)cx->device->backend->arrive(cx, cx->device->dev); /* nothing is under way any more */
         ql_block_close(*out);
         *out = NULL;
     }

@@ -224,10 +224,8 @@ cuda_memory_open(ql_ctx *cx, cuda *d)
 void
 cuda_memory_close(cuda *d)
 {
-    if (d->side) {
-        (void)cudaStreamSynchronize(d->side);
+    if (d->side) /* all that it carried has arrived */
         (void)cudaStreamDestroy(d->side);
-    }
     if (d->ready)
         (void)cudaEventDestroy(d->ready);
     for (int i = 0; i < CUDA_STAGES; i++) {

@@ -53,8 +53,7 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     uint8_t *codes;
 
     (void)stats;
-    out->grid =
-        (ql_grid){.bits = p->bits, .group = g, .scale_dtype = ql_float_dtype(p->scale_dtype), .free_zeros = true};
+    *out = (ql_qlinear){.grid = {p->bits, g, .scale_dtype = ql_float_dtype(p->scale_dtype), .free_zeros = true}};
     QL_TRY(cx, ql_group_minmax(cx, w, &out->grid, &out->scales, &out->zeros)); /* the start, and the scales for good */
     QL_TRY(cx, ql_new(cx, QL_U8, ql_dim(w, 0), columns, &out->codes));
     QL_TRY(cx, ql_map(cx, w, QL_READ, &weights));

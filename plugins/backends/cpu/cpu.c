@@ -4,10 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-#define HUGE_PAGE ((size_t)2 << 20)
 
 static void
 cpu_close(void *dev)
@@ -98,20 +95,6 @@ cpu_info(ql_ctx *cx, void *dev, ql_device_info *out)
     return QL_OK;
 }
 
-/* Large ones in huge pages where the system has them: the feedback sweep strides over more pages than the processor remembers. */
-static void *
-fresh(size_t bytes)
-{
-    const bool large = bytes >= HUGE_PAGE;
-    void *ptr = NULL;
-
-    if (posix_memalign(&ptr, large ? HUGE_PAGE : 64, bytes) != 0)
-        return NULL;
-    if (large)
-        (void)madvise(ptr, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a wish */
-    return ptr;
-}
-
 /* Of all workers together; what each has to itself is a few tiles. */
 static size_t
 working_space(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype)
@@ -144,7 +127,7 @@ cpu_alloc(void *dev, size_t bytes)
             d->kept_bytes -= bytes;
             return ptr;
         }
-    return bytes > SIZE_MAX - HUGE_PAGE ? NULL : fresh(bytes ? bytes : 1);
+    return bytes > SIZE_MAX - 64 ? NULL : aligned_alloc(64, bytes ? (bytes + 63) / 64 * 64 : 64);
 }
 
 static void

@@ -4,6 +4,7 @@
 #include "sweep.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #define BLOCK 128    /* columns between two passes over the errors before them */
 #define ERRORS 24576 /* bytes of errors taken in at once: those of one strip fit the first cache */
@@ -11,6 +12,7 @@
 #define PACE 256     /* columns transposed at once */
 #define TILES 32     /* packed by one task */
 #define AHEAD 8      /* rows of U fetched before they are packed */
+#define HUGE_PAGE ((uintptr_t)2 << 20)
 
 typedef struct tile {
     int64_t col, offset; /* of its rows of U in `packed` */
@@ -285,6 +287,16 @@ pack_task(void *arg, int64_t task, void *scratch)
     }
 }
 
+/* Huge pages, where the system has them: the inner loops stride over more pages than the processor remembers. */
+static void
+wish_huge(char *memory, size_t bytes)
+{
+    const size_t before = (HUGE_PAGE - (uintptr_t)memory % HUGE_PAGE) % HUGE_PAGE;
+
+    if (bytes >= before + HUGE_PAGE)
+        (void)madvise(memory + before, (bytes - before) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+}
+
 ql_status
 sweep_float(ql_ctx *cx, cpu *d, sweep *s)
 {
@@ -292,10 +304,13 @@ sweep_float(ql_ctx *cx, cpu *d, sweep *s)
     const int64_t n = s->w.cols, floats = list_tiles(s, &f), eighth = cpu_div_up(s->w.rows, 8 * f.rows);
     const size_t ints = (size_t)f.tiles * sizeof(tile) + (size_t)n * sizeof(int64_t);
     char *memory;
+    size_t bytes;
 
     f.strips = cpu_min(STRIPS, eighth); /* panels enough for a few threads, when there are rows enough */
     s->tasks = cpu_div_up(s->w.rows, f.rows * f.strips);
-    QL_TRY(cx, ql_scratch(cx, (size_t)floats * sizeof(float) + ints + (size_t)s->tasks * sizeof *s->parts, &memory));
+    bytes = (size_t)floats * sizeof(float) + ints + (size_t)s->tasks * sizeof *s->parts;
+    QL_TRY(cx, ql_scratch(cx, bytes, &memory));
+    wish_huge(memory, bytes);
     s->parts = (sweep_part *)memory;
     f.tile = (tile *)(s->parts + s->tasks);
     f.tile_at = (int64_t *)(f.tile + f.tiles);

@@ -126,9 +126,9 @@ pipeline() {
     fi
 }
 
-# sanitize TOOL NAME: one of compute-sanitizer's tools on a test of operations, as far as it comes in 40 s
+# sanitize TOOL NAME: one of compute-sanitizer's tools on a test of operations, as far as it comes in 20 s
 sanitize() {
-    what="compute-sanitizer $1: $2" most=40
+    what="compute-sanitizer $1: $2" most=20
     if [ ! -x "$sanitizer" ] || [ "$(left)" -le 100 ]; then
         row "$what" "not run: $([ -x "$sanitizer" ] && echo "no time left" || echo "it is not here")"
         return

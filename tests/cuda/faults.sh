@@ -1,3 +1,4 @@
+#!/bin/sh
 # What a user reads when the device fails in the middle, on the emulated one, which QLOOM_PLUGIN_PATH has: an operation is named, nothing
 # goes on elsewhere, and no table is printed.
 . "$QLOOM_SOURCE/tests/cli/common.sh"
@@ -20,9 +21,9 @@ stage="(stage 'quant' \(gptq\), model\.layers\.[0-4]\.[a-z_.]*: )?"
 text='(cuda[A-Za-z]*: )?unspecified launch failure \(cudaErrorLaunchFailure\)'
 for kernel in 2 40 200; do
     export QLOOM_TEST_CUDA_FAULT=$kernel
-    fails 1 "$stage[a-z_ ]+, or an operation queued before it \(QLOOM_SYNC=1 tells which\): $text" auto
+    fails 1 "${stage}[a-z_ ]+, or an operation queued before it \(QLOOM_SYNC=1 tells which\): $text" auto
     export QLOOM_SYNC=1
-    fails 1 "$stage[a-z_]+: $text" cuda
+    fails 1 "${stage}[a-z_]+: $text" cuda
     unset QLOOM_SYNC
 done
 unset QLOOM_TEST_CUDA_FAULT

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Usage: half_billion.sh BUILD SOURCE: the quickstart on the first five blocks of a model with the shapes of Qwen2.5-0.5B.
+# Usage: half_billion.sh BUILD SOURCE: the quickstart on two blocks of a model with the shapes of Qwen2.5-0.5B.
 set -eu
 build=$1
 source=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$build/bin/make-model" "$work/model" qwen2
+"$build/bin/make-model" "$work/model" qwen2 layers=2
 cp "$source"/examples/tiny-qwen3/tokenizer*.json "$work/model/"
 "$build/bin/qloom" run "$source/pipelines/quickstart.yaml" --runs "$work/runs" --format json -s base.path="$work/model" \
     -s calib.samples=2 -s eval.samples=1 >"$work/table.json"

@@ -1,4 +1,4 @@
-/* The part of cuBLAS that the cuda backend uses, as plain loops: libraries.cpp. */
+/* The part of cuBLAS that the cuda backend uses, as plain loops: linear.cpp. */
 #ifndef QLOOM_TEST_CUBLAS_H
 #define QLOOM_TEST_CUBLAS_H
 

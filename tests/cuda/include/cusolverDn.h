@@ -1,4 +1,4 @@
-/* The part of cuSOLVER that the cuda backend uses, as plain loops: libraries.cpp. */
+/* The part of cuSOLVER that the cuda backend uses, as plain loops: linear.cpp. */
 #ifndef QLOOM_TEST_CUSOLVERDN_H
 #define QLOOM_TEST_CUSOLVERDN_H
 

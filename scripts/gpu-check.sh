@@ -33,7 +33,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 start=$(date +%s) limit=${QLOOM_GPU_CHECK_SECONDS:-470} failed=0 missed=0
 
-# Where CUDA's libraries are not known to the loader: beside a toolkit, or in a Python environment.
+# Where CUDA's libraries are not known to the loader: beside a toolkit, or in a Python environment. PyTorch finds its own.
+given=${LD_LIBRARY_PATH:-}
 if ! PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -q libcusolver; then
     for folder in $(find /usr/local/cuda*/ /opt /usr/lib /usr/local/lib -name 'lib*.so.1[123]' 2>/dev/null |
         grep -E 'lib(cublas|cusolver|cusparse|nvJitLink)\.so' | xargs -r -n 1 dirname | sort -u); do
@@ -91,11 +92,11 @@ differ() {
         END { printf "%d %.1e %.1e %.1e\n", NR, original, cell[int((cells - 1) / 2)], cell[cells - 1] }'
 }
 
-# pipeline FILE COMPUTE SAMPLES ORIGINAL MEDIAN: runs it on both devices at once. |ln| of perplexities is what losses differ by: ORIGINAL is the bar
-# of the model as it is, MEDIAN that of the methods' cells in the median. A single cell may be far off: a code that falls to the other side
-# of a tie moves the codes after it. (Two kinds of x86 kernels of one OpenBLAS: original 2e-8, medians up to 0.02, single cells up to 0.3.)
+# pipeline FILE COMPUTE SAMPLES ORIGINAL MEDIAN: runs it on both devices at once. |ln| of perplexities is what losses differ by: ORIGINAL
+# is the bar of the model as it is, MEDIAN that of the methods' cells in the median. A single cell may be far off: a code that falls to the
+# other side of a tie moves the codes after it (docs/gpu.md).
 pipeline() {
-    name=$(basename "$1" .yaml) what="pipeline $(basename "$1" .yaml), cpu and cuda in $2" most=$(left)
+    what="pipeline $(basename "$1" .yaml), cpu and cuda in $2" most=$(left)
     [ "$most" -le 90 ] || most=90
     file=$1 compute=$2 samples=$3 original=$4 median=$5
     set -- -s eval.samples="$samples"
@@ -118,7 +119,8 @@ pipeline() {
         # shellcheck disable=SC2046 # four numbers
         set -- $(differ "$work/cpu.csv" "$work/cuda.csv")
         numbers="$1 numbers, apart: original $2 (bar $original), cells $3 in the median (bar $median), $4 at most"
-        if awk -v n="$1" -v a="$2" -v bar_a="$original" -v b="$3" -v bar_b="$median" 'BEGIN { exit !(n > 0 && a <= bar_a && b <= bar_b) }'; then
+        if awk -v n="$1" -v a="$2" -v bar_a="$original" -v b="$3" -v bar_b="$median" \
+            'BEGIN { exit !(n > 0 && a <= bar_a && b <= bar_b) }'; then
             row "$what" "fine: $numbers"
         else
             fail "$what" "$numbers"
@@ -158,14 +160,17 @@ bench() {
     [ "$quick" ] || missed=$((missed + $(grep -c MISSED "$work/out")))
     cp "$work/out" "$work/times"
     echo
-    if ! timeout 60 python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+    if ! LD_LIBRARY_PATH=$given timeout 60 python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
         row "GPTQ in PyTorch" "not run: no PyTorch with a GPU here"
         return
     fi
     for shape in '4096 4096' '4096 11008'; do
         [ "$(left)" -gt 30 ] || break
         # shellcheck disable=SC2086 # two numbers
-        theirs=$(timeout "$(left)" python3 "$torch" $shape 2>"$work/out") || fail "GPTQ in PyTorch" "exit status $?"
+        if ! theirs=$(LD_LIBRARY_PATH=$given timeout "$(left)" python3 "$torch" $shape 2>"$work/out"); then
+            fail "GPTQ in PyTorch" "it did not end well"
+            return
+        fi
         ours=$(grep "^| GPTQ with its factor, W\[$(echo "$shape" | sed 's/ /, /')\]" "$work/times" | awk -F'|' '{ print $3 + 0 }')
         bar "ours / GPTQ in PyTorch, W[$(echo "$shape" | sed 's/ /, /')]" "$(awk -v a="$ours" -v b="$theirs" 'BEGIN { print a / b }')" \
             "($theirs ms)" 0.1

@@ -6,6 +6,8 @@ if [ "$quick" ]; then
     shape='hidden=32 intermediate=64 layers=1 heads=2 kv_heads=2 head_dim=16 vocab=512'
     calib='samples: 1, seqlen: 32' eval='samples: 1, seqlen: 32'
 fi
+mkdir -p "$model"
+model=$(cd "$model" && pwd)
 # shellcheck disable=SC2086 # a word a key
 [ -f "$model/config.json" ] || "$checks/make-model" "$model" llama2-7b $shape
 cp "$root"/examples/tiny-qwen3/tokenizer*.json "$model/"
@@ -21,7 +23,7 @@ walk() {
     shift
     {
         printf 'qloom: 1\nname: %s\nbaseline: false\nstages:\n' "$name"
-        echo "  base: {use: auto, path: $model}"
+        echo "  base: {use: auto, path: '$model'}"
         echo "  calib: {use: text, path: $work/text.txt, $calib}"
         echo "  eval: {use: text, path: $work/text.txt, $eval}"
         printf '%s\n' "$@"
@@ -51,7 +53,8 @@ walk whole "$(quantizer projq)" "$(compensator lordq)" "$ppl"
 
 # phase WHAT STAGES FLOOR: the seconds of some stages beside what the products alone take at the rates of an H200
 phase() {
-    spent=$(sed -n 's/^seconds: //p' "$work/out" | tr ',' '\n' | awk -v stages=" $2 " 'index(stages, " " $1 " ") { s += $2 } END { print s + 0 }')
+    spent=$(sed -n "s/^seconds: //p" "$work/out" | tr "," "\n" |
+        awk -v stages=" $2 " 'index(stages, " " $1 " ") { s += $2 } END { print s + 0 }')
     row "  $1" "$spent s, floor $3 s"
 }
 if [ -n "$seconds" ]; then

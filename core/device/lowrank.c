@@ -234,7 +234,7 @@ ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowra
         size[0] = least;
         size[1] = 1;
     }
-    ql_scope_open(cx, &scope); /* of blocks as tall as E, which no caller waits to lose */
+    ql_scope_open(cx, &scope); /* blocks as tall as E go now, not with the caller's scope */
     st = spec->exact || m <= EXACT_ROWS || size[0] >= m ? exact(cx, e, spec->h, sig2, out)
                                                         : randomized(cx, e, spec->h, size, sig2, out);
     if (st == QL_OK)

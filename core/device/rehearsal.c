@@ -462,6 +462,7 @@ ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_device **ou
 {
     rehearsal *r = ql_heap(cx, 1, sizeof *r);
     ql_device *d = ql_heap(cx, 1, sizeof *d);
+    ql_status st;
 
     if (!r || !d) {
         free(r);
@@ -476,6 +477,10 @@ ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_device **ou
                      .threads = real->threads,
                      .limit = real->limit,
                      .clock = &r->seconds};
-    *out = d;
-    return ql_device_reserve(cx, d);
+    st = ql_device_reserve(cx, d);
+    if (st == QL_OK)
+        *out = d;
+    else
+        ql_device_close(d);
+    return st;
 }

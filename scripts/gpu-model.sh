@@ -22,7 +22,7 @@ walk() {
     name=$1
     shift
     {
-        printf 'qloom: 1\nname: %s\nbaseline: false\nstages:\n' "$name"
+        printf 'qloom: 1\nname: %s\nbaseline: false\n%s\nstages:\n' "$name" "$top"
         echo "  base: {use: auto, path: '$model'}"
         echo "  calib: {use: text, path: $work/text.txt, $calib}"
         echo "  eval: {use: text, path: $work/text.txt, $eval}"
@@ -49,6 +49,7 @@ original="  ppl: {use: perplexity, model: \$base, data: \$eval}"
 error="  error: {use: layer_error, model: \$fix, calib: \$calib}"
 
 echo
+top=
 walk whole "$(quantizer projq)" "$(compensator lordq)" "$ppl"
 
 # phase WHAT STAGES FLOOR: the seconds of some stages beside what the products alone take at the rates of an H200
@@ -60,13 +61,15 @@ phase() {
 if [ -n "$seconds" ]; then
     bar "whole model: ProjQ 2 bit, LoRDQ, perplexity" "$seconds" s 120
     phase "weights up" base 0.3
-    phase "calibration: forwards and Hessians" calib 16.4
+    phase "calibration: forwards and Hessians, two streams" calib 16.4
     phase "ProjQ: factors, five rounds" quant 8.3
     phase "LoRDQ" fix 1.0
     phase "perplexity: forwards and losses" "eval ppl" 5.9
 fi
 
-# The table, as bench/table.py does it: a part is what a cell takes beyond those whose work it shares.
+# The table, as bench/table.py does it: statistics of one stream serve all cells, and a part is what one takes beyond those whose work it
+# shares.
+top='propagate: original'
 quantizers='rtn gptq projq' compensators='none srr qera lordq'
 [ -z "$quick" ] || quantizers='rtn gptq' compensators='none lordq'
 walk original "$original" && only_original=$seconds

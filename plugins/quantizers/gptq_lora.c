@@ -1,5 +1,5 @@
-/* GPTQ-intrinsic LoRA (Zhang and Saab, arXiv:2606.01412, algorithm 3; docs/methods.md 9.1): GPTQ over the columns of [W | 0], where the last
- * r multiply the inputs' principal directions V^T x and are never quantized: they absorb error. Then the paper's refit of the adapter
+/* GPTQ-intrinsic LoRA (Zhang and Saab, arXiv:2606.01412, algorithm 3; docs/methods.md 9.1): GPTQ over the columns of [W | 0], where the
+ * last r multiply the inputs' principal directions V^T x and are never quantized: they absorb error. Then the paper's refit of the adapter
  * (OLrC, algorithm 2; 9.2) and moves of codes towards what the adapter leaves (Bid-Up, algorithm 4; 9.2). */
 #include <math.h>
 

@@ -1,4 +1,5 @@
-/* ProjQ, phase 1: quantize against the Hessian without the error's top-r subspace, which a low-rank adapter will absorb (docs/methods.md 5). The projector lives in Hessian space: nothing of the size tokens x tokens exists. */
+/* ProjQ, phase 1: quantize against the Hessian without the error's top-r subspace, which a low-rank adapter will absorb
+ * (docs/methods.md 5). The projector lives in Hessian space: nothing of the size tokens x tokens exists. */
 #include <math.h>
 
 #include <qloom/lowrank.h>

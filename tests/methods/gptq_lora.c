@@ -1,5 +1,5 @@
-/* GPTQ-intrinsic LoRA (docs/methods.md 9): rank 0 is GPTQ; the pass, its adapter and the moves of codes against the algorithm written out in
- * double; and what the three are worth. */
+/* GPTQ-intrinsic LoRA (docs/methods.md 9): rank 0 is GPTQ; the pass, its adapter and the moves of codes against the algorithm written out
+ * in double; and what the three are worth. */
 #include "method.h"
 
 #include <float.h>

@@ -49,8 +49,8 @@ QL_API ql_status ql_reconstruct(ql_ctx *cx, const ql_tensor *w, const ql_tensor 
 /* W - W^ [out, in] f32 of a weight and what a quantizer made of it, in whatever precision. */
 QL_API ql_status ql_residual(ql_ctx *cx, const ql_tensor *w, const ql_qlinear *q, ql_tensor **e);
 
-/* H of a norm by its name in the papers (docs/methods.md 6), from statistics: EXACT the sum of x^T x, APPROX its diagonal, LQER the squares of
- * the mean |x_j| (at least 1e-4), IDENTITY nothing (*h = NULL). */
+/* H of a norm by its name in the papers (docs/methods.md 6), from statistics: EXACT the sum of x^T x, APPROX its diagonal, LQER the
+ * squares of the mean |x_j| (at least 1e-4), IDENTITY nothing (*h = NULL). */
 typedef enum ql_scaling { QL_SCALING_EXACT, QL_SCALING_APPROX, QL_SCALING_LQER, QL_SCALING_IDENTITY } ql_scaling;
 QL_API ql_status ql_scaling_norm(ql_ctx *cx, const ql_stats *stats, ql_scaling scaling, const ql_tensor **h);
 

@@ -301,7 +301,7 @@ ql_block_begin(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **o
     ql_scope_open(cx, &scope);
     st = begin(cx, *out);
     if (st != QL_OK && (*out)->begun)
-        (void)ql_uploads_arrive(cx); /* into memory that is about to go */
+        ql_uploads_settle(cx);
     ql_scope_close(cx, &scope);
     if (st != QL_OK) {
         ql_block_close(*out);

@@ -93,6 +93,14 @@ ql_uploads_arrive(ql_ctx *cx)
     return ql_op_done(cx, "prefetch", cx->device->backend->arrive(cx, cx->device->dev));
 }
 
+void
+ql_uploads_settle(ql_ctx *cx)
+{
+    ql_ctx quiet = *cx; /* a device that has failed does so again */
+
+    (void)ql_uploads_arrive(&quiet);
+}
+
 /* The elements of `t`, in order, to or from host memory; temporaries are the caller's. */
 static ql_status
 download(ql_ctx *cx, const ql_tensor *t, void *host)

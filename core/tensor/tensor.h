@@ -43,6 +43,8 @@ ql_status ql_scope_yield(ql_ctx *cx, ql_scope *scope, ql_status st, ql_tensor **
 /* As ql_upload, but beside the device's work: `host` stays readable, and the tensor is not to be used, until ql_uploads_arrive. */
 ql_status ql_upload_begin(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out);
 ql_status ql_uploads_arrive(ql_ctx *cx);
+/* The same where the tensors' memory is about to go: the context keeps the error that it has. */
+void ql_uploads_settle(ql_ctx *cx);
 
 bool ql_contiguous(const ql_tensor *t);
 ql_device *ql_tensor_device(const ql_tensor *t);

@@ -169,10 +169,8 @@ close_block(ql_walk *w)
 static void
 forget_next(ql_walk *w)
 {
-    ql_ctx quiet = *w->cx; /* what is being reported stays: a device that has failed does so again */
-
     if (w->next)
-        (void)ql_uploads_arrive(&quiet); /* into memory that is about to go */
+        ql_uploads_settle(w->cx);
     ql_block_close(w->next);
     w->next = NULL;
 }

@@ -1,14 +1,15 @@
-/* Attention of bf16 and f16 by tensor cores: a warp holds TILES x 16 queries, their scores and sums in registers; keys and values come
- * through shared memory, each on its way while the other is worked on. Two tiles use what is loaded of them twice: shared memory, which
- * gives a warp 128 bytes a clock, would be the limit otherwise. */
+/* Attention of bf16 and f16 by tensor cores: a warp holds one or two tiles of 16 queries, their scores and sums in registers; keys and
+ * values come through shared memory, each on its way while the other is worked on. Two tiles use what is loaded of them twice: shared
+ * memory, which gives a warp 128 bytes a clock, would be the limit otherwise. */
 #include "attention.cuh"
 #include "mma.cuh"
 
 #define WARPS 4
+#define TILES_OF(dim) ((dim) > 128 ? 1 : 2) /* of a warp: as many as its registers hold */
 #define PAD 8 /* elements after a row of shared memory, so that eight rows lie in different banks */
 
-template <typename T, int DIM, int KEYS, int TILES> struct room {
-    T q[WARPS * TILES * 16][DIM + PAD], k[KEYS][DIM + PAD], v[KEYS][DIM + PAD];
+template <typename T, int DIM, int KEYS> struct room {
+    T q[WARPS * TILES_OF(DIM) * 16][DIM + PAD], k[KEYS][DIM + PAD], v[KEYS][DIM + PAD];
 };
 
 /* Starts to copy `rows` rows of one head, zeros where there are no more rows or columns; __pipeline_wait_prior ends it. */
@@ -41,10 +42,12 @@ template <int DIM, int KEYS> struct queries {
     float max[2], sum[2];
 };
 
-template <typename T, int DIM, int KEYS, int TILES>
+template <typename T, int DIM, int KEYS>
 __device__ static void
-make_scores(const room<T, DIM, KEYS, TILES> *r, int warp, int lane, queries<DIM, KEYS> *q)
+make_scores(const room<T, DIM, KEYS> *r, int warp, int lane, queries<DIM, KEYS> *q)
 {
+    constexpr int TILES = TILES_OF(DIM);
+
 #pragma unroll
     for (int t = 0; t < TILES; t++)
 #pragma unroll
@@ -110,10 +113,12 @@ softmax(queries<DIM, KEYS> *q, float scale, int64_t key, int64_t position, int64
     }
 }
 
-template <typename T, int DIM, int KEYS, int TILES>
+template <typename T, int DIM, int KEYS>
 __device__ static void
-add_values(const room<T, DIM, KEYS, TILES> *r, int lane, queries<DIM, KEYS> *q)
+add_values(const room<T, DIM, KEYS> *r, int lane, queries<DIM, KEYS> *q)
 {
+    constexpr int TILES = TILES_OF(DIM);
+
 #pragma unroll
     for (int n = 0; n < KEYS / 16; n++) {
         unsigned a[TILES][4];
@@ -172,12 +177,12 @@ store_queries(const attention<T> &a, T *y, const queries<DIM, KEYS> *q, int row,
 }
 
 /* As many blocks a multiprocessor as their registers allow. */
-template <typename T, int DIM, int KEYS, int TILES>
+template <typename T, int DIM, int KEYS>
 static __global__ void
 __launch_bounds__(WARPS *WARP, DIM > 128 ? 1 : 2) mma_kernel(attention<T> a)
 {
-    constexpr int rows = WARPS * TILES * 16;
-    room<T, DIM, KEYS, TILES> *r = shared_as<room<T, DIM, KEYS, TILES>>();
+    constexpr int TILES = TILES_OF(DIM), rows = WARPS * TILES * 16;
+    room<T, DIM, KEYS> *r = shared_as<room<T, DIM, KEYS>>();
     const query_tile t = a.tiles[blockIdx.x / a.spec.heads];
     const int64_t head = blockIdx.x % a.spec.heads, dim = a.spec.head_dim,
                   column = head / (a.spec.heads / a.spec.kv_heads) * dim;
@@ -213,18 +218,18 @@ __launch_bounds__(WARPS *WARP, DIM > 128 ? 1 : 2) mma_kernel(attention<T> a)
         store_queries(a, a.y + t.first * a.y_ld + head * dim, &q[i], row + i * 16, left);
 }
 
-template <typename T, int DIM, int KEYS, int TILES>
+template <typename T, int DIM, int KEYS>
 static void
 launch_tiles(cudaStream_t stream, const attention<T> &a, int64_t tiles)
 {
-    launch(stream, static_cast<unsigned>(tiles * a.spec.heads), WARPS * WARP, sizeof(room<T, DIM, KEYS, TILES>),
-           mma_kernel<T, DIM, KEYS, TILES>, a);
+    launch(stream, static_cast<unsigned>(tiles * a.spec.heads), WARPS * WARP, sizeof(room<T, DIM, KEYS>),
+           mma_kernel<T, DIM, KEYS>, a);
 }
 
 int
 attention_mma_queries(int64_t head_dim)
 {
-    return WARPS * 16 * (head_dim > 128 ? 1 : 2);
+    return WARPS * 16 * TILES_OF(head_dim);
 }
 
 template <typename T>
@@ -233,11 +238,11 @@ launch_mma(cudaStream_t stream, attention<T> a, int64_t tiles)
 {
     a.scale *= 1.44269504088896341f; /* log2 e */
     if (a.spec.head_dim <= 64)
-        launch_tiles<T, 64, 64, 2>(stream, a, tiles);
+        launch_tiles<T, 64, 64>(stream, a, tiles);
     else if (a.spec.head_dim <= 128)
-        launch_tiles<T, 128, 48, 2>(stream, a, tiles);
+        launch_tiles<T, 128, 48>(stream, a, tiles);
     else
-        launch_tiles<T, 256, 32, 1>(stream, a, tiles);
+        launch_tiles<T, 256, 32>(stream, a, tiles);
 }
 
 void

@@ -53,10 +53,16 @@ invert_leaves(ql_ctx *cx, void *dev, const mat *a, int *singular)
     return QL_OK;
 }
 
-/* `count` pairs from row `first` on, 2 h apart: A of order h, C of order `c`, both inverted already. */
+/* `count` pairs from row `first` on, 2 h apart: A of order h, C of order c. */
+struct pairs {
+    int64_t h, c, first, count;
+};
+
+/* Both blocks of each pair are inverted already. */
 static ql_status
-join_pairs(ql_ctx *cx, void *dev, const mat *a, int64_t h, int64_t c, int64_t first, int64_t count, void *scratch)
+join_pairs(ql_ctx *cx, void *dev, const mat *a, pairs all, void *scratch)
 {
+    const int64_t h = all.h, c = all.c, first = all.first, count = all.count;
     const mat inverse_a = cuda_part(a, first, first, h, h), b = cuda_part(a, first + h, first, c, h),
               inverse_c = cuda_part(a, first + h, first + h, c, c), t = {scratch, c, h, h, a->dtype};
     const int64_t apart = 2 * h * (a->ld + 1);
@@ -70,12 +76,12 @@ static ql_status
 join_blocks(ql_ctx *cx, void *dev, const mat *a, void *scratch)
 {
     for (int64_t h = LEAF; h < a->rows; h *= 2) {
-        const int64_t pairs = a->rows / (2 * h), last = pairs * 2 * h, left = a->rows - last - h;
+        const int64_t whole = a->rows / (2 * h), last = whole * 2 * h, left = a->rows - last - h;
 
-        if (pairs > 0)
-            QL_TRY(cx, join_pairs(cx, dev, a, h, h, 0, pairs, scratch));
+        if (whole > 0)
+            QL_TRY(cx, join_pairs(cx, dev, a, {h, h, 0, whole}, scratch));
         if (left > 0)
-            QL_TRY(cx, join_pairs(cx, dev, a, h, left, last, 1, scratch));
+            QL_TRY(cx, join_pairs(cx, dev, a, {h, left, last, 1}, scratch));
     }
     return QL_OK;
 }

@@ -9,6 +9,16 @@
 
 #define BENCH_MOST 99 /* repetitions */
 
+/* Ends the program with the reason unless `st` is OK. */
+static inline void
+require(ql_ctx *cx, ql_status st)
+{
+    if (st == QL_OK)
+        return;
+    fprintf(stderr, "%s: %s\n", ql_status_text(st), ql_error(cx));
+    exit(1);
+}
+
 typedef struct bench_side {
     void (*run)(void *arg);
     void *arg;

@@ -9,15 +9,6 @@ typedef void (*sgemm_fn)(int order, int ta, int tb, int m, int n, int k, float a
 
 enum { BENCH_ROW_MAJOR = 101, BENCH_N = 111, BENCH_T = 112 };
 
-static inline void
-require(ql_ctx *cx, ql_status st)
-{
-    if (st == QL_OK)
-        return;
-    fprintf(stderr, "%s\n", ql_error(cx));
-    exit(1);
-}
-
 /* Stores function `name` in `out`, a pointer to a function pointer. Its kernels are the ones that the device chose. */
 static inline void
 bench_blas(const char *name, void *out)

@@ -10,15 +10,6 @@
 
 static const ql_grid bench_grid = {.bits = 4, .group = BENCH_GROUP, .scale_dtype = QL_F16, .sym = true};
 
-static inline void
-require(ql_ctx *cx, ql_status st)
-{
-    if (st == QL_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", ql_status_text(st), ql_error(cx));
-    exit(1);
-}
-
 static inline ql_tensor *
 bench_span(ql_ctx *cx, const ql_tensor *t, int64_t first, int64_t end)
 {

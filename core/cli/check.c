@@ -28,7 +28,6 @@ const ql_command ql_cmd_check = {
              "that is wrong is\n"
              "told at once, one line each. Exit status: 0 nothing is wrong, 2 something is.\n"
              "\n"
-             "Options:\n"
-             "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n",
+             "Options:\n" QL_PIPELINE_SETS_USAGE,
     .run = check,
 };

@@ -30,7 +30,6 @@ const ql_command ql_cmd_graph = {
         "Prints the stages as they would run: equal ones merged, each with its inputs and the cells that it serves.\n"
         "\n"
         "Options:\n"
-        "      --dot             for Graphviz: qloom graph --dot FILE | dot -Tsvg > graph.svg\n"
-        "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n",
+        "      --dot             for Graphviz: qloom graph --dot FILE | dot -Tsvg > graph.svg\n" QL_PIPELINE_SETS_USAGE,
     .run = graph,
 };

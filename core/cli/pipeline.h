@@ -18,6 +18,10 @@ typedef struct ql_pipeline {
         .name = "--set", .letter = "-s", .list = &(p)->sets \
     }
 
+/* Their lines of a command's help. */
+#define QL_PIPELINE_SETS_USAGE "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n"
+#define QL_PIPELINE_DEVICE_USAGE "      --device DEVICE   auto, cpu, cuda or cuda:N, in place of the file's\n"
+
 /* Takes `count` options, a row of -s for `out` among them, and one operand, and opens the graph. Close it on failure too. */
 ql_status ql_pipeline_open(ql_cli *cli, const ql_option *options, int count, int *argc, char **argv, ql_pipeline *out);
 /* Opens the device that the file asks for, or `word` in its place (NULL: none given), as the context's. `imagine` as in a

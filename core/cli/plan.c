@@ -213,8 +213,6 @@ const ql_command ql_cmd_plan = {
              "one product, and a method that ends by its numbers is given all of its rounds. A device that was named\n"
              "and does not answer is planned for all the same, without seconds.\n"
              "\n"
-             "Options:\n"
-             "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n"
-             "      --device DEVICE   auto, cpu, cuda or cuda:N, in place of the file's\n",
+             "Options:\n" QL_PIPELINE_SETS_USAGE QL_PIPELINE_DEVICE_USAGE,
     .run = run,
 };

@@ -229,10 +229,8 @@ const ql_command ql_cmd_run = {
         "RUNS/results.db and\n"
         "prints the table. Exit status: 0 done, 1 a cell failed, 2 wrong input, 130 interrupted.\n"
         "\n"
-        "Options:\n"
-        "  -s, --set KEY=VALUE   override a key of the file: quant.bits=4, seed=7 (repeatable)\n"
-        "  -f, --format FORMAT   md (default), csv, tex or json\n"
-        "      --device DEVICE   auto, cpu, cuda or cuda:N, in place of the file's\n"
+        "Options:\n" QL_PIPELINE_SETS_USAGE
+        "  -f, --format FORMAT   md (default), csv, tex or json\n" QL_PIPELINE_DEVICE_USAGE
         "      --runs DIR        folder of run folders and results.db; default: runs\n"
         "      --fresh           work everything out anew, whatever the cache has\n"
         "\n"

@@ -40,7 +40,7 @@ struct ql_ctx {
     const ql_log *log;
     const volatile int *interrupt; /* nonzero once the user asked to stop; may be NULL */
     ql_walk *walk;                 /* what ql_quantize and the memo need; NULL outside a walk */
-    const char *who;    /* put in front of log lines: "quant (gptq)"; may be NULL. Buffers made meanwhile point to it
+    const char *who;    /* put in front of log lines: "quant (NAME)"; may be NULL. Buffers made meanwhile point to it
                          * as their owner, so it lives as long as the device. */
     const char *holds;  /* owner of buffers made while `who` is NULL: "hidden states"; static, may be NULL */
     const char *linear; /* ql_linear_name; may be NULL */
@@ -74,7 +74,7 @@ ql_status ql_grow(ql_ctx *cx, void *items, int64_t *capacity, int64_t need, size
 const char *ql_vformat(ql_ctx *cx, const char *fmt, va_list ap);
 const char *ql_copy_text(ql_ctx *cx, const char *text, size_t bytes); /* NUL-terminated, in the innermost scope */
 
-/* Puts text in front of the error: "stage 'quant' (gptq), model.layers.3.mlp.down_proj". Returns st. */
+/* Puts text in front of the error: "stage 'quant' (NAME), model.layers.3.mlp.down_proj". Returns st. */
 ql_status ql_where(ql_ctx *cx, ql_status st, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 void ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap);

@@ -30,8 +30,7 @@ struct ql_json {
     };
 };
 
-/* --- parsing
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- parsing ----------------------------------------------------------------------------------------------------- */
 
 /* jansson's own bound is a constant of its build, so the nesting is measured before it runs. */
 static ql_status
@@ -227,8 +226,7 @@ ql_json_read(ql_ctx *cx, const char *file, const ql_json **out)
     return ql_json_parse(cx, name, text, bytes, QL_JSON_DEPTH, out);
 }
 
-/* --- looking
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- looking ----------------------------------------------------------------------------------------------------- */
 
 bool
 ql_json_is_object(const ql_json *v)
@@ -383,8 +381,7 @@ ql_json_text(ql_ctx *cx, const ql_json *o, const char *key, const char *def, con
     return !v || *out ? QL_OK : ql_json_expected(cx, v, "a text");
 }
 
-/* --- telling
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- telling ----------------------------------------------------------------------------------------------------- */
 
 /* "rope_scaling.factor", "layer_types[3]"; "" for the root. */
 static const char *

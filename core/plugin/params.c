@@ -90,8 +90,7 @@ ql_param_defaults(const ql_plugin *p, void *self)
     }
 }
 
-/* --- distance --------------------------------------------------------------------------------------------------------
- */
+/* --- distance ---------------------------------------------------------------------------------------------------- */
 
 static int
 least(int a, int b, int c)
@@ -147,8 +146,7 @@ ql_nearest(const char *wrong, const char *const *names, int64_t count)
     return best;
 }
 
-/* --- values from a file ----------------------------------------------------------------------------------------------
- */
+/* --- values from a file ------------------------------------------------------------------------------------------ */
 
 void
 ql_param_allowed(const ql_param *row, char *out, size_t size)
@@ -315,8 +313,7 @@ ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, const char 
     return QL_FAIL(cx, QL_BUG, "parameter '%s' has no type", row->name);
 }
 
-/* --- canonical print -------------------------------------------------------------------------------------------------
- */
+/* --- canonical print --------------------------------------------------------------------------------------------- */
 
 static const char *
 print_real(ql_ctx *cx, double value)

@@ -31,8 +31,7 @@ ql_status ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin);
 /* Loads one file as the registry would, for check-plugin: INVALID with the reason when it is broken. */
 ql_status ql_plugin_load(ql_ctx *cx, const char *file, ql_plugin *out);
 
-/* --- parameter tables
- * ------------------------------------------------------------------------------------------------- */
+/* --- parameter tables -------------------------------------------------------------------------------------------- */
 
 /* A value as a file gives it: a scalar's text, or a list of them. */
 typedef struct ql_value {

@@ -92,7 +92,7 @@ sort(bars *b, const quantity *q)
     }
 }
 
-/* "quant: gptq bits=3 (4)", behind the run where there are several. */
+/* "quant: NAME bits=3 (4)", behind the run where there are several. */
 static const char *
 name_of(ql_ctx *cx, const ql_figure_input *in, const bar *b)
 {

@@ -16,7 +16,7 @@ typedef struct ql_journal {
 typedef struct ql_journal_line {
     int64_t block;     /* QL_WHOLE: of the whole walk */
     const char *stage; /* "quant" */
-    const char *what;  /* "gptq bits=3" */
+    const char *what;  /* "NAME bits=3" */
     ql_key key;
     bool replayed; /* taken from the store; else worked out */
 } ql_journal_line;

@@ -59,7 +59,7 @@ typedef struct ql_result_edge {
 } ql_result_edge;
 
 typedef struct ql_result_node {       /* of the merged graph */
-    const char *stage, *kind, *label; /* "quant", "quantizer", "gptq bits=3" */
+    const char *stage, *kind, *label; /* "quant", "quantizer", "NAME bits=3" */
     int64_t cells;                    /* that it serves */
     int64_t edge_count, edge_capacity;
     ql_result_edge *edges;

@@ -46,7 +46,7 @@ typedef struct ql_store_item { /* a node */
 
 /* Nodes, the least recently used first, on the heap: free. */
 ql_status ql_store_list(ql_ctx *cx, const ql_store *s, ql_store_item **items, int64_t *count);
-/* What made a node: "gptq bits=3"; "?" where no file tells. In the innermost scope. */
+/* What made a node: "NAME bits=3"; "?" where no file tells. In the innermost scope. */
 ql_status ql_store_about(ql_ctx *cx, const ql_store *s, ql_key key, const char **about);
 /* Removes nodes that nobody has used since it was opened, the least recently used first, until the rest fits the limit. */
 ql_status ql_store_trim(ql_ctx *cx, const ql_store *s);

@@ -214,7 +214,7 @@ settle_failures(maker *m)
 
 /* --- what the numbers stand for */
 
-/* "protocol gptq, bos no, seqlen 256" */
+/* "protocol NAME, bos no, seqlen 256" */
 static const char *
 notes_of(ql_ctx *cx, const ql_result_cell *c, const char *stage, size_t length)
 {

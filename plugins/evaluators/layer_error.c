@@ -30,8 +30,7 @@ bits_of(const ql_linear_result *in)
                        : 8 * (double)ql_dtype_size(in->file_dtype);
 }
 
-/* --- errors
- * -------------------------------------------------------------------------------------------------------- */
+/* --- errors ------------------------------------------------------------------------------------------------------ */
 
 /* Of e = W - W^ without any adapter: what the best one of rank `rank` leaves (docs/methods.md 5.1) against |W|_H^2,
  * and what it takes. */

@@ -9,8 +9,7 @@
 extern "C" {
 #endif
 
-/* --- the files of one export; the host's. All: [one thread per context] ---------------------------------------------
- */
+/* --- the files of one export; the host's. All: [one thread per context] ------------------------------------------ */
 
 typedef struct ql_export ql_export;
 
@@ -50,8 +49,7 @@ QL_API ql_status ql_export_loads(ql_ctx *cx, ql_export *x, const char *runtimes,
 /* 32 hexadecimal digits that tell weights [out, in] apart by their values in f32; in the innermost scope. */
 QL_API ql_status ql_weight_hash(ql_ctx *cx, const ql_tensor *w, const char **out);
 
-/* --- the exporter ----------------------------------------------------------------------------------------------------
- */
+/* --- the exporter ------------------------------------------------------------------------------------------------ */
 
 /* What is known of a linear before anything runs, from the parameters of the stages upstream. */
 typedef struct ql_planned_linear {
@@ -70,7 +68,7 @@ typedef struct ql_export_info {
     const char *folder;    /* where the export will be: as the user would name it */
     const char *base;      /* folder of the model that an adapter stands on: that of another export of this one's model,
                             * if there is any, else the original's */
-    const char *recipe;    /* the stages that made the model: "gptq bits=3 | lordq rank=32" */
+    const char *recipe;    /* the stages that made the model: "NAME bits=3 | NAME rank=32" */
 } ql_export_info;
 
 typedef struct ql_exporter {

@@ -131,8 +131,8 @@ QL_API ql_status ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w)
  * the words out[i, :] i32 [m, ceil(n bits / 32)], whose last bits are 0. `out` is made. */
 QL_API ql_status ql_pack(ql_ctx *cx, const ql_tensor *codes, int bits, ql_tensor **out);
 
-/* GPTQ's column loop (docs/methods.md 3.2, arXiv:2210.17323 algorithm 1): encodes the columns of w[m, n] in order and feeds each
- * error, divided by U_jj, into the columns after it. `w` and `u` [n, n] upper are in processing order; so are out->codes, scales
+/* The column loop of error feedback (docs/methods.md 3.2, arXiv:2210.17323 algorithm 1): encodes the columns of w[m, n] in order and
+ * feeds each error, divided by U_jj, into the columns after it. `w` and `u` [n, n] upper are in processing order; so are out->codes, scales
  * and zeros. Groups are consecutive columns; scales come from the current values at a group's first column, unless out->scales is
  * given (static groups), where group_of[j] (i32 [n], NULL: j / group) names the column of scales. out->loss = 1/2 sum Err^2
  * (NaN when the feedback overflowed). Reads out->grid. Waits. */

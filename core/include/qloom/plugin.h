@@ -30,8 +30,7 @@ typedef enum ql_kind {
 #undef QL_KIND_ENUM
 } ql_kind;
 
-/* --- parameters: one row a field; the host parses, checks, fills, documents, prints and hashes from it ---------------
- */
+/* --- parameters: one row a field; the host parses, checks, fills, documents, prints and hashes from it ----------- */
 
 typedef enum ql_type { QL_T_END, QL_T_BOOL, QL_T_INT, QL_T_REAL, QL_T_STRING, QL_T_ENUM, QL_T_PATH, QL_T_LIST } ql_type;
 
@@ -87,8 +86,7 @@ typedef struct ql_param {
         .type = QL_T_END \
     }
 
-/* --- ports ---------------------------------------------------------------------------------------------------------
- */
+/* --- ports ------------------------------------------------------------------------------------------------------- */
 
 typedef enum ql_edge {
     QL_EDGE_NONE,
@@ -106,8 +104,7 @@ typedef struct ql_port {
     const char *def; /* of an optional quantizer input: the plugin that an absent one means, with default parameters */
 } ql_port;
 
-/* --- the descriptor --------------------------------------------------------------------------------------------------
- */
+/* --- the descriptor ---------------------------------------------------------------------------------------------- */
 
 struct ql_backend;
 struct ql_model;

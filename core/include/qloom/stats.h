@@ -20,7 +20,7 @@ typedef struct ql_stats {
     ql_memo *memo; /* NULL: nothing is memoised (a projected H, say) */
 } ql_stats;
 
-/* Column orders of the GPTQ family (Frantar et al., arXiv:2210.17323; act_group_aware of GPTQModel). */
+/* Column orders of error feedback (Frantar et al., arXiv:2210.17323; act_group_aware of GPTQModel). */
 typedef enum ql_order {
     QL_ORDER_NATURAL, /* as stored */
     QL_ORDER_DESC,    /* by decreasing diag(H), ties by index */
@@ -49,7 +49,7 @@ typedef struct ql_factor {
 
 /* The upper Cholesky factor of the inverse of the damped, ordered H, by one Cholesky of the reversed matrix and a triangular
  * inverse (docs/methods.md 3.1): never an explicit H^-1. Dead columns get the mean live diagonal before damping. Tries damp,
- * damp + inc, … < 1, then six floor rounds; when all fail, returns OK with u == NULL and the caller decides (GPTQ: plain rounding).
+ * damp + inc, … < 1, then six floor rounds; when all fail, returns OK with u == NULL and the caller decides (plain rounding, say).
  * The factor lives as long as the stats (or the innermost scope when stats->memo is NULL).
  * NUMERIC when H is not finite. [one thread per context] */
 QL_API ql_status ql_factor_inverse(ql_ctx *cx, const ql_stats *stats, const ql_factor_spec *spec, ql_factor *out);

@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 function(qloom_add_plugin name)
     add_library(${name} MODULE ${ARGN})
     set_target_properties(${name} PROPERTIES PREFIX "" C_STANDARD 11 C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden
-                          INSTALL_RPATH "$ORIGIN/..")
+                          BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$ORIGIN/..")
     if(QLOOM_PLUGIN_OUTPUT_DIRECTORY)
         set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${QLOOM_PLUGIN_OUTPUT_DIRECTORY})
     endif()

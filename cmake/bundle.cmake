@@ -8,7 +8,6 @@ add_custom_target(bundle COMMAND ${CMAKE_SOURCE_DIR}/scripts/bundle.sh ${CMAKE_B
 function(qloom_install_checks)
     foreach(check IN LISTS checks)
         if(TARGET ${check}) # the thread sanitizer's build has not all of them
-            set_target_properties(${check} PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
             target_link_options(${check} PRIVATE -Wl,--disable-new-dtags)
             install(TARGETS ${check} RUNTIME DESTINATION checks COMPONENT checks EXCLUDE_FROM_ALL)
         endif()

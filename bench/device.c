@@ -6,7 +6,7 @@
  * the device, or why there is none. */
 #include "columns.h"
 
-#include "core/graph/block.h"
+#include "core/model/block.h"
 #include "core/plugin/registry.h"
 #include "make_model.h"
 

@@ -3,7 +3,7 @@
  * forward [TOKENS [REPETITIONS]]: a block of the shape of Qwen2.5-0.5B on TOKENS tokens (2048), as sequences of 256 and as one. */
 #include "blas.h"
 
-#include "core/graph/block.h"
+#include "core/model/block.h"
 #include "make_model.h"
 
 #define HIDDEN 896

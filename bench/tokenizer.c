@@ -4,7 +4,7 @@
 #include <time.h>
 
 #include "core/base/file.h"
-#include "core/text/tokenizer.h"
+#include "text/tokenizer.h"
 
 static double
 cpu_seconds(void)

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 passed=0 failed=0
 sources=$(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp')
+rooms="core methods text export report kit cli"
 
 # verdict NAME OUTPUT: a check is fine when it printed nothing
 verdict() {
@@ -20,7 +21,7 @@ verdict() {
 
 verdict "clang-format 14" "$(clang-format-14 --dry-run $sources 2>&1 | grep -E 'error|warning' | head -n 20)"
 verdict "cppcheck" "$(cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --suppress=unknownMacro \
-    --suppress=nullPointerRedundantCheck --suppress=invalidPointerCast -Icore/include -j "$(nproc)" core plugins 2>&1 | head -n 20)"
+    --suppress=nullPointerRedundantCheck --suppress=invalidPointerCast -Icore/include -Icore -I. -j "$(nproc)" $rooms plugins 2>&1 | head -n 20)"
 verdict "no file above 600 lines" "$(wc -l $sources | awk '$1 > 600 && $2 != "total"')"
 verdict "no line above 140 columns" "$(grep -nE '^.{141,}' $sources | head -n 20)"
 verdict "core names no method and no model" "$(git ls-files 'core/*.c' 'core/*.h' | while read -r file; do
@@ -28,15 +29,15 @@ verdict "core names no method and no model" "$(git ls-files 'core/*.c' 'core/*.h
         grep -niE '(^|[^a-z])(rtn|gptq|projq|lordq|loftq|qera|eora|hqq|awq|llama|qwen|mistral|gemma)([^a-z]|$)' | sed "s|^|$file: |"
 done)"
 verdict "no device library outside the backends" \
-    "$(grep -rnE '#include <(cblas|lapacke|cuda|cublas|cusolver)' core $(find plugins -mindepth 1 -maxdepth 1 ! -name backends))"
-verdict "plugins include public headers only" "$(grep -rnE '#include ".*core/' plugins)"
+    "$(grep -rnE '#include <(cblas|lapacke|cuda|cublas|cusolver)' $rooms $(find plugins -mindepth 1 -maxdepth 1 ! -name backends))"
+verdict "plugins include public headers only" "$(grep -rnE '#include "(\.\./|core/)' plugins | grep -v '#include "\.\./formats/')"
 verdict "plugins free nothing" "$(grep -rnE '\b(free|malloc|calloc|realloc)\(' plugins --include=*.c | grep -v '^plugins/backends/')"
 verdict "no unsafe string function" \
-    "$(grep -rnE '\b(strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|gets)\(' core plugins)"
+    "$(grep -rnE '\b(strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|gets)\(' $rooms plugins)"
 verdict "the library never ends the process" \
-    "$(grep -rnE '\b(exit|_exit|abort)\(' core plugins --include=*.c --include=*.h)"
+    "$(grep -rnE '\b(exit|_exit|abort)\(' $rooms plugins --include=*.c --include=*.h)"
 verdict "results are printed by the command line only" \
-    "$(grep -rnE '\b(printf|puts|putchar|perror)\(|[(, ]std(out|err)[,)]' core plugins --include=*.c | grep -v '^core/cli/')"
+    "$(grep -rnE '\b(printf|puts|putchar|perror)\(|[(, ]std(out|err)[,)]' $rooms plugins --include=*.c | grep -vE '^(cli|kit)/')"
 verdict "no word for later" "$(grep -nE '\b(TODO|FIXME|XXX|HACK)\b' $sources)"
 verdict "no path of a machine" "$(git grep -nE '(^|[^a-z])/(work|home|root)/' -- ':!tests/*' ':!scripts/check-format.sh' ':!LICENSE')"
 

@@ -12,7 +12,7 @@ runs=build/results
 text=$(mktemp)
 trap 'rm -f "$text"' EXIT
 commit=$(git rev-parse --short HEAD)
-git diff --quiet HEAD -- core plugins pipelines || commit="$commit, with changes"
+git diff --quiet HEAD -- core methods text export report kit cli plugins pipelines || commit="$commit, with changes"
 cpu=$(LC_ALL=C lscpu | sed -n 's/^Model name: *//p' | head -n 1)
 CALIB=$(realpath "$fixtures/datasets/tinystories/train.txt")
 EVAL=$(realpath "$fixtures/datasets/tinystories/valid.txt")

@@ -10,7 +10,7 @@ trap 'rm -f "$output"' EXIT
 
 # Fresh random inputs for every change of the sources, the same ones for every run of it: a failure can be repeated.
 if [ -z "${QLOOM_TEST_SEED:-}" ]; then
-    sources=$(git ls-tree HEAD core plugins tests 2>/dev/null | sha1sum | cut -c 1-7)
+    sources=$(git ls-tree HEAD core methods text export report kit cli plugins tests 2>/dev/null | sha1sum | cut -c 1-7)
     QLOOM_TEST_SEED=$(printf '%d' "0x$sources")
 fi
 export QLOOM_TEST_SEED

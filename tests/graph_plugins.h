@@ -5,7 +5,7 @@
 #include <qloom/evaluator.h>
 #include <qloom/model.h>
 
-#include "core/graph/graph.h"
+#include "core/pipeline/graph.h"
 #include "core/plugin/registry.h"
 
 typedef struct toy_model {

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../tensor/tensor.h"
-
 #define CHUNK_BYTES 16384
 
 struct ql_chunk {

@@ -56,6 +56,9 @@ struct ql_ctx {
 void ql_ctx_init(ql_ctx *cx, const ql_log *log);
 void ql_ctx_fini(ql_ctx *cx); /* closes every scope left */
 
+/* How a scope lets go of a tensor; the tensor room's. NULL is fine. */
+void ql_tensor_unref(ql_tensor *t);
+
 void ql_scope_open(ql_ctx *cx, ql_scope *scope);
 void ql_scope_close(ql_ctx *cx, ql_scope *scope); /* also closes scopes above it that an error left open */
 

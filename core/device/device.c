@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-
 #define HOLDERS_SHOWN 8
 
 typedef struct holder {
@@ -281,4 +279,17 @@ ql_buffer_unref(ql_buffer *b)
     d->held[b->slot] = d->held[--d->held_count];
     d->held[b->slot]->slot = b->slot;
     free(b);
+}
+
+ql_status
+ql_op_done(ql_ctx *cx, const char *op, ql_status st)
+{
+    ql_device *d = cx->device;
+
+    ql_scratch_release(d);
+    if (st == QL_OK && d->sync)
+        st = d->backend->sync(cx, d->dev);
+    if (st == QL_DEVICE && !d->sync)
+        return ql_where(cx, st, "%s, or an operation queued before it (QLOOM_SYNC=1 tells which)", op);
+    return st == QL_DEVICE || st == QL_MEMORY ? ql_where(cx, st, "%s", op) : st;
 }

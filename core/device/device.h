@@ -2,10 +2,22 @@
 #ifndef QLOOM_DEVICE_DEVICE_H
 #define QLOOM_DEVICE_DEVICE_H
 
+#include <stdatomic.h>
+
 #include <qloom/backend.h>
 
-#include "../base/ctx.h"
-#include "../tensor/tensor.h"
+#include "base/ctx.h"
+
+typedef struct ql_buffer {
+    atomic_int refs;
+    ql_device *device;
+    void *ptr; /* NULL when there are no bytes */
+    size_t bytes;
+    int64_t slot;      /* place in device->held */
+    const char *owner; /* who asked for it, for out-of-memory texts: cx->who, not copied; static or as long-lived as the
+                          device */
+    struct ql_buffer *next; /* of an operation's scratch */
+} ql_buffer;
 
 struct ql_device {
     const ql_backend *backend;
@@ -48,5 +60,9 @@ void ql_scratch_release(ql_device *d);
  * room. */
 ql_status ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out);
 void ql_buffer_unref(ql_buffer *b);
+
+/* The end of an operation that returned `st`: waits where the device was opened with `sync`, and names `op` in device
+ * errors. */
+ql_status ql_op_done(ql_ctx *cx, const char *op, ql_status st);
 
 #endif

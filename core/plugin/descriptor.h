@@ -4,7 +4,7 @@
 
 #include <qloom/plugin.h>
 
-#include "../base/ctx.h"
+#include "base/ctx.h"
 
 /* Copies `entry`, found in `file`, over a zeroed *copy: only what an older plugin has of the descriptor. INVALID, one
  * line that names the file, both values and the cure, when it can't be used; copy->name then is set as far as it can be

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../base/env.h"
+#include "base/env.h"
 #include "descriptor.h"
 
 typedef struct entry {

@@ -4,7 +4,7 @@
 
 #include <qloom/plugin.h>
 
-#include "../base/ctx.h"
+#include "base/ctx.h"
 
 typedef struct ql_registry ql_registry;
 

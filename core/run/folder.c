@@ -10,8 +10,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "../base/file.h"
-#include "../base/hash.h"
+#include "base/file.h"
+#include "base/hash.h"
 
 /* A run's name is a file name that no shell, URL or table has trouble with. */
 static const char *

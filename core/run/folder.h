@@ -2,9 +2,9 @@
 #ifndef QLOOM_RUN_FOLDER_H
 #define QLOOM_RUN_FOLDER_H
 
-#include "../base/log.h"
-#include "../graph/graph.h"
-#include "../plugin/registry.h"
+#include "base/log.h"
+#include "pipeline/graph.h"
+#include "plugin/registry.h"
 
 #define QL_RUNS_DEFAULT "runs"
 #define QL_CACHE_DEFAULT "cache" /* below the folder of runs */

@@ -11,9 +11,9 @@
 
 #include <qloom/qloom.h>
 
-#include "../base/file.h"
-#include "../base/hash.h"
-#include "content.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "store/content.h"
 
 #define HEADER_LENGTH 8 /* bytes in front of a safetensors header that hold its length */
 

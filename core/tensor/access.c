@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../device/check.h"
+#include "check.h"
 
 static ql_status
 tensor_check(ql_ctx *cx, const char *op, const ql_tensor *t)

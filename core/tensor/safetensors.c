@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <utf8proc.h>
 
-#include "../base/json.h"
+#include "base/json.h"
 
 #define HEADER_LIMIT 100000000u
 #define HEADER_DEPTH 4

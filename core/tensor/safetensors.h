@@ -6,7 +6,7 @@
 
 #include <qloom/model.h>
 
-#include "../base/ctx.h"
+#include "base/ctx.h"
 
 /* name in files, bits, the dtype of a device tensor with the same bytes */
 #define QL_ST_DTYPE_LIST(X)          \

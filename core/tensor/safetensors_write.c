@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/file.h"
-#include "../base/json.h"
+#include "base/file.h"
+#include "base/json.h"
 
 typedef struct slot { /* a declared tensor and how far it has come */
     const ql_st_entry *entry;

@@ -2,22 +2,9 @@
 #ifndef QLOOM_TENSOR_TENSOR_H
 #define QLOOM_TENSOR_TENSOR_H
 
-#include <stdatomic.h>
-
 #include <qloom/tensor.h>
 
-#include "../base/ctx.h"
-
-typedef struct ql_buffer {
-    atomic_int refs;
-    ql_device *device;
-    void *ptr; /* NULL when there are no bytes */
-    size_t bytes;
-    int64_t slot;      /* place in device->held */
-    const char *owner; /* who asked for it, for out-of-memory texts: cx->who, not copied; static or as long-lived as the
-                          device */
-    struct ql_buffer *next; /* of an operation's scratch */
-} ql_buffer;
+#include "device/device.h"
 
 struct ql_tensor {
     atomic_int refs;
@@ -32,7 +19,6 @@ struct ql_tensor {
 
 /* Adoption: a result keeps a tensor beyond its scope with one more reference. NULL is fine for both. */
 ql_tensor *ql_tensor_ref(const ql_tensor *t);
-void ql_tensor_unref(ql_tensor *t);
 /* Puts a reference into the innermost scope: the tensor is released when that scope closes. */
 ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 

@@ -1,7 +1,7 @@
 /* Token sequences cut into chunks of whole sequences. */
 #include "corpus.h"
 
-#include "../base/hash.h"
+#include "base/hash.h"
 
 int64_t
 ql_span_tokens(const ql_span *s)

@@ -5,7 +5,7 @@
 #include <qloom/data.h>
 #include <qloom/ops.h>
 
-#include "../graph/graph.h"
+#include "pipeline/graph.h"
 
 typedef struct ql_span { /* one chunk */
     ql_seqs seqs;        /* offsets from 0 */

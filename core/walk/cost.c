@@ -1,8 +1,8 @@
 /* What cells cost: bits that linears take where they are stored, and meters for time and device memory. */
 #include <math.h>
 
-#include "../base/clock.h"
-#include "../device/check.h"
+#include "base/clock.h"
+#include "tensor/check.h"
 #include "walk.h"
 
 #define EXPONENT_BITS 8 /* of a scale that is a power of two */

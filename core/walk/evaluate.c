@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 #include "walk.h"
 
 /* NULL for an exporter. */

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "../plugin/registry.h"
+#include "plugin/registry.h"
 #include "walk.h"
 
 static const ql_exporter *

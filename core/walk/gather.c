@@ -1,7 +1,7 @@
 /* Statistics of one stream at one subset: sums over its tokens, chunk after chunk. */
 #include <stdlib.h>
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 #include "walk.h"
 
 /* A zeroed tensor that outlives the scope. */

@@ -5,11 +5,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "../base/file.h"
-#include "../base/hash.h"
-#include "../base/printer.h"
-#include "../device/device.h"
-#include "../run/content.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/printer.h"
+#include "device/device.h"
+#include "store/content.h"
 
 typedef struct maker {
     ql_ctx *cx;

@@ -2,8 +2,8 @@
 #ifndef QLOOM_WALK_KEYS_H
 #define QLOOM_WALK_KEYS_H
 
-#include "../plugin/registry.h"
-#include "../run/store.h"
+#include "plugin/registry.h"
+#include "store/store.h"
 #include "plan.h"
 
 typedef struct ql_keys {

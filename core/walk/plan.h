@@ -2,7 +2,7 @@
 #ifndef QLOOM_WALK_PLAN_H
 #define QLOOM_WALK_PLAN_H
 
-#include "../graph/graph.h"
+#include "pipeline/graph.h"
 
 /* A set of calibration sequences on its way through one variant of the model. */
 typedef struct ql_unit ql_unit;

@@ -2,7 +2,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "../plugin/registry.h"
+#include "plugin/registry.h"
 #include "walk.h"
 
 /* --- numerical statuses --------------------------------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 #ifndef QLOOM_WALK_REPLAY_H
 #define QLOOM_WALK_REPLAY_H
 
-#include "../run/journal.h"
+#include "store/journal.h"
 #include "keys.h"
 
 typedef struct ql_evaluation ql_evaluation; /* walk.h */

@@ -2,7 +2,7 @@
  * is never seen by arithmetic. */
 #include <stdlib.h>
 
-#include "../device/check.h"
+#include "tensor/check.h"
 #include "walk.h"
 
 ql_status

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../tensor/tensor.h"
-#include "../text/tokenizer.h"
+#include "tensor/tensor.h"
+#include "text/tokenizer.h"
 #include "walk.h"
 
 /* --- opening --- */

@@ -2,9 +2,9 @@
 #ifndef QLOOM_WALK_RUN_H
 #define QLOOM_WALK_RUN_H
 
-#include "../plugin/registry.h"
-#include "../run/journal.h"
-#include "../run/results.h"
+#include "plugin/registry.h"
+#include "store/journal.h"
+#include "results/results.h"
 #include "plan.h"
 
 typedef struct ql_run_options {

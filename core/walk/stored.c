@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 
 /* What a result has besides tensors. */
 typedef struct record {

@@ -1,7 +1,7 @@
 /* Streams: hidden states of token sequences at the borders of blocks. */
 #include <stdlib.h>
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 #include "walk.h"
 
 static void

@@ -2,8 +2,8 @@
 #include <fnmatch.h>
 #include <string.h>
 
-#include "../plugin/registry.h"
-#include "../tensor/tensor.h"
+#include "plugin/registry.h"
+#include "tensor/tensor.h"
 #include "walk.h"
 
 /* --- overrides --- */

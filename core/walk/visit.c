@@ -1,5 +1,5 @@
 /* One stream's turn at one block: forward up to each subset, gather statistics, run the units, multiply by what they left. */
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 #include "walk.h"
 
 typedef struct visit {

@@ -5,13 +5,13 @@
 
 #include <qloom/exporter.h>
 
-#include "../base/progress.h"
-#include "../device/device.h"
-#include "../device/memo.h"
-#include "../graph/block.h"
-#include "../run/export.h"
-#include "../run/metrics.h"
-#include "../run/results.h"
+#include "base/progress.h"
+#include "device/device.h"
+#include "tensor/memo.h"
+#include "model/block.h"
+#include "export/export.h"
+#include "results/metrics.h"
+#include "results/results.h"
 #include "corpus.h"
 #include "plan.h"
 #include "replay.h"

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/graph/block.h"
-#include "core/text/tokenizer.h"
+#include "core/model/block.h"
+#include "text/tokenizer.h"
 #include "device.h"
 
 /* The folder of an architecture's model; NULL where the fixtures are absent. Its name is as long as the context's scope. */

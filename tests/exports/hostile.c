@@ -1,6 +1,6 @@
 /* Checkpoints that lie: every change of a good one's file is either refused with a text or read without harm. */
 #define _GNU_SOURCE /* memmem */
-#include "core/graph/block.h"
+#include "core/model/block.h"
 #include "core/tensor/safetensors.h"
 #include "tests/exports/exports.h"
 

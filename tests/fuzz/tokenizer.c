@@ -1,13 +1,13 @@
 /* Fuzzes tokenizers: the first line is a tokenizer.json, the second a tokenizer_config.json (empty: none), the rest is a
  * text to encode and decode. */
-/* Aims at: core/text/tokenizer.c core/text/added.c core/text/bpe.c core/text/bpe_read.c core/text/component.c */
-/* Aims at: core/text/decode.c core/text/normalize.c core/text/post.c core/text/split.c core/text/text.c */
-/* Aims at: core/text/unicode.c core/text/vocab.c */
+/* Aims at: text/tokenizer.c text/added.c text/bpe.c text/bpe_read.c text/component.c */
+/* Aims at: text/decode.c text/normalize.c text/post.c text/split.c text/text.c */
+/* Aims at: text/unicode.c text/vocab.c */
 #include "fuzz.h"
 
 #include <string.h>
 
-#include "core/text/tokenizer.h"
+#include "text/tokenizer.h"
 
 /* The line at *at, and its bytes; *at moves behind its end. */
 static const char *

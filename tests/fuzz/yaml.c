@@ -1,9 +1,9 @@
 /* Fuzzes pipeline files: parse and build; what is right is drawn, labelled, written out and read again. A first line
  * "-s KEY=VALUE" is an argument of the command line. */
-/* Aims at: core/graph/yaml.c core/graph/tree.c core/graph/environment.c core/graph/emit.c core/graph/problems.c */
-/* Aims at: core/graph/sets.c core/graph/top.c core/graph/stages.c core/graph/matrix.c core/graph/settings.c */
-/* Aims at: core/graph/instantiate.c core/graph/overrides.c core/graph/check.c core/graph/cells.c core/graph/merge.c */
-/* Aims at: core/graph/exclude.c core/graph/expanded.c core/graph/graph.c */
+/* Aims at: core/pipeline/yaml.c core/pipeline/tree.c core/pipeline/environment.c core/pipeline/emit.c core/pipeline/problems.c */
+/* Aims at: core/pipeline/sets.c core/pipeline/top.c core/pipeline/stages.c core/pipeline/matrix.c core/pipeline/settings.c */
+/* Aims at: core/pipeline/instantiate.c core/pipeline/overrides.c core/pipeline/check.c core/pipeline/cells.c core/pipeline/merge.c */
+/* Aims at: core/pipeline/exclude.c core/pipeline/expanded.c core/pipeline/graph.c */
 #include "fuzz.h"
 
 #include <string.h>

@@ -8,7 +8,7 @@
 
 #include "core/base/file.h"
 #include "core/device/device.h"
-#include "core/graph/block.h"
+#include "core/model/block.h"
 #include "models/plain_decoder.h"
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /* Perplexity of every fixture model on the bundled text, from the tokenizer to the loss, against golden.json. */
 #include "core/base/json.h"
-#include "core/text/tokenizer.h"
+#include "text/tokenizer.h"
 #include "models/lab.h"
 
 #define TEXT "bundled/eval.txt"

@@ -5,9 +5,9 @@
 #include <zlib.h>
 
 #include "core/plugin/registry.h"
-#include "core/text/normalize.h"
-#include "core/text/tokenizer.h"
-#include "core/text/unicode.h"
+#include "text/normalize.h"
+#include "text/tokenizer.h"
+#include "text/unicode.h"
 #include "test.h"
 
 #define BOS 256

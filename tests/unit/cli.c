@@ -1,7 +1,7 @@
 /* Options out of an argument list, and what ql_main answers before any command runs. */
 #include <qloom/qloom.h>
 
-#include "core/cli/cli.h"
+#include "cli/cli.h"
 #include "test.h"
 
 typedef struct taken {

@@ -1,7 +1,7 @@
 /* Choosing cells, and differences with their paired errors against a plain computation. */
 #include "sets.h"
 
-#include "core/run/compare.h"
+#include "report/compare.h"
 
 static ql_choice
 choice(ql_ctx *cx, const ql_result_set *set, const char *text)

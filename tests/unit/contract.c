@@ -4,7 +4,8 @@
 #include <qloom/quantizer.h>
 
 #include "core/device/device.h"
-#include "core/plugin/contract.h"
+#include "core/tensor/tensor.h"
+#include "kit/contract.h"
 
 typedef struct sample {
     int bits, group_size;

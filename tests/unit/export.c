@@ -1,8 +1,8 @@
 /* Files of an export: shards with their index, what is put aside and replaced, and a config with members set and left out. */
 #include "core/base/file.h"
 #include "core/base/json.h"
-#include "core/run/export_inside.h"
-#include "core/run/metrics.h"
+#include "export/export_inside.h"
+#include "core/results/metrics.h"
 #include "test.h"
 
 #include <unistd.h>

@@ -2,7 +2,7 @@
 #include "host_backend.h"
 #include "test.h"
 
-#include <core/device/memo.h>
+#include <core/tensor/memo.h>
 
 static uint64_t seed;
 

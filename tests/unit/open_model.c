@@ -1,6 +1,6 @@
 /* Opening a model: which plugin is taken, and what is said about tensors that are missing, misshapen, different or
  * too many. */
-#include "core/graph/open_model.h"
+#include "core/model/open_model.h"
 
 #include <unistd.h>
 

@@ -4,10 +4,10 @@
 #include "sets.h"
 
 #include "core/base/printer.h"
-#include "core/run/figures.h"
-#include "core/run/report.h"
-#include "core/run/svg.h"
-#include "core/run/table.h"
+#include "report/figures.h"
+#include "report/report.h"
+#include "report/svg.h"
+#include "report/table.h"
 
 #define HOSTILE "</td><script>alert('1')</script>&\"\x01\xff"
 #define SAFE "&lt;/td&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot; \xef\xbf\xbd"

@@ -2,7 +2,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-#include "core/device/select.h"
+#include "core/plugin/select.h"
 #include "test.h"
 
 static char last[1024]; /* line of the log */

@@ -2,7 +2,7 @@
 #ifndef QLOOM_TESTS_SETS_H
 #define QLOOM_TESTS_SETS_H
 
-#include "core/run/results.h"
+#include "core/results/results.h"
 #include "test.h"
 
 static const char *const sets_references[] = {"quant", "quant.bits", "quant.use", "fix.use"};

@@ -1,6 +1,6 @@
 /* Model folders: which files are read, what is refused, and that every dtype arrives on the device as the file has
  * it. */
-#include "core/tensor/source.h"
+#include "core/model/source.h"
 
 #include <dirent.h>
 #include <unistd.h>

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/run/content.h"
-#include "core/run/journal.h"
+#include "core/store/content.h"
+#include "core/store/journal.h"
 #include "host_backend.h"
 #include "test.h"
 

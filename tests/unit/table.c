@@ -1,7 +1,7 @@
 /* Tables: layout, means over seeds, collisions, footnotes; each format against its golden file in tests/unit/ref. */
 #include "sets.h"
 
-#include "core/run/render.h"
+#include "report/render.h"
 
 static char *
 render(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec, ql_table_format format)

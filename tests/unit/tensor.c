@@ -1,4 +1,5 @@
 /* Tensors: shapes, views, scopes, references, host access, conversions. */
+#include "core/tensor/tensor.h"
 #include "host_backend.h"
 #include "test.h"
 

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "core/base/json.h"
-#include "core/text/tokenizer.h"
+#include "text/tokenizer.h"
 
 static int64_t checked;
 

@@ -2,8 +2,8 @@
  * overrides; and splitting and decoding where a golden file would hide the reason. */
 #include "test.h"
 
-#include "core/text/split.h"
-#include "core/text/tokenizer.h"
+#include "text/split.h"
+#include "text/tokenizer.h"
 
 static ql_status
 parse(ql_ctx *cx, const char *json, const char *config, ql_tokenizer **out)

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "core/base/ctx.h"
-#include "core/graph/yaml.h"
+#include "core/pipeline/yaml.h"
 
 static ql_ctx cx;
 

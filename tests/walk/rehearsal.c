@@ -1,7 +1,7 @@
 /* A rehearsed walk needs the memory that the walk itself needs, and leaves no file. */
 #include "walk.h"
 
-#include "core/device/rehearsal.h"
+#include "core/tensor/rehearsal.h"
 
 #include <math.h>
 

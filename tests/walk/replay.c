@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "core/run/store.h"
+#include "core/store/store.h"
 #include "walk.h"
 
 #define BASE                                                                       \

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "core/device/device.h"
-#include "core/graph/graph.h"
-#include "core/run/results.h"
+#include "core/pipeline/graph.h"
+#include "core/results/results.h"
 #include "core/walk/plan.h"
 #include "core/walk/run.h"
 #include "make_model.h"

@@ -1,0 +1,263 @@
+/* The command line: finds the command, takes the common options, and turns a status into an exit status. */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <qloom/qloom.h>
+
+#include "base/log.h"
+#include "options.h"
+
+#define THREADS_MAX 4096
+
+/* In the order in which a new user needs them. */
+static const ql_command *const commands[] = {
+    &ql_cmd_run,     &ql_cmd_check,    &ql_cmd_plan,   &ql_cmd_graph,   &ql_cmd_table,
+    &ql_cmd_cache,   &ql_cmd_plot,     &ql_cmd_report, &ql_cmd_plugins, &ql_cmd_check_plugin,
+    &ql_cmd_inspect, &ql_cmd_tokenize, NULL,
+};
+
+#define COMMAND_COUNT ((int)(sizeof commands / sizeof *commands) - 1)
+
+static const char common_help[] = "Options of every command:\n"
+                                  "  --plugin-path DIRS  look for plugins there first (colon-separated)\n"
+                                  "  --threads N         host threads to use; default: one a processor\n"
+                                  "  -q, --quiet         show warnings and errors only\n"
+                                  "  -h, --help          show this help\n";
+
+const char *const ql_common_names[] = {"--quiet", "--plugin-path", "--threads", "--help", "--version", NULL};
+
+typedef struct common_options {
+    bool quiet, help, version;
+    const char *plugin_path, *threads;
+} common_options;
+
+/* A signal handler can reach nothing but a static object: the one exception to "no mutable globals". */
+static volatile sig_atomic_t interrupted;
+
+static void
+on_signal(int signal)
+{
+    static const char text[] = "\nstopping; once more to stop at once\n";
+
+    interrupted = signal;
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        return; /* nobody is there to read it */
+}
+
+/* The handler resets itself, so that a second Ctrl-C kills. Writing to a closed pipe must be an error of the write, not
+ * a signal. */
+static void
+catch_signals(struct sigaction saved[3])
+{
+    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    interrupted = 0;
+    sigaction(SIGINT, &stop, &saved[0]);
+    sigaction(SIGTERM, &stop, &saved[1]);
+    sigaction(SIGPIPE, &ignore, &saved[2]);
+}
+
+static void
+restore_signals(const struct sigaction saved[3])
+{
+    sigaction(SIGINT, &saved[0], NULL);
+    sigaction(SIGTERM, &saved[1], NULL);
+    sigaction(SIGPIPE, &saved[2], NULL);
+}
+
+/* A closed standard stream would give its number to the next file opened, and results would be printed into it. */
+static void
+reserve_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) == -1)
+            return; /* using the stream then fails, as it would have */
+}
+
+static const ql_command *
+find_command(const char *name)
+{
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+static void
+print_help(FILE *out)
+{
+    fprintf(out,
+            "usage: qloom COMMAND [ARGUMENTS]\n\nCompresses large language models and fills comparison tables.\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-14s%s\n", commands[i]->name, commands[i]->help);
+    fprintf(out, "\n%s  --version           show the version\n\n'qloom COMMAND --help' says more about a command.\n",
+            common_help);
+}
+
+static void
+print_command_help(const ql_command *c)
+{
+    printf("usage: qloom %s%s%s\n\n%s\n%s\n%s", c->name, *c->arguments ? " " : "", c->arguments, c->usage,
+           c->usage[0] && c->usage[strlen(c->usage) - 1] != '\n' ? "\n" : "", common_help);
+}
+
+static ql_status
+parse_threads(ql_ctx *cx, const char *text, int *out)
+{
+    char *end;
+    long n;
+
+    if (!text)
+        return QL_OK;
+    errno = 0;
+    n = strtol(text, &end, 10);
+    if (errno || end == text || *end || n < 1 || n > THREADS_MAX)
+        return QL_FAIL(cx, QL_INVALID, "--threads: got '%s', expected a whole number from 1 to %d", text, THREADS_MAX);
+    *out = (int)n;
+    return QL_OK;
+}
+
+static ql_status
+unknown_command(ql_ctx *cx, const char *name)
+{
+    const char *names[COMMAND_COUNT + 1], *near;
+
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        names[i] = commands[i]->name;
+    near = ql_nearest(name, names, COMMAND_COUNT);
+    if (near)
+        return QL_FAIL(cx, QL_INVALID, "unknown command '%s' (did you mean '%s'?)", name, near);
+    return QL_FAIL(cx, QL_INVALID, "unknown command '%s'; 'qloom --help' lists them", name);
+}
+
+/* Results count only once they have left: a full disk or a closed pipe is a failure of the command. */
+static ql_status
+flush_results(ql_ctx *cx)
+{
+    bool failed = ferror(stdout) != 0;
+
+    errno = 0;
+    if (fflush(stdout) != 0 || failed)
+        return QL_FAIL(cx, QL_IO, "cannot write the results to standard output%s%s", errno ? ": " : "",
+                       errno ? strerror(errno) : "");
+    return QL_OK;
+}
+
+static ql_status
+dispatch(ql_cli *cli, const common_options *common, int argc, char **argv)
+{
+    const ql_command *command = argc > 1 && argv[1][0] != '-' ? find_command(argv[1]) : NULL;
+
+    if (argc > 1 && argv[1][0] == '-') /* an option in front that nobody knows */
+        return ql_options(cli, NULL, 0, &argc, argv);
+    if (argc > 1 && !command)
+        return unknown_command(cli->cx, argv[1]);
+    QL_TRY(cli->cx, parse_threads(cli->cx, common->threads, &cli->threads));
+    if (common->version) {
+        printf("qloom %s\n", ql_version());
+    } else if (command && common->help) {
+        print_command_help(command);
+    } else if (common->help) {
+        print_help(stdout);
+    } else if (!command) {
+        print_help(stderr);
+        return QL_FAIL(cli->cx, QL_INVALID, "no command given");
+    } else {
+        QL_TRY(cli->cx, command->run(cli, argc - 1, argv + 1));
+    }
+    return QL_OK;
+}
+
+static void
+report(const ql_ctx *cx, ql_status st)
+{
+    cx->log->write(cx->log->user, QL_LOG_ERROR, cx->error[0] ? cx->error : ql_status_text(st));
+    if (st == QL_BUG)
+        cx->log->write(cx->log->user, QL_LOG_ERROR, cx->trace);
+}
+
+/* Taking options out reorders argv, and the record of a run wants all of it. */
+static ql_status
+keep_command_line(ql_cli *cli, int argc, char **argv)
+{
+    char **kept = ql_alloc(cli->cx, (size_t)argc + 1, sizeof *kept);
+
+    if (!kept)
+        return QL_MEMORY;
+    memcpy(kept, argv, (size_t)argc * sizeof *kept);
+    cli->argc = argc;
+    cli->argv = kept;
+    return QL_OK;
+}
+
+static ql_status
+run_program(ql_cli *cli, int argc, char **argv)
+{
+    common_options common = {0};
+    const ql_option options[] = {
+        {.name = "--quiet", .letter = "-q", .flag = &common.quiet},
+        {.name = "--help", .letter = "-h", .flag = &common.help},
+        {.name = "--version", .flag = &common.version},
+        {.name = "--plugin-path", .value = &common.plugin_path},
+        {.name = "--threads", .value = &common.threads},
+    };
+    const ql_option_table table = {.options = options, .count = sizeof options / sizeof *options, .partial = true};
+    ql_ctx *cx = cli->cx;
+    ql_terminal terminal;
+    ql_scope scope;
+    ql_status st, flushed;
+
+    ql_scope_open(cx, &scope);
+    st = keep_command_line(cli, argc, argv);
+    if (st == QL_OK)
+        st = ql_options_take(cx, &table, &argc, argv);
+    ql_terminal_init(&terminal, stderr, common.quiet);
+    cx->log = &terminal.log;
+    cli->quiet = common.quiet;
+    cli->plugin_path = common.plugin_path;
+    if (st == QL_OK)
+        st = dispatch(cli, &common, argc, argv);
+    if (st != QL_OK)
+        report(cx, st);
+    flushed = flush_results(cx);
+    if (flushed != QL_OK && st == QL_OK) {
+        st = flushed;
+        report(cx, st);
+    }
+    ql_terminal_fini(&terminal);
+    cx->log = NULL;
+    ql_scope_close(cx, &scope);
+    return st;
+}
+
+const char *
+ql_version(void)
+{
+    return QLOOM_VERSION;
+}
+
+int
+ql_main(int argc, char **argv)
+{
+    struct sigaction saved[3];
+    ql_ctx cx;
+    ql_cli cli = {.cx = &cx};
+    ql_status st;
+
+    ql_ctx_init(&cx, NULL);
+    cx.interrupt = &interrupted;
+    reserve_streams();
+    catch_signals(saved);
+    st = run_program(&cli, argc, argv);
+    restore_signals(saved);
+    ql_ctx_fini(&cx);
+    return ql_status_exit(st);
+}

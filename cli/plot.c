@@ -1,0 +1,25 @@
+/* qloom plot FIGURE RUN...: one figure of the report as an SVG file. */
+#include "report/report.h"
+#include "runs.h"
+
+static ql_status
+run(ql_cli *cli, int argc, char **argv)
+{
+    const char *figure = NULL;
+    const ql_option own[] = {{.name = "--figure", .letter = "-f", .value = &figure}};
+    ql_runs r;
+    ql_status st = ql_runs_open(cli, own, 1, &argc, argv, &r);
+
+    if (st == QL_OK)
+        st = ql_plot_write(cli->cx, r.sets, r.count, &r.spec, figure ? figure : "pareto", r.printer.out);
+    return ql_runs_close(cli->cx, &r, st);
+}
+
+const ql_command ql_cmd_plot = {
+    .name = "plot",
+    .arguments = "RUN...",
+    .help = "draw a figure of finished runs as SVG",
+    .usage = "A RUN is a run folder, or its name in the folder of runs. The figures are those of the report.\n\n"
+             "  -f, --figure NAME    pareto (default), time, memory, spectrum, heat or graph\n" QL_RUNS_USAGE,
+    .run = run,
+};

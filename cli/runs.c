@@ -1,0 +1,157 @@
+/* What commands on finished runs share. */
+#include "runs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "report/compare.h"
+#include "run/folder.h"
+
+#define SHARED 4 /* options of each of these commands */
+#define OWN_MAX 8
+
+typedef struct shared_options {
+    const char *runs, *value;
+    const char **where;
+} shared_options;
+
+/* "a,b" as a list; `text` NULL: empty. */
+static ql_status
+split(ql_ctx *cx, const char *option, const char *text, const char *const **items, int64_t *count)
+{
+    size_t n = text ? strlen(text) : 0;
+    const char **list = ql_alloc(cx, n + 1, sizeof *list);
+
+    *items = list;
+    *count = 0;
+    for (const char *p = text; list && p;) {
+        size_t length = strcspn(p, ",");
+
+        if (length == 0)
+            return QL_FAIL(cx, QL_INVALID, "%s: got '%s', expected names with a comma between two", option, text);
+        list[*count] = ql_copy_text(cx, p, length);
+        if (!list[(*count)++])
+            return QL_MEMORY;
+        p = p[length] ? p + length + 1 : NULL;
+    }
+    return list ? QL_OK : QL_MEMORY;
+}
+
+/* The pipeline file's table, but for what the options say; a choice of rows or columns alone leaves the other to the
+ * defaults, and so do several runs, which the file's rows don't tell apart. */
+static ql_status
+make_spec(ql_ctx *cx, const shared_options *opt, const ql_runs *r, ql_table_spec *spec)
+{
+    const ql_table_spec *first = &r->sets[0]->table;
+
+    *spec = (ql_table_spec){.value = opt->value};
+    QL_TRY(cx, split(cx, "--rows", r->rows, &spec->rows, &spec->row_count));
+    QL_TRY(cx, split(cx, "--columns", r->columns, &spec->columns, &spec->column_count));
+    if (!r->rows && !r->columns) {
+        *spec = *first;
+        spec->value = opt->value ? opt->value : first->value;
+        spec->row_count = r->count > 1 ? 0 : spec->row_count;
+    } else if (!opt->value) {
+        spec->value = r->columns ? first->value : NULL;
+    }
+    return QL_OK;
+}
+
+static ql_status
+load(ql_ctx *cx, const char *runs, char *const *names, ql_runs *r)
+{
+    const int64_t count = r->count;
+
+    r->sets = ql_alloc(cx, (size_t)count, sizeof *r->sets);
+    r->loaded = ql_alloc(cx, (size_t)count, sizeof *r->loaded);
+    if (!r->sets || !r->loaded)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < count; i++) {
+        QL_TRY(cx, ql_results_load(cx, runs, names[i], &r->loaded[i]));
+        r->sets[i] = &r->loaded[i];
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_runs_choices(ql_ctx *cx, const char *option, const char *const *texts, const ql_runs *r, const ql_choice **choices,
+                int64_t *count)
+{
+    ql_choice *list;
+    int64_t n = 0;
+
+    while (texts && texts[n])
+        n++;
+    list = ql_alloc(cx, (size_t)n, sizeof *list);
+    if (!list)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < n; i++)
+        QL_TRY(cx, ql_choice_parse(cx, option, texts[i], r->loaded, r->count, &list[i]));
+    *choices = list;
+    *count = n;
+    return QL_OK;
+}
+
+static ql_status
+filter(ql_ctx *cx, const char *const *where, ql_runs *r)
+{
+    const ql_choice *choices;
+    int64_t count;
+
+    QL_TRY(cx, ql_runs_choices(cx, "--where", where, r, &choices, &count));
+    for (int64_t i = 0; i < r->count && count; i++)
+        QL_TRY(cx, ql_results_filter(cx, &r->loaded[i], choices, count));
+    return QL_OK;
+}
+
+ql_status
+ql_runs_open(ql_cli *cli, const ql_option *own, int count, int *argc, char **argv, ql_runs *out)
+{
+    ql_ctx *cx = cli->cx;
+    shared_options opt = {.runs = QL_RUNS_DEFAULT};
+    ql_option options[SHARED + OWN_MAX] = {
+        {.name = "--value", .value = &opt.value},
+        {.name = "--runs", .value = &opt.runs},
+        {.name = "--where", .letter = "-w", .list = &opt.where},
+        {.name = "--output", .letter = "-o", .value = &out->output},
+    };
+
+    *out = (ql_runs){0};
+    for (int i = 0; i < count; i++)
+        options[SHARED + i] = own[i];
+    QL_TRY(cx, ql_options(cli, options, SHARED + count, argc, argv));
+    out->count = *argc - 1;
+    if (out->count < 1)
+        return QL_FAIL(cx, QL_INVALID, "%s: expected the name of a run; folders in '%s' are runs", argv[0], opt.runs);
+    QL_TRY(cx, load(cx, opt.runs, argv + 1, out));
+    QL_TRY(cx, filter(cx, opt.where, out));
+    QL_TRY(cx, make_spec(cx, &opt, out, &out->spec));
+    return ql_printer_open(cx, &out->printer);
+}
+
+static ql_status
+put_out(ql_ctx *cx, ql_runs *r)
+{
+    const char *text;
+
+    QL_TRY(cx, ql_printer_close(cx, &r->printer, &text));
+    if (r->output)
+        return ql_file_write(cx, r->output, text, strlen(text));
+    fputs(text, stdout);
+    return QL_OK;
+}
+
+ql_status
+ql_runs_close(ql_ctx *cx, ql_runs *r, ql_status st)
+{
+    const char *unused;
+
+    if (st == QL_OK)
+        st = put_out(cx, r);
+    else if (r->printer.out)
+        (void)ql_printer_close(cx, &r->printer, &unused);
+    for (int64_t i = 0; r->loaded && i < r->count; i++)
+        ql_results_fini(cx, &r->loaded[i]);
+    return st;
+}

@@ -1,0 +1,538 @@
+/* One block's weights, and the forward that model plugin and host share: the plugin steps between the linears, the host
+ * multiplies. */
+#include "block.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <qloom/exporter.h>
+
+#include "device/device.h"
+#include "tensor/tensor.h"
+#include "source.h"
+
+typedef struct block_linear {
+    char *name;           /* "model.layers.3.mlp.down_proj" */
+    ql_tensor *w;         /* compute dtype */
+    ql_tensor *bias;      /* compute dtype; NULL: none */
+    ql_tensor *exact;     /* as the file has it, where w has lost bits of it; else NULL */
+    ql_dtype file;        /* f32 where the folder holds codes, or an adapter on top */
+    ql_tensor *b, *a;     /* an adapter that the model came with, f32; NULL: none */
+    ql_weight adapter;    /* the same in the compute dtype, its w NULL */
+    ql_tensor *f32, *raw; /* for quantizers, on demand */
+} block_linear;
+
+struct ql_block {
+    const ql_model_handle *m;
+    int64_t layer;
+    ql_dtype compute;
+    block_linear *linears; /* [linear_count] */
+    ql_tensor **smalls;    /* [small_count] */
+    ql_tensor **begun;     /* [slot_count] as the file has them, on their way or arrived; NULL: loaded without */
+};
+
+static const char *
+block_name(ql_ctx *cx, const ql_model_handle *m, int64_t layer, const char *below, const char *suffix)
+{
+    const char *prefix = ql_format(cx, m->info.block_prefix, (long long)layer);
+
+    return prefix ? ql_format(cx, "%s%s%s", prefix, below, suffix) : NULL;
+}
+
+void
+ql_block_prefetch(ql_ctx *cx, const ql_model_handle *m, int64_t layer)
+{
+    ql_scope scope;
+
+    if (layer < 0 || layer >= m->info.layers)
+        return;
+    ql_scope_open(cx, &scope);
+    for (int i = 0; i < m->info.linear_count; i++) {
+        const char *name = block_name(cx, m, layer, m->info.linears[i].name, ".weight");
+
+        if (name)
+            ql_source_prefetch(m->source, name);
+    }
+    ql_scope_close(cx, &scope);
+}
+
+ql_status
+ql_model_dtype(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int linear, ql_dtype *out)
+{
+    const char *name = block_name(cx, m, layer, m->info.linears[linear].name, ".weight");
+    const ql_st_tensor *t = name ? ql_source_find(m->source, name) : NULL;
+
+    *out = t ? ql_st_dtype_device(t->dtype) : QL_F32; /* codes are decoded to it */
+    return name ? QL_OK : QL_MEMORY;
+}
+
+/* --- loading ---------------------------------------------------------------------------------------------------- */
+
+/* The tensors of a block in one row: weights of its linears, their biases, its smalls. */
+static int
+slot_count(const ql_model_info *info)
+{
+    return 2 * info->linear_count + info->small_count;
+}
+
+/* What slot `s` of the row is in the file; without a name where a linear has no bias. */
+static ql_status
+slot_want(ql_ctx *cx, const ql_block *b, int s, ql_want *out)
+{
+    const ql_model_info *info = &b->m->info;
+    const int linears = info->linear_count;
+
+    *out = (ql_want){.ndim = 1};
+    if (s < linears) {
+        *out = (ql_want){.ndim = 2, .dims = {info->linears[s].out, info->linears[s].in}};
+        out->name = block_name(cx, b->m, b->layer, info->linears[s].name, ".weight");
+    } else if (s < 2 * linears) {
+        out->dims[0] = info->linears[s - linears].out;
+        if (!info->linears[s - linears].bias)
+            return QL_OK;
+        out->name = block_name(cx, b->m, b->layer, info->linears[s - linears].name, ".bias");
+    } else {
+        out->dims[0] = info->smalls[s - 2 * linears].size;
+        out->name = block_name(cx, b->m, b->layer, info->smalls[s - 2 * linears].name, "");
+    }
+    return out->name ? QL_OK : QL_MEMORY;
+}
+
+/* The tensor of slot `s` in `dtype`, kept beyond the scope: from the file, or from what is begun; NULL where there is none. */
+static ql_status
+load(ql_ctx *cx, ql_block *b, int s, ql_dtype dtype, ql_tensor **out)
+{
+    ql_tensor *t = NULL, *raw;
+    ql_scope scope;
+    ql_want want;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = slot_want(cx, b, s, &want);
+    want.dtype = dtype;
+    if (st == QL_OK && want.name && b->begun && b->begun[s]) {
+        st = ql_tensor_borrow(cx, b->begun[s], &raw);
+        ql_tensor_unref(b->begun[s]); /* so that it goes as soon as it is converted */
+        b->begun[s] = NULL;
+        st = st == QL_OK ? ql_source_finish(cx, b->m->source, &want, raw, &t) : st;
+    } else if (st == QL_OK && want.name) {
+        st = ql_source_load(cx, b->m->source, &want, &t);
+    }
+    *out = st == QL_OK ? ql_tensor_ref(t) : NULL;
+    ql_scope_close(cx, &scope);
+    return st;
+}
+
+/* `t` in another dtype, kept beyond the scope. */
+static ql_status
+converted(ql_ctx *cx, const ql_tensor *t, ql_dtype dtype, ql_tensor **out)
+{
+    ql_scope scope;
+    ql_tensor *made;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = ql_convert(cx, t, dtype, &made);
+    *out = st == QL_OK ? ql_tensor_ref(made) : NULL;
+    ql_scope_close(cx, &scope);
+    return st;
+}
+
+/* Does every value of dtype `file` have its own in dtype `compute`? */
+static bool
+holds(ql_dtype compute, ql_dtype file)
+{
+    return compute == file || (compute == QL_F32 && (file == QL_F16 || file == QL_BF16));
+}
+
+/* The tensor NAME.weight. */
+static ql_status
+load_plain(ql_ctx *cx, ql_block *b, int i, block_linear *l)
+{
+    QL_TRY(cx, ql_model_dtype(cx, b->m, b->layer, i, &l->file));
+    if (holds(b->compute, l->file))
+        return load(cx, b, i, b->compute, &l->w);
+    QL_TRY(cx, load(cx, b, i, QL_DTYPE_NONE, &l->exact));
+    return converted(cx, l->exact, b->compute, &l->w);
+}
+
+/* Codes, decoded once: from here it is a weight like any other. */
+static ql_status
+load_packed(ql_ctx *cx, const ql_block *b, const ql_qlinear *q, block_linear *l)
+{
+    ql_tensor *w;
+
+    l->file = QL_F32;
+    QL_TRY(cx, ql_group_decode(cx, q, &w));
+    if (b->compute == QL_F32)
+        return converted(cx, w, QL_F32, &l->w);
+    QL_TRY(cx, converted(cx, w, QL_F32, &l->exact));
+    return converted(cx, w, b->compute, &l->w);
+}
+
+/* An adapter corrects one base: on another it makes things worse, silently. */
+static ql_status
+check_base(ql_ctx *cx, const block_linear *l, const char *expected)
+{
+    const char *hash;
+
+    if (!expected)
+        return QL_OK;
+    QL_TRY(cx, ql_weight_hash(cx, l->exact ? l->exact : l->w, &hash));
+    if (strcmp(hash, expected) != 0)
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: the adapter was made for another base model: its weight has fingerprint %s there, %s here",
+                       l->name, expected, hash);
+    return QL_OK;
+}
+
+static ql_status
+load_adapter(ql_ctx *cx, const ql_block *b, const ql_stored_linear *s, block_linear *l)
+{
+    ql_tensor *small_b = NULL, *small_a = NULL;
+
+    if (!s->a)
+        return QL_OK;
+    QL_TRY(cx, check_base(cx, l, s->hash));
+    l->file = QL_F32;
+    QL_TRY(cx, converted(cx, s->b, QL_F32, &l->b));
+    QL_TRY(cx, converted(cx, s->a, QL_F32, &l->a));
+    QL_TRY(cx, converted(cx, s->b, b->compute, &small_b));
+    l->adapter.b = small_b;
+    QL_TRY(cx, converted(cx, s->a, b->compute, &small_a));
+    l->adapter.a = small_a;
+    return QL_OK;
+}
+
+static ql_status
+load_linear(ql_ctx *cx, ql_block *b, int i, block_linear *l)
+{
+    const char *name = block_name(cx, b->m, b->layer, b->m->info.linears[i].name, "");
+    ql_stored_linear stored;
+
+    l->name = name ? ql_heap(cx, strlen(name) + 1, 1) : NULL;
+    if (!l->name)
+        return QL_MEMORY;
+    memcpy(l->name, name, strlen(name));
+    QL_TRY(cx, ql_model_linear(cx, b->m, b->layer, i, true, &stored));
+    QL_TRY(cx, stored.packed ? load_packed(cx, b, &stored.q, l) : load_plain(cx, b, i, l));
+    QL_TRY(cx, load_adapter(cx, b, &stored, l));
+    return load(cx, b, b->m->info.linear_count + i, b->compute, &l->bias);
+}
+
+static ql_status
+load_block(ql_ctx *cx, ql_block *b)
+{
+    const ql_model_info *info = &b->m->info;
+
+    b->linears = ql_heap(cx, (size_t)info->linear_count, sizeof *b->linears);
+    b->smalls = ql_heap(cx, (size_t)info->small_count, sizeof(ql_tensor *));
+    if (!b->linears || !b->smalls)
+        return QL_MEMORY;
+    for (int i = 0; i < info->linear_count; i++) {
+        ql_scope scope;
+
+        ql_scope_open(cx, &scope); /* one linear's codes at a time */
+        QL_TRY(cx, load_linear(cx, b, i, &b->linears[i]));
+        ql_scope_close(cx, &scope);
+    }
+    for (int i = 0; i < info->small_count; i++)
+        QL_TRY(cx, load(cx, b, 2 * info->linear_count + i, b->compute, &b->smalls[i]));
+    return QL_OK;
+}
+
+static ql_status
+make(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out)
+{
+    *out = ql_heap(cx, 1, sizeof **out);
+    if (!*out)
+        return QL_MEMORY;
+    **out = (ql_block){.m = m, .layer = layer, .compute = cx->device->info.compute_dtype};
+    return QL_OK;
+}
+
+/* Bytes that block `b` has in its files. */
+static size_t
+file_bytes(ql_ctx *cx, const ql_block *b)
+{
+    size_t sum = 0;
+
+    for (int s = 0; s < slot_count(&b->m->info); s++) {
+        const ql_st_tensor *t = NULL;
+        ql_want want;
+
+        if (slot_want(cx, b, s, &want) == QL_OK && want.name)
+            t = ql_source_find(b->m->source, want.name);
+        sum += t ? t->bytes : 0;
+    }
+    return sum;
+}
+
+static ql_status
+begin(ql_ctx *cx, ql_block *b)
+{
+    const ql_device *d = cx->device;
+    const size_t room = ql_device_room(d), bytes = file_bytes(cx, b);
+
+    if (room && (d->used > room || room - d->used < 2 * bytes)) /* the block at work comes first */
+        return QL_FAIL(cx, QL_MEMORY, "no room for the next block's weights yet");
+    b->begun = ql_heap(cx, (size_t)slot_count(&b->m->info), sizeof *b->begun);
+    if (!b->begun)
+        return QL_MEMORY;
+    for (int s = 0; s < slot_count(&b->m->info); s++) {
+        ql_tensor *raw;
+        ql_want want;
+
+        QL_TRY(cx, slot_want(cx, b, s, &want));
+        if (!want.name || !ql_source_has(b->m->source, want.name)) /* codes are read when they are decoded */
+            continue;
+        QL_TRY(cx, ql_source_begin(cx, b->m->source, &want, &raw));
+        b->begun[s] = ql_tensor_ref(raw);
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_block_begin(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out)
+{
+    ql_scope scope;
+    ql_status st;
+
+    QL_TRY(cx, make(cx, m, layer, out));
+    ql_scope_open(cx, &scope);
+    st = begin(cx, *out);
+    if (st != QL_OK && (*out)->begun)
+        ql_uploads_settle(cx);
+    ql_scope_close(cx, &scope);
+    if (st != QL_OK) {
+        ql_block_close(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+ql_status
+ql_block_finish(ql_ctx *cx, ql_block *b)
+{
+    ql_scope scope;
+    ql_status st;
+
+    if (b->begun)
+        QL_TRY(cx, ql_uploads_arrive(cx));
+    ql_scope_open(cx, &scope);
+    st = load_block(cx, b);
+    ql_scope_close(cx, &scope);
+    return st;
+}
+
+ql_status
+ql_block_open(ql_ctx *cx, const ql_model_handle *m, int64_t layer, ql_block **out)
+{
+    ql_status st;
+
+    QL_TRY(cx, make(cx, m, layer, out));
+    st = ql_block_finish(cx, *out);
+    if (st != QL_OK) {
+        ql_block_close(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+static void
+forget(block_linear *l)
+{
+    ql_tensor_unref(l->f32);
+    ql_tensor_unref(l->raw);
+    l->f32 = l->raw = NULL;
+}
+
+void
+ql_block_close(ql_block *b)
+{
+    if (!b)
+        return;
+    for (int i = 0; b->linears && i < b->m->info.linear_count; i++) {
+        block_linear *l = &b->linears[i];
+
+        forget(l);
+        ql_tensor_unref(l->w);
+        ql_tensor_unref(l->bias);
+        ql_tensor_unref(l->exact);
+        ql_tensor_unref(l->b);
+        ql_tensor_unref(l->a);
+        ql_tensor_unref((ql_tensor *)l->adapter.b);
+        ql_tensor_unref((ql_tensor *)l->adapter.a);
+        free(l->name);
+    }
+    for (int i = 0; b->smalls && i < b->m->info.small_count; i++)
+        ql_tensor_unref(b->smalls[i]);
+    for (int s = 0; b->begun && s < slot_count(&b->m->info); s++)
+        ql_tensor_unref(b->begun[s]);
+    free(b->begun);
+    free(b->linears);
+    free(b->smalls);
+    free(b);
+}
+
+int64_t
+ql_block_layer(const ql_block *b)
+{
+    return b->layer;
+}
+
+const char *
+ql_block_name(const ql_block *b, int linear)
+{
+    return b->linears[linear].name;
+}
+
+/* W + B A: what a quantizer or exporter takes for the weight of a model that came with an adapter. */
+static ql_status
+merge(ql_ctx *cx, block_linear *l, const ql_tensor **out)
+{
+    if (!l->f32) {
+        QL_TRY(cx, converted(cx, l->exact ? l->exact : l->w, QL_F32, &l->f32));
+        QL_TRY(cx, ql_gemm(cx, QL_NN, 1, l->b, l->a, 1, l->f32));
+    }
+    *out = l->f32;
+    return QL_OK;
+}
+
+ql_status
+ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor **out)
+{
+    block_linear *l = &b->linears[linear];
+    const ql_tensor *from = l->exact ? l->exact : l->w;
+    const ql_dtype dtype = raw ? l->file : QL_F32;
+    ql_tensor **made = raw ? &l->raw : &l->f32;
+
+    if (l->a)
+        return merge(cx, l, out);
+    *out = ql_dtype_of(l->w) == dtype ? l->w : ql_dtype_of(from) == dtype ? from : *made;
+    if (*out)
+        return QL_OK;
+    QL_TRY(cx, converted(cx, from, dtype, made));
+    *out = *made;
+    return QL_OK;
+}
+
+ql_dtype
+ql_block_dtype(const ql_block *b, int linear)
+{
+    return b->linears[linear].file;
+}
+
+void
+ql_block_forget(ql_block *b, int subset)
+{
+    for (int i = 0; i < b->m->info.linear_count; i++)
+        if (b->m->info.linears[i].subset == subset)
+            forget(&b->linears[i]);
+}
+
+/* --- forward ---------------------------------------------------------------------------------------------------- */
+
+ql_status
+ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, const ql_tensor *x, ql_tensor **y)
+{
+    const block_linear *l = &b->linears[linear];
+    const ql_tensor *w = as && as->w ? as->w : l->w;
+    ql_tensor *u;
+
+    as = as ? as : &l->adapter;
+
+    QL_TRY(cx, ql_new(cx, b->compute, ql_dim(x, 0), ql_dim(w, 0), y));
+    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, x, w, 0, *y));
+    if (l->bias)
+        QL_TRY(cx, ql_add_bias(cx, l->bias, *y));
+    if (!as->a)
+        return QL_OK;
+    QL_TRY(cx, ql_new(cx, b->compute, ql_dim(x, 0), ql_dim(as->a, 0), &u));
+    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, x, as->a, 0, u));
+    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, u, as->b, 1, *y));
+    ql_drop(cx, &u);
+    return QL_OK;
+}
+
+ql_status
+ql_block_step(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
+{
+    const ql_model_handle *m = b->m;
+    ql_tensor *x = NULL, *h = NULL;
+    const ql_step step = {.info = &m->info,
+                          .layer = b->layer,
+                          .k = k,
+                          .seqs = f->seqs,
+                          .smalls = (const ql_tensor *const *)b->smalls,
+                          .h = f->h,
+                          .y = (const ql_tensor *const *)f->y,
+                          .x = k < m->info.subsets ? &x : NULL,
+                          .h_next = &h};
+    ql_scope scope;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = m->plugin->model->step(cx, m->self, &step);
+    if (st == QL_OK && step.x && !x)
+        st = QL_FAIL(cx, QL_BUG, "plugin '%s' gave no input for subset %d", m->plugin->name, k);
+    QL_TRY(cx, ql_scope_yield(cx, &scope, st, (ql_tensor * *const[]){&x, &h}, 2));
+    f->x = x;
+    if (h)
+        f->h = h;
+    return QL_OK;
+}
+
+ql_status
+ql_block_linears(ql_ctx *cx, const ql_block *b, int k, const ql_weight *const *as, ql_flow *f)
+{
+    const ql_model_info *info = &b->m->info;
+    int n = 0;
+
+    f->y = ql_alloc(cx, (size_t)info->linear_count, sizeof(ql_tensor *));
+    if (!f->y)
+        return QL_MEMORY;
+    for (int i = 0; i < info->linear_count; i++)
+        if (info->linears[i].subset == k)
+            QL_TRY(cx, ql_block_linear(cx, b, i, as ? as[i] : NULL, f->x, &f->y[n++]));
+    return QL_OK;
+}
+
+static void
+drop_outputs(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
+{
+    for (int i = 0, n = 0; f->y && i < b->m->info.linear_count; i++)
+        if (b->m->info.linears[i].subset == k)
+            ql_drop(cx, &f->y[n++]);
+    f->y = NULL;
+}
+
+static ql_status
+forward(ql_ctx *cx, const ql_block *b, const ql_weight *const *as, ql_flow *f)
+{
+    const int subsets = b->m->info.subsets;
+
+    for (int k = 0; k < subsets; k++) {
+        QL_TRY(cx, ql_block_step(cx, b, k, f));
+        drop_outputs(cx, b, k - 1, f);
+        QL_TRY(cx, ql_block_linears(cx, b, k, as, f));
+        ql_drop(cx, &f->x);
+    }
+    return ql_block_step(cx, b, subsets, f);
+}
+
+ql_status
+ql_block_forward(ql_ctx *cx, const ql_block *b, const ql_weight *const *as, ql_flow *f)
+{
+    ql_flow inner = {.seqs = f->seqs, .h = f->h};
+    ql_tensor *h = NULL;
+    ql_scope scope;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = forward(cx, b, as, &inner);
+    h = (ql_tensor *)inner.h;
+    QL_TRY(cx, ql_scope_yield(cx, &scope, st, (ql_tensor * *const[]){&h}, 1));
+    *f = (ql_flow){.seqs = f->seqs, .h = h};
+    return QL_OK;
+}

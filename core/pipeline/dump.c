@@ -1,0 +1,156 @@
+/* A graph for people: labels of cells, the graph as text and for Graphviz. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/printer.h"
+#include "plugin/registry.h"
+#include "graph.h"
+
+static int64_t
+find_axis(const ql_graph *g, const char *key, size_t bytes)
+{
+    for (int64_t i = 0; i < g->axis_count; i++)
+        if (strlen(g->axes[i].key) == bytes && memcmp(g->axes[i].key, key, bytes) == 0)
+            return i;
+    return -1;
+}
+
+static int64_t
+find_stage(const ql_graph *g, const char *name, size_t bytes)
+{
+    for (int64_t i = 0; i < g->stage_count; i++)
+        if (strlen(g->stage_names[i]) == bytes && memcmp(g->stage_names[i], name, bytes) == 0)
+            return i;
+    return -1;
+}
+
+const char *
+ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, const char *reference)
+{
+    const char *dot = strchr(reference, '.');
+    const size_t bytes = dot ? (size_t)(dot - reference) : strlen(reference);
+    const int64_t axis = find_axis(g, reference, strlen(reference)), variants = find_axis(g, reference, bytes);
+    const int64_t stage = find_stage(g, reference, bytes);
+    const ql_node *n = stage < 0 ? NULL : cell->stages[stage];
+    const ql_param *row;
+
+    if (axis >= 0)
+        return g->axes[axis].labels[cell->at[axis]];
+    if (strcmp(reference, "seed") == 0)
+        return ql_format(cx, "%" PRIu64, cell->seed);
+    if (!dot || stage < 0)
+        return NULL;
+    if (strcmp(dot, ".use") == 0 && variants >= 0)
+        return g->axes[variants].labels[cell->at[variants]];
+    if (!n)
+        return NULL;
+    if (strcmp(dot, ".use") == 0)
+        return n->plugin->name;
+    row = ql_param_find(n->plugin, dot + 1);
+    return row ? ql_param_print(cx, row, n->self) : NULL;
+}
+
+const int64_t *
+ql_graph_cells(ql_ctx *cx, const ql_graph *g)
+{
+    int64_t *counts = ql_alloc(cx, (size_t)g->node_count, sizeof *counts);
+    int64_t *last = ql_alloc(cx, (size_t)g->node_count, sizeof *last); /* cell + 1 that counted a node last */
+
+    if (!counts || !last)
+        return NULL;
+    for (int64_t c = 0; c < g->cell_count; c++)
+        for (int64_t s = 0; s < g->stage_count; s++) {
+            const ql_node *n = g->cells[c].stages[s];
+
+            if (n && last[n->id] != c + 1) { /* two stages of a cell may be one node */
+                last[n->id] = c + 1;
+                counts[n->id]++;
+            }
+        }
+    return counts;
+}
+
+ql_status
+ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
+{
+    const int64_t *counts = ql_graph_cells(cx, g);
+    ql_printer p;
+
+    if (!counts)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_printer_open(cx, &p));
+    fprintf(p.out, "%s: %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", g->name, g->stage_count,
+            g->cell_count, g->cell_count == 1 ? "cell" : "cells", g->node_count);
+    for (int64_t i = 0; i < g->axis_count; i++) {
+        fprintf(p.out, "axis %s:", g->axes[i].key);
+        for (int64_t k = 0; k < g->axes[i].count; k++)
+            fprintf(p.out, "%s %s", k ? "," : "", g->axes[i].labels[k]);
+        fputc('\n', p.out);
+    }
+    for (int64_t i = 0; i < g->node_count; i++) {
+        const ql_node *n = g->nodes[i];
+        const int64_t cells = counts[i];
+
+        fprintf(p.out, "%3" PRId64 " %s: %s", n->id, n->name, n->label);
+        for (int64_t k = 0; k < n->input_count; k++)
+            fprintf(p.out, "%s %s %" PRId64, k ? "," : " <-", n->inputs[k].port, n->inputs[k].from->id);
+        if (cells != g->cell_count && cells)
+            fprintf(p.out, "  (%" PRId64 " %s)", cells, cells == 1 ? "cell" : "cells");
+        fputc('\n', p.out);
+    }
+    return ql_printer_close(cx, &p, out);
+}
+
+/* Inside double quotes of Graphviz. */
+static void
+print_quoted(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+static const char *
+shape_of(ql_kind kind)
+{
+    switch (kind) {
+    case QL_MODEL:
+    case QL_DATA:
+        return "folder";
+    case QL_QUANTIZER:
+        return "box";
+    case QL_COMPENSATOR:
+        return "hexagon";
+    default:
+        return "ellipse";
+    }
+}
+
+ql_status
+ql_graph_dot(ql_ctx *cx, const ql_graph *g, const char **out)
+{
+    ql_printer p;
+
+    QL_TRY(cx, ql_printer_open(cx, &p));
+    fputs("digraph \"", p.out);
+    print_quoted(p.out, g->name);
+    fputs("\" {\n    rankdir=LR;\n", p.out);
+    for (int64_t i = 0; i < g->node_count; i++) {
+        const ql_node *n = g->nodes[i];
+
+        fprintf(p.out, "    n%" PRId64 " [shape=%s, label=\"", n->id, shape_of(n->plugin->kind));
+        print_quoted(p.out, n->name);
+        fputs("\\n", p.out);
+        print_quoted(p.out, n->label);
+        fputs("\"];\n", p.out);
+        for (int64_t k = 0; k < n->input_count; k++) {
+            fprintf(p.out, "    n%" PRId64 " -> n%" PRId64 " [label=\"", n->inputs[k].from->id, n->id);
+            print_quoted(p.out, n->inputs[k].port);
+            fputs("\"];\n", p.out);
+        }
+    }
+    fputs("}\n", p.out);
+    return ql_printer_close(cx, &p, out);
+}

@@ -1,0 +1,125 @@
+/* The checked graph of a pipeline file: stages merged by content, cells, axes, the table. No method and no model is
+ * known here. */
+#ifndef QLOOM_PIPELINE_GRAPH_H
+#define QLOOM_PIPELINE_GRAPH_H
+
+#include <qloom/plugin.h>
+
+#include "base/ctx.h"
+
+typedef struct ql_registry ql_registry; /* core/plugin/registry.h: the plugins found */
+
+typedef struct ql_place { /* where in the file something stands; line and column from 1 */
+    const char *file;
+    int64_t line, column;
+} ql_place;
+
+typedef enum ql_propagate { QL_PROPAGATE_DEFAULT, QL_ORIGINAL, QL_QUANTIZED, QL_COMPENSATED } ql_propagate;
+
+typedef struct ql_override { /* an entry of `overrides:` */
+    const char *match;       /* glob over the linear's full name */
+    bool skip;
+    const void *self; /* parameter struct with the entry's values over the stage's; NULL when skip */
+    ql_place place;
+} ql_override;
+
+typedef struct ql_node ql_node;
+
+typedef struct ql_input { /* one connected input port */
+    const char *port;     /* "model", "calib", "data", "base" */
+    ql_edge type;
+    ql_node *from;
+} ql_input;
+
+/* A stage after merging: equal plugin, parameters and inputs are one node. */
+struct ql_node {
+    int64_t id;        /* position in ql_graph.nodes, which is in topological order */
+    const char *name;  /* of the first stage that became it: "quant" */
+    const char *label; /* "PLUGIN bits=3 group_size=64": what differs from the defaults */
+    const ql_plugin *plugin;
+    const void *self;       /* filled parameter struct */
+    const char *canonical;  /* canonical print of plugin, version, parameters, overrides, propagate: what is hashed */
+    uint64_t key[2];        /* 128-bit hash of `canonical`, the keys of the inputs and the seed */
+    ql_propagate propagate; /* as given for the stage, else for the file, else DEFAULT */
+    uint64_t seed;
+    int64_t override_count;
+    const ql_override *overrides; /* first match wins */
+    int64_t input_count;
+    const ql_input *inputs;
+    ql_place place;
+};
+
+typedef struct ql_axis { /* a key of `matrix:`, in file order */
+    const char *key;     /* "quant", "quant.bits", "seed" */
+    int64_t count;
+    const char *const *labels; /* distinct within the axis */
+} ql_axis;
+
+typedef struct ql_cell {
+    const int64_t *at;      /* [axis_count]: index of its label on each axis */
+    ql_node *const *stages; /* [stage_count]: of each declared stage; NULL where it serves nothing in the cell */
+    uint64_t seed;
+} ql_cell;
+
+typedef struct ql_choice {   /* cells that are called `label` under a reference */
+    const char *key, *label; /* "quant.bits", "3" */
+} ql_choice;
+
+typedef enum ql_best { QL_BEST_NONE, QL_BEST_OF_ROW, QL_BEST_OF_COLUMN } ql_best;
+
+typedef struct ql_table_spec {
+    int64_t row_count, column_count;
+    const char *const *rows, *const *columns; /* "quant.bits", "quant.use", an axis key */
+    const char *value;                        /* "ppl.perplexity"; NULL: every metric a column */
+    ql_best best;                             /* which numbers stand out */
+    bool differences; /* numbers less those of each cell's reference: what meets `against`, else the original model */
+    int64_t against_count;
+    const ql_choice *against;
+} ql_table_spec;
+
+typedef struct ql_graph {
+    const char *name, *file, *folder; /* folder: of the file, for relative paths */
+    const char *device;               /* "auto", "cpu", "cuda", "cuda:1" */
+    ql_dtype compute;                 /* of activations and weights; NONE: the device's own choice */
+    uint64_t seed, memory;            /* memory: bytes, 0: no limit */
+    const char *cache;                /* folder; NULL: the one beside the runs */
+    uint64_t cache_limit;             /* bytes, 0: none */
+    int64_t chunk_tokens;
+    bool baseline;
+    int64_t axis_count, cell_count, stage_count, node_count;
+    const ql_axis *axes;
+    const ql_cell *cells;
+    const char *const *stage_names; /* declared stages, in file order */
+    ql_node *const *nodes;
+    ql_table_spec table;
+    const char *expanded; /* the pipeline after environment, -s and defaults, as YAML: for the run folder */
+} ql_graph;
+
+typedef struct ql_graph_options {
+    const char *const *sets; /* "quant.bits=4", NULL-terminated; NULL: none */
+} ql_graph_options;
+
+/* Reads, expands, instantiates, merges and checks FILE. Everything lives in the innermost scope. On INVALID every
+ * problem has been reported, one line each, "FILE:LINE:COLUMN: stage 'quant': …", in file order, in the error text
+ * (joined by newlines). */
+ql_status ql_graph_open(ql_ctx *cx, ql_registry *registry, const char *file, const ql_graph_options *opt,
+                        ql_graph *out);
+/* The same from memory; `file` is used in messages and for relative paths. (Fuzzing, tests.) */
+ql_status ql_graph_parse(ql_ctx *cx, ql_registry *registry, const char *file, const char *text, size_t bytes,
+                         const ql_graph_options *opt, ql_graph *out);
+
+/* The node connected to input `port`; NULL: none. */
+ql_node *ql_node_input(const ql_node *n, const char *port);
+
+/* Label of a cell under a reference as `table:` uses it: an axis key, "stage.use" (the variant's label) or
+ * "stage.parameter". NULL when the reference means nothing in this graph. */
+const char *ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, const char *reference);
+
+/* For each node the cells that it serves as a declared stage, in the innermost scope; NULL without memory. */
+const int64_t *ql_graph_cells(ql_ctx *cx, const ql_graph *g);
+
+/* Text and Graphviz forms of the merged graph, into memory of the innermost scope. */
+ql_status ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out);
+ql_status ql_graph_dot(ql_ctx *cx, const ql_graph *g, const char **out);
+
+#endif

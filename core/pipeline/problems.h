@@ -1,0 +1,31 @@
+/* Everything wrong with a pipeline file, collected, so that all of it is reported in one go and in file order. */
+#ifndef QLOOM_PIPELINE_PROBLEMS_H
+#define QLOOM_PIPELINE_PROBLEMS_H
+
+#include "graph.h"
+
+typedef struct ql_problem {
+    ql_place place;
+    const char *text;
+    int64_t order;
+} ql_problem;
+
+typedef struct ql_problems {
+    const char *file; /* the pipeline file: its problems come before those of the command line */
+    int64_t count, capacity;
+    ql_problem *items;
+    ql_status failed; /* why a problem could not be recorded; QL_OK: none was lost */
+} ql_problems;
+
+/* Adds one unless the same stands there already. Line 0: the place has no line ("-s quant.bits=9"). */
+void ql_problem_add(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Adds the context's error when `st` is INVALID, "PREFIX: TEXT" (prefix may be NULL); other failures are passed on. */
+ql_status ql_problem_take(ql_ctx *cx, ql_problems *p, ql_place place, const char *prefix, ql_status st);
+/* So many that looking further helps nobody. */
+bool ql_problems_full(const ql_problems *p);
+/* QL_OK when there is none, else INVALID with one line a problem as the error's text. */
+ql_status ql_problems_end(ql_ctx *cx, ql_problems *p);
+void ql_problems_fini(ql_problems *p);
+
+#endif

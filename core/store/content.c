@@ -1,0 +1,169 @@
+/* Content hashes of input files, model folders and our own code. */
+#define _GNU_SOURCE /* dladdr */
+#include "content.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+
+#define LARGE (1 << 20)   /* bytes of a file whose hash is worth remembering */
+#define NOTABLE (1 << 30) /* bytes that take seconds to read */
+#define SETTLED 2         /* seconds after which no write can hide behind an unchanged time */
+
+/* --- large files --- */
+
+/* What stat says of the file, as text: the same words, the same bytes. */
+static const char *
+stamp_of(ql_ctx *cx, const struct stat *st)
+{
+    return ql_format(cx, "device %ju inode %ju bytes %jd modified %jd.%09ld changed %jd.%09ld ", (uintmax_t)st->st_dev,
+                     (uintmax_t)st->st_ino, (intmax_t)st->st_size, (intmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+                     (intmax_t)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+}
+
+/* The file that remembers the hash of `path`. */
+static const char *
+memory_of(ql_ctx *cx, const ql_store *s, const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *name = NULL;
+    uint64_t hash[2];
+
+    if (real) {
+        ql_hash_bytes(real, strlen(real), hash);
+        name = ql_hash_text(cx, hash);
+    }
+    free(real);
+    return name ? ql_format(cx, "%s/files/%s", s->folder, name) : NULL;
+}
+
+static bool
+recall(ql_ctx *cx, const char *memory, const char *stamp, ql_key *out)
+{
+    const size_t n = strlen(stamp);
+    const char *text;
+    size_t bytes;
+
+    if (!ql_is_file(memory) || ql_file_read(cx, memory, &text, &bytes) != QL_OK)
+        return false;
+    return bytes == n + 32 && memcmp(text, stamp, n) == 0 &&
+           sscanf(text + n, "%16" SCNx64 "%16" SCNx64, &out->half[0], &out->half[1]) == 2;
+}
+
+static ql_status
+remember(ql_ctx *cx, const char *memory, const char *stamp, const struct stat *st, const ql_key *key)
+{
+    const char *text = ql_format(cx, "%s%016" PRIx64 "%016" PRIx64, stamp, key->half[0], key->half[1]);
+
+    if (time(NULL) - st->st_ctim.tv_sec < SETTLED || time(NULL) - st->st_mtim.tv_sec < SETTLED)
+        return QL_OK;
+    return text ? ql_file_write(cx, memory, text, strlen(text)) : QL_MEMORY;
+}
+
+static ql_status
+hash_bytes_of(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
+{
+    const char *memory, *stamp;
+    struct stat st;
+
+    if (!s || stat(path, &st) != 0 || st.st_size < LARGE)
+        return ql_hash_file(cx, path, SIZE_MAX, out->half);
+    stamp = stamp_of(cx, &st);
+    memory = memory_of(cx, s, path);
+    if (!stamp || !memory)
+        return QL_MEMORY;
+    if (recall(cx, memory, stamp, out))
+        return QL_OK;
+    if (st.st_size >= NOTABLE)
+        ql_info(cx, "%s: reading all of it, once, for its content hash", path);
+    QL_TRY(cx, ql_hash_file(cx, path, SIZE_MAX, out->half));
+    return remember(cx, memory, stamp, &st, out);
+}
+
+static ql_status
+hash_file(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    ql_key both[2];
+
+    ql_hash_bytes(name, strlen(name), both[0].half);
+    QL_TRY(cx, hash_bytes_of(cx, s, path, &both[1]));
+    ql_hash_bytes(both, sizeof both, out->half);
+    return QL_OK;
+}
+
+/* --- folders --- */
+
+static int
+by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+ql_status
+ql_model_files(ql_ctx *cx, const char *folder, const char ***names, int64_t *count)
+{
+    DIR *d = opendir(folder);
+    int64_t capacity = 0;
+    ql_status st = QL_OK;
+
+    *names = NULL;
+    *count = 0;
+    if (!d)
+        return QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
+    for (struct dirent *e = readdir(d); e && st == QL_OK; e = readdir(d)) {
+        if (!ql_ends_with(e->d_name, ".json") && !ql_ends_with(e->d_name, ".safetensors"))
+            continue;
+        st = ql_grow(cx, names, &capacity, *count + 1, sizeof **names);
+        if (st == QL_OK && !((*names)[(*count)++] = ql_format(cx, "%s/%s", folder, e->d_name)))
+            st = QL_MEMORY;
+    }
+    closedir(d);
+    if (*count > 1)
+        qsort(*names, (size_t)*count, sizeof **names, by_name);
+    return st;
+}
+
+static ql_status
+hash_folder(ql_ctx *cx, const ql_store *s, const char *folder, ql_key *out)
+{
+    const char **names;
+    int64_t count;
+    ql_status st = ql_model_files(cx, folder, &names, &count);
+    ql_key *keys = st == QL_OK ? ql_alloc(cx, (size_t)count, sizeof *keys) : NULL;
+
+    if (st == QL_OK && !keys)
+        st = QL_MEMORY;
+    for (int64_t i = 0; i < count && st == QL_OK; i++)
+        st = hash_file(cx, s, names[i], &keys[i]);
+    if (st == QL_OK)
+        ql_hash_bytes(keys, (size_t)count * sizeof *keys, out->half);
+    free(names);
+    return st;
+}
+
+ql_status
+ql_content_hash(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
+{
+    return ql_is_folder(path) ? hash_folder(cx, s, path, out) : hash_file(cx, s, path, out);
+}
+
+ql_status
+ql_content_core(ql_ctx *cx, const ql_store *s, ql_key *out)
+{
+    static const char here = 0; /* an address of this code that is no function */
+    Dl_info info;
+
+    if (!dladdr(&here, &info) || !info.dli_fname)
+        return QL_FAIL(cx, QL_BUG, "the system does not say which file this program is");
+    return hash_bytes_of(cx, s, ql_is_file(info.dli_fname) ? info.dli_fname : "/proc/self/exe", out);
+}

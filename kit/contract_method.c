@@ -1,0 +1,537 @@
+/* The contract of plugins, second part: methods on tiny random layers of awkward shapes. Their results have to be complete, finite and
+ * the same twice, and a failed allocation at any place has to come back as an error that leaves nothing behind. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <qloom/evaluator.h>
+
+#include "device/device.h"
+#include "results/metrics.h"
+#include "contract.h"
+
+#define FAULTS_MOST 4000 /* allocations of one call that are made to fail, one after the other */
+
+typedef struct shape {
+    int64_t rows, columns;
+} shape;
+
+static const shape shapes[] = {{1, 1}, {3, 5}, {2, 33}, {33, 17}, {16, 64}};
+
+typedef struct setting {
+    const char *name, *value;
+} setting;
+
+/* Parameters that a method may have, in combinations that users ask for; group sizes that don't divide the columns among them. */
+static const setting settings[][4] = {
+    {{NULL, NULL}},
+    {{"bits", "2"}, {"group_size", "16"}, {"sym", "false"}, {"rank", "1"}},
+    {{"bits", "3"}, {"group_size", "-1"}, {"sym", "true"}, {"rank", "64"}},
+    {{"bits", "8"}, {"group_size", "7"}, {"sym", "false"}, {"rank", "0"}},
+};
+
+typedef struct layer { /* a random linear, what a plain rounding makes of it, and statistics of its inputs */
+    ql_tensor *w, *what;
+    ql_qlinear rounded;
+    ql_stats stats;
+} layer;
+
+typedef struct method { /* one plugin with filled parameters on one layer */
+    const ql_plugin *plugin;
+    const void *self;
+    const layer *layer;
+    char name[96]; /* of the case, for texts */
+} method;
+
+typedef struct outcome {
+    ql_qlinear q;
+    ql_adapter adapter;
+    double metrics; /* sum of an evaluator's numbers */
+} outcome;
+
+/* --- layers ---------------------------------------------------------------------------------------------------------- */
+
+static double
+uniform(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u); /* splitmix64 */
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
+/* Bell-shaped enough, without a logarithm of zero. */
+static float
+random_value(uint64_t *state)
+{
+    return (float)(uniform(state) + uniform(state) + uniform(state) + uniform(state) - 2.0);
+}
+
+/* Inputs whose columns depend on each other, as in a model; from three columns on, one that never sees a value. */
+static void
+random_inputs(uint64_t *state, int64_t tokens, int64_t n, float *x)
+{
+    for (int64_t t = 0; t < tokens; t++) {
+        float before = 0;
+
+        for (int64_t j = 0; j < n; j++)
+            x[t * n + j] = before = 0.6f * before + random_value(state);
+        if (n >= 3)
+            x[t * n + 1] = 0;
+    }
+}
+
+static ql_status
+make_stats(ql_ctx *cx, uint64_t *state, int64_t n, ql_stats *out)
+{
+    const int64_t tokens = 2 * n + 6, offsets[] = {0, tokens / 2, tokens};
+    const ql_seqs seqs = {.count = 2, .offsets = offsets};
+    float *host = ql_alloc(cx, (size_t)(tokens * n), sizeof *host);
+    ql_tensor *x, *h, *comp, *sum, *most;
+
+    if (!host)
+        return QL_MEMORY;
+    random_inputs(state, tokens, n, host);
+    QL_TRY(cx, ql_upload(cx, QL_F32, tokens, n, host, &x));
+    QL_TRY(cx, ql_zeros(cx, QL_F32, n, n, &h));
+    QL_TRY(cx, ql_zeros(cx, QL_F32, n, n, &comp));
+    QL_TRY(cx, ql_gram(cx, x, h, comp));
+    QL_TRY(cx, ql_axpby(cx, 1, comp, 1, h));
+    QL_TRY(cx, ql_zeros(cx, QL_F32, n, -1, &sum));
+    QL_TRY(cx, ql_zeros(cx, QL_F32, n, -1, &most));
+    QL_TRY(cx, ql_abs_stats(cx, &seqs, x, sum, most));
+    QL_TRY(cx, ql_axpby(cx, 0, most, 1.0 / (double)tokens, sum));
+    *out = (ql_stats){.h = h, .abs_mean = sum, .abs_max = most, .tokens = tokens, .sequences = 2};
+    return QL_OK;
+}
+
+static ql_status
+make_layer(ql_ctx *cx, const shape *s, bool raw, layer *out)
+{
+    uint64_t state = (uint64_t)s->rows * 1000003u + (uint64_t)s->columns;
+    float *host = ql_alloc(cx, (size_t)(s->rows * s->columns), sizeof *host);
+    ql_tensor *w;
+
+    if (!host)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < s->rows * s->columns; i++)
+        host[i] = random_value(&state);
+    QL_TRY(cx, ql_upload(cx, QL_F32, s->rows, s->columns, host, &w));
+    out->rounded = (ql_qlinear){.grid = {.bits = 3, .group = s->columns, .scale_dtype = QL_F16}};
+    QL_TRY(cx, ql_group_minmax(cx, w, &out->rounded.grid, &out->rounded.scales, &out->rounded.zeros));
+    QL_TRY(cx, ql_group_encode(cx, w, &out->rounded));
+    QL_TRY(cx, ql_group_decode(cx, &out->rounded, &out->what));
+    out->w = w;
+    if (raw)
+        QL_TRY(cx, ql_convert(cx, w, QL_BF16, &out->w));
+    return make_stats(cx, &state, s->columns, &out->stats);
+}
+
+/* --- one call -------------------------------------------------------------------------------------------------------- */
+
+static unsigned
+needs_of(const ql_plugin *p, const void *self)
+{
+    if (p->kind == QL_COMPENSATOR)
+        return p->compensator->needs_of ? p->compensator->needs_of(self) : p->compensator->needs;
+    return p->kind == QL_QUANTIZER ? p->quantizer->needs : p->evaluator->needs;
+}
+
+static ql_status
+measure(ql_ctx *cx, const method *m, outcome *out)
+{
+    const layer *l = m->layer;
+    ql_metrics metrics = {.count = 0};
+    const ql_linear_result in = {.name = "contract",
+                                 .w = l->w,
+                                 .file_dtype = QL_F32,
+                                 .what = l->what,
+                                 .stats = &l->stats,
+                                 .qlinear = &l->rounded,
+                                 .k = -1};
+    const ql_status st = m->plugin->evaluator->linear(cx, m->self, &in, &metrics);
+
+    for (int64_t i = 0; i < metrics.count; i++)
+        out->metrics += metrics.values[i].value;
+    for (int64_t i = 0; i < metrics.list_count; i++)
+        for (int64_t k = 0; k < metrics.lists[i].count; k++)
+            out->metrics += metrics.lists[i].values[k];
+    ql_metrics_fini(&metrics);
+    return st;
+}
+
+static ql_status
+call(ql_ctx *cx, const method *m, outcome *out)
+{
+    const layer *l = m->layer;
+    const ql_stats *stats = needs_of(m->plugin, m->self) & QL_NEEDS_STATS ? &l->stats : NULL;
+    const ql_compensate_in in = {.w = l->w, .what = l->what, .stats = stats};
+
+    *out = (outcome){.adapter.k = -1};
+    if (m->plugin->kind == QL_QUANTIZER)
+        return m->plugin->quantizer->quantize(cx, m->self, l->w, stats, &out->q);
+    if (m->plugin->kind == QL_EVALUATOR)
+        return measure(cx, m, out);
+    return m->plugin->compensator->compensate(cx, m->self, &in, &out->adapter);
+}
+
+/* --- results --------------------------------------------------------------------------------------------------------- */
+
+static ql_status
+expect(ql_ctx *cx, const ql_tensor *t, const char *name, ql_dtype dtype, shape s)
+{
+    int64_t bad = -1;
+
+    if (!t)
+        return QL_FAIL(cx, QL_BUG, "%s is missing", name);
+    if (ql_dtype_of(t) != dtype || ql_dim(t, 0) != s.rows ||
+        (s.columns < 0 ? ql_ndim(t) != 1 : ql_dim(t, -1) != s.columns))
+        return QL_FAIL(cx, QL_BUG, "%s is %s [%lld, %lld], expected %s [%lld, %lld]", name,
+                       ql_dtype_name(ql_dtype_of(t)), (long long)ql_dim(t, 0), (long long)ql_dim(t, -1),
+                       ql_dtype_name(dtype), (long long)s.rows, (long long)s.columns);
+    if (dtype == QL_F32)
+        QL_TRY(cx, ql_nonfinite(cx, t, &bad));
+    return bad < 0 ? QL_OK : QL_FAIL(cx, QL_BUG, "%s is not finite at element %lld", name, (long long)bad);
+}
+
+static ql_status
+expect_codes(ql_ctx *cx, const ql_qlinear *q)
+{
+    const uint8_t *codes;
+    const int64_t n = ql_count(q->codes);
+    int64_t i = 0;
+
+    QL_TRY(cx, ql_map(cx, q->codes, QL_READ, &codes));
+    while (i < n && codes[i] < 1u << q->grid.bits)
+        i++;
+    if (i < n)
+        (void)QL_FAIL(cx, QL_BUG, "code %lld is %d, expected less than %d", (long long)i, codes[i], 1 << q->grid.bits);
+    QL_TRY(cx, ql_unmap(cx, q->codes));
+    return i < n ? QL_BUG : QL_OK;
+}
+
+/* Scales hold values of their dtype, so that an export changes no number. */
+static ql_status
+expect_rounded(ql_ctx *cx, const ql_tensor *t, const char *name, ql_dtype dtype)
+{
+    ql_tensor *narrow, *wide;
+    double difference;
+
+    QL_TRY(cx, ql_convert(cx, t, dtype, &narrow));
+    QL_TRY(cx, ql_convert(cx, narrow, QL_F32, &wide));
+    QL_TRY(cx, ql_axpby(cx, -1, t, 1, wide));
+    QL_TRY(cx, ql_dot(cx, wide, wide, &difference));
+    return difference == 0 ? QL_OK : QL_FAIL(cx, QL_BUG, "%s are not rounded to %s", name, ql_dtype_name(dtype));
+}
+
+/* What the grid says of scales and zeros holds: costs are counted from it. */
+static ql_status
+expect_declared(ql_ctx *cx, const ql_tensor *t, const char *name, bool (*fits)(const ql_grid *g, float x),
+                const ql_grid *g)
+{
+    const float *x;
+    const int64_t n = ql_count(t);
+    int64_t i = 0;
+
+    QL_TRY(cx, ql_map(cx, t, QL_READ, &x));
+    while (i < n && fits(g, x[i]))
+        i++;
+    if (i < n)
+        (void)QL_FAIL(cx, QL_BUG, "%s: element %lld is %g, which the grid does not tell: see exponents and free_zeros",
+                      name, (long long)i, (double)x[i]);
+    QL_TRY(cx, ql_unmap(cx, t));
+    return i < n ? QL_BUG : QL_OK;
+}
+
+static bool
+is_power_of_two(const ql_grid *g, float x)
+{
+    int exponent;
+
+    (void)g;
+    return fabsf(frexpf(x, &exponent)) == 0.5f;
+}
+
+static bool
+is_code(const ql_grid *g, float x)
+{
+    return x >= 0 && x < (float)(1 << g->bits) && x == floorf(x);
+}
+
+static ql_status
+expect_qlinear(ql_ctx *cx, const method *m, const ql_qlinear *q)
+{
+    const int64_t rows = ql_dim(m->layer->w, 0), columns = ql_dim(m->layer->w, 1);
+    const ql_grid *g = &q->grid;
+    ql_tensor *what;
+    shape scales;
+
+    if (g->bits < 2 || g->bits > 8 || g->group < 1)
+        return QL_FAIL(cx, QL_BUG, "grid: %d bits in groups of %lld, expected 2 to 8 bits in groups of 1 or more",
+                       g->bits, (long long)g->group);
+    scales = (shape){rows, (columns + g->group - 1) / g->group};
+    QL_TRY(cx, expect(cx, q->codes, "codes", QL_U8, (shape){rows, columns}));
+    QL_TRY(cx, expect_codes(cx, q));
+    QL_TRY(cx, expect(cx, q->scales, "scales", QL_F32, scales));
+    QL_TRY(cx, expect_rounded(cx, q->scales, "scales", g->scale_dtype));
+    if (q->levels)
+        QL_TRY(cx, expect(cx, q->levels, "levels", QL_F32, (shape){(int64_t)1 << g->bits, -1}));
+    else
+        QL_TRY(cx, expect(cx, q->zeros, "zeros", QL_F32, scales));
+    if (g->exponents)
+        QL_TRY(cx, expect_declared(cx, q->scales, "scales", is_power_of_two, g));
+    if (q->zeros && !g->free_zeros)
+        QL_TRY(cx, expect_declared(cx, q->zeros, "zeros", is_code, g));
+    if (q->g_idx)
+        QL_TRY(cx, expect(cx, q->g_idx, "g_idx", QL_I32, (shape){columns, -1}));
+    QL_TRY(cx, ql_group_decode(cx, q, &what));
+    return expect(cx, what, "the decoded weight", QL_F32, (shape){rows, columns});
+}
+
+static ql_status
+expect_adapter(ql_ctx *cx, const method *m, const ql_tensor *b, const ql_tensor *a)
+{
+    const int64_t rank = b ? ql_dim(b, -1) : 0;
+    const int most = ql_param_int(m->plugin, m->self, "rank", INT32_MAX);
+
+    if (!b && !a)
+        return QL_OK;
+    QL_TRY(cx, expect(cx, b, "B of the adapter", QL_F32, (shape){ql_dim(m->layer->w, 0), rank}));
+    QL_TRY(cx, expect(cx, a, "A of the adapter", QL_F32, (shape){rank, ql_dim(m->layer->w, 1)}));
+    return rank <= most ? QL_OK : QL_FAIL(cx, QL_BUG, "the adapter has rank %lld, asked for %d", (long long)rank, most);
+}
+
+static ql_status
+expect_outcome(ql_ctx *cx, const method *m, const outcome *o)
+{
+    if (m->plugin->kind == QL_EVALUATOR)
+        return isfinite(o->metrics) ? QL_OK : QL_FAIL(cx, QL_BUG, "a metric is not finite");
+    if (m->plugin->kind == QL_COMPENSATOR)
+        return expect_adapter(cx, m, o->adapter.b, o->adapter.a);
+    QL_TRY(cx, expect_qlinear(cx, m, &o->q));
+    if ((m->plugin->quantizer->yields & QL_YIELDS_ADAPTER) == 0 && (o->q.b || o->q.a))
+        return QL_FAIL(cx, QL_BUG, "an adapter without QL_YIELDS_ADAPTER in `yields`");
+    return expect_adapter(cx, m, o->q.b, o->q.a);
+}
+
+static ql_status
+expect_same_bits(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, const char *name)
+{
+    const void *x, *y;
+    int different;
+
+    if (!a && !b)
+        return QL_OK;
+    if (!a || !b || ql_count(a) != ql_count(b))
+        return QL_FAIL(cx, QL_BUG, "%s of two runs differ in shape", name);
+    QL_TRY(cx, ql_map(cx, a, QL_READ, &x));
+    QL_TRY(cx, ql_map(cx, b, QL_READ, &y));
+    different = memcmp(x, y, (size_t)ql_count(a) * ql_dtype_size(ql_dtype_of(a)));
+    QL_TRY(cx, ql_unmap(cx, b));
+    QL_TRY(cx, ql_unmap(cx, a));
+    return different ? QL_FAIL(cx, QL_BUG, "%s of two runs differ", name) : QL_OK;
+}
+
+static ql_status
+expect_same(ql_ctx *cx, const outcome *a, const outcome *b)
+{
+    QL_TRY(cx, expect_same_bits(cx, a->q.codes, b->q.codes, "codes"));
+    QL_TRY(cx, expect_same_bits(cx, a->q.scales, b->q.scales, "scales"));
+    QL_TRY(cx, expect_same_bits(cx, a->q.zeros, b->q.zeros, "zeros"));
+    QL_TRY(cx, expect_same_bits(cx, a->q.g_idx, b->q.g_idx, "g_idx"));
+    QL_TRY(cx, expect_same_bits(cx, a->q.levels, b->q.levels, "levels"));
+    QL_TRY(cx, expect_same_bits(cx, a->q.b, b->q.b, "B of two adapters"));
+    QL_TRY(cx, expect_same_bits(cx, a->q.a, b->q.a, "A of two adapters"));
+    QL_TRY(cx, expect_same_bits(cx, a->adapter.b, b->adapter.b, "B"));
+    QL_TRY(cx, expect_same_bits(cx, a->adapter.a, b->adapter.a, "A"));
+    return memcmp(&a->metrics, &b->metrics, sizeof a->metrics) == 0 ? QL_OK
+                                                                    : QL_FAIL(cx, QL_BUG, "metrics of two runs differ");
+}
+
+/* --- checks ---------------------------------------------------------------------------------------------------------- */
+
+static ql_status
+run_twice(ql_ctx *cx, const method *m)
+{
+    outcome first, second;
+
+    QL_TRY(cx, call(cx, m, &first));
+    QL_TRY(cx, expect_outcome(cx, m, &first));
+    QL_TRY(cx, call(cx, m, &second));
+    return expect_same(cx, &first, &second);
+}
+
+/* Makes allocation 1, 2, … of a call fail until a call needs fewer. */
+static ql_status
+run_with_faults(ql_ctx *cx, const method *m, int64_t *count)
+{
+    for (*count = 1; *count <= FAULTS_MOST; ++*count) {
+        const size_t used = cx->device->used;
+        outcome o;
+        ql_scope scope;
+        ql_status st;
+        bool struck;
+
+        ql_scope_open(cx, &scope);
+        cx->fail_alloc = *count;
+        st = call(cx, m, &o);
+        struck = cx->fail_alloc == 0;
+        cx->fail_alloc = 0;
+        ql_scope_close(cx, &scope);
+        if (!struck)
+            return st;
+        if (st != QL_MEMORY)
+            return QL_FAIL(cx, QL_BUG, "allocation %lld failed, the method returned \"%s\", expected \"%s\"",
+                           (long long)*count, ql_status_text(st), ql_status_text(QL_MEMORY));
+        if (cx->device->used != used)
+            return QL_FAIL(cx, QL_BUG, "allocation %lld failed, %lld bytes stayed behind on the device",
+                           (long long)*count, (long long)cx->device->used - (long long)used);
+    }
+    return QL_OK;
+}
+
+/* Defaults, then row `which` of the settings as far as the plugin has such parameters. *fits: they are legal together. */
+static ql_status
+fill_self(ql_ctx *cx, const ql_plugin *p, size_t which, void *self, bool *fits)
+{
+    ql_param_defaults(p, self);
+    *fits = true;
+    for (int i = 0; i < 4 && settings[which][i].name; i++) {
+        const ql_param *row = ql_param_find(p, settings[which][i].name);
+
+        if (row && ql_param_set(cx, row, &(ql_value){.text = settings[which][i].value}, NULL, self) == QL_MEMORY)
+            return QL_MEMORY;
+    }
+    if (p->check && p->check(cx, self) != QL_OK)
+        *fits = false;
+    ql_error_clear(cx);
+    return QL_OK;
+}
+
+/* "33 x 17, bits 2 group_size 16" */
+static void
+name_case(method *m, const shape *s, size_t which)
+{
+    size_t n = (size_t)snprintf(m->name, sizeof m->name, "%lld x %lld", (long long)s->rows, (long long)s->columns);
+
+    for (int i = 0; i < 4 && settings[which][i].name && n < sizeof m->name; i++)
+        if (ql_param_find(m->plugin, settings[which][i].name))
+            n += (size_t)snprintf(m->name + n, sizeof m->name - n, "%s %s %s", i ? "" : ",", settings[which][i].name,
+                                  settings[which][i].value);
+}
+
+/* Every shape in every setting, twice. False: one failed and was reported. */
+static ql_status
+check_cases(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c, bool *good)
+{
+    const size_t shape_count = sizeof shapes / sizeof *shapes, setting_count = sizeof settings / sizeof *settings;
+    int64_t runs = 0;
+    bool fits;
+
+    *good = false;
+    for (size_t i = 0; i < shape_count * setting_count; i++) {
+        const shape *s = &shapes[i / setting_count];
+        layer l;
+        method m = {.plugin = p, .self = self, .layer = &l};
+        ql_scope scope;
+        ql_status st;
+
+        QL_TRY(cx, fill_self(cx, p, i % setting_count, self, &fits));
+        if (!fits)
+            continue;
+        name_case(&m, s, i % setting_count);
+        ql_scope_open(cx, &scope);
+        st = make_layer(cx, s, (needs_of(p, self) & QL_RAW_DTYPE) != 0, &l);
+        if (st == QL_OK && (st = run_twice(cx, &m)) != QL_OK) {
+            ql_contract_report(cx, c, QL_FAILED, "runs: %s: %s", m.name, ql_error(cx));
+            ql_scope_close(cx, &scope);
+            return QL_OK;
+        }
+        ql_scope_close(cx, &scope);
+        if (st != QL_OK)
+            return st;
+        runs++;
+    }
+    ql_contract_report(cx, c, QL_PASSED,
+                       "runs: %lld random layers, down to 1 x 1, complete, finite and the same bits twice",
+                       (long long)runs);
+    *good = true;
+    return QL_OK;
+}
+
+static ql_status
+check_faults(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c)
+{
+    int64_t count = 0;
+    bool fits;
+    layer l;
+    const method m = {.plugin = p, .self = self, .layer = &l};
+
+    QL_TRY(cx, fill_self(cx, p, 0, self, &fits));
+    QL_TRY(cx, make_layer(cx, &shapes[3], (needs_of(p, self) & QL_RAW_DTYPE) != 0, &l));
+    if (run_with_faults(cx, &m, &count) != QL_OK)
+        ql_contract_report(cx, c, QL_FAILED, "errors: %s", ql_error(cx));
+    else
+        ql_contract_report(cx, c, QL_PASSED, "errors: each of %lld allocations may fail, and nothing is left behind",
+                           (long long)count - 1);
+    return QL_OK;
+}
+
+static ql_status
+check_host_bytes(ql_ctx *cx, const ql_plugin *p, void *self, ql_contract *c)
+{
+    const ql_device *d = cx->device;
+    uint64_t before;
+    bool fits;
+    outcome o;
+    layer l;
+    const method m = {.plugin = p, .self = self, .layer = &l};
+
+    QL_TRY(cx, fill_self(cx, p, 0, self, &fits));
+    QL_TRY(cx, make_layer(cx, &shapes[4], (needs_of(p, self) & QL_RAW_DTYPE) != 0, &l));
+    before = d->up + d->down;
+    QL_TRY(cx, call(cx, &m, &o));
+    ql_contract_report(cx, c, QL_PASSED,
+                       "transfers: %llu bytes between host and device for a 16 x 64 layer (0 is best, not required)",
+                       (unsigned long long)(d->up + d->down - before));
+    return QL_OK;
+}
+
+/* Why a plugin can't run alone; NULL: it can. */
+static const char *
+runs_in_walk_only(const ql_plugin *p)
+{
+    for (const ql_port *port = p->ports; port && port->type != QL_EDGE_NONE; port++)
+        if (port->type == QL_EDGE_QUANTIZER && !port->output)
+            return "drives another quantizer, which is there in a pipeline only";
+    if (ql_param_any_required(p))
+        return "has required parameters, which a pipeline gives";
+    if (p->kind == QL_COMPENSATOR)
+        return !p->compensator->compensate ? "is the identity"
+               : p->compensator->couples   ? "drives a quantizer, which is there in a pipeline only"
+                                           : NULL;
+    if (p->kind == QL_EVALUATOR)
+        return p->evaluator->linear ? NULL : "works on the stream of a whole model";
+    return p->kind == QL_QUANTIZER ? NULL : "needs files or a device of its own";
+}
+
+ql_status
+ql_contract_run_method(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
+{
+    const char *reason = runs_in_walk_only(p);
+    void *self = ql_alloc(cx, 1, p->self_size);
+    bool good;
+
+    if (reason) {
+        ql_contract_report(cx, c, QL_SKIPPED, "runs: the plugin %s", reason);
+        return QL_OK;
+    }
+    if (!self)
+        return QL_MEMORY;
+    QL_TRY(cx, check_cases(cx, p, self, c, &good));
+    if (!good)
+        return QL_OK;
+    QL_TRY(cx, check_faults(cx, p, self, c));
+    return check_host_bytes(cx, p, self, c);
+}

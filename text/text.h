@@ -1,0 +1,16 @@
+/* A text that grows, on the heap, and replacing in it. */
+#ifndef QLOOM_TEXT_TEXT_H
+#define QLOOM_TEXT_TEXT_H
+
+#include "base/ctx.h"
+
+typedef struct ql_text { /* zero is its empty value; `data` is freed with free() */
+    char *data;
+    int64_t count, capacity;
+} ql_text;
+
+ql_status ql_text_put(ql_ctx *cx, ql_text *t, const char *data, size_t bytes);
+/* Appends `text` with every `from` replaced by `to`. */
+ql_status ql_text_replace(ql_ctx *cx, ql_text *out, const char *text, size_t bytes, const char *from, const char *to);
+
+#endif

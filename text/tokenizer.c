@@ -1,0 +1,336 @@
+/* A tokenizer.json: opened, then added tokens, normalizer, pre-tokenizer, model and post-processor in their order. */
+#include "tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "bpe.h"
+#include "decode.h"
+#include "post.h"
+#include "split.h"
+
+static const char space_mark[] = "\xe2\x96\x81"; /* U+2581, which stands for a space where there is no pre-tokenizer */
+
+struct ql_tokenizer {
+    ql_added_tokens added;
+    ql_normalizer normalizer;
+    ql_splitter splitter;
+    ql_bpe bpe;
+    ql_post post;
+    ql_decoder decoder;
+    const char *mark; /* no merge reaches over the begin of a run of these; NULL: words are not cut there */
+};
+
+/* --- opening ----------------------------------------------------------------------------------------------------- */
+
+static bool
+begins_with(const ql_vocab *v, uint32_t id, const char *mark, size_t n)
+{
+    return v->tokens[id].bytes >= n && memcmp(v->pool + v->tokens[id].at, mark, n) == 0;
+}
+
+static bool
+ends_with(const ql_vocab *v, uint32_t id, const char *mark, size_t n)
+{
+    const ql_token *t = &v->tokens[id];
+
+    return t->bytes >= n && memcmp(v->pool + t->at + t->bytes - n, mark, n) == 0;
+}
+
+/* Where no merge joins something that ends otherwise to something that begins with the mark, a document without a
+ * pre-tokenizer may be cut before every run of marks: the same ids, but short words instead of one that is the whole
+ * text. */
+static const char *
+safe_mark(const ql_bpe *m, const char *mark)
+{
+    const size_t n = strlen(mark);
+
+    if (m->byte_level || m->ignore_merges || ql_vocab_find(&m->vocab, mark, n) < 0)
+        return NULL;
+    for (uint64_t i = 0; i <= m->merges.mask; i++) {
+        const ql_merge *s = &m->merges.slots[i];
+
+        if (s->left != QL_NO_TOKEN && begins_with(&m->vocab, s->right, mark, n) &&
+            !ends_with(&m->vocab, s->left, mark, n))
+            return NULL;
+    }
+    return mark;
+}
+
+static ql_status
+read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *tk)
+{
+    const ql_json *model = ql_json_member(root, "model");
+
+    if (!ql_json_is_object(root))
+        return ql_json_expected(cx, root, "an object");
+    if (!ql_json_is_object(model))
+        return QL_FAIL(cx, QL_INVALID, "%s: no 'model', an object", ql_json_where(cx, root));
+    QL_TRY(cx, ql_normalizer_read(cx, ql_json_member(root, "normalizer"), &tk->normalizer));
+    QL_TRY(cx, ql_splitter_read(cx, ql_json_member(root, "pre_tokenizer"), &tk->splitter));
+    QL_TRY(cx, ql_post_read(cx, ql_json_member(root, "post_processor"), &tk->post));
+    QL_TRY(cx, ql_decoder_read(cx, ql_json_member(root, "decoder"), &tk->decoder));
+    QL_TRY(cx, ql_added_read(cx, ql_json_member(root, "added_tokens"), &tk->normalizer, &tk->added));
+    QL_TRY(cx, ql_bpe_read(cx, model, tk->splitter.byte_level, &tk->bpe));
+    QL_TRY(cx, ql_post_configure(cx, config, &tk->added, &tk->bpe.vocab, &tk->post));
+    tk->mark = safe_mark(&tk->bpe, tk->splitter.mark ? tk->splitter.mark : space_mark);
+    return QL_OK;
+}
+
+static ql_status
+parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer *tk)
+{
+    const ql_json *root, *config = NULL;
+
+    QL_TRY(cx, ql_json_parse(cx, files->name, files->text, files->bytes, QL_JSON_DEPTH, &root));
+    if (files->config_text)
+        QL_TRY(cx,
+               ql_json_parse(cx, files->config_name, files->config_text, files->config_bytes, QL_JSON_DEPTH, &config));
+    return read_all(cx, root, config, tk);
+}
+
+ql_status
+ql_tokenizer_parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer **out)
+{
+    ql_tokenizer *tk = ql_heap(cx, 1, sizeof *tk);
+    ql_scope scope;
+    ql_status st;
+
+    if (!tk)
+        return QL_MEMORY;
+    ql_scope_open(cx, &scope); /* the JSON trees, several times as large as the files, go at once */
+    st = parse(cx, files, tk);
+    ql_scope_close(cx, &scope);
+    if (st == QL_OK)
+        *out = tk;
+    else
+        ql_tokenizer_close(tk);
+    return st;
+}
+
+static ql_status
+open_files(ql_ctx *cx, const char *folder, ql_tokenizer **out)
+{
+    ql_tokenizer_files files = {.name = ql_format(cx, "%s/tokenizer.json", folder),
+                                .config_name = ql_format(cx, "%s/tokenizer_config.json", folder)};
+
+    if (!files.name || !files.config_name)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_file_read(cx, files.name, &files.text, &files.bytes));
+    if (ql_is_file(files.config_name))
+        QL_TRY(cx, ql_file_read(cx, files.config_name, &files.config_text, &files.config_bytes));
+    return ql_tokenizer_parse(cx, &files, out);
+}
+
+ql_status
+ql_tokenizer_open(ql_ctx *cx, const char *folder, ql_tokenizer **out)
+{
+    ql_scope scope;
+    ql_status st;
+
+    ql_scope_open(cx, &scope);
+    st = open_files(cx, folder, out);
+    ql_scope_close(cx, &scope);
+    return st;
+}
+
+void
+ql_tokenizer_close(ql_tokenizer *tk)
+{
+    if (!tk)
+        return;
+    ql_added_fini(&tk->added);
+    ql_normalizer_fini(&tk->normalizer);
+    ql_splitter_fini(&tk->splitter);
+    ql_bpe_fini(&tk->bpe);
+    ql_decoder_fini(&tk->decoder);
+    free(tk);
+}
+
+int64_t
+ql_tokenizer_bos(const ql_tokenizer *tk)
+{
+    return tk->post.bos;
+}
+
+int64_t
+ql_tokenizer_eos(const ql_tokenizer *tk)
+{
+    return tk->post.eos;
+}
+
+bool
+ql_tokenizer_adds_bos(const ql_tokenizer *tk)
+{
+    return tk->post.before.count > 0;
+}
+
+bool
+ql_tokenizer_cleans_up(const ql_tokenizer *tk)
+{
+    return tk->post.clean_up;
+}
+
+/* --- encoding ---------------------------------------------------------------------------------------------------- */
+
+typedef struct encoder { /* one call's scratch */
+    const ql_tokenizer *tk;
+    ql_normal_work normal;
+    ql_text marked;
+    ql_bpe_work bpe;
+} encoder;
+
+/* A piece without added tokens, normalized; `start`: it begins the text. */
+static ql_status
+encode_words(ql_ctx *cx, encoder *e, const char *text, size_t bytes, bool start)
+{
+    const ql_splitter *s = &e->tk->splitter;
+    size_t end;
+
+    if (!bytes)
+        return QL_OK;
+    if (s->mark) {
+        QL_TRY(cx, ql_metaspace(cx, s, start, text, bytes, &e->marked));
+        text = e->marked.data;
+        bytes = (size_t)e->marked.count;
+    }
+    for (size_t at = 0; at < bytes; at = end) {
+        end = bytes;
+        if (s->digits)
+            end = ql_split_pattern(text, bytes, at, s->digits);
+        else if (s->mark && s->split)
+            end = ql_split_mark(text, bytes, at, s->mark, false);
+        else if (e->tk->mark)
+            end = ql_split_mark(text, bytes, at, e->tk->mark, true);
+        QL_TRY(cx, ql_bpe_encode(cx, &e->tk->bpe, &e->bpe, text + at, end - at));
+    }
+    return QL_OK;
+}
+
+/* A piece without those added tokens that are matched in the raw text. */
+static ql_status
+encode_piece(ql_ctx *cx, encoder *e, const char *text, size_t bytes, bool start)
+{
+    const ql_added_tokens *added = &e->tk->added;
+    ql_cut cut;
+
+    if (!bytes)
+        return QL_OK;
+    QL_TRY(cx, ql_normalize(cx, &e->tk->normalizer, &e->normal, &text, &bytes));
+    for (size_t at = 0; at < bytes; at = cut.end) {
+        cut = ql_added_next(added, &added->normal, text, bytes, at);
+        QL_TRY(cx, encode_words(cx, e, text + at, cut.begin - at, start && at == 0));
+        if (cut.token)
+            QL_TRY(cx, ql_bpe_push(cx, &e->bpe, cut.token->id));
+    }
+    return QL_OK;
+}
+
+static ql_status
+encode_text(ql_ctx *cx, encoder *e, const char *text, size_t bytes)
+{
+    const ql_added_tokens *added = &e->tk->added;
+    ql_cut cut;
+
+    QL_TRY(cx, ql_bpe_work_init(cx, &e->bpe, bytes));
+    for (size_t at = 0; at < bytes; at = cut.end) {
+        cut = ql_added_next(added, &added->raw, text, bytes, at);
+        QL_TRY(cx, encode_piece(cx, e, text + at, cut.begin - at, at == 0));
+        if (cut.token)
+            QL_TRY(cx, ql_bpe_push(cx, &e->bpe, cut.token->id));
+    }
+    return QL_OK;
+}
+
+/* Doubles, so that texts appended one by one cost no more than one long text. */
+static ql_status
+append_ids(ql_ctx *cx, const int32_t *ids, int64_t count, ql_ids *out)
+{
+    if (out->count + count > out->capacity) {
+        int64_t capacity = out->count + count > 2 * out->capacity ? out->count + count : 2 * out->capacity;
+        int32_t *grown = ql_alloc(cx, (size_t)capacity, sizeof *grown);
+
+        if (!grown)
+            return QL_MEMORY;
+        if (out->count)
+            memcpy(grown, out->ids, (size_t)out->count * sizeof *grown);
+        out->ids = grown;
+        out->capacity = capacity;
+    }
+    if (count)
+        memcpy(out->ids + out->count, ids, (size_t)count * sizeof *ids);
+    out->count += count;
+    return QL_OK;
+}
+
+ql_status
+ql_tokenizer_encode(ql_ctx *cx, const ql_tokenizer *tk, const char *text, size_t bytes, ql_bos bos, ql_ids *out)
+{
+    const int32_t forced = (int32_t)tk->post.bos;
+    encoder e = {.tk = tk};
+    ql_status st;
+    size_t bad, good = ql_utf8_check(text, bytes, &bad);
+
+    if (bad)
+        return QL_FAIL(cx, QL_INVALID, "the text is not UTF-8 at byte %zu (0x%02X)", good, (unsigned char)text[good]);
+    if (bos == QL_BOS_YES && !tk->post.before.count && tk->post.bos < 0)
+        return QL_FAIL(cx, QL_INVALID, "bos: yes, but the tokenizer has no BOS token");
+    if (bos == QL_BOS_DATA)
+        return QL_FAIL(cx, QL_BUG, "bos: data was not resolved before encoding");
+    if (bos != QL_BOS_NO && tk->post.before.count)
+        QL_TRY(cx, append_ids(cx, tk->post.before.ids, tk->post.before.count, out));
+    else if (bos == QL_BOS_YES)
+        QL_TRY(cx, append_ids(cx, &forced, 1, out));
+    st = encode_text(cx, &e, text, bytes);
+    if (st == QL_OK)
+        st = append_ids(cx, e.bpe.ids, e.bpe.count, out);
+    ql_normal_work_fini(&e.normal);
+    free(e.marked.data);
+    ql_bpe_work_fini(&e.bpe);
+    if (st == QL_OK && bos != QL_BOS_NO)
+        st = append_ids(cx, tk->post.after.ids, tk->post.after.count, out);
+    return st;
+}
+
+/* --- decoding ---------------------------------------------------------------------------------------------------- */
+
+static ql_status
+collect(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, ql_pieces *out)
+{
+    const ql_vocab *v = &tk->bpe.vocab;
+
+    for (int64_t i = 0; i < ids->count; i++) {
+        const int64_t id = ids->ids[i];
+        const ql_added *a = ql_added_find(&tk->added, id);
+
+        if (a && a->special && (flags & QL_DECODE_SKIP_SPECIAL))
+            continue;
+        if (a)
+            QL_TRY(cx, ql_pieces_add(cx, out, a->shown, a->bytes));
+        else if (id >= 0 && id < v->size && v->tokens[id].at != QL_NO_TOKEN)
+            QL_TRY(cx, ql_pieces_add(cx, out, v->pool + v->tokens[id].at, v->tokens[id].bytes));
+        else
+            return QL_FAIL(cx, QL_INVALID, "the tokenizer has no token with id %lld", (long long)id);
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_tokenizer_decode(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, const char **text, size_t *bytes)
+{
+    ql_pieces pieces = {0};
+    ql_status st = collect(cx, tk, ids, flags, &pieces);
+
+    if (st == QL_OK)
+        st = ql_decoder_run(cx, &tk->decoder, &pieces);
+    if (st == QL_OK && (flags & QL_DECODE_CLEAN_UP))
+        st = ql_decoder_clean_up(cx, &pieces.text);
+    if (st == QL_OK) {
+        *bytes = (size_t)pieces.text.count;
+        *text = ql_copy_text(cx, pieces.text.data ? pieces.text.data : "", *bytes);
+        st = *text ? QL_OK : QL_MEMORY;
+    }
+    ql_pieces_fini(&pieces);
+    return st;
+}

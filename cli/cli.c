@@ -238,14 +238,8 @@ run_program(ql_cli *cli, int argc, char **argv)
     return st;
 }
 
-const char *
-ql_version(void)
-{
-    return QLOOM_VERSION;
-}
-
 int
-ql_main(int argc, char **argv)
+main(int argc, char **argv)
 {
     struct sigaction saved[3];
     ql_ctx cx;

@@ -17,7 +17,7 @@ for target in tests/fuzz/*.c; do
     find $build -name '*.gcda' -delete
     $build/bin/test-fuzz-"$name" "tests/fuzz/seeds/$name" >/dev/null || failed=$((failed + 1))
     for file in $(sed -nE 's,.*Aims at: ([^*]*)\*/$,\1,p' "$target"); do
-        percent=$(gcov -n -o "$build/tests/CMakeFiles/qloom-static.dir/__/$(dirname "$file")/$(basename "$file").gcno" "$file" |
+        percent=$(gcov -n -o "$(find $build/CMakeFiles -path "*/$file.gcno")" "$file" |
             grep -F -A1 "/$file'" | sed -nE 's/^Lines executed:([0-9.]+)%.*/\1/p')
         echo "$name: ${percent:-0} % of the lines of $file"
         if [ "$(printf '%.0f' "${percent:-0}")" -ge $bar ]; then

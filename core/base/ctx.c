@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <qloom/qloom.h>
+
 #define CHUNK_BYTES 16384
 
 struct ql_chunk {
@@ -303,6 +305,12 @@ ql_status_exit(ql_status st)
     default:
         return 1;
     }
+}
+
+const char *
+ql_version(void)
+{
+    return QLOOM_VERSION;
 }
 
 const char *

@@ -319,6 +319,12 @@ ql_linear_name(const ql_ctx *cx)
     return cx->linear ? cx->linear : "";
 }
 
+void
+ql_remark(ql_ctx *cx, unsigned statuses)
+{
+    cx->remarks |= statuses;
+}
+
 ql_status
 ql_check_interrupt(ql_ctx *cx)
 {

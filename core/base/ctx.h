@@ -46,6 +46,7 @@ struct ql_ctx {
     const char *linear; /* ql_linear_name; may be NULL */
     uint64_t seed;      /* of the stage at work; with the next line, what ql_random is keyed by */
     int64_t layer, subset, index; /* of the linear at work */
+    unsigned remarks;             /* QL_NUM_* that operations added since the host last cleared them */
     const ql_stage *base;         /* ql_base; may be NULL */
     int64_t fail_alloc;           /* tests: the n-th allocation from now fails; 0: never */
     char error[16384];            /* a pipeline file has all of its errors reported at once */

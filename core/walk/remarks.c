@@ -18,6 +18,8 @@ status_text(ql_ctx *cx, const ql_work *work, const char **out)
         "inputs that saw no value",
         "the weight is zero",
         "fewer tokens than inputs, so H is rank-deficient",
+        "groups too small for scale_dtype stored as zeros",
+        "groups too large for scale_dtype clipped",
     };
     const char *text = NULL;
 

@@ -391,7 +391,7 @@ run_compensator(ql_walk *w, const ql_unit *u, ql_result *r)
         r->q = made.qlinear;
         adopt_qlinear(&r->q);
     }
-    r->own = made.status | (c->couples ? made.qlinear.status : 0u) | stats_status(in.stats);
+    r->own = made.status | (c->couples ? made.qlinear.status : 0u) | stats_status(in.stats) | w->cx->remarks;
     r->status = r->own | (!c->couples && from ? from->status : 0u);
     r->k = made.k;
     return QL_OK;
@@ -408,7 +408,7 @@ run_quantizer(ql_walk *w, const ql_unit *u, ql_result *r)
         QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)w->linear, true, &weight));
     QL_TRY(w->cx, call_quantizer(w, &w->work[u->id].stage, weight, stats, &r->q));
     QL_TRY(w->cx, ql_dot(w->cx, w->weight, w->weight, &norm));
-    r->q.status |= (norm == 0 ? QL_NUM_ZERO : 0u) | stats_status(stats);
+    r->q.status |= (norm == 0 ? QL_NUM_ZERO : 0u) | stats_status(stats) | w->cx->remarks;
     r->status = r->own = r->q.status;
     r->k = -1;
     adopt_qlinear(&r->q);
@@ -483,6 +483,7 @@ ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l)
     cx->layer = ql_block_layer(w->block);
     cx->subset = w->model->info.linears[l].subset;
     cx->index = l;
+    cx->remarks = 0;
     st = ql_block_weight(cx, w->block, (int)l, false, &w->weight);
     if (st == QL_OK)
         st = quantizer ? run_quantizer(w, u, r) : run_compensator(w, u, r);

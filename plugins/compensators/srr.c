@@ -42,7 +42,7 @@ typedef struct task {
     double left;         /* of the best candidate: tr((W - W^ - BA) H (W - W^ - BA)^T) */
 } task;
 
-/* out = x - U_k V_k, the part of x outside the first k components. */
+/* out = x - U_k V_k, the part of x outside the first k components: zero where those are all, not what rounding leaves. */
 static ql_status
 without(ql_ctx *cx, const ql_tensor *x, const ql_lowrank_result *c, int64_t k, ql_tensor **out)
 {
@@ -51,6 +51,8 @@ without(ql_ctx *cx, const ql_tensor *x, const ql_lowrank_result *c, int64_t k, q
     QL_TRY(cx, ql_convert(cx, x, QL_F32, out));
     if (k < 1)
         return QL_OK;
+    if (k == ql_dim(x, 0) || k == ql_dim(x, 1))
+        return ql_fill(cx, *out, 0);
     QL_TRY(cx, ql_cols(cx, c->u, 0, k, &u));
     QL_TRY(cx, ql_rows(cx, c->v, 0, k, &v));
     return ql_gemm(cx, QL_NN, -1, u, v, 1, *out);

@@ -15,40 +15,37 @@ static const ql_param params[] = {
     QL_PARAMS_END,
 };
 
-/* 2^(e - (bits - 2)), e the exponent of the block's largest magnitude; 1 for a block of zeros. */
-static ql_status
-block_scale(ql_ctx *cx, const mxint *p, const float *w, int64_t count, float *scale)
+/* 2^(e - (bits - 2)), e the exponent of the block's largest magnitude; 1 for a block of zeros, or of numbers too small for the dtype. */
+static float
+block_scale(ql_ctx *cx, const mxint *p, const float *w, int64_t count)
 {
+    const bool f16 = ql_float_dtype(p->scale_dtype) == QL_F16;
+    const int least = f16 ? -24 : -126, most = f16 ? 15 : 119;
     float top = 0;
     int e;
 
     for (int64_t j = 0; j < count; j++)
         top = fmaxf(top, fabsf(w[j]));
-    if (top < 0x1p-126f) {
-        *scale = 1;
-        return QL_OK;
-    }
+    if (top == 0)
+        return 1;
     (void)frexpf(top, &e); /* top = f * 2^e, 1/2 <= f < 1 */
     e = e - 1 - (p->bits - 2);
-    if (ql_float_dtype(p->scale_dtype) == QL_F16 && (e < -24 || e > 15))
-        return QL_FAIL(cx, QL_NUMERIC,
-                       "a block's scale is 2^%d, which fp16 does not hold: use `scale_dtype: bf16` or `fp32`", e);
-    *scale = ldexpf(1, e);
-    return QL_OK;
+    if (e < least || e > most)
+        ql_remark(cx, e < least ? QL_NUM_TINY : QL_NUM_CLIPPED);
+    return e < least ? 1 : ldexpf(1, e < most ? e : most);
 }
 
-static ql_status
+static void
 encode(ql_ctx *cx, const mxint *p, const float *w, int64_t count, float *scale, uint8_t *codes)
 {
     const float middle = (float)(1 << (p->bits - 1));
 
-    QL_TRY(cx, block_scale(cx, p, w, count, scale));
+    *scale = block_scale(cx, p, w, count);
     for (int64_t j = 0; j < count; j++) {
-        const float a = fabsf(w[j]) < 0x1p-126f ? 0 : rintf(fabsf(w[j]) / *scale);
+        const float a = rintf(fabsf(w[j]) / *scale);
 
         codes[j] = (uint8_t)(middle + copysignf(fminf(a, middle - 1), w[j]));
     }
-    return QL_OK;
 }
 
 static ql_status
@@ -78,7 +75,7 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
         for (int64_t k = 0; k < groups; k++) {
             const int64_t at = i * n + k * g, count = n - k * g < g ? n - k * g : g;
 
-            QL_TRY(cx, encode(cx, p, x + at, count, &scales[i * groups + k], codes + at));
+            encode(cx, p, x + at, count, &scales[i * groups + k], codes + at);
         }
     QL_TRY(cx, ql_unmap(cx, out->scales));
     QL_TRY(cx, ql_unmap(cx, out->codes));

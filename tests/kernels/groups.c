@@ -163,19 +163,61 @@ refusals(kernel *k)
     t = k_put(k, QL_F32, 4, 10, w);
     CHECK_ERROR(k->cx, ql_group_minmax(k->cx, t, &g, &s, &z), QL_NUMERIC,
                 "the weight in row 1, column 3 is not finite");
-    w[13] = 1e-7;
-    w[29] = 1e9;
-    t = k_put(k, QL_F32, 4, 10, w);
-    CHECK_ERROR(k->cx, ql_group_minmax(k->cx, t, &g, &s, &z), QL_NUMERIC,
-                "row 1, group 0: the scale 1.33e-08 is below the smallest normal fp16 number, 6.1e-05: set "
-                "scale_dtype: bf16 or fp32");
-    w[13] = 0;
-    t = k_put(k, QL_F32, 4, 10, w);
-    CHECK_ERROR(k->cx, ql_group_minmax(k->cx, t, &g, &s, &z), QL_NUMERIC,
-                "row 2, group 1: the scale 1.33e+08 is above the largest normal fp16 number, 65504: set scale_dtype: "
-                "bf16 or fp32");
-    g.scale_dtype = QL_BF16;
-    REQUIRE_OK(k->cx, ql_group_minmax(k->cx, t, &g, &s, &z));
+}
+
+/* Groups at the ends of what a dtype of scales can hold, beside ordinary ones, which they leave alone. */
+static void
+ends_of_scales(kernel *k, ql_dtype dtype, bool sym)
+{
+    /* a row a group: ordinary, fp16's subnormal scales, below any scale of fp16, of fp32, beyond fp16, beyond fp32, constant, empty */
+    static const double size[8] = {1, 2e-5, 1e-9, 1e-40, 1e7, 1e38, 0, 0};
+    ql_qlinear q = {.grid = {.bits = 3, .group = 8, .sym = sym, .scale_dtype = dtype}};
+    const double smallest = dtype == QL_F16 ? 0x1p-24 : 0x1p-126, largest = dtype == QL_F16 ? 65504 : 0x1p119;
+    const double steps = sym ? 3.5 : 7; /* a symmetric grid spans [-max, max] */
+    double *w = k_normal(k, 64), *what;
+    unsigned expected = 0;
+    ql_tensor *t;
+
+    for (int i = 0; i < 64; i++)
+        w[i] = i / 8 == 6 ? 0.3 : w[i] * size[i / 8];
+    for (int r = 0; r < 8; r++) {
+        const double range = (r == 6 ? 0.3 : size[r]) / steps;
+
+        if (r != 6)
+            w[8 * r] = size[r]; /* the largest of its row; the others lie between it and 0 */
+        for (int i = 1; i < 8 && r != 6; i++)
+            w[8 * r + i] = fmin(fabs(w[8 * r + i]), size[r]);
+        expected |= r < 6 && range < smallest / 2 ? QL_NUM_TINY : 0u;
+        expected |= range > largest * 1.001 ? QL_NUM_CLIPPED : 0u;
+    }
+    t = k_put(k, QL_F32, 8, 8, w);
+    k->cx->remarks = 0;
+    REQUIRE_OK(k->cx, ql_group_minmax(k->cx, t, &q.grid, &q.scales, &q.zeros));
+    CHECK_INT((int)k->cx->remarks, (int)expected);
+    REQUIRE_OK(k->cx, ql_group_encode(k->cx, t, &q));
+    REQUIRE_OK(k->cx, ql_group_decode(k->cx, &q, &t));
+    what = k_get(k, t);
+    for (int i = 0; i < 64; i++) {
+        const int r = i / 8;
+        const double range = (r == 6 ? 0.3 : size[r]) / steps;
+
+        CHECK(isfinite(what[i]));
+        if (range < smallest / 2)
+            CHECK_NEAR(what[i], 0, 0);
+        else if (
+            range <=
+            largest) /* half a step, and the rounding of a scale: at most half of the smallest subnormal, seven times */
+            CHECK_NEAR(what[i], w[i], range / 2 + 7 * fmax(smallest / 2, range / 256));
+    }
+}
+
+static void
+scales_at_their_ends(kernel *k)
+{
+    static const ql_dtype dtypes[] = {QL_F16, QL_BF16, QL_F32};
+
+    for (int i = 0; i < 6; i++)
+        ends_of_scales(k, dtypes[i / 2], i % 2);
 }
 
 /* H of correlated inputs, damped; u becomes the upper factor of its inverse, H^-1 = U^T U. */
@@ -421,7 +463,8 @@ static const kernel_case cases[] = {
     {"group_minmax, group_encode, group_decode", minmax_encode_decode},
     {"bounds of the rounding error", bounds},
     {"levels and group index", levels_and_index},
-    {"refused weights and scales", refusals},
+    {"refused weights", refusals},
+    {"scales at the ends of their dtype", scales_at_their_ends},
     {"sweep, fp64", sweep_double},
     {"sweep, f32", sweep_single},
     {"sweep of a diagonal H", sweep_of_a_diagonal},

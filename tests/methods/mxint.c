@@ -98,13 +98,13 @@ static void
 gaussian(lab *l)
 {
     static const double expected[][2] = {{2, 0.532}, {3, 0.264}, {4, 0.132}, {6, 0.0329}, {8, 0.0082}};
-    const int64_t count = 64 * 512;
+    const int64_t count = 64 * 8192;
     double *w = lab_doubles(l, count);
     problem p;
 
     for (int64_t i = 0; i < count; i++)
         w[i] = test_normal(&l->rng);
-    p = weight(l, 64, 512, w);
+    p = weight(l, 64, 8192, w);
     for (int i = 0; i < 5; i++) {
         ql_qlinear q;
         double *got = lab_quantize(l, &p, "mxint", ql_format(&l->cx, "bits=%d", (int)expected[i][0]), &q);
@@ -125,8 +125,8 @@ refusals(lab *l)
     CHECK_ERROR(&l->cx, lab_try_quantize(l, &p, "mxint", "", NULL, &q), QL_NUMERIC, "weight [2, 3] is not finite");
     w[23] = 0x1p-30;
     p = weight(l, 4, 10, w);
-    CHECK_ERROR(&l->cx, lab_try_quantize(l, &p, "mxint", "bits=3", NULL, &q), QL_NUMERIC,
-                "a block's scale is 2^-31, which fp16 does not hold: use `scale_dtype: bf16` or `fp32`");
+    CHECK_NEAR(lab_quantize(l, &p, "mxint", "bits=3", &q)[23], 0,
+               0); /* its scale would be 2^-31, which fp16 does not hold */
     CHECK_NEAR(lab_quantize(l, &p, "mxint", "bits=3 scale_dtype=bf16", &q)[23], 0x1p-30, 0);
 }
 

@@ -133,15 +133,11 @@ refusals(lab *l)
     CHECK(lab_get(l, q.scales)[5] > 0); /* any number will do for zeros */
     w[23] = 1e-9;
     p = weight(l, 4, 10, w);
-    CHECK_ERROR(&l->cx, lab_try_quantize(l, &p, "nf", "bits=4 group_size=3", NULL, &q), QL_NUMERIC,
-                "row 2, group 1: the scale 1e-09 is below the smallest normal fp16 number, 6.1e-05: set scale_dtype: "
-                "bf16 or fp32");
+    CHECK_NEAR(lab_quantize(l, &p, "nf", "bits=4 group_size=3", &q)[23], 0, 0); /* below what fp16 holds */
     CHECK_NEAR(lab_quantize(l, &p, "nf", "bits=4 scale_dtype=bf16", &q)[23], 1e-9, 1e-11);
     w[23] = 1e9;
     p = weight(l, 4, 10, w);
-    CHECK_ERROR(&l->cx, lab_try_quantize(l, &p, "nf", "bits=4 group_size=3", NULL, &q), QL_NUMERIC,
-                "row 2, group 1: the scale 1e+09 is above the largest normal fp16 number, 65504: set scale_dtype: bf16 "
-                "or fp32");
+    CHECK_NEAR(lab_quantize(l, &p, "nf", "bits=4 group_size=3", &q)[23], 65504, 0); /* beyond it: clipped */
     w[23] = INFINITY;
     p = (problem){.m = 4, .n = 10, .tw = lab_put(l, 4, 10, w)};
     CHECK_ERROR(&l->cx, lab_try_quantize(l, &p, "nf", "bits=4", NULL, &q), QL_NUMERIC,

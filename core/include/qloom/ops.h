@@ -115,8 +115,9 @@ QL_API ql_status ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *
 
 /* --- group quantization (docs/methods.md 2 and 3) --------------------------------------------------------------------- */
 
-/* Scales and zeros [m, G] of every group of w[m, n] f32. NUMERIC when a weight is not finite (text: row and column) or a scale
- * is below the smallest normal number of grid->scale_dtype. Waits. */
+/* Scales and zeros [m, G] of every group of w[m, n] f32. A group whose scale grid->scale_dtype rounds to 0 gets that of an empty group, so
+ * that it decodes to zeros; one whose scale is beyond the dtype gets the largest, which clips it: ql_remark TINY, CLIPPED. NUMERIC when a
+ * weight is not finite (text: row and column). Waits. */
 QL_API ql_status ql_group_minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor **scales,
                                  ql_tensor **zeros);
 

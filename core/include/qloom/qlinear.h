@@ -28,8 +28,13 @@ enum {
     QL_NUM_DEAD = 8,        /* some input columns never saw a value; their weights are 0 */
     QL_NUM_ZERO = 16,       /* the whole weight is zero */
     QL_NUM_DEFICIENT = 32,  /* H can't have full rank: fewer tokens than columns (the host's finding) */
-    QL_NUM_COUNT = 6,       /* number of bits */
+    QL_NUM_TINY = 64,       /* groups whose scale scale_dtype rounds to 0: stored as zeros */
+    QL_NUM_CLIPPED = 128,   /* groups whose scale is beyond scale_dtype: the largest one clips them */
+    QL_NUM_COUNT = 8,       /* number of bits */
 };
+
+/* Adds QL_NUM_* to how the linear at work ended, for an operation that has no status of its own to say it in. [one thread per context] */
+QL_API void ql_remark(ql_ctx *cx, unsigned statuses);
 
 /* Decodes as W^[o, i] = scales[o, g(i)] * (codes[o, i] - zeros[o, g(i)]), g(i) = g_idx ? g_idx[i] : i / group; with a table
  * `levels`, scales[o, g(i)] * levels[codes[o, i]]. */

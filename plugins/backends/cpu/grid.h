@@ -5,15 +5,21 @@
 
 #include "cpu.h"
 
+/* Scales that a dtype can hold: fp16's go down to its subnormal numbers; the others' end where codes times scale stay finite. */
+#define GRID_SMALLEST_F16 0x1p-24
+#define GRID_LARGEST_F16 65504.0
+#define GRID_SMALLEST 0x1p-126
+#define GRID_LARGEST 0x1p119
+
 typedef enum fit_result {
     FIT_OK,
-    FIT_NONFINITE,
-    FIT_SMALL,
-    FIT_LARGE
-} fit_result; /* the scale is too small, too large for its dtype */
+    FIT_NONFINITE, /* there is no scale */
+    FIT_SMALL,     /* too small for its dtype: the group decodes to zeros */
+    FIT_LARGE,     /* too large for its dtype: the group is clipped */
+} fit_result;
 
 typedef struct grid_loops {
-    /* Scale and zero of a range with 0 in it; *scale is set even when it is refused. */
+    /* Scale and zero of a finite range with 0 in it. */
     fit_result (*range)(const ql_grid *g, const void *lo, const void *hi, void *scale, void *zero);
     /* Scale and zero of n values, by their range and a search inside it. */
     fit_result (*fit)(const ql_grid *g, const void *x, int64_t n, void *scale, void *zero);
@@ -31,14 +37,11 @@ grid_choose(const ql_grid *g)
     return g->fp64 ? &grid_double : &grid_float;
 }
 
-/* A scale that can't be, or a weight that is not finite: then `at` is its column, else the group. */
-typedef struct refusal {
-    fit_result fit;
-    int64_t row, at;
-    double scale;
-} refusal;
-
-/* The error of a refusal, in the user's words. */
-ql_status grid_fail(ql_ctx *cx, const ql_grid *g, const refusal *r);
+/* The QL_NUM_* of a fit. */
+static inline unsigned
+grid_remark(fit_result f)
+{
+    return f == FIT_SMALL ? QL_NUM_TINY : f == FIT_LARGE ? QL_NUM_CLIPPED : 0u;
+}
 
 #endif

@@ -28,24 +28,29 @@ top_code(const ql_grid *g)
     return (REAL)((1 << g->bits) - 1);
 }
 
-/* Scale and zero for a range. */
+/* Scale and zero for a range. One whose scale rounds to 0 is as good as empty; the largest scale clips what is beyond it. */
 static fit_result
 fit_range(const ql_grid *g, REAL lo, REAL hi, REAL *scale, REAL *zero)
 {
-    const double smallest = g->scale_dtype == QL_F16 ? 0x1p-14 : 0x1p-126;
-    const REAL top = top_code(g), exact = (hi - lo) / top;
-    const REAL s = (REAL)cpu_round(g->scale_dtype, (double)exact);
+    const double smallest = g->scale_dtype == QL_F16 ? GRID_SMALLEST_F16 : GRID_SMALLEST;
+    const double largest = g->scale_dtype == QL_F16 ? GRID_LARGEST_F16 : GRID_LARGEST;
+    const REAL top = top_code(g);
+    fit_result fit = FIT_OK;
+    REAL s = (REAL)cpu_round(g->scale_dtype, (double)((hi - lo) / top));
 
-    *scale = exact;
-    *zero = 0;
-    if (!(s <= (REAL)3.4028234663852886e38))
-        return FIT_LARGE;
-    if ((double)s < smallest)
-        return FIT_SMALL;
+    if ((double)s < smallest) {
+        fit = FIT_SMALL;
+        lo = -1;
+        s = (REAL)cpu_round(g->scale_dtype, (double)(2 / top));
+    }
+    if (!((double)s <= largest)) {
+        fit = FIT_LARGE;
+        s = (REAL)largest;
+    }
     *scale = s;
     *zero = g->sym ? (REAL)(1 << (g->bits - 1)) : (REAL)rint((double)(-lo / s));
     *zero = *zero < top ? *zero : top; /* a bf16 scale rounded down makes 256 of 255 */
-    return FIT_OK;
+    return fit;
 }
 
 /* sum |decoded - x|^p */

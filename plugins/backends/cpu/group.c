@@ -3,31 +3,20 @@
 
 #define ROWS 16 /* of a task */
 
+/* How the groups of a task were fitted. */
+typedef struct fitted {
+    int64_t nonfinite; /* the first row with a weight that is not finite; -1: none */
+    unsigned remarks;  /* QL_NUM_* */
+} fitted;
+
 typedef struct group {
     const grid_loops *loops;
     ql_grid grid;
     mat w, codes, scales, zeros;
     const void *levels;
     const int32_t *g_idx;
-    refusal *refused; /* the first of each task */
+    fitted *fitted; /* [tasks] */
 } group;
-
-ql_status
-grid_fail(ql_ctx *cx, const ql_grid *g, const refusal *r)
-{
-    const long long row = r->row, at = r->at;
-    const char *which = r->fit == FIT_SMALL ? "below the smallest" : "above the largest";
-
-    if (r->fit == FIT_NONFINITE)
-        return QL_FAIL(cx, QL_NUMERIC, "the weight in row %lld, column %lld is not finite", row, at);
-    if (g->scale_dtype == QL_F16)
-        return QL_FAIL(
-            cx, QL_NUMERIC,
-            "row %lld, group %lld: the scale %.3g is %s normal fp16 number, %s: set scale_dtype: bf16 or fp32", row, at,
-            r->scale, which, r->fit == FIT_SMALL ? "6.1e-05" : "65504");
-    return QL_FAIL(cx, QL_NUMERIC, "row %lld, group %lld: the scale %.3g is %s normal %s number", row, at, r->scale,
-                   which, g->scale_dtype == QL_BF16 ? "bf16" : "fp32");
-}
 
 /* Column of the first weight of a row that is not finite. */
 static int64_t
@@ -47,22 +36,21 @@ static void
 minmax_task(void *arg, int64_t task, void *scratch)
 {
     const group *g = arg;
-    refusal *refused = &g->refused[task];
+    fitted *found = &g->fitted[task];
 
     (void)scratch;
-    *refused = (refusal){0};
+    *found = (fitted){.nonfinite = -1};
     for (int64_t i = task * ROWS; i < cpu_min((task + 1) * ROWS, g->w.rows); i++)
         for (int64_t k = 0; k < g->scales.cols; k++) {
-            int64_t j = k * g->grid.group, n = cpu_min(g->grid.group, g->w.cols - j);
-            void *scale = mat_at(&g->scales, i, k);
-            fit_result f = g->loops->fit(&g->grid, mat_at(&g->w, i, j), n, scale, mat_at(&g->zeros, i, k));
+            const int64_t j = k * g->grid.group, n = cpu_min(g->grid.group, g->w.cols - j);
+            const fit_result f =
+                g->loops->fit(&g->grid, mat_at(&g->w, i, j), n, mat_at(&g->scales, i, k), mat_at(&g->zeros, i, k));
 
-            if (f == FIT_OK)
-                continue;
-            *refused = (refusal){.fit = f, .row = i, .at = f == FIT_NONFINITE ? nonfinite_column(&g->w, i) : k};
-            if (f != FIT_NONFINITE)
-                cpu_load_double(g->scales.dtype, scale, 1, &refused->scale);
-            return;
+            if (f == FIT_NONFINITE) {
+                found->nonfinite = i;
+                return;
+            }
+            found->remarks |= grid_remark(f);
         }
 }
 
@@ -73,11 +61,14 @@ cpu_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid,
         .loops = grid_choose(grid), .grid = *grid, .w = cpu_mat(w), .scales = cpu_mat(scales), .zeros = cpu_mat(zeros)};
     int64_t tasks = cpu_div_up(g.w.rows, ROWS);
 
-    QL_TRY(cx, ql_scratch(cx, (size_t)tasks * sizeof *g.refused, &g.refused));
+    QL_TRY(cx, ql_scratch(cx, (size_t)tasks * sizeof *g.fitted, &g.fitted));
     QL_TRY(cx, cpu_run(cx, dev, tasks, 0, minmax_task, &g));
-    for (const refusal *r = g.refused; r < g.refused + tasks; r++)
-        if (r->fit != FIT_OK)
-            return grid_fail(cx, grid, r);
+    for (const fitted *f = g.fitted; f < g.fitted + tasks; f++) {
+        if (f->nonfinite >= 0)
+            return QL_FAIL(cx, QL_NUMERIC, "the weight in row %lld, column %lld is not finite", (long long)f->nonfinite,
+                           (long long)nonfinite_column(&g.w, f->nonfinite));
+        ql_remark(cx, f->remarks);
+    }
     return QL_OK;
 }
 

@@ -7,15 +7,14 @@
 #define ROWS 16 /* of a task in double */
 
 bool
-sweep_refused(sweep_part *part, const refusal *r)
+sweep_fitted(sweep_part *part, fit_result f)
 {
-    const bool overflow = r->fit == FIT_NONFINITE || r->fit == FIT_LARGE;
+    const bool overflow = f == FIT_NONFINITE || f == FIT_LARGE;
 
-    if (r->fit == FIT_SMALL && part->refused.fit == FIT_OK)
-        part->refused = *r;
+    part->remarks |= overflow ? 0u : grid_remark(f);
     if (overflow)
         part->loss = (double)NAN;
-    return overflow;
+    return !overflow;
 }
 
 /* Scales of the group that begins at column j, from the current values v of a row. */
@@ -26,7 +25,7 @@ refit(const sweep *s, int64_t row, int64_t j, const double *v, sweep_part *part)
     double *scale = mat_at(&s->scales, row, group), *zero = mat_at(&s->zeros, row, group);
     const fit_result f = grid_double.fit(&s->grid, v + j, cpu_min(s->grid.group, s->w.cols - j), scale, zero);
 
-    if (sweep_refused(part, &(refusal){f, row, group, *scale})) {
+    if (!sweep_fitted(part, f)) {
         *scale = 1;
         *zero = 0;
     }
@@ -76,19 +75,17 @@ sweep_double(ql_ctx *cx, cpu *d, sweep *s)
     return cpu_run(cx, d, s->tasks, ROWS * (size_t)s->w.cols * sizeof(double), rows_task, s);
 }
 
-/* The sum over tasks, in order; the first refused scale is the error. */
-static ql_status
+/* The sum over tasks, in order, and what they remark. */
+static void
 collect(ql_ctx *cx, const sweep *s, double *loss)
 {
     *loss = 0;
     for (const sweep_part *p = s->parts; p < s->parts + s->tasks; p++) {
-        if (p->refused.fit != FIT_OK)
-            return grid_fail(cx, &s->grid, &p->refused);
+        ql_remark(cx, p->remarks);
         *loss += p->loss / 2;
     }
     if (!isfinite(*loss))
         *loss = (double)NAN;
-    return QL_OK;
 }
 
 static ql_status
@@ -117,5 +114,6 @@ cpu_feedback_sweep(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u
 
     QL_TRY(cx, check_groups(cx, &s));
     QL_TRY(cx, out->grid.fp64 ? sweep_double(cx, dev, &s) : sweep_float(cx, dev, &s));
-    return collect(cx, &s, &out->loss);
+    collect(cx, &s, &out->loss);
+    return QL_OK;
 }

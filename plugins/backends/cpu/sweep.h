@@ -5,10 +5,10 @@
 
 #include "grid.h"
 
-/* What a task leaves: its share of the loss, and its first scale that could not be. */
+/* What a task leaves. */
 typedef struct sweep_part {
-    double loss; /* sum Err^2; NaN when the feedback overflowed */
-    refusal refused;
+    double loss;      /* sum Err^2; NaN when the feedback overflowed */
+    unsigned remarks; /* QL_NUM_* of its groups */
 } sweep_part;
 
 typedef struct sweep {
@@ -27,9 +27,9 @@ sweep_group(const sweep *s, int64_t column)
     return s->group_of ? s->group_of[column] : column / s->grid.group;
 }
 
-/* Keeps the first scale that is too small. True when a group can't be used because the feedback overflowed: that is no error, for
- * the caller of the whole sweep has another way. */
-bool sweep_refused(sweep_part *part, const refusal *r);
+/* Notes how a group was fitted. False when it can't be used because the feedback overflowed: that is no error, for the caller of the
+ * whole sweep has another way. */
+bool sweep_fitted(sweep_part *part, fit_result f);
 
 ql_status sweep_double(ql_ctx *cx, cpu *d, sweep *s);
 ql_status sweep_float(ql_ctx *cx, cpu *d, sweep *s);

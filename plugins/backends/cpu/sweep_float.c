@@ -126,7 +126,7 @@ fit_group(const panel *p, int64_t from, int64_t to)
             const int64_t row = p->first + strip * p->f->rows + r;
             const fit_result f = fit_row(p, strip, r, (const int64_t[]){from, to}, bounds);
 
-            if (sweep_refused(p->part, &(refusal){f, row, group, (double)scales[r]})) {
+            if (!sweep_fitted(p->part, f)) {
                 scales[r] = 1;
                 zeros[r] = 0;
             }

@@ -5,22 +5,32 @@
 
 #include "launch.cuh"
 
-enum { FIT_OK, FIT_NONFINITE, FIT_SMALL, FIT_LARGE }; /* the scale is too small, too large for its dtype */
+/* There is no scale; it is too small for its dtype: the group decodes to zeros; too large: the group is clipped. */
+enum { FIT_OK, FIT_NONFINITE, FIT_SMALL, FIT_LARGE };
+
+/* Scales that a dtype can hold: fp16's go down to its subnormal numbers; the others' end where codes times scale stay finite. */
+#define GRID_SMALLEST_F16 0x1p-24
+#define GRID_LARGEST_F16 65504.0
+#define GRID_SMALLEST 0x1p-126
+#define GRID_LARGEST 0x1p119
 
 #define SHRINKS 80 /* ranges that a search tries */
 
-/* The first refused group of a weight, as one number that atomicMin orders. */
-#define NO_REFUSAL (~0ull)
+/* How the groups of a weight were fitted: the first with a weight that is not finite, and QL_NUM_* of all. */
+struct fits {
+    unsigned long long nonfinite; /* NO_GROUP: none */
+    unsigned remarks;
+};
+#define NO_GROUP (~0ull)
 
 __device__ inline void
-refuse(unsigned long long *first, int64_t group, int fit)
+note_fit(fits *all, int64_t group, int fit)
 {
-    atomicMin(first, static_cast<unsigned long long>(group) << 2 | static_cast<unsigned long long>(fit));
+    if (fit == FIT_NONFINITE)
+        atomicMin(&all->nonfinite, static_cast<unsigned long long>(group));
+    else if (fit != FIT_OK)
+        atomicOr(&all->remarks, static_cast<unsigned>(fit == FIT_SMALL ? QL_NUM_TINY : QL_NUM_CLIPPED));
 }
-
-/* The error of a refusal (NO_REFUSAL: none), in the user's words. `w` is the weight that was fitted. */
-ql_status cuda_refused(ql_ctx *cx, void *dev, const ql_grid *grid, unsigned long long refusal, const mat *w,
-                       const mat *scales);
 
 /* INVALID when a column has been given a group outside 0 .. groups - 1; NULL: none has. */
 ql_status cuda_check_groups(ql_ctx *cx, void *dev, const ql_tensor *group_of, int64_t groups);
@@ -84,24 +94,29 @@ rounded_scale(ql_dtype dtype, R x)
     }
 }
 
-/* Scale and zero for a range. *scale is set even when it is refused. */
+/* Scale and zero for a range. One whose scale rounds to 0 is as good as empty; the largest scale clips what is beyond it. */
 template <typename R>
 __device__ inline int
 fit_range(const ql_grid &g, R lo, R hi, R *scale, R *zero)
 {
-    const R smallest = static_cast<R>(g.scale_dtype == QL_F16 ? 0x1p-14 : 0x1p-126), top = top_code<R>(g);
-    const R exact = (hi - lo) / top, s = rounded_scale(g.scale_dtype, exact);
+    const R smallest = static_cast<R>(g.scale_dtype == QL_F16 ? GRID_SMALLEST_F16 : GRID_SMALLEST);
+    const R largest = static_cast<R>(g.scale_dtype == QL_F16 ? GRID_LARGEST_F16 : GRID_LARGEST), top = top_code<R>(g);
+    R s = rounded_scale(g.scale_dtype, (hi - lo) / top);
+    int fit = FIT_OK;
 
-    *scale = exact;
-    *zero = 0;
-    if (!(s <= static_cast<R>(3.4028234663852886e38)))
-        return FIT_LARGE;
-    if (s < smallest)
-        return FIT_SMALL;
+    if (s < smallest) {
+        fit = FIT_SMALL;
+        lo = -1;
+        s = rounded_scale(g.scale_dtype, 2 / top);
+    }
+    if (!(s <= largest)) {
+        fit = FIT_LARGE;
+        s = largest;
+    }
     *scale = s;
     *zero = g.sym ? static_cast<R>(1 << (g.bits - 1)) : nearest_even(-lo / s);
     *zero = *zero < top ? *zero : top; /* a bf16 scale rounded down makes 256 of 255 */
-    return FIT_OK;
+    return fit;
 }
 
 /* sum |decoded - x|^p, in the order of x: every backend finds the same best range. */

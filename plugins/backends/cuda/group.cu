@@ -7,7 +7,7 @@
 template <typename R>
 static __global__ void
 minmax_kernel(ql_grid g, const R *w, int64_t ld, int64_t rows, int64_t cols, R *scales, R *zeros, int64_t groups,
-              int64_t scales_ld, int64_t zeros_ld, unsigned long long *first)
+              int64_t scales_ld, int64_t zeros_ld, fits *all)
 {
     for (int64_t at = static_cast<int64_t>(blockIdx.x) * WARPS + threadIdx.x / WARP; at < rows * groups;
          at += static_cast<int64_t>(gridDim.x) * WARPS) {
@@ -19,64 +19,44 @@ minmax_kernel(ql_grid g, const R *w, int64_t ld, int64_t rows, int64_t cols, R *
             continue;
         scales[i * scales_ld + k] = scale;
         zeros[i * zeros_ld + k] = zero;
-        if (fit != FIT_OK)
-            refuse(first, at, fit);
+        note_fit(all, at, fit);
     }
 }
 
-ql_status
-cuda_refused(ql_ctx *cx, void *dev, const ql_grid *grid, unsigned long long refusal, const mat *w, const mat *scales)
+/* The error of a weight that is not finite, by its place. */
+static ql_status
+nonfinite_fail(ql_ctx *cx, void *dev, const mat *w, int64_t row)
 {
-    const int fit = static_cast<int>(refusal & 3);
-    const int64_t at = static_cast<int64_t>(refusal >> 2), i = at / scales->cols, k = at % scales->cols;
-    const long long row = i, group = k;
-    const char *which = fit == FIT_SMALL ? "below the smallest" : "above the largest";
-    const size_t size = ql_dtype_size(w->dtype);
-    double scale;
-    float narrow_scale;
+    const mat values = {static_cast<char *>(w->p) + static_cast<size_t>(row * w->ld) * ql_dtype_size(w->dtype), 1,
+                        w->cols, w->ld, w->dtype};
+    int64_t column;
 
-    if (refusal == NO_REFUSAL)
-        return QL_OK;
-    if (fit == FIT_NONFINITE) {
-        const mat values = {static_cast<char *>(w->p) + static_cast<size_t>(i * w->ld) * size, 1, w->cols, w->ld,
-                            w->dtype};
-        int64_t column;
-
-        QL_TRY(cx, cuda_first_nonfinite(cx, dev, &values, &column));
-        return QL_FAIL(cx, QL_NUMERIC, "the weight in row %lld, column %lld is not finite", row,
-                       static_cast<long long>(column));
-    }
-    QL_TRY(cx, cuda_download(cx, dev, static_cast<char *>(scales->p) + static_cast<size_t>(i * scales->ld + k) * size,
-                             size == sizeof scale ? static_cast<void *>(&scale) : &narrow_scale, size));
-    if (size != sizeof scale)
-        scale = static_cast<double>(narrow_scale);
-    if (grid->scale_dtype == QL_F16)
-        return QL_FAIL(
-            cx, QL_NUMERIC,
-            "row %lld, group %lld: the scale %.3g is %s normal fp16 number, %s: set scale_dtype: bf16 or fp32", row,
-            group, scale, which, fit == FIT_SMALL ? "6.1e-05" : "65504");
-    return QL_FAIL(cx, QL_NUMERIC, "row %lld, group %lld: the scale %.3g is %s normal %s number", row, group, scale,
-                   which, grid->scale_dtype == QL_BF16 ? "bf16" : "fp32");
+    QL_TRY(cx, cuda_first_nonfinite(cx, dev, &values, &column));
+    return QL_FAIL(cx, QL_NUMERIC, "the weight in row %lld, column %lld is not finite", static_cast<long long>(row),
+                   static_cast<long long>(column));
 }
 
 ql_status
 cuda_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros)
 {
     const mat mw = cuda_mat(w), ms = cuda_mat(scales), mz = cuda_mat(zeros);
-    unsigned long long refusal = NO_REFUSAL, *first;
+    fits found = {NO_GROUP, 0}, *all;
 
-    QL_TRY(cx, ql_scratch(cx, sizeof refusal, &first));
-    QL_TRY(cx, cuda_upload(cx, dev, &refusal, first, sizeof refusal));
+    QL_TRY(cx, ql_scratch(cx, sizeof found, &all));
+    QL_TRY(cx, cuda_upload(cx, dev, &found, all, sizeof found));
     with_real(mw.dtype, [&](auto type) {
         using R = type_in<decltype(type)>;
 
         launch(cuda_stream(dev), blocks_for(div_up(mw.rows * ms.cols, WARPS), 1u << 20), WARPS * WARP, 0,
                minmax_kernel<R>, *grid, static_cast<const R *>(mw.p), mw.ld, mw.rows, mw.cols, static_cast<R *>(ms.p),
-               static_cast<R *>(mz.p), ms.cols, ms.ld, mz.ld, first);
+               static_cast<R *>(mz.p), ms.cols, ms.ld, mz.ld, all);
     });
     QL_TRY(cx, cuda_launched(cx, dev, "group_minmax"));
-    QL_TRY(cx, cuda_download(cx, dev, first, &refusal, sizeof refusal));
-    return cuda_refused(cx, dev, grid, refusal, &mw, &ms);
+    QL_TRY(cx, cuda_download(cx, dev, all, &found, sizeof found));
+    if (found.nonfinite != NO_GROUP)
+        return nonfinite_fail(cx, dev, &mw, static_cast<int64_t>(found.nonfinite) / ms.cols);
+    ql_remark(cx, found.remarks);
+    return QL_OK;
 }
 
 /* A quantized linear on the device; levels: NULL for a uniform grid. */

@@ -21,7 +21,7 @@ template <typename R> struct sweep {
     bool fit;
     int64_t u_ld, scales_ld, zeros_ld, codes_ld;
     double *loss; /* [rows]: sum Err^2; NaN when the feedback overflowed */
-    unsigned long long *refused;
+    fits *fitted;
 };
 
 template <typename R> struct group_scale {
@@ -49,7 +49,7 @@ scale_at(const sweep<R> &s, int64_t row, int64_t j)
         *scale = g.scale;
         *zero = g.zero;
         if (fit == FIT_SMALL)
-            refuse(s.refused, row * s.groups + k, fit);
+            note_fit(s.fitted, row * s.groups + k, fit);
         else if (fit != FIT_OK)
             s.loss[row] = NAN;
     }
@@ -254,7 +254,7 @@ struct zero_op {
 
 /* What the host reads at the end. */
 struct outcome {
-    unsigned long long refused;
+    fits fitted;
     double loss;
 };
 
@@ -280,12 +280,12 @@ place(ql_ctx *cx, void *dev, sweep<R> *s, R **errors, outcome **out)
 {
     const ql_dtype dtype = std::is_same_v<R, float> ? QL_F32 : QL_F64;
     const size_t loss = static_cast<size_t>(s->rows) * sizeof(double), block = errors_bytes(s->rows, dtype);
-    const outcome start = {NO_REFUSAL, 0};
+    const outcome start = {{NO_GROUP, 0}, 0};
     char *p;
 
     QL_TRY(cx, ql_scratch(cx, cuda_sweep_scratch(s->rows, s->cols, dtype), &p));
     *out = reinterpret_cast<outcome *>(p);
-    s->refused = &(*out)->refused;
+    s->fitted = &(*out)->fitted;
     s->loss = reinterpret_cast<double *>(p + sizeof **out);
     *errors = reinterpret_cast<R *>(p + sizeof **out + loss);
     s->values = reinterpret_cast<R *>(p + sizeof **out + loss + block);
@@ -311,7 +311,6 @@ template <typename R>
 static ql_status
 sweep_all(ql_ctx *cx, void *dev, sweep<R> *s, const mat *w, double *loss)
 {
-    const mat scales = {s->scales, s->rows, s->groups, s->scales_ld, w->dtype};
     mat copy = {nullptr, s->rows, s->cols, s->cols, w->dtype};
     R *errors = nullptr;
     outcome *on_device = nullptr, out;
@@ -323,7 +322,7 @@ sweep_all(ql_ctx *cx, void *dev, sweep<R> *s, const mat *w, double *loss)
     launch(cuda_stream(dev), 1, WARPS * WARP, WARPS * sizeof(double), loss_kernel, s->loss, s->rows, &on_device->loss);
     QL_TRY(cx, cuda_launched(cx, dev, "feedback_sweep"));
     QL_TRY(cx, cuda_download(cx, dev, on_device, &out, sizeof out));
-    QL_TRY(cx, cuda_refused(cx, dev, &s->grid, out.refused, w, &scales));
+    ql_remark(cx, out.fitted.remarks);
     *loss = std::isfinite(out.loss) ? out.loss : NAN;
     return QL_OK;
 }

@@ -151,4 +151,14 @@ atomicMin(T *to, T value)
     return old;
 }
 
+template <typename T>
+T
+atomicOr(T *to, T value)
+{
+    T old = *to;
+
+    *to = old | value;
+    return old;
+}
+
 #endif

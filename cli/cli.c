@@ -11,6 +11,7 @@
 
 #include <qloom/qloom.h>
 
+#include "base/guess.h"
 #include "base/log.h"
 #include "options.h"
 
@@ -128,14 +129,12 @@ parse_threads(ql_ctx *cx, const char *text, int *out)
 static ql_status
 unknown_command(ql_ctx *cx, const char *name)
 {
-    const char *names[COMMAND_COUNT + 1], *near;
+    ql_guess near = ql_guess_open(name);
 
     for (int i = 0; i < COMMAND_COUNT; i++)
-        names[i] = commands[i]->name;
-    near = ql_nearest(name, names, COMMAND_COUNT);
-    if (near)
-        return QL_FAIL(cx, QL_INVALID, "unknown command '%s' (did you mean '%s'?)", name, near);
-    return QL_FAIL(cx, QL_INVALID, "unknown command '%s'; 'qloom --help' lists them", name);
+        ql_guess_offer(&near, commands[i]->name);
+    return QL_FAIL(cx, QL_INVALID, "unknown command '%s'%s", name,
+                   ql_guess_text(cx, &near, "; 'qloom --help' lists them"));
 }
 
 /* Results count only once they have left: a full disk or a closed pipe is a failure of the command. */

@@ -1,10 +1,9 @@
 /* Options of a command: taken out of argv by a table. */
 #include <string.h>
 
+#include "base/guess.h"
 #include "cli.h"
 #include "options.h"
-
-#define NAMES_MAX 64
 
 /* `argument` is the option's name, alone or with "=value" behind it, which *value then points to. */
 static bool
@@ -48,18 +47,14 @@ append(ql_ctx *cx, const char ***list, const char *value, int argc)
 static ql_status
 unknown(ql_ctx *cx, const ql_option *options, int count, const char *argument)
 {
-    const char *names[NAMES_MAX], *near;
-    int n = 0, length = (int)strcspn(argument, "=");
+    const char *wrong = ql_copy_text(cx, argument, strcspn(argument, "="));
+    ql_guess near = ql_guess_open(wrong ? wrong : "");
 
-    for (int i = 0; i < count && n < NAMES_MAX; i++)
-        names[n++] = options[i].name;
-    for (int i = 0; ql_common_names[i] && n < NAMES_MAX; i++)
-        names[n++] = ql_common_names[i];
-    near = ql_format(cx, "%.*s", length, argument);
-    near = near ? ql_nearest(near, names, n) : NULL;
-    if (near)
-        return QL_FAIL(cx, QL_INVALID, "unknown option '%.*s' (did you mean '%s'?)", length, argument, near);
-    return QL_FAIL(cx, QL_INVALID, "unknown option '%.*s'", length, argument);
+    for (int i = 0; i < count; i++)
+        ql_guess_offer(&near, options[i].name);
+    for (int i = 0; ql_common_names[i]; i++)
+        ql_guess_offer(&near, ql_common_names[i]);
+    return QL_FAIL(cx, QL_INVALID, "unknown option '%s'%s", near.wrong, ql_guess_text(cx, &near, ""));
 }
 
 ql_status

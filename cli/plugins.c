@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/guess.h"
 #include "base/json.h"
 #include "cli.h"
 #include "kit/new_plugin.h"
@@ -289,20 +290,15 @@ print_all(ql_ctx *cx, const ql_registry *r, bool json)
 static ql_status
 find(ql_ctx *cx, const ql_registry *r, const char *name, const ql_found **out)
 {
-    const int64_t count = ql_registry_count(r);
-    const char **names = ql_alloc(cx, (size_t)count, sizeof *names), *near;
+    ql_guess near = ql_guess_open(name);
 
     *out = ql_registry_find(r, name);
     if (*out)
         return (*out)->problem ? QL_FAIL(cx, QL_INVALID, "%s", (*out)->problem) : QL_OK;
-    if (!names)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < count; i++)
-        names[i] = ql_registry_item(r, i)->name;
-    near = ql_nearest(name, names, count);
-    if (near)
-        return QL_FAIL(cx, QL_NOT_FOUND, "no plugin '%s' (did you mean '%s'?)", name, near);
-    return QL_FAIL(cx, QL_NOT_FOUND, "no plugin '%s'; 'qloom plugins' lists them", name);
+    for (int64_t i = 0; i < ql_registry_count(r); i++)
+        ql_guess_offer(&near, ql_registry_item(r, i)->name);
+    return QL_FAIL(cx, QL_NOT_FOUND, "no plugin '%s'%s", name,
+                   ql_guess_text(cx, &near, "; 'qloom plugins' lists them"));
 }
 
 static ql_status

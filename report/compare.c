@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "plugin/registry.h"
+#include "base/guess.h"
 
 static int64_t
 find_reference(const ql_result_set *set, const char *key)
@@ -32,7 +32,8 @@ add_once(ql_ctx *cx, const char ***names, int64_t *count, int64_t *capacity, con
 static ql_status
 check_key(ql_ctx *cx, const char *option, const char *key, const ql_result_set *sets, int64_t count)
 {
-    const char **names = NULL, *near;
+    const char **names = NULL;
+    ql_guess near = ql_guess_open(key);
     int64_t n = 0, capacity = 0;
 
     for (int64_t s = 0; s < count; s++) {
@@ -41,9 +42,9 @@ check_key(ql_ctx *cx, const char *option, const char *key, const ql_result_set *
         for (int64_t i = 0; i < sets[s].reference_count; i++)
             QL_TRY(cx, add_once(cx, &names, &n, &capacity, sets[s].references[i]));
     }
-    near = ql_nearest(key, names, n);
-    return QL_FAIL(cx, QL_INVALID, "%s: no run tells its cells apart by '%s'%s%s%s", option, key,
-                   near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+    ql_guess_offer_all(&near, names, n);
+    return QL_FAIL(cx, QL_INVALID, "%s: no run tells its cells apart by '%s'%s", option, key,
+                   ql_guess_text(cx, &near, ""));
 }
 
 static ql_status

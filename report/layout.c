@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugin/registry.h"
+#include "base/guess.h"
 
 #define NO_LABEL "-"
 
@@ -53,7 +53,7 @@ static ql_status
 check_keys(ql_ctx *cx, const ql_layout *l, const ql_names *keys)
 {
     ql_names all = {0};
-    const char *near;
+    ql_guess near;
 
     QL_TRY(cx, add(cx, &all, QL_RUN_KEY));
     for (int64_t s = 0; s < l->set_count; s++)
@@ -62,9 +62,10 @@ check_keys(ql_ctx *cx, const ql_layout *l, const ql_names *keys)
     for (int64_t i = 0; i < keys->count; i++) {
         if (find(&all, keys->items[i]) >= 0)
             continue;
-        near = ql_nearest(keys->items[i], all.items, all.count);
-        return QL_FAIL(cx, QL_INVALID, "table: no run tells its cells apart by '%s'%s%s%s", keys->items[i],
-                       near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+        near = ql_guess_open(keys->items[i]);
+        ql_guess_offer_all(&near, all.items, all.count);
+        return QL_FAIL(cx, QL_INVALID, "table: no run tells its cells apart by '%s'%s", keys->items[i],
+                       ql_guess_text(cx, &near, ""));
     }
     return QL_OK;
 }
@@ -109,7 +110,7 @@ static ql_status
 choose_metrics(ql_ctx *cx, const ql_table_spec *spec, ql_layout *l)
 {
     ql_names all = {0};
-    const char *near;
+    ql_guess near;
 
     for (int64_t s = 0; s < l->set_count; s++)
         for (int64_t i = 0; i < l->sets[s]->cell_count; i++) {
@@ -125,9 +126,10 @@ choose_metrics(ql_ctx *cx, const ql_table_spec *spec, ql_layout *l)
     for (int i = 0; i < QL_COST_COUNT; i++)
         QL_TRY(cx, add_once(cx, &all, ql_cost_names[i]));
     if (all.count > QL_COST_COUNT && find(&all, spec->value) < 0) { /* where everything failed no metric has a name */
-        near = ql_nearest(spec->value, all.items, all.count);
-        return QL_FAIL(cx, QL_INVALID, "table: no cell has the metric '%s'%s%s%s", spec->value,
-                       near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+        near = ql_guess_open(spec->value);
+        ql_guess_offer_all(&near, all.items, all.count);
+        return QL_FAIL(cx, QL_INVALID, "table: no cell has the metric '%s'%s", spec->value,
+                       ql_guess_text(cx, &near, ""));
     }
     return add(cx, &l->metrics, spec->value);
 }

@@ -3,6 +3,7 @@
 #ifndef QLOOM_PIPELINE_BUILD_H
 #define QLOOM_PIPELINE_BUILD_H
 
+#include "base/guess.h"
 #include "plugin/registry.h"
 #include "graph.h"
 #include "yaml.h"
@@ -12,6 +13,16 @@
 #define QL_CELLS_MAX 100000
 #define QL_VISITS_MAX 2000000 /* stages of all cells together */
 #define QL_LINKS_MAX 16       /* inputs of one stage */
+
+/* The nearest of `names` to `wrong`; NULL when none is near. */
+static inline const char *
+ql_nearest(const char *wrong, const char *const *names, int64_t count)
+{
+    ql_guess g = ql_guess_open(wrong);
+
+    ql_guess_offer_all(&g, names, count);
+    return g.best;
+}
 
 typedef struct ql_setting { /* one `key: value` that holds for a stage */
     const ql_yaml *key, *value;

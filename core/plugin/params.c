@@ -1,7 +1,6 @@
 /* Parameter tables at work: defaults, values from a file, and their canonical print. */
 #include "registry.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -9,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_MAX_LENGTH 64 /* longer words are not compared by distance */
+#include "base/guess.h"
 
 const ql_param *
 ql_param_find(const ql_plugin *p, const char *name)
@@ -90,62 +89,6 @@ ql_param_defaults(const ql_plugin *p, void *self)
     }
 }
 
-/* --- distance ---------------------------------------------------------------------------------------------------- */
-
-static int
-least(int a, int b, int c)
-{
-    const int ab = a < b ? a : b;
-
-    return ab < c ? ab : c;
-}
-
-/* Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`, upper and lower case alike. */
-static int
-distance(const char *a, size_t na, const char *b, size_t nb)
-{
-    int rows[3][NAME_MAX_LENGTH + 1];
-
-    for (size_t j = 0; j <= nb; j++)
-        rows[0][j] = (int)j;
-    for (size_t i = 1; i <= na; i++) {
-        int *now = rows[i % 3];
-        const int *before = rows[(i + 2) % 3], *twice = rows[(i + 1) % 3];
-
-        now[0] = (int)i;
-        for (size_t j = 1; j <= nb; j++) {
-            const int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
-
-            now[j] = least(before[j] + 1, now[j - 1] + 1, before[j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && y == tolower((unsigned char)a[i - 2]) &&
-                twice[j - 2] + 1 < now[j])
-                now[j] = twice[j - 2] + 1;
-        }
-    }
-    return rows[na % 3][nb];
-}
-
-const char *
-ql_nearest(const char *wrong, const char *const *names, int64_t count)
-{
-    const size_t n = strlen(wrong);
-    const char *best = NULL;
-    int best_distance = n < 4 ? 2 : n < 7 ? 3 : 4; /* a word of three letters with two wrong ones is another word */
-
-    if (n == 0 || n > NAME_MAX_LENGTH)
-        return NULL;
-    for (int64_t i = 0; i < count; i++) {
-        const size_t m = strlen(names[i]);
-        const int d = m <= NAME_MAX_LENGTH ? distance(wrong, n, names[i], m) : INT_MAX;
-
-        if (d < best_distance) {
-            best_distance = d;
-            best = names[i];
-        }
-    }
-    return best;
-}
-
 /* --- values from a file ------------------------------------------------------------------------------------------ */
 
 void
@@ -190,17 +133,15 @@ refuse(ql_ctx *cx, const ql_param *row, const ql_value *v)
 {
     char allowed[512];
     const char *got = v->text ? v->text : v->items ? "a list" : "nothing";
-    const char *mark = !v->text ? "" : v->quoted ? "\"" : "'", *near = NULL;
-    int64_t words = 0;
+    const char *mark = !v->text ? "" : v->quoted ? "\"" : "'";
+    ql_guess near = ql_guess_open(v->text ? v->text : "");
 
     ql_param_allowed(row, allowed, sizeof allowed);
-    if (row->type == QL_T_ENUM && v->text) {
-        while (row->values[words])
-            words++;
-        near = ql_nearest(v->text, row->values, words);
-    }
+    for (const char *const *w = row->type == QL_T_ENUM ? row->values : NULL; w && *w; w++)
+        ql_guess_offer(&near, *w);
     return QL_FAIL(cx, QL_INVALID, "%s: got %s%.200s%s, expected %s%s%s%s (%s)", row->name, mark, got, mark, allowed,
-                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", row->help ? row->help : "");
+                   near.best ? "; did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "",
+                   row->help ? row->help : "");
 }
 
 static bool

@@ -61,8 +61,6 @@ ql_status ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, c
 const char *ql_param_print(ql_ctx *cx, const ql_param *row, const void *self);
 /* "true or false", "a whole number from 2 to 8", "fp16, bf16 or fp32": what a row accepts. */
 void ql_param_allowed(const ql_param *row, char *out, size_t size);
-/* The nearest of `names` to `wrong` for "did you mean"; NULL when none is near. */
-const char *ql_nearest(const char *wrong, const char *const *names, int64_t count);
 /* Is `name` shared by all plugins of this kind (bits, group_size, rank, …), so that a variant with another `use:`
  * inherits it? */
 bool ql_param_shared(ql_kind kind, const char *name);

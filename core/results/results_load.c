@@ -1,7 +1,7 @@
 /* A result set from results.db. The file is anyone's: what doesn't fit together is an error, never trusted. */
 #include <string.h>
 
-#include "plugin/registry.h"
+#include "base/guess.h"
 #include "db.h"
 #include "results.h"
 
@@ -331,7 +331,8 @@ static ql_status
 no_such_run(loader *l)
 {
     ql_ctx *cx = l->db->cx;
-    const char **names = NULL, **item, *near;
+    const char **names = NULL, **item;
+    ql_guess near;
     int64_t count = 0, capacity = 0;
     sqlite3_stmt *s;
     bool more = true;
@@ -347,9 +348,10 @@ no_such_run(loader *l)
     sqlite3_finalize(s);
     if (st != QL_OK)
         return st;
-    near = ql_nearest(l->set->run, names, count);
-    return QL_FAIL(cx, QL_NOT_FOUND, "%s: there is no run '%s'%s%s%s", l->db->path, l->set->run,
-                   near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+    near = ql_guess_open(l->set->run);
+    ql_guess_offer_all(&near, names, count);
+    return QL_FAIL(cx, QL_NOT_FOUND, "%s: there is no run '%s'%s", l->db->path, l->set->run,
+                   ql_guess_text(cx, &near, ""));
 }
 
 static ql_status

@@ -1,6 +1,7 @@
 /* Parameter tables: defaults, every type's values and refusals, canonical print, nearest names, shared rows. */
 #include "../test.h"
 
+#include "core/base/guess.h"
 #include "core/plugin/registry.h"
 
 typedef struct sample {
@@ -132,19 +133,29 @@ test_real_prints(ql_ctx *cx, uint64_t *seed)
     CHECK_STR(ql_param_print(cx, &row, &(sample){.damp = 32}), "32");
 }
 
-static void
-test_nearest(void)
+static const char *
+near(ql_ctx *cx, const char *wrong)
 {
     const char *const names[] = {"bits", "group_size", "sym", "act_order"};
+    ql_guess g = ql_guess_open(wrong);
 
-    CHECK_STR(ql_nearest("groupsize", names, 4), "group_size");
-    CHECK_STR(ql_nearest("GROUP_SIZE", names, 4), "group_size");
-    CHECK_STR(ql_nearest("bist", names, 4), "bits");
-    CHECK_STR(ql_nearest("actorder", names, 4), "act_order");
-    CHECK(!ql_nearest("temperature", names, 4));
-    CHECK(!ql_nearest("xyz", names, 4));
-    CHECK(!ql_nearest("", names, 4));
-    CHECK(!ql_nearest("bits", names, 0));
+    ql_guess_offer_all(&g, names, 4);
+    return ql_guess_text(cx, &g, "none");
+}
+
+static void
+test_nearest(ql_ctx *cx)
+{
+    const ql_guess nothing = ql_guess_open("bits");
+
+    CHECK_STR(near(cx, "groupsize"), " (did you mean 'group_size'?)");
+    CHECK_STR(near(cx, "GROUP_SIZE"), " (did you mean 'group_size'?)");
+    CHECK_STR(near(cx, "bist"), " (did you mean 'bits'?)");
+    CHECK_STR(near(cx, "actorder"), " (did you mean 'act_order'?)");
+    CHECK_STR(near(cx, "temperature"), "none");
+    CHECK_STR(near(cx, "xyz"), "none");
+    CHECK_STR(near(cx, ""), "none");
+    CHECK_STR(ql_guess_text(cx, &nothing, "none"), "none");
 }
 
 static void
@@ -172,7 +183,7 @@ main(void)
     test_values(&cx);
     test_refusals(&cx);
     test_real_prints(&cx, &seed);
-    test_nearest();
+    test_nearest(&cx);
     test_shared();
     ql_ctx_fini(&cx);
     return TEST_DONE();

@@ -118,7 +118,7 @@ decode(const job *j, const char *line, size_t bytes)
             return QL_MEMORY;
         length = strlen(text);
     }
-    fwrite(text, 1, length, stdout);
+    (void)fwrite(text, 1, length, stdout);
     putchar('\n');
     return QL_OK;
 }

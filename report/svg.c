@@ -41,7 +41,7 @@ ql_html_put(FILE *out, const char *text)
         if (other)
             fputs(other, out);
         else
-            fwrite(p, 1, (size_t)n, out);
+            (void)fwrite(p, 1, (size_t)n, out);
         p += n > 0 ? n : 1;
     }
 }

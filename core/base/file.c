@@ -26,7 +26,7 @@ ql_file_read(ql_ctx *cx, const char *file, const char **text, size_t *bytes)
         got = fread(data, 1, (size_t)st.st_size, f);
         result = ferror(f) ? QL_FAIL(cx, QL_IO, "%s: %s", file, strerror(errno)) : QL_OK;
     }
-    fclose(f);
+    (void)fclose(f);
     *text = data;
     *bytes = got;
     return result;
@@ -141,7 +141,7 @@ ql_file_commit(ql_ctx *cx, ql_file_writer *w)
         error = errno;
     }
     if (!ok) {
-        unlink(w->temporary);
+        (void)unlink(w->temporary);
         return QL_FAIL(cx, QL_IO, "%s: %s", w->path, strerror(error));
     }
     sync_folder(w->path, strrchr(w->path, '/'));
@@ -153,8 +153,8 @@ ql_file_abort(ql_file_writer *w)
 {
     if (!w->stream)
         return;
-    fclose(w->stream);
-    unlink(w->temporary);
+    (void)fclose(w->stream);
+    (void)unlink(w->temporary);
     w->stream = NULL;
 }
 

@@ -46,7 +46,7 @@ ql_hash_file(ql_ctx *cx, const char *path, size_t limit, uint64_t out[2])
         digits(XXH3_128bits_digest(state), out);
     XXH3_freeState(state);
     if (f)
-        fclose(f);
+        (void)fclose(f);
     return st;
 }
 

@@ -35,7 +35,7 @@ terminal_write(void *user, ql_log_level level, const char *line)
             *colour ? "\033[0m" : "");
     t->standing = false;
     t->shown = 0; /* the next progress line may follow at once */
-    fflush(t->out);
+    (void)fflush(t->out);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -62,7 +62,7 @@ terminal_progress(void *user, const char *line, bool last)
             fprintf(t->out, "%s\n", line);
         t->standing = t->tty && !last;
         t->shown = now;
-        fflush(t->out);
+        (void)fflush(t->out);
     }
     pthread_mutex_unlock(&t->lock);
 }
@@ -92,7 +92,7 @@ file_write(void *user, ql_log_level level, const char *line)
     pthread_mutex_lock(&l->lock);
     fprintf(l->file, "%10.3f %s%s\n", ql_seconds() - l->start, level == QL_LOG_ERROR ? "error: " : looks[level].prefix,
             line);
-    fflush(l->file); /* the last line before a crash is the one that is wanted */
+    (void)fflush(l->file); /* the last line before a crash is the one that is wanted */
     pthread_mutex_unlock(&l->lock);
     if (l->next)
         l->next->write(l->next->user, level, line);

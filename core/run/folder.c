@@ -128,7 +128,7 @@ ql_folder_close(ql_ctx *cx, ql_folder *f)
     if (f->log_file) {
         cx->log = f->outside;
         ql_log_file_fini(&f->log);
-        fclose(f->log_file);
+        (void)fclose(f->log_file);
     }
     if (f->path && f->lock >= 0)
         close(f->lock);

@@ -64,6 +64,6 @@ void
 ql_journal_close(ql_journal *j)
 {
     if (j->file)
-        fclose(j->file);
+        (void)fclose(j->file);
     *j = (ql_journal){0};
 }

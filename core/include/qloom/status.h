@@ -12,6 +12,11 @@ extern "C" {
 
 #define QL_API __attribute__((visibility("default")))    /* a function that libqloom.so exports */
 #define QL_EXPORT __attribute__((visibility("default"))) /* the one symbol that a plugin exports */
+#ifdef __clang__                                         /* gcc knows this of functions only */
+#define QL_MUST_USE __attribute__((warn_unused_result))
+#else
+#define QL_MUST_USE
+#endif
 
 /* code, text. NUMERIC (not positive definite, not finite) is its own code because callers act on it. */
 #define QL_STATUS_LIST(X)           \
@@ -26,7 +31,7 @@ extern "C" {
     X(INTERRUPTED, "interrupted")   \
     X(BUG, "internal error")
 
-typedef enum ql_status {
+typedef enum QL_MUST_USE ql_status {
 #define QL_STATUS_ENUM(name, text) QL_##name,
     QL_STATUS_LIST(QL_STATUS_ENUM)
 #undef QL_STATUS_ENUM

@@ -74,7 +74,7 @@ processor_name(char *name, size_t size)
         }
     }
     if (f)
-        fclose(f);
+        (void)fclose(f);
 }
 
 static ql_status

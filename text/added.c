@@ -71,7 +71,7 @@ by_id(const void *a, const void *b)
 }
 
 static ql_status
-read_shown(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, ql_added *t)
+read_shown(ql_ctx *cx, const ql_text_steps *n, ql_normal_work *work, ql_added *t)
 {
     const char *text = t->content;
     size_t bytes = strlen(text);
@@ -87,7 +87,7 @@ read_shown(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, ql_added *t
 }
 
 static ql_status
-build_tries(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, ql_added_tokens *out)
+build_tries(ql_ctx *cx, const ql_text_steps *n, ql_normal_work *work, ql_added_tokens *out)
 {
     for (int64_t i = 0; i < out->count; i++) {
         ql_added *t = &out->items[i];
@@ -100,7 +100,7 @@ build_tries(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, ql_added_t
 }
 
 ql_status
-ql_added_read(ql_ctx *cx, const ql_json *array, const ql_normalizer *n, ql_added_tokens *out)
+ql_added_read(ql_ctx *cx, const ql_json *array, const ql_text_steps *n, ql_added_tokens *out)
 {
     ql_normal_work work = {0};
     ql_status st;
@@ -189,31 +189,6 @@ word_at(const char *text, size_t bytes, size_t at)
     return at < bytes && ql_char_is_word(ql_utf8_char((const unsigned char *)text + at, &step));
 }
 
-static size_t
-strip_left(const char *text, size_t at, size_t floor)
-{
-    size_t step;
-
-    while (at > floor) {
-        size_t before = ql_utf8_back(text, at);
-
-        if (!ql_char_is_space(ql_utf8_char((const unsigned char *)text + before, &step)))
-            break;
-        at = before;
-    }
-    return at;
-}
-
-static size_t
-strip_right(const char *text, size_t bytes, size_t at)
-{
-    size_t step;
-
-    while (at < bytes && ql_char_is_space(ql_utf8_char((const unsigned char *)text + at, &step)))
-        at += step;
-    return at;
-}
-
 ql_cut
 ql_added_next(const ql_added_tokens *a, const ql_trie *trie, const char *text, size_t bytes, size_t from)
 {
@@ -232,8 +207,8 @@ ql_added_next(const ql_added_tokens *a, const ql_trie *trie, const char *text, s
             continue;
         }
         return (ql_cut){.token = token,
-                        .begin = token->lstrip ? strip_left(text, i, from) : i,
-                        .end = token->rstrip ? strip_right(text, bytes, end) : end};
+                        .begin = token->lstrip ? ql_space_before(text, i, from) : i,
+                        .end = token->rstrip ? ql_space_after(text, bytes, end) : end};
     }
     return (ql_cut){.begin = bytes, .end = bytes};
 }

@@ -35,7 +35,7 @@ typedef struct ql_cut {    /* the next token in a text: [begin, end) with the wh
     size_t begin, end;
 } ql_cut;
 
-ql_status ql_added_read(ql_ctx *cx, const ql_json *array, const ql_normalizer *n, ql_added_tokens *out);
+ql_status ql_added_read(ql_ctx *cx, const ql_json *array, const ql_text_steps *n, ql_added_tokens *out);
 void ql_added_fini(ql_added_tokens *a);
 const ql_added *ql_added_find(const ql_added_tokens *a, int64_t id); /* NULL: no added token */
 

@@ -57,21 +57,10 @@ ql_bpe_push(ql_ctx *cx, ql_bpe_work *work, int32_t id)
 
 /* --- the first symbols ------------------------------------------------------------------------------------------- */
 
-static ql_status
-no_token(ql_ctx *cx, const ql_bpe *m, const char *text)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    size_t step;
-
-    if (m->byte_level)
-        return QL_FAIL(cx, QL_INVALID, "the vocabulary has neither byte 0x%02X nor an unknown token", s[0]);
-    return QL_FAIL(cx, QL_INVALID, "the vocabulary has neither character U+%04X nor an unknown token",
-                   (unsigned)ql_utf8_char(s, &step));
-}
-
-/* A character that is no token: its bytes if all of them are, else the unknown token. `initial` has room. */
-static ql_status
-missing(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, int64_t *count, const char *text, size_t bytes)
+/* A character that is no token: its bytes if all of them are, else the unknown token, else nothing, as in the public
+ * library. `initial` has room. */
+static void
+missing(const ql_bpe *m, ql_bpe_work *work, int64_t *count, const char *text, size_t bytes)
 {
     bool fallback = m->byte_fallback && !m->byte_level;
 
@@ -79,14 +68,11 @@ missing(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, int64_t *count, const ch
         fallback = fallback && m->bytes[(unsigned char)text[i]] >= 0;
     for (size_t i = 0; fallback && i < bytes; i++)
         work->initial[(*count)++] = m->bytes[(unsigned char)text[i]];
-    if (fallback)
-        return QL_OK;
-    if (m->unk < 0)
-        return no_token(cx, m, text);
+    if (fallback || m->unk < 0)
+        return;
     if (!m->fuse_unk || *count != work->after_unk)
         work->initial[(*count)++] = m->unk;
     work->after_unk = *count;
-    return QL_OK;
 }
 
 static ql_status
@@ -113,7 +99,7 @@ first_symbols(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, const char *text, 
         if (id >= 0)
             work->initial[(*count)++] = (int32_t)id;
         else
-            QL_TRY(cx, missing(cx, m, work, count, text + i, step));
+            missing(m, work, count, text + i, step);
     }
     return QL_OK;
 }

@@ -26,7 +26,8 @@ refuse_extras(ql_ctx *cx, const ql_json *model)
 
     QL_TRY(cx, ql_json_text(cx, model, "type", "BPE", &type));
     if (strcmp(type, "BPE") != 0)
-        return ql_unsupported_type(cx, model, "BPE");
+        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: type \"%s\" is not supported (supported: BPE)",
+                       ql_json_where(cx, model), type);
     QL_TRY(cx, ql_json_real(cx, model, "dropout", 0, &dropout));
     if (dropout > 0 || dropout < 0)
         return QL_FAIL(cx, QL_UNSUPPORTED, "%s: dropout %g is not supported", ql_json_where(cx, model), dropout);

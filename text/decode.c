@@ -8,62 +8,34 @@
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
+enum { BYTE_LEVEL, REPLACE, BYTE_FALLBACK, FUSE, STRIP }; /* kinds of steps */
+
 /* --- reading ----------------------------------------------------------------------------------------------------- */
 
 static ql_status
-read_strip(ql_ctx *cx, const ql_json *v, ql_decoder_step *step)
+read_strip(ql_ctx *cx, const ql_json *v, int kind, void *steps)
 {
-    QL_TRY(cx, ql_read_text(cx, v, "content", &step->from));
+    ql_text_step *step = NULL;
+
+    QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));
+    QL_TRY(cx, ql_read_text(cx, v, "content", &step->text));
     QL_TRY(cx, ql_json_int(cx, v, "start", 0, &step->start));
     QL_TRY(cx, ql_json_int(cx, v, "stop", 0, &step->stop));
-    return *step->from ? QL_OK : ql_json_expected(cx, ql_json_member(v, "content"), "a character");
-}
-
-static ql_status
-read_step(ql_ctx *cx, const ql_json *v, const char *type, ql_decoder_step *step)
-{
-    static const char *const types[] = {"ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip"};
-
-    for (int i = 0; i < (int)(sizeof types / sizeof *types); i++) {
-        if (strcmp(type, types[i]) != 0)
-            continue;
-        step->kind = (ql_decoder_kind)i;
-        if (step->kind == QL_DECODE_REPLACE)
-            return ql_read_replace(cx, v, &step->from, &step->to);
-        return step->kind == QL_DECODE_STRIP ? read_strip(cx, v, step) : QL_OK;
-    }
-    return ql_unsupported_type(cx, v, "ByteLevel, Replace, ByteFallback, Fuse, Strip, Sequence");
+    return *step->text ? QL_OK : ql_json_expected(cx, ql_json_member(v, "content"), "a character");
 }
 
 ql_status
-ql_decoder_read(ql_ctx *cx, const ql_json *v, ql_decoder *out)
+ql_decoder_read(ql_ctx *cx, const ql_json *v, ql_text_steps *out)
 {
-    const char *type;
+    static const ql_component_type types[] = {{"ByteLevel", BYTE_LEVEL, ql_step_read},
+                                              {"Replace", REPLACE, ql_step_read_replace},
+                                              {"ByteFallback", BYTE_FALLBACK, ql_step_read},
+                                              {"Fuse", FUSE, ql_step_read},
+                                              {"Strip", STRIP, read_strip},
+                                              {0}};
 
-    if (!v)
-        return QL_OK;
-    out->present = true;
-    QL_TRY(cx, ql_json_text(cx, v, "type", "", &type));
-    if (strcmp(type, "Sequence") == 0) {
-        const ql_json *list = ql_json_member(v, "decoders");
-
-        for (int64_t i = 0; i < ql_json_length(list); i++)
-            QL_TRY(cx, ql_decoder_read(cx, ql_json_item(list, i), out));
-        return QL_OK;
-    }
-    if (out->count == QL_DECODER_STEPS)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: more than %d steps are not supported", ql_json_where(cx, v),
-                       QL_DECODER_STEPS);
-    return read_step(cx, v, type, &out->steps[out->count++]);
-}
-
-void
-ql_decoder_fini(ql_decoder *d)
-{
-    for (int i = 0; i < d->count; i++) {
-        free(d->steps[i].from);
-        free(d->steps[i].to);
-    }
+    out->present = v != NULL;
+    return ql_component_read(cx, v, "decoders", types, out);
 }
 
 /* --- pieces ------------------------------------------------------------------------------------------------------ */
@@ -198,15 +170,15 @@ byte_fallback(ql_ctx *cx, const ql_pieces *in, ql_pieces *out)
 }
 
 static ql_status
-strip(ql_ctx *cx, const ql_decoder_step *step, const char *text, int64_t bytes, ql_pieces *out)
+strip(ql_ctx *cx, const ql_text_step *step, const char *text, int64_t bytes, ql_pieces *out)
 {
-    const int64_t n = (int64_t)strlen(step->from);
+    const int64_t n = (int64_t)strlen(step->text);
 
-    for (int64_t i = 0; i < step->start && bytes >= n && memcmp(text, step->from, (size_t)n) == 0; i++) {
+    for (int64_t i = 0; i < step->start && bytes >= n && memcmp(text, step->text, (size_t)n) == 0; i++) {
         text += n;
         bytes -= n;
     }
-    for (int64_t i = 0; i < step->stop && bytes >= n && memcmp(text + bytes - n, step->from, (size_t)n) == 0; i++)
+    for (int64_t i = 0; i < step->stop && bytes >= n && memcmp(text + bytes - n, step->text, (size_t)n) == 0; i++)
         bytes -= n;
     return ql_pieces_add(cx, out, text, (size_t)bytes);
 }
@@ -225,24 +197,35 @@ join(ql_ctx *cx, const ql_pieces *in, const char *between, ql_pieces *out)
 }
 
 static ql_status
-run_step(ql_ctx *cx, const ql_decoder_step *step, const ql_pieces *in, ql_pieces *out)
+replace(ql_ctx *cx, const ql_text_step *step, const ql_pieces *in, ql_pieces *out)
+{
+    ql_regex_work work = {0};
+    ql_status st = QL_OK;
+
+    for (int64_t i = 0; i < in->count && st == QL_OK; i++) {
+        st = ql_pieces_add(cx, out, "", 0);
+        if (st == QL_OK)
+            st = ql_pattern_replace(cx, &step->pattern, &work, piece_text(in, i), (size_t)in->items[i].bytes,
+                                    step->text, &out->text);
+        if (st == QL_OK)
+            end_piece(out);
+    }
+    ql_regex_work_fini(&work);
+    return st;
+}
+
+static ql_status
+run_step(ql_ctx *cx, const ql_text_step *step, const ql_pieces *in, ql_pieces *out)
 {
     switch (step->kind) {
-    case QL_DECODE_BYTE_LEVEL:
+    case BYTE_LEVEL:
         return byte_level(cx, in, out);
-    case QL_DECODE_BYTE_FALLBACK:
+    case BYTE_FALLBACK:
         return byte_fallback(cx, in, out);
-    case QL_DECODE_FUSE:
+    case FUSE:
         return join(cx, in, "", out);
-    case QL_DECODE_REPLACE:
-        for (int64_t i = 0; i < in->count; i++) {
-            QL_TRY(cx, ql_pieces_add(cx, out, "", 0));
-            QL_TRY(cx, ql_text_replace(cx, &out->text, piece_text(in, i), (size_t)in->items[i].bytes, step->from,
-                                       step->to));
-            end_piece(out);
-        }
-        return QL_OK;
-    case QL_DECODE_STRIP:
+    case REPLACE:
+        return replace(cx, step, in, out);
     default:
         for (int64_t i = 0; i < in->count; i++)
             QL_TRY(cx, strip(cx, step, piece_text(in, i), in->items[i].bytes, out));
@@ -251,17 +234,20 @@ run_step(ql_ctx *cx, const ql_decoder_step *step, const ql_pieces *in, ql_pieces
 }
 
 ql_status
-ql_decoder_run(ql_ctx *cx, const ql_decoder *d, ql_pieces *p)
+ql_decoder_run(ql_ctx *cx, const ql_text_steps *d, ql_pieces *p)
 {
+    const size_t original = (size_t)p->text.count;
     ql_status st = QL_OK;
 
     for (int i = 0; i <= d->count && st == QL_OK; i++) {
         ql_pieces next = {0};
 
         if (i < d->count)
-            st = run_step(cx, &d->steps[i], p, &next);
+            st = run_step(cx, &d->items[i], p, &next);
         else
             st = join(cx, p, d->present ? "" : " ", &next);
+        if (st == QL_OK)
+            st = ql_check_growth(cx, "decoder", original, next.text.count);
         ql_pieces_fini(p);
         *p = next;
     }
@@ -277,9 +263,11 @@ ql_decoder_clean_up(ql_ctx *cx, ql_text *text)
     ql_status st = QL_OK;
 
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs && st == QL_OK; i++) {
+        const ql_pattern from = {.literal = (char *)pairs[i][0], .bytes = strlen(pairs[i][0])};
         ql_text next = {0};
 
-        st = ql_text_replace(cx, &next, text->data, (size_t)text->count, pairs[i][0], pairs[i][1]);
+        if (text->count)
+            st = ql_pattern_replace(cx, &from, NULL, text->data, (size_t)text->count, pairs[i][1], &next);
         free(text->data);
         *text = next;
     }

@@ -7,53 +7,61 @@
 
 #include "unicode.h"
 
+#define GROWTH 64 /* how often longer than the text a normal form may be; NFKC makes at most 11 times as much */
+
+enum {
+    NFC,
+    NFD,
+    NFKC,
+    NFKD,
+    LOWERCASE,
+    PREPEND,
+    REPLACE,
+    STRIP
+}; /* kinds of steps; the first four are forms of Unicode */
+
 /* --- reading ----------------------------------------------------------------------------------------------------- */
 
+static ql_status
+read_prepend(ql_ctx *cx, const ql_json *v, int kind, void *steps)
+{
+    ql_text_step *step = NULL;
+
+    QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));
+    return ql_read_text(cx, v, "prepend", &step->text);
+}
+
+static ql_status
+read_strip(ql_ctx *cx, const ql_json *v, int kind, void *steps)
+{
+    bool left, right;
+    ql_text_step *step = NULL;
+
+    QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));
+    QL_TRY(cx, ql_json_bool(cx, v, "strip_left", true, &left));
+    QL_TRY(cx, ql_json_bool(cx, v, "strip_right", true, &right));
+    step->start = left;
+    step->stop = right;
+    return QL_OK;
+}
+
 ql_status
-ql_normalizer_read(ql_ctx *cx, const ql_json *v, ql_normalizer *out)
+ql_normalizer_read(ql_ctx *cx, const ql_json *v, ql_text_steps *out)
 {
-    const char *type;
-    ql_normalizer_step *step;
+    static const ql_component_type types[] = {{"Lowercase", LOWERCASE, ql_step_read},
+                                              {"NFC", NFC, ql_step_read},
+                                              {"NFD", NFD, ql_step_read},
+                                              {"NFKC", NFKC, ql_step_read},
+                                              {"NFKD", NFKD, ql_step_read},
+                                              {"Prepend", PREPEND, read_prepend},
+                                              {"Replace", REPLACE, ql_step_read_replace},
+                                              {"Strip", STRIP, read_strip},
+                                              {0}};
 
-    if (!v)
-        return QL_OK;
-    QL_TRY(cx, ql_json_text(cx, v, "type", "", &type));
-    if (strcmp(type, "Sequence") == 0) {
-        const ql_json *list = ql_json_member(v, "normalizers");
-
-        for (int64_t i = 0; i < ql_json_length(list); i++)
-            QL_TRY(cx, ql_normalizer_read(cx, ql_json_item(list, i), out));
-        return QL_OK;
-    }
-    if (out->count == QL_NORMALIZER_STEPS)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: more than %d steps are not supported", ql_json_where(cx, v),
-                       QL_NORMALIZER_STEPS);
-    step = &out->steps[out->count++];
-    if (strcmp(type, "NFC") == 0) {
-        step->kind = QL_NORMALIZE_NFC;
-        return QL_OK;
-    }
-    if (strcmp(type, "Prepend") == 0) {
-        step->kind = QL_NORMALIZE_PREPEND;
-        return ql_read_text(cx, v, "prepend", &step->to);
-    }
-    if (strcmp(type, "Replace") == 0) {
-        step->kind = QL_NORMALIZE_REPLACE;
-        return ql_read_replace(cx, v, &step->from, &step->to);
-    }
-    return ql_unsupported_type(cx, v, "NFC, Prepend, Replace, Sequence");
+    return ql_component_read(cx, v, "normalizers", types, out);
 }
 
-void
-ql_normalizer_fini(ql_normalizer *n)
-{
-    for (int i = 0; i < n->count; i++) {
-        free(n->steps[i].from);
-        free(n->steps[i].to);
-    }
-}
-
-/* --- NFC --------------------------------------------------------------------------------------------------------- */
+/* --- forms of Unicode -------------------------------------------------------------------------------------------- */
 
 /* Can `c` change under NFC, or change what stands before it? Sure only when false; characters below U+0300 cannot. The
  * vowels and finals of Hangul are the only characters that join their predecessor and are no marks. */
@@ -73,20 +81,24 @@ may_compose(uint32_t c)
     return (c >= 0x1161 && c <= 0x1175) || (c >= 0x11a8 && c <= 0x11c2);
 }
 
-/* Composes `bytes` of UTF-8 and appends them. */
+/* Appends `bytes` of UTF-8 in the form `kind`. */
 static ql_status
-compose(ql_ctx *cx, ql_normal_work *work, ql_text *out, const char *text, size_t bytes)
+transform(ql_ctx *cx, ql_normal_work *work, int kind, ql_text *out, const char *text, size_t bytes)
 {
-    const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+    static const int options[] = {[NFC] = UTF8PROC_COMPOSE,
+                                  [NFD] = UTF8PROC_DECOMPOSE,
+                                  [NFKC] = UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
+                                  [NFKD] = UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT};
+    const utf8proc_option_t form = (utf8proc_option_t)(options[kind] | UTF8PROC_STABLE);
     const utf8proc_uint8_t *s = (const utf8proc_uint8_t *)text;
-    utf8proc_ssize_t need = utf8proc_decompose(s, (utf8proc_ssize_t)bytes, NULL, 0, options), n;
+    utf8proc_ssize_t n = utf8proc_decompose(s, (utf8proc_ssize_t)bytes, NULL, 0, form);
     char c[4];
 
-    if (need >= 0) {
-        QL_TRY(cx, ql_grow(cx, &work->chars, &work->capacity, need, sizeof *work->chars));
-        need = utf8proc_decompose(s, (utf8proc_ssize_t)bytes, work->chars, work->capacity, options);
+    if (n >= 0) {
+        QL_TRY(cx, ql_grow(cx, &work->chars, &work->capacity, n, sizeof *work->chars));
+        n = utf8proc_decompose(s, (utf8proc_ssize_t)bytes, work->chars, work->capacity, form);
     }
-    n = need < 0 ? need : utf8proc_normalize_utf32(work->chars, need, options);
+    n = n < 0 ? n : utf8proc_normalize_utf32(work->chars, n, form);
     if (n < 0)
         return QL_FAIL(cx, QL_BUG, "cannot normalize %zu bytes: %s", bytes, utf8proc_errmsg(n));
     for (utf8proc_ssize_t i = 0; i < n; i++)
@@ -97,7 +109,7 @@ compose(ql_ctx *cx, ql_normal_work *work, ql_text *out, const char *text, size_t
 /* Only runs of characters beyond ASCII, with the ASCII character before them, can change: ASCII never joins what stands
  * before it. `*same` stays true when nothing does. */
 static ql_status
-nfc(ql_ctx *cx, ql_normal_work *work, ql_text *out, const char *text, size_t bytes, bool *same)
+unicode_form(ql_ctx *cx, ql_normal_work *work, int kind, ql_text *out, const char *text, size_t bytes, bool *same)
 {
     const unsigned char *s = (const unsigned char *)text;
     size_t done = 0, i = 0, begin, step;
@@ -110,12 +122,12 @@ nfc(ql_ctx *cx, ql_normal_work *work, ql_text *out, const char *text, size_t byt
             i++;
         begin = i ? i - 1 : 0;
         for (; i < bytes && s[i] >= 0x80; i += step)
-            change |= may_compose(ql_utf8_char(s + i, &step));
+            change |= may_compose(ql_utf8_char(s + i, &step)) || kind != NFC;
         if (!change)
             continue;
         *same = false;
         QL_TRY(cx, ql_text_put(cx, out, text + done, begin - done));
-        QL_TRY(cx, compose(cx, work, out, text + begin, i - begin));
+        QL_TRY(cx, transform(cx, work, kind, out, text + begin, i - begin));
         done = i;
     }
     return *same ? QL_OK : ql_text_put(cx, out, text + done, bytes - done);
@@ -123,27 +135,81 @@ nfc(ql_ctx *cx, ql_normal_work *work, ql_text *out, const char *text, size_t byt
 
 /* --- normalizing ------------------------------------------------------------------------------------------------- */
 
-ql_status
-ql_normalize(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, const char **text, size_t *bytes)
+static ql_status
+lowercase(ql_ctx *cx, ql_text *out, const char *text, size_t bytes)
 {
+    char c[4];
+
+    for (size_t i = 0, step; i < bytes; i += step) {
+        const uint32_t from = ql_utf8_char((const unsigned char *)text + i, &step);
+
+        QL_TRY(cx, ql_text_put(cx, out, c, ql_utf8_put((uint32_t)utf8proc_tolower((utf8proc_int32_t)from), c)));
+        if (from == 0x130) /* the only character with two in lower case: i and a dot above */
+            QL_TRY(cx, ql_text_put(cx, out, "\xcc\x87", 2));
+    }
+    return QL_OK;
+}
+
+static void
+strip(const ql_text_step *step, const char **text, size_t *bytes)
+{
+    const char *begin = *text, *end = begin + *bytes;
+
+    if (step->start)
+        begin += ql_space_after(begin, (size_t)(end - begin), 0);
+    if (step->stop)
+        end = begin + ql_space_before(begin, (size_t)(end - begin), 0);
+    *text = begin;
+    *bytes = (size_t)(end - begin);
+}
+
+ql_status
+ql_check_growth(ql_ctx *cx, const char *component, size_t bytes, int64_t made)
+{
+    if (made / GROWTH > (int64_t)bytes + 1024)
+        return QL_FAIL(cx, QL_UNSUPPORTED,
+                       "the tokenizer's %s makes %lld bytes of a text of %zu: more than %d times as many", component,
+                       (long long)made, bytes, GROWTH);
+    return QL_OK;
+}
+
+static ql_status
+run_step(ql_ctx *cx, const ql_text_step *step, ql_normal_work *work, const char *text, size_t bytes, ql_text *out,
+         bool *same)
+{
+    switch (step->kind) {
+    case LOWERCASE:
+        return lowercase(cx, out, text, bytes);
+    case PREPEND:
+        QL_TRY(cx, ql_text_put(cx, out, step->text, strlen(step->text)));
+        return ql_text_put(cx, out, text, bytes);
+    case REPLACE:
+        return ql_pattern_replace(cx, &step->pattern, &work->regex, text, bytes, step->text, out);
+    default:
+        return unicode_form(cx, work, step->kind, out, text, bytes, same);
+    }
+}
+
+ql_status
+ql_normalize(ql_ctx *cx, const ql_text_steps *n, ql_normal_work *work, const char **text, size_t *bytes)
+{
+    const size_t original = *bytes;
     int side = 0;
 
     for (int i = 0; i < n->count && *bytes; i++) {
-        const ql_normalizer_step *step = &n->steps[i];
+        const ql_text_step *step = &n->items[i];
         ql_text *out = &work->text[side];
         bool same = false;
 
-        out->count = 0;
-        if (step->kind == QL_NORMALIZE_NFC)
-            QL_TRY(cx, nfc(cx, work, out, *text, *bytes, &same));
-        if (step->kind == QL_NORMALIZE_PREPEND) {
-            QL_TRY(cx, ql_text_put(cx, out, step->to, strlen(step->to)));
-            QL_TRY(cx, ql_text_put(cx, out, *text, *bytes));
+        if (step->kind == STRIP) {
+            strip(step, text, bytes);
+            continue;
         }
-        if (step->kind == QL_NORMALIZE_REPLACE)
-            QL_TRY(cx, ql_text_replace(cx, out, *text, *bytes, step->from, step->to));
+        out->count = 0;
+        QL_TRY(cx, run_step(cx, step, work, *text, *bytes, out, &same));
         if (same)
             continue;
+        QL_TRY(cx, ql_check_growth(cx, "normalizer", original, out->count));
         *text = out->data;
         *bytes = (size_t)out->count;
         side = 1 - side;
@@ -154,6 +220,7 @@ ql_normalize(ql_ctx *cx, const ql_normalizer *n, ql_normal_work *work, const cha
 void
 ql_normal_work_fini(ql_normal_work *work)
 {
+    ql_regex_work_fini(&work->regex);
     free(work->text[0].data);
     free(work->text[1].data);
     free(work->chars);

@@ -13,13 +13,24 @@ add_special(ql_ctx *cx, const ql_json *v, int64_t id, ql_specials *out)
     return QL_OK;
 }
 
+static ql_status
+read_id(ql_ctx *cx, const ql_json *v, const ql_json *number, ql_specials *out)
+{
+    int64_t id;
+
+    if (!number)
+        return QL_FAIL(cx, QL_INVALID, "%s: no token with its id", ql_json_where(cx, v));
+    if (!ql_json_as_int(number, &id) || id < 0 || id >= QL_VOCAB_MAX)
+        return ql_json_expected(cx, number, "an id from 0 to 4194303");
+    return add_special(cx, v, id, out);
+}
+
 /* {"SpecialToken": {"id": "<s>"}}: the name's ids stand in `special_tokens`. */
 static ql_status
 read_special(ql_ctx *cx, const ql_json *post, const ql_json *v, ql_specials *out)
 {
     const ql_json *ids;
     const char *name;
-    int64_t id;
 
     QL_TRY(cx, ql_json_text(cx, v, "id", "", &name));
     ids = ql_json_member(ql_json_member(ql_json_member(post, "special_tokens"), name), "ids");
@@ -27,19 +38,21 @@ read_special(ql_ctx *cx, const ql_json *post, const ql_json *v, ql_specials *out
         return QL_FAIL(cx, QL_INVALID, "%s: 'special_tokens' has no ids of %s", ql_json_where(cx, v),
                        ql_json_quote(cx, name, strlen(name)));
     for (int64_t i = 0; i < ql_json_length(ids); i++) {
-        if (!ql_json_as_int(ql_json_item(ids, i), &id) || id < 0 || id >= QL_VOCAB_MAX)
-            return ql_json_expected(cx, ql_json_item(ids, i), "an id from 0 to 4194303");
-        QL_TRY(cx, add_special(cx, v, id, out));
+        QL_TRY(cx, read_id(cx, v, ql_json_item(ids, i), out));
     }
     return QL_OK;
 }
 
 static ql_status
-read_template(ql_ctx *cx, const ql_json *v, ql_post *out)
+read_template(ql_ctx *cx, const ql_json *v, int kind, void *post)
 {
     const ql_json *single = ql_json_member(v, "single");
+    ql_post *out = post;
     bool after = false;
 
+    (void)kind;
+    if (out->before.count || out->after.count)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: a second template is not supported", ql_json_where(cx, v));
     for (int64_t i = 0; i < ql_json_length(single); i++) {
         const ql_json *item = ql_json_item(single, i), *special = ql_json_member(item, "SpecialToken");
 
@@ -57,28 +70,35 @@ read_template(ql_ctx *cx, const ql_json *v, ql_post *out)
     return QL_OK;
 }
 
+/* "sep" and "cls" are pairs of text and id. */
+static ql_status
+read_roberta(ql_ctx *cx, const ql_json *v, int kind, void *post)
+{
+    ql_post *out = post;
+
+    (void)kind;
+    if (out->before.count || out->after.count)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: a second template is not supported", ql_json_where(cx, v));
+    QL_TRY(cx, read_id(cx, v, ql_json_item(ql_json_member(v, "cls"), 1), &out->before));
+    return read_id(cx, v, ql_json_item(ql_json_member(v, "sep"), 1), &out->after);
+}
+
+static ql_status
+read_nothing(ql_ctx *cx, const ql_json *v, int kind, void *post) /* what moves offsets only */
+{
+    (void)cx, (void)v, (void)kind, (void)post;
+    return QL_OK;
+}
+
 ql_status
 ql_post_read(ql_ctx *cx, const ql_json *v, ql_post *out)
 {
-    const char *type;
+    static const ql_component_type types[] = {{"ByteLevel", 0, read_nothing},
+                                              {"RobertaProcessing", 0, read_roberta},
+                                              {"TemplateProcessing", 0, read_template},
+                                              {0}};
 
-    if (!v)
-        return QL_OK;
-    QL_TRY(cx, ql_json_text(cx, v, "type", "", &type));
-    if (strcmp(type, "Sequence") == 0) {
-        const ql_json *list = ql_json_member(v, "processors");
-
-        for (int64_t i = 0; i < ql_json_length(list); i++)
-            QL_TRY(cx, ql_post_read(cx, ql_json_item(list, i), out));
-        return QL_OK;
-    }
-    if (strcmp(type, "ByteLevel") == 0) /* moves offsets only */
-        return QL_OK;
-    if (strcmp(type, "TemplateProcessing") != 0)
-        return ql_unsupported_type(cx, v, "ByteLevel, TemplateProcessing, Sequence");
-    if (out->before.count || out->after.count)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: a second template is not supported", ql_json_where(cx, v));
-    return read_template(cx, v, out);
+    return ql_component_read(cx, v, "processors", types, out);
 }
 
 /* "bos_token" is a text or an object with one; -1 for none. */

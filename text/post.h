@@ -3,6 +3,7 @@
 #define QLOOM_TEXT_POST_H
 
 #include "added.h"
+#include "component.h"
 #include "vocab.h"
 
 #define QL_SPECIALS_MAX 8 /* on either side of a text */

@@ -1,7 +1,5 @@
-/* The pre-tokenizer: cuts a normalized piece into the words that the model sees. The two known split patterns are
- * scanned by hand, without a regex engine. */
-#define _GNU_SOURCE /* memmem */
-
+/* The pre-tokenizer: steps that cut a piece of text into words or rewrite it. Every part that a step makes goes through
+ * the steps after it by itself, as in the public library. */
 #include "split.h"
 
 #include <stdlib.h>
@@ -9,210 +7,233 @@
 
 #include "unicode.h"
 
-/* The two patterns differ only in how many digits make a word. */
-#define PATTERN(digits)                                                                                     \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" \
-    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+enum { CUT, SPACE_BEFORE, BYTES, MARKS }; /* kinds of steps */
+
+typedef enum ql_prepend { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER } ql_prepend;
+static const char *const prepend_words[] = {"always", "first", "never", NULL};
+
+typedef enum ql_split_rule { ISOLATED, REMOVED, CONTIGUOUS, WITH_PREVIOUS, WITH_NEXT } ql_split_rule;
+static const char *const rule_words[] = {"Isolated",           "Removed",        "Contiguous",
+                                         "MergedWithPrevious", "MergedWithNext", NULL};
 
 /* --- reading ----------------------------------------------------------------------------------------------------- */
 
 static ql_status
-read_split(ql_ctx *cx, const ql_json *v, ql_splitter *out)
+read_split(ql_ctx *cx, const ql_json *v, int kind, void *steps)
 {
-    const char *pattern = ql_json_string(ql_json_member(ql_json_member(v, "pattern"), "Regex")), *behavior;
-    bool invert;
+    ql_text_step *step = NULL;
 
-    QL_TRY(cx, ql_json_text(cx, v, "behavior", "", &behavior));
-    QL_TRY(cx, ql_json_bool(cx, v, "invert", false, &invert));
-    if (pattern && strcmp(pattern, PATTERN("\\p{N}")) == 0)
-        out->digits = 1;
-    else if (pattern && strcmp(pattern, PATTERN("\\p{N}{1,3}")) == 0)
-        out->digits = 3;
-    else
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: the split pattern %s is not supported", ql_json_where(cx, v),
-                       pattern ? ql_json_quote(cx, pattern, strlen(pattern)) : "(not a Regex)");
-    if (strcmp(behavior, "Isolated") != 0 || invert)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: behavior \"%s\"%s is not supported (supported: Isolated)",
-                       ql_json_where(cx, v), behavior, invert ? " with invert" : "");
-    return QL_OK;
+    QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));
+    QL_TRY(cx, ql_pattern_read(cx, v, &step->pattern));
+    QL_TRY(cx, ql_read_word(cx, v, "behavior", rule_words, ISOLATED, &step->rule));
+    return ql_json_bool(cx, v, "invert", false, &step->invert);
 }
 
 static ql_status
-read_byte_level(ql_ctx *cx, const ql_json *v, ql_splitter *out)
+read_digits(ql_ctx *cx, const ql_json *v, int kind, void *steps)
+{
+    bool individual;
+    ql_text_step *step = NULL;
+
+    QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));
+    QL_TRY(cx, ql_json_bool(cx, v, "individual_digits", false, &individual));
+    step->rule = individual ? ISOLATED : CONTIGUOUS;
+    return ql_pattern_regex(cx, v, "\\p{N}", &step->pattern);
+}
+
+static ql_status
+read_punctuation(ql_ctx *cx, const ql_json *v, int kind, void *steps)
+{
+    ql_text_step *step = NULL;
+
+    QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));
+    QL_TRY(cx, ql_read_word(cx, v, "behavior", rule_words, ISOLATED, &step->rule));
+    return ql_pattern_regex(cx, v, "[\\p{P}$+<=>\\^`|~]", &step->pattern);
+}
+
+static ql_status
+read_byte_level(ql_ctx *cx, const ql_json *v, int kind, void *steps)
 {
     bool prefix, regex;
+    ql_text_step *step = NULL;
 
     QL_TRY(cx, ql_json_bool(cx, v, "add_prefix_space", true, &prefix));
     QL_TRY(cx, ql_json_bool(cx, v, "use_regex", true, &regex));
-    if (prefix || regex)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: %s: true is not supported", ql_json_where(cx, v),
-                       prefix ? "add_prefix_space" : "use_regex");
-    out->byte_level = true;
-    return QL_OK;
+    if (prefix)
+        QL_TRY(cx, ql_step_add(cx, v, SPACE_BEFORE, steps, &step));
+    if (regex) {
+        QL_TRY(cx, ql_step_add(cx, v, CUT, steps, &step));
+        QL_TRY(cx, ql_pattern_regex(
+                       cx, v, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+                       &step->pattern));
+    }
+    return ql_step_add(cx, v, kind, steps, &step);
 }
 
 static ql_status
-read_metaspace(ql_ctx *cx, const ql_json *v, ql_splitter *out)
+read_metaspace(ql_ctx *cx, const ql_json *v, int kind, void *steps)
 {
-    const char *scheme;
-    bool always;
+    ql_text_step *step = NULL;
+    bool prefix, split;
 
-    QL_TRY(cx, ql_json_bool(cx, v, "add_prefix_space", true, &always));
-    QL_TRY(cx, ql_json_text(cx, v, "prepend_scheme", always ? "always" : "never", &scheme));
-    QL_TRY(cx, ql_json_bool(cx, v, "split", true, &out->split));
-    if (strcmp(scheme, "always") == 0)
-        out->prepend = QL_PREPEND_ALWAYS;
-    else if (strcmp(scheme, "first") == 0)
-        out->prepend = QL_PREPEND_FIRST;
-    else if (strcmp(scheme, "never") != 0)
-        return ql_json_expected(cx, ql_json_member(v, "prepend_scheme"), "\"always\", \"first\" or \"never\"");
-    QL_TRY(cx, ql_read_text(cx, v, "replacement", &out->mark));
-    return *out->mark ? QL_OK : ql_json_expected(cx, ql_json_member(v, "replacement"), "a character");
-}
-
-/* What may follow what: a pattern before the bytes, Metaspace alone. */
-static ql_status
-check_order(ql_ctx *cx, const ql_json *v, const ql_splitter *s, const char *type)
-{
-    if (s->mark || s->byte_level || (s->digits && strcmp(type, "ByteLevel") != 0))
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: %s after another pre-tokenizer is not supported", ql_json_where(cx, v),
-                       type);
-    return QL_OK;
+    QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));
+    QL_TRY(cx, ql_json_bool(cx, v, "add_prefix_space", true, &prefix));
+    QL_TRY(cx, ql_json_bool(cx, v, "split", true, &split));
+    QL_TRY(cx,
+           ql_read_word(cx, v, "prepend_scheme", prepend_words, prefix ? PREPEND_ALWAYS : PREPEND_NEVER, &step->rule));
+    QL_TRY(cx, ql_read_text(cx, v, "replacement", &step->text));
+    if (!*step->text)
+        return ql_json_expected(cx, ql_json_member(v, "replacement"), "a character");
+    if (!split)
+        return QL_OK;
+    QL_TRY(cx, ql_step_add(cx, v, CUT, steps, &step));
+    step->rule = WITH_NEXT;
+    step->pattern.bytes = strlen(step[-1].text);
+    return ql_read_text(cx, v, "replacement", &step->pattern.literal);
 }
 
 ql_status
 ql_splitter_read(ql_ctx *cx, const ql_json *v, ql_splitter *out)
 {
-    const char *type;
+    static const ql_component_type types[] = {
+        {"ByteLevel", BYTES, read_byte_level},  {"Digits", CUT, read_digits}, {"Metaspace", MARKS, read_metaspace},
+        {"Punctuation", CUT, read_punctuation}, {"Split", CUT, read_split},   {0}};
+    ql_text_steps *steps = &out->steps;
 
-    if (!v)
+    QL_TRY(cx, ql_component_read(cx, v, "pretokenizers", types, steps));
+    for (int i = 0; i < steps->count; i++)
+        out->splits = out->splits || steps->items[i].kind == CUT;
+    out->byte_level = steps->count && steps->items[steps->count - 1].kind == BYTES;
+    steps->count -= out->byte_level; /* the model does this step itself */
+    return QL_OK;
+}
+
+/* --- splitting --------------------------------------------------------------------------------------------------- */
+
+typedef struct splitting { /* one call of ql_split */
+    const ql_splitter *splitter;
+    ql_split_work *work;
+    ql_word_fn word;
+    void *user;
+} splitting;
+
+static ql_status run(ql_ctx *cx, const splitting *s, int step, bool start, const char *text, size_t bytes);
+
+typedef struct cutting { /* one step over one piece: the part that the next one may still join */
+    size_t begin, end;
+    bool held, match; /* match: of the part that came last */
+} cutting;
+
+/* Does a part join the one before it? */
+static bool
+joins(const cutting *c, int rule, bool match)
+{
+    switch (rule) {
+    case CONTIGUOUS:
+        return c->held && match == c->match;
+    case WITH_PREVIOUS:
+        return c->held && match && !c->match;
+    case WITH_NEXT:
+        return c->held && !match && c->match;
+    default:
+        return false;
+    }
+}
+
+static ql_status
+flush(ql_ctx *cx, const splitting *s, int step, bool start, const char *text, cutting *c)
+{
+    bool held = c->held;
+
+    c->held = false;
+    return held ? run(cx, s, step + 1, start && c->begin == 0, text + c->begin, c->end - c->begin) : QL_OK;
+}
+
+static ql_status
+cut(ql_ctx *cx, const splitting *s, int step, bool start, const char *text, size_t bytes)
+{
+    const ql_text_step *rules = &s->splitter->steps.items[step];
+    ql_match m = {0};
+    cutting c = {0};
+    size_t done = 0;
+
+    for (bool last = false; !last;) {
+        QL_TRY(cx, ql_pattern_next(cx, &rules->pattern, &s->work->regex, text, bytes, &m));
+        last = !m.found;
+        for (int between = 1; between >= 0; between--) { /* what lies before the match, then the match */
+            const size_t begin = between ? done : m.begin, end = between ? (last ? bytes : m.begin) : m.end;
+            const bool match = (between == 0) != rules->invert;
+
+            if (between ? begin == end : last)
+                continue;
+            if (joins(&c, rules->rule, match)) {
+                c.end = end;
+            } else {
+                QL_TRY(cx, flush(cx, s, step, start, text, &c));
+                c = (cutting){.begin = begin, .end = end, .held = rules->rule != REMOVED || !match};
+            }
+            c.match = match;
+        }
+        done = m.end;
+    }
+    return flush(cx, s, step, start, text, &c);
+}
+
+static ql_status
+rewrite(ql_ctx *cx, const splitting *s, const ql_text_step *step, bool start, const char *text, size_t bytes,
+        ql_text *out)
+{
+    const ql_pattern space = {.literal = (char[]){" "}, .bytes = 1};
+    const size_t mark = step->text ? strlen(step->text) : 0;
+    char c[4];
+
+    out->count = 0;
+    if (step->kind == BYTES) {
+        for (size_t i = 0; i < bytes; i++)
+            QL_TRY(cx, ql_text_put(cx, out, c, ql_utf8_put(ql_byte_char((unsigned char)text[i]), c)));
         return QL_OK;
-    QL_TRY(cx, ql_json_text(cx, v, "type", "", &type));
-    if (strcmp(type, "Sequence") == 0) {
-        const ql_json *list = ql_json_member(v, "pretokenizers");
+    }
+    if (step->kind == SPACE_BEFORE) {
+        if (text[0] != ' ')
+            QL_TRY(cx, ql_text_put(cx, out, " ", 1));
+        return ql_text_put(cx, out, text, bytes);
+    }
+    if ((step->rule == PREPEND_ALWAYS || (step->rule == PREPEND_FIRST && start)) && text[0] != ' ' &&
+        (bytes < mark || memcmp(text, step->text, mark) != 0))
+        QL_TRY(cx, ql_text_put(cx, out, step->text, mark));
+    return ql_pattern_replace(cx, &space, &s->work->regex, text, bytes, step->text, out);
+}
 
-        for (int64_t i = 0; i < ql_json_length(list); i++)
-            QL_TRY(cx, ql_splitter_read(cx, ql_json_item(list, i), out));
+/* `text` through the steps from `step` on. */
+static ql_status
+run(ql_ctx *cx, const splitting *s, int step, bool start, const char *text, size_t bytes)
+{
+    ql_text *made;
+
+    if (!bytes)
         return QL_OK;
-    }
-    if (strcmp(type, "Split") != 0 && strcmp(type, "ByteLevel") != 0 && strcmp(type, "Metaspace") != 0)
-        return ql_unsupported_type(cx, v, "ByteLevel, Metaspace, Split, Sequence");
-    QL_TRY(cx, check_order(cx, v, out, type));
-    if (strcmp(type, "Split") == 0)
-        return read_split(cx, v, out);
-    return strcmp(type, "ByteLevel") == 0 ? read_byte_level(cx, v, out) : read_metaspace(cx, v, out);
-}
-
-void
-ql_splitter_fini(ql_splitter *s)
-{
-    free(s->mark);
-}
-
-/* --- the split pattern ------------------------------------------------------------------------------------------- */
-
-/* Bytes of 's, 't, 're, 've, 'm, 'll or 'd at `s`, in any case; case folding lets U+017F pass for an s. 0: none. */
-static size_t
-contraction(const unsigned char *s, size_t n)
-{
-    unsigned a, b;
-
-    if (n < 2 || s[0] != '\'')
-        return 0;
-    a = s[1] | 0x20u;
-    if (s[1] < 0x80 && (a == 's' || a == 't' || a == 'm' || a == 'd'))
-        return 2;
-    if (n < 3)
-        return 0;
-    if (s[1] == 0xc5 && s[2] == 0xbf)
-        return 3;
-    b = s[2] | 0x20u;
-    return s[1] < 0x80 && s[2] < 0x80 && ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l'))
-               ? 3
-               : 0;
-}
-
-static size_t
-run_of(const unsigned char *s, size_t n, size_t i, ql_char_class wanted)
-{
-    size_t step;
-
-    while (i < n && ql_char_class_at(s + i, &step) == wanted)
-        i += step;
-    return i;
-}
-
-/* White space from `i`: up to the last line end in the run; without one, all of it at the end of the text, else all
- * but the last character, which goes with the word that follows. */
-static size_t
-white_space(const unsigned char *s, size_t n, size_t i)
-{
-    size_t lines = 0, last = i, end = i, step;
-    ql_char_class k;
-
-    while (end < n && (k = ql_char_class_at(s + end, &step)) >= QL_CHAR_SPACE) {
-        last = end;
-        end += step;
-        if (k == QL_CHAR_NEWLINE)
-            lines = end;
-    }
-    if (lines)
-        return lines;
-    return end == n || last == i ? end : last;
-}
-
-size_t
-ql_split_pattern(const char *text, size_t bytes, size_t at, int digits)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    size_t step, more, i = at, word = contraction(s + at, bytes - at);
-    ql_char_class k = ql_char_class_at(s + at, &step);
-
-    if (word)
-        return at + word;
-    if (k == QL_CHAR_LETTER)
-        return run_of(s, bytes, at + step, QL_CHAR_LETTER);
-    if (k == QL_CHAR_NUMBER) {
-        for (int count = 0; count < digits && i < bytes && ql_char_class_at(s + i, &step) == QL_CHAR_NUMBER; count++)
-            i += step;
-        return i;
-    }
-    if (k != QL_CHAR_NEWLINE && at + step < bytes && ql_char_class_at(s + at + step, &more) == QL_CHAR_LETTER)
-        return run_of(s, bytes, at + step + more, QL_CHAR_LETTER);
-    i = run_of(s, bytes, at + (s[at] == ' '), QL_CHAR_OTHER);
-    if (i > at + (s[at] == ' ')) {
-        while (i < bytes && (s[i] == '\r' || s[i] == '\n'))
-            i++;
-        return i;
-    }
-    return white_space(s, bytes, at);
-}
-
-/* --- Metaspace --------------------------------------------------------------------------------------------------- */
-
-size_t
-ql_split_mark(const char *text, size_t bytes, size_t at, const char *mark, bool runs)
-{
-    const size_t n = strlen(mark);
-    const char *hit;
-
-    if (runs)
-        while (bytes - at >= n && memcmp(text + at, mark, n) == 0)
-            at += n;
-    else
-        at++;
-    hit = at < bytes ? memmem(text + at, bytes - at, mark, n) : NULL;
-    return hit ? (size_t)(hit - text) : bytes;
+    if (step == s->splitter->steps.count)
+        return s->word(cx, s->user, text, bytes);
+    if (s->splitter->steps.items[step].kind == CUT)
+        return cut(cx, s, step, start, text, bytes);
+    made = &s->work->made[step];
+    QL_TRY(cx, rewrite(cx, s, &s->splitter->steps.items[step], start, text, bytes, made));
+    return run(cx, s, step + 1, start, made->data, (size_t)made->count);
 }
 
 ql_status
-ql_metaspace(ql_ctx *cx, const ql_splitter *s, bool start, const char *text, size_t bytes, ql_text *out)
+ql_split(ql_ctx *cx, const ql_splitter *splitter, ql_split_work *work, bool start, const char *text, size_t bytes,
+         ql_word_fn word, void *user)
 {
-    const size_t n = strlen(s->mark);
-    const bool has = bytes && (text[0] == ' ' || (bytes >= n && memcmp(text, s->mark, n) == 0));
+    const splitting s = {.splitter = splitter, .work = work, .word = word, .user = user};
 
-    out->count = 0;
-    if (!has && (s->prepend == QL_PREPEND_ALWAYS || (s->prepend == QL_PREPEND_FIRST && start)))
-        QL_TRY(cx, ql_text_put(cx, out, s->mark, n));
-    return ql_text_replace(cx, out, text, bytes, " ", s->mark);
+    return run(cx, &s, 0, start, text, bytes);
+}
+
+void
+ql_split_work_fini(ql_split_work *work)
+{
+    ql_regex_work_fini(&work->regex);
+    for (int i = 0; i < QL_STEPS_MAX; i++)
+        free(work->made[i].data);
 }

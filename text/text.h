@@ -1,4 +1,4 @@
-/* A text that grows, on the heap, and replacing in it. */
+/* A text that grows, on the heap. */
 #ifndef QLOOM_TEXT_TEXT_H
 #define QLOOM_TEXT_TEXT_H
 
@@ -10,7 +10,5 @@ typedef struct ql_text { /* zero is its empty value; `data` is freed with free()
 } ql_text;
 
 ql_status ql_text_put(ql_ctx *cx, ql_text *t, const char *data, size_t bytes);
-/* Appends `text` with every `from` replaced by `to`. */
-ql_status ql_text_replace(ql_ctx *cx, ql_text *out, const char *text, size_t bytes, const char *from, const char *to);
 
 #endif

@@ -1,4 +1,6 @@
 /* A tokenizer.json: opened, then added tokens, normalizer, pre-tokenizer, model and post-processor in their order. */
+#define _GNU_SOURCE /* memmem */
+
 #include "tokenizer.h"
 
 #include <stdlib.h>
@@ -14,11 +16,11 @@ static const char space_mark[] = "\xe2\x96\x81"; /* U+2581, which stands for a s
 
 struct ql_tokenizer {
     ql_added_tokens added;
-    ql_normalizer normalizer;
+    ql_text_steps normalizer;
     ql_splitter splitter;
     ql_bpe bpe;
     ql_post post;
-    ql_decoder decoder;
+    ql_text_steps decoder;
     const char *mark; /* no merge reaches over the begin of a run of these; NULL: words are not cut there */
 };
 
@@ -74,7 +76,8 @@ read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *t
     QL_TRY(cx, ql_added_read(cx, ql_json_member(root, "added_tokens"), &tk->normalizer, &tk->added));
     QL_TRY(cx, ql_bpe_read(cx, model, tk->splitter.byte_level, &tk->bpe));
     QL_TRY(cx, ql_post_configure(cx, config, &tk->added, &tk->bpe.vocab, &tk->post));
-    tk->mark = safe_mark(&tk->bpe, tk->splitter.mark ? tk->splitter.mark : space_mark);
+    if (!tk->splitter.splits)
+        tk->mark = safe_mark(&tk->bpe, space_mark);
     return QL_OK;
 }
 
@@ -141,10 +144,10 @@ ql_tokenizer_close(ql_tokenizer *tk)
     if (!tk)
         return;
     ql_added_fini(&tk->added);
-    ql_normalizer_fini(&tk->normalizer);
-    ql_splitter_fini(&tk->splitter);
+    ql_steps_fini(&tk->normalizer);
+    ql_steps_fini(&tk->splitter.steps);
     ql_bpe_fini(&tk->bpe);
-    ql_decoder_fini(&tk->decoder);
+    ql_steps_fini(&tk->decoder);
     free(tk);
 }
 
@@ -177,32 +180,31 @@ ql_tokenizer_cleans_up(const ql_tokenizer *tk)
 typedef struct encoder { /* one call's scratch */
     const ql_tokenizer *tk;
     ql_normal_work normal;
-    ql_text marked;
+    ql_split_work split;
     ql_bpe_work bpe;
 } encoder;
 
-/* A piece without added tokens, normalized; `start`: it begins the text. */
-static ql_status
-encode_words(ql_ctx *cx, encoder *e, const char *text, size_t bytes, bool start)
+/* End of what begins at `at`: before the next run of marks. */
+static size_t
+next_mark(const char *text, size_t bytes, size_t at, const char *mark)
 {
-    const ql_splitter *s = &e->tk->splitter;
+    const size_t n = strlen(mark);
+    const char *hit;
+
+    while (bytes - at >= n && memcmp(text + at, mark, n) == 0)
+        at += n;
+    hit = at < bytes ? memmem(text + at, bytes - at, mark, n) : NULL;
+    return hit ? (size_t)(hit - text) : bytes;
+}
+
+static ql_status
+encode_word(ql_ctx *cx, void *user, const char *text, size_t bytes)
+{
+    encoder *e = user;
     size_t end;
 
-    if (!bytes)
-        return QL_OK;
-    if (s->mark) {
-        QL_TRY(cx, ql_metaspace(cx, s, start, text, bytes, &e->marked));
-        text = e->marked.data;
-        bytes = (size_t)e->marked.count;
-    }
     for (size_t at = 0; at < bytes; at = end) {
-        end = bytes;
-        if (s->digits)
-            end = ql_split_pattern(text, bytes, at, s->digits);
-        else if (s->mark && s->split)
-            end = ql_split_mark(text, bytes, at, s->mark, false);
-        else if (e->tk->mark)
-            end = ql_split_mark(text, bytes, at, e->tk->mark, true);
+        end = e->tk->mark ? next_mark(text, bytes, at, e->tk->mark) : bytes;
         QL_TRY(cx, ql_bpe_encode(cx, &e->tk->bpe, &e->bpe, text + at, end - at));
     }
     return QL_OK;
@@ -220,7 +222,8 @@ encode_piece(ql_ctx *cx, encoder *e, const char *text, size_t bytes, bool start)
     QL_TRY(cx, ql_normalize(cx, &e->tk->normalizer, &e->normal, &text, &bytes));
     for (size_t at = 0; at < bytes; at = cut.end) {
         cut = ql_added_next(added, &added->normal, text, bytes, at);
-        QL_TRY(cx, encode_words(cx, e, text + at, cut.begin - at, start && at == 0));
+        QL_TRY(cx,
+               ql_split(cx, &e->tk->splitter, &e->split, start && at == 0, text + at, cut.begin - at, encode_word, e));
         if (cut.token)
             QL_TRY(cx, ql_bpe_push(cx, &e->bpe, cut.token->id));
     }
@@ -286,7 +289,7 @@ ql_tokenizer_encode(ql_ctx *cx, const ql_tokenizer *tk, const char *text, size_t
     if (st == QL_OK)
         st = append_ids(cx, e.bpe.ids, e.bpe.count, out);
     ql_normal_work_fini(&e.normal);
-    free(e.marked.data);
+    ql_split_work_fini(&e.split);
     ql_bpe_work_fini(&e.bpe);
     if (st == QL_OK && bos != QL_BOS_NO)
         st = append_ids(cx, tk->post.after.ids, tk->post.after.count, out);

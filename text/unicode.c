@@ -1,53 +1,47 @@
-/* UTF-8 and the character classes that tokenizers are defined by (Unicode general categories, White_Space, \w). */
+/* UTF-8, and the characters that tokenizers tell apart: white space, and what words are made of. */
 #include "unicode.h"
 
 #include <string.h>
 #include <utf8proc.h>
 
-#define O QL_CHAR_OTHER
-#define L QL_CHAR_LETTER
-#define N QL_CHAR_NUMBER
-#define S QL_CHAR_SPACE
-#define R QL_CHAR_NEWLINE
-const unsigned char ql_char_class_ascii[128] = {
-    O, O, O, O, O, O, O, O, O, S, R, S, S, R, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* 0 */
-    S, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, N, N, N, N, N, N, N, N, N, N, O, O, O, O, O, O, /* 32 */
-    O, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, O, O, O, O, O, /* 64 */
-    O, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, O, O, O, O, O, /* 96 */
-};
-#undef O
-#undef L
-#undef N
-#undef S
-#undef R
-
-ql_char_class
-ql_char_class_wide(uint32_t c)
-{
-    switch (utf8proc_category((utf8proc_int32_t)c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-        return QL_CHAR_LETTER;
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-        return QL_CHAR_NUMBER;
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-        return QL_CHAR_SPACE;
-    default:
-        return c == 0x85 ? QL_CHAR_SPACE : QL_CHAR_OTHER; /* NEL: a control character with the White_Space property */
-    }
-}
-
 bool
 ql_char_is_space(uint32_t c)
 {
-    return (c < 128 ? ql_char_class_ascii[c] : ql_char_class_wide(c)) >= QL_CHAR_SPACE;
+    if (c < 128)
+        return c == ' ' || (c >= '\t' && c <= '\r');
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+        return true;
+    default:
+        return c == 0x85; /* NEL: a control character with the White_Space property */
+    }
+}
+
+size_t
+ql_space_after(const char *text, size_t bytes, size_t at)
+{
+    size_t step;
+
+    while (at < bytes && ql_char_is_space(ql_utf8_char((const unsigned char *)text + at, &step)))
+        at += step;
+    return at;
+}
+
+size_t
+ql_space_before(const char *text, size_t bytes, size_t floor)
+{
+    size_t step;
+
+    while (bytes > floor) {
+        size_t before = ql_utf8_back(text, bytes);
+
+        if (!ql_char_is_space(ql_utf8_char((const unsigned char *)text + before, &step)))
+            break;
+        bytes = before;
+    }
+    return bytes;
 }
 
 bool

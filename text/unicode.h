@@ -1,17 +1,8 @@
-/* UTF-8 and the character classes that tokenizers are defined by (Unicode general categories, White_Space, \w). */
+/* UTF-8, and the characters that tokenizers tell apart: white space, and what words are made of. */
 #ifndef QLOOM_TEXT_UNICODE_H
 #define QLOOM_TEXT_UNICODE_H
 
 #include <qloom/data.h>
-
-/* What the split patterns tell apart. A NEWLINE (\r or \n) is white space too. */
-typedef enum ql_char_class {
-    QL_CHAR_OTHER,
-    QL_CHAR_LETTER,
-    QL_CHAR_NUMBER,
-    QL_CHAR_SPACE,
-    QL_CHAR_NEWLINE
-} ql_char_class;
 
 /* The character at `s`, which begins valid UTF-8, and its length. */
 static inline uint32_t
@@ -45,25 +36,13 @@ ql_utf8_back(const char *s, size_t end)
 
 size_t ql_utf8_put(uint32_t c, char out[4]); /* bytes written */
 
-ql_char_class ql_char_class_wide(uint32_t c); /* for c >= 128 */
-extern const unsigned char ql_char_class_ascii[128];
+bool ql_char_is_space(uint32_t c); /* White_Space */
+bool ql_char_is_word(uint32_t c);  /* \w: Alphabetic, marks, decimal digits, connectors, joiners */
 
-/* Class and length of the character at `s`. */
-static inline ql_char_class
-ql_char_class_at(const unsigned char *s, size_t *bytes)
-{
-    uint32_t c;
-
-    if (s[0] < 0x80) {
-        *bytes = 1;
-        return (ql_char_class)ql_char_class_ascii[s[0]];
-    }
-    c = ql_utf8_char(s, bytes);
-    return ql_char_class_wide(c);
-}
-
-bool ql_char_is_space(uint32_t c);
-bool ql_char_is_word(uint32_t c); /* \w: Alphabetic, marks, decimal digits, connectors, joiners */
+/* End of the white space that begins at `at`, and begin of that which ends before the end of `text`, not before
+ * `floor`. */
+size_t ql_space_after(const char *text, size_t bytes, size_t at);
+size_t ql_space_before(const char *text, size_t bytes, size_t floor);
 
 /* The byte-level alphabet: every byte has a printable character, and 188 of them are their own. */
 uint32_t ql_byte_char(unsigned byte);

@@ -2,7 +2,7 @@
  * text to encode and decode. */
 /* Aims at: text/tokenizer.c text/added.c text/bpe.c text/bpe_read.c text/component.c */
 /* Aims at: text/decode.c text/normalize.c text/post.c text/split.c text/text.c */
-/* Aims at: text/unicode.c text/vocab.c */
+/* Aims at: text/pattern.c text/regex.c text/rewrite.c text/unicode.c text/vocab.c */
 #include "fuzz.h"
 
 #include <string.h>

@@ -5,7 +5,7 @@
 #include <zlib.h>
 
 #include "core/plugin/registry.h"
-#include "text/normalize.h"
+#include "text/component.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 #include "test.h"

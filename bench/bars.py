@@ -76,14 +76,16 @@ def run(program, runs, name, text):
     if done.returncode:
         sys.exit(done.stderr)
     db = sqlite3.connect(os.path.join(runs, "results.db"))
-    key = db.execute("SELECT run FROM runs WHERE run LIKE ? ORDER BY finished DESC", (name + "-%",)).fetchone()[0]
+    number, key = db.execute("SELECT id, name FROM run WHERE name LIKE ? AND finished IS NOT NULL ORDER BY finished DESC",
+                             (name + "-%",)).fetchone()
     files = [windows(f) for f in glob.glob(os.path.join(runs, key, "nll-*.safetensors"))]
     cells = {}
-    for cell, loss in db.execute("SELECT c.cell, m.value FROM cells c JOIN metrics m USING (run, cell) "
-                                 "WHERE c.run = ? AND c.baseline = 0 AND m.name = 'loss'", (key,)):
-        label = dict(db.execute("SELECT reference, label FROM labels WHERE run = ? AND cell = ?", (key, cell)))
+    for cell, loss in db.execute("SELECT c.id, f.value FROM cell c JOIN cell_node n ON n.cell = c.id JOIN fact f USING (node) "
+                                 "WHERE c.run = ? AND c.baseline = 0 AND f.name = 'loss' AND f.block = -1", (number,)):
+        label = dict(db.execute("SELECT reference, label FROM label WHERE cell = ?", (cell,)))
         energy = statistics.fmean(v * v for v, in db.execute(
-            "SELECT value FROM layer_metrics WHERE run = ? AND cell = ? AND name = 'output_error'", (key, cell)))
+            "SELECT f.value FROM cell_node n JOIN fact f USING (node) WHERE n.cell = ? AND f.name = 'output_error' "
+            "AND f.linear IS NOT NULL", (cell,)))
         nll = min(files, key=lambda w: abs(statistics.fmean(w) - loss))
         if abs(statistics.fmean(nll) - loss) > 1e-6:
             sys.exit(f"{key}: no file of losses has the mean {loss}")

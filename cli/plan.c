@@ -13,7 +13,7 @@ typedef struct plan {
     const char *device;
     ql_pipeline pipeline;
     ql_device *real;
-    ql_result_set set;
+    ql_results *results; /* of the rehearsal, in memory */
 } plan;
 
 typedef struct disk {
@@ -105,19 +105,30 @@ seconds_text(const plan *p, double seconds, char *text, size_t size)
     return text;
 }
 
-static void
+static ql_status
 print_stages(const plan *p)
 {
+    ql_ctx *cx = p->cli->cx;
     char bytes[32], seconds[32];
+    const char *stage, *label;
+    ql_query *q;
+    bool more;
 
     printf("\n%10s %14s  stage\n", p->real->dev ? "about, s" : "", "memory at most");
-    for (int64_t i = 0; i < p->set.node_count; i++) {
-        const ql_result_node *n = &p->set.nodes[i];
-
-        if (n->cost.calls)
-            printf("%10s %14s  %s (%s)\n", seconds_text(p, n->cost.seconds, seconds, sizeof seconds),
-                   ql_bytes_text(n->cost.peak, bytes, sizeof bytes), n->stage, n->label);
+    QL_TRY(cx, ql_query_open(
+                   p->results, &q,
+                   "SELECT seconds, peak_bytes, stage, label FROM stage WHERE run = ? AND calls > 0 ORDER BY position",
+                   "i", ql_run_id(p->results)));
+    for (;;) {
+        QL_TRY(cx, ql_query_next(q, &more));
+        if (!more)
+            break;
+        QL_TRY(cx, ql_query_text(q, 2, &stage));
+        QL_TRY(cx, ql_query_text(q, 3, &label));
+        printf("%10s %14s  %s (%s)\n", seconds_text(p, ql_query_real(q, 0), seconds, sizeof seconds),
+               ql_bytes_text((size_t)ql_query_int(q, 1), bytes, sizeof bytes), stage, label);
     }
+    return QL_OK;
 }
 
 static void
@@ -145,7 +156,7 @@ rehearse(plan *p, double rate, size_t *peak, double *seconds)
 
     QL_TRY(cx, ql_rehearsal_open(cx, p->real, rate, &d));
     cx->device = d;
-    st = ql_run_graph(cx, p->pipeline.registry, &p->pipeline.graph, &opt, &p->set);
+    st = ql_run_graph(cx, p->pipeline.registry, &p->pipeline.graph, &opt, p->results);
     cx->device = p->real;
     *peak = d->peak;
     *seconds = *d->clock;
@@ -172,9 +183,10 @@ describe(plan *p)
     for (int64_t i = 0; i < g->node_count; i++)
         if (g->nodes[i]->plugin->kind == QL_MODEL)
             QL_TRY(cx, describe_root(p, g->nodes[i], &d));
-    QL_TRY(cx, ql_results_init(cx, g, "plan", &p->set));
+    QL_TRY(cx, ql_results_open(cx, NULL, true, &p->results));
+    QL_TRY(cx, ql_run_begin(p->results, g, "plan"));
     QL_TRY(cx, rehearse(p, rate, &peak, &seconds));
-    print_stages(p);
+    QL_TRY(cx, print_stages(p));
     printf("\ndevice: %s", p->real->info.name);
     if (p->real->dev)
         printf(", %.0f GFLOP/s", 1e-9 * rate);
@@ -197,7 +209,7 @@ run(ql_cli *cli, int argc, char **argv)
 
     if (st == QL_OK)
         st = describe(&p);
-    ql_results_fini(cli->cx, &p.set);
+    ql_results_close(p.results);
     ql_pipeline_close(cli->cx, &p.pipeline);
     return st;
 }

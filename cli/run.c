@@ -28,7 +28,8 @@ typedef struct job { /* a run, and what it needs at every step */
     const ql_pipeline *pipeline;
     ql_table_format format;
     ql_folder folder;
-    ql_result_set set;
+    ql_results *results;
+    ql_result_set set; /* the run, when it is finished */
 } job;
 
 static const struct {
@@ -123,7 +124,7 @@ run_walks(job *j)
     opt.journal = &journal;
     st = ql_journal_open(cx, j->folder.path, &journal);
     if (st == QL_OK)
-        st = ql_run_graph(cx, j->pipeline->registry, g, &opt, &j->set);
+        st = ql_run_graph(cx, j->pipeline->registry, g, &opt, j->results);
     ql_journal_close(&journal);
     if (st == QL_INTERRUPTED)
         ql_info(cx, "what is finished is kept; the same command goes on from there");
@@ -132,21 +133,22 @@ run_walks(job *j)
 
 /* "seconds: base 0.31, calib 4.20, …": what each stage took, all cells together. */
 static ql_status
-log_stages(ql_ctx *cx, const ql_result_set *set)
+log_stages(ql_ctx *cx, ql_results *results)
 {
-    const char *text = "";
+    const char *text = "", *stage;
+    ql_query *q;
+    bool more;
 
-    for (int64_t i = 0; i < set->node_count && text; i++) {
-        const char *stage = set->nodes[i].stage;
-        double seconds = 0;
-        int64_t first = 0;
-
-        while (strcmp(set->nodes[first].stage, stage) != 0)
-            first++;
-        for (int64_t k = i; k < set->node_count; k++)
-            seconds += strcmp(set->nodes[k].stage, stage) == 0 ? set->nodes[k].cost.seconds : 0;
-        if (first == i)
-            text = ql_format(cx, "%s%s %s %.2f", text, *text ? "," : "", stage, seconds);
+    QL_TRY(cx,
+           ql_query_open(results, &q,
+                         "SELECT stage, sum(seconds) FROM stage WHERE run = ? GROUP BY stage ORDER BY min(position)",
+                         "i", ql_run_id(results)));
+    for (;;) {
+        QL_TRY(cx, ql_query_next(q, &more));
+        if (!more || !(text))
+            break;
+        QL_TRY(cx, ql_query_text(q, 0, &stage));
+        text = ql_format(cx, "%s%s %s %.2f", text, *text ? "," : "", stage, ql_query_real(q, 1));
     }
     if (!text)
         return QL_MEMORY;
@@ -154,29 +156,42 @@ log_stages(ql_ctx *cx, const ql_result_set *set)
     return QL_OK;
 }
 
+/* The run from beginning to end into results.db, and what that has of it then. */
+static ql_status
+run_into_results(job *j)
+{
+    ql_ctx *cx = j->cli->cx;
+    ql_run_end_info info = {.device = cx->device->info.name, .version = ql_version()};
+    const double start = ql_seconds();
+    char bytes[32];
+
+    QL_TRY(cx, ql_run_begin(j->results, &j->pipeline->graph, j->folder.name));
+    QL_TRY(cx, run_walks(j));
+    ql_info(cx, "memory: %s of the device's at most", ql_bytes_text(cx->device->peak, bytes, sizeof bytes));
+    QL_TRY(cx, log_stages(cx, j->results));
+    info.seconds = ql_seconds() - start;
+    info.peak = peak_memory();
+    QL_TRY(cx, ql_run_end(j->results, &info));
+    return ql_results_read(cx, j->results, ql_run_id(j->results), &j->set);
+}
+
 static ql_status
 run_in_folder(job *j)
 {
     ql_ctx *cx = j->cli->cx;
-    ql_result_set *set = &j->set;
-    char bytes[32];
-    const double start = ql_seconds();
+    const ql_result_set *set = &j->set;
+    const char *path = ql_format(cx, "%s/" QL_RESULTS_FILE, j->folder.runs);
 
+    if (!path)
+        return QL_MEMORY;
     QL_TRY(cx, ql_folder_manifest(cx, &j->folder, &j->pipeline->graph,
                                   &(ql_manifest){.registry = j->pipeline->registry,
                                                  .device = cx->device->info.name,
                                                  .threads = cx->device->threads,
                                                  .argc = j->cli->argc,
                                                  .argv = j->cli->argv}));
-    QL_TRY(cx, ql_results_init(cx, &j->pipeline->graph, j->folder.name, set));
-    set->device = cx->device->info.name;
-    set->version = ql_version();
-    QL_TRY(cx, run_walks(j));
-    ql_info(cx, "memory: %s of the device's at most", ql_bytes_text(cx->device->peak, bytes, sizeof bytes));
-    QL_TRY(cx, log_stages(cx, set));
-    set->seconds = ql_seconds() - start;
-    set->peak = peak_memory();
-    QL_TRY(cx, ql_results_save(cx, j->folder.runs, set));
+    QL_TRY(cx, ql_results_open(cx, path, true, &j->results));
+    QL_TRY(cx, run_into_results(j));
     QL_TRY(cx, write_texts(cx, &j->folder, set));
     ql_info(cx, "results in %s", j->folder.path);
     QL_TRY(cx, ql_table_write(cx, (const ql_result_set *const[]){set}, 1, &set->table, j->format, stdout));
@@ -196,6 +211,7 @@ run_graph(job *j)
     QL_TRY(cx, ql_folder_open(cx, opt->runs ? opt->runs : QL_RUNS_DEFAULT, &j->pipeline->graph, &j->folder));
     st = run_in_folder(j);
     ql_results_fini(cx, &j->set);
+    ql_results_close(j->results);
     ql_folder_close(cx, &j->folder);
     return st;
 }

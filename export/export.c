@@ -13,7 +13,7 @@
 #include "base/json.h"
 #include "base/printer.h"
 #include "export_inside.h"
-#include "results/metrics.h"
+#include "results/facts.h"
 
 #define SHARD_BYTES 5000000000u
 
@@ -34,7 +34,7 @@ print_member(ql_ctx *cx, FILE *out, const char *key, const char *text)
 }
 
 static void
-print_record(ql_ctx *cx, FILE *out, const ql_export *x, const char *recipe, const ql_metrics *m)
+print_record(ql_ctx *cx, FILE *out, const ql_export *x, const char *recipe, const ql_facts *m)
 {
     fprintf(out, "{\n  \"complete\": %s,\n", m ? "true" : "false");
     if (m) {
@@ -43,7 +43,7 @@ print_record(ql_ctx *cx, FILE *out, const ql_export *x, const char *recipe, cons
         print_member(cx, out, "serve", x->serve);
     }
     for (int64_t i = 0; m && i < m->count; i++)
-        fprintf(out, "  \"%s\": %.17g,\n", m->values[i].name, m->values[i].value);
+        fprintf(out, "  \"%s\": %.17g,\n", m->rows[i].name, m->rows[i].value);
     fputs("  \"names\": [", out);
     for (int64_t i = 0; i < x->file_count; i++)
         fprintf(out, "%s\n    \"%s\"", i ? "," : "", x->files[i]);
@@ -52,7 +52,7 @@ print_record(ql_ctx *cx, FILE *out, const ql_export *x, const char *recipe, cons
 
 /* `m` NULL: the export is under way. */
 static ql_status
-write_record(ql_ctx *cx, const ql_export *x, const char *recipe, const ql_metrics *m)
+write_record(ql_ctx *cx, const ql_export *x, const char *recipe, const ql_facts *m)
 {
     const char *path = ql_format(cx, "%s/" QL_EXPORT_RECORD, x->folder), *text;
     ql_printer p;
@@ -336,13 +336,13 @@ ql_export_loads(ql_ctx *cx, ql_export *x, const char *runtimes, const char *serv
 }
 
 ql_status
-ql_export_finish(ql_ctx *cx, ql_export *x, const char *recipe, ql_metrics *m)
+ql_export_finish(ql_ctx *cx, ql_export *x, const char *recipe, ql_facts *m)
 {
-    QL_TRY(cx, ql_metric(cx, m, "files", (double)x->file_count));
-    QL_TRY(cx, ql_metric(cx, m, "bytes", (double)x->bytes));
+    QL_TRY(cx, ql_fact(cx, m, "files", NULL, (double)x->file_count));
+    QL_TRY(cx, ql_fact(cx, m, "bytes", NULL, (double)x->bytes));
     if (x->runtimes) {
-        QL_TRY(cx, ql_metric_note(cx, m, "runtimes", x->runtimes));
-        QL_TRY(cx, ql_metric_note(cx, m, "serve", x->serve));
+        QL_TRY(cx, ql_fact_note(cx, m, "runtimes", x->runtimes));
+        QL_TRY(cx, ql_fact_note(cx, m, "serve", x->serve));
     }
     QL_TRY(cx, write_record(cx, x, recipe, m));
     ql_info(cx, "export in %s: %lld files, %llu bytes", x->folder, (long long)x->file_count,

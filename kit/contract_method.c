@@ -7,7 +7,7 @@
 #include <qloom/evaluator.h>
 
 #include "device/device.h"
-#include "results/metrics.h"
+#include "results/facts.h"
 #include "contract.h"
 
 #define FAULTS_MOST 4000 /* allocations of one call that are made to fail, one after the other */
@@ -142,7 +142,7 @@ static ql_status
 measure(ql_ctx *cx, const method *m, outcome *out)
 {
     const layer *l = m->layer;
-    ql_metrics metrics = {.count = 0};
+    ql_facts facts = {.count = 0};
     const ql_linear_result in = {.name = "contract",
                                  .w = l->w,
                                  .file_dtype = QL_F32,
@@ -150,14 +150,16 @@ measure(ql_ctx *cx, const method *m, outcome *out)
                                  .stats = &l->stats,
                                  .qlinear = &l->rounded,
                                  .k = -1};
-    const ql_status st = m->plugin->evaluator->linear(cx, m->self, &in, &metrics);
+    const ql_status st = m->plugin->evaluator->linear(cx, m->self, &in, &facts);
 
-    for (int64_t i = 0; i < metrics.count; i++)
-        out->metrics += metrics.values[i].value;
-    for (int64_t i = 0; i < metrics.list_count; i++)
-        for (int64_t k = 0; k < metrics.lists[i].count; k++)
-            out->metrics += metrics.lists[i].values[k];
-    ql_metrics_fini(&metrics);
+    for (int64_t i = 0; i < facts.count; i++) {
+        const ql_fact_row *row = &facts.rows[i];
+
+        out->metrics += row->value;
+        for (int64_t k = 0; k < row->count; k++)
+            out->metrics += row->values[k];
+    }
+    ql_facts_fini(&facts);
     return st;
 }
 

@@ -2,7 +2,7 @@
 #ifndef QLOOM_REPORT_COMPARE_H
 #define QLOOM_REPORT_COMPARE_H
 
-#include "results/results.h"
+#include "set.h"
 
 /* "quant.bits=3": a reference of `sets` and a label that one of their cells has there. INVALID, with the name of the
  * option, lists what there is. In the innermost scope. */

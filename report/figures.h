@@ -2,7 +2,7 @@
 #ifndef QLOOM_REPORT_FIGURES_H
 #define QLOOM_REPORT_FIGURES_H
 
-#include "results/results.h"
+#include "set.h"
 #include "svg.h"
 
 typedef struct ql_figure_input {

@@ -2,7 +2,7 @@
 #ifndef QLOOM_REPORT_LAYOUT_H
 #define QLOOM_REPORT_LAYOUT_H
 
-#include "results/results.h"
+#include "set.h"
 
 #define QL_RUN_KEY "run"   /* the reference whose labels are the names of the runs */
 #define QL_SEED_KEY "seed" /* the axis that numbers are averaged over */

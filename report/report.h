@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "results/results.h"
+#include "set.h"
 
 /* The page of `count` runs; tables are laid out by `spec`. [one thread per context] */
 ql_status ql_report_write(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,

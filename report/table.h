@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "results/results.h"
+#include "set.h"
 
 typedef enum ql_table_format { QL_TABLE_MARKDOWN, QL_TABLE_CSV, QL_TABLE_LATEX, QL_TABLE_JSON } ql_table_format;
 

@@ -98,7 +98,7 @@ toy_compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adap
 }
 
 static inline ql_status
-toy_linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out)
+toy_linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out)
 {
     (void)self;
     (void)in;
@@ -125,7 +125,7 @@ toy_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, void *state)
 }
 
 static inline ql_status
-toy_end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+toy_end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     (void)self;
     (void)state;

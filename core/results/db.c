@@ -1,253 +1,396 @@
-/* results.db: opening it, its schema, and statements whose failures name the file. */
+/* The database behind results.db: opening it, and statements whose failures name the file. */
 #include "db.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
+#include "base/printer.h"
 
 #define APPLICATION_ID 0x716c6f6d /* "qlom": what `file` and other programs see */
 #define BUSY_MS 10000
 
-/* What brings a file from each version of the schema to the next; a new file takes all steps. */
-static const char *const steps[] = {
-    "CREATE TABLE runs (run TEXT PRIMARY KEY, version TEXT, device TEXT, finished TEXT, seconds REAL, peak_bytes "
-    "INTEGER);"
-    "CREATE TABLE axes (run TEXT REFERENCES runs ON DELETE CASCADE, position INTEGER, reference TEXT, in_matrix "
-    "INTEGER,"
-    " PRIMARY KEY (run, position)) WITHOUT ROWID;"
-    "CREATE TABLE cells (run TEXT REFERENCES runs ON DELETE CASCADE, cell INTEGER, baseline INTEGER, original INTEGER,"
-    " error TEXT, PRIMARY KEY (run, cell)) WITHOUT ROWID;"
-    "CREATE TABLE labels (run TEXT, cell INTEGER, reference TEXT, label TEXT, PRIMARY KEY (run, cell, reference),"
-    " FOREIGN KEY (run, cell) REFERENCES cells ON DELETE CASCADE) WITHOUT ROWID;"
-    "CREATE TABLE metrics (run TEXT, cell INTEGER, position INTEGER, stage TEXT, name TEXT, value REAL,"
-    " PRIMARY KEY (run, cell, position), FOREIGN KEY (run, cell) REFERENCES cells ON DELETE CASCADE) WITHOUT ROWID;"
-    "CREATE TABLE notes (run TEXT, cell INTEGER, position INTEGER, stage TEXT, name TEXT, value TEXT,"
-    " PRIMARY KEY (run, cell, position), FOREIGN KEY (run, cell) REFERENCES cells ON DELETE CASCADE) WITHOUT ROWID;"
-    "CREATE TABLE footnotes (run TEXT, cell INTEGER, position INTEGER, text TEXT,"
-    " PRIMARY KEY (run, cell, position), FOREIGN KEY (run, cell) REFERENCES cells ON DELETE CASCADE) WITHOUT ROWID;"
-    "CREATE TABLE layer_metrics (run TEXT, cell INTEGER, position INTEGER, stage TEXT, linear TEXT, name TEXT, value "
-    "REAL,"
-    " PRIMARY KEY (run, cell, position), FOREIGN KEY (run, cell) REFERENCES cells ON DELETE CASCADE) WITHOUT ROWID;"
-    "CREATE TABLE stages (run TEXT REFERENCES runs ON DELETE CASCADE, position INTEGER, stage TEXT, seconds REAL,"
-    " calls INTEGER, up_bytes INTEGER, down_bytes INTEGER, peak_bytes INTEGER, PRIMARY KEY (run, position)) WITHOUT "
-    "ROWID;"
-    "CREATE TABLE citations (run TEXT REFERENCES runs ON DELETE CASCADE, position INTEGER, stage TEXT, label TEXT,"
-    " plugin TEXT, cite TEXT, PRIMARY KEY (run, position)) WITHOUT ROWID;"
-    "CREATE TABLE layouts (run TEXT REFERENCES runs ON DELETE CASCADE, part TEXT, position INTEGER, reference TEXT,"
-    " PRIMARY KEY (run, part, position)) WITHOUT ROWID;"
-    "PRAGMA application_id = 1902931821;" /* APPLICATION_ID */
-    "PRAGMA user_version = 1;",
-
-    "ALTER TABLE cells ADD COLUMN bits REAL;"
-    "ALTER TABLE cells ADD COLUMN seconds REAL;"
-    "ALTER TABLE cells ADD COLUMN peak_bytes INTEGER;"
-    "CREATE TABLE lists (run TEXT, cell INTEGER, position INTEGER, stage TEXT, linear TEXT, name TEXT, item INTEGER,"
-    " value REAL, PRIMARY KEY (run, cell, position, item), FOREIGN KEY (run, cell) REFERENCES cells ON DELETE CASCADE)"
-    " WITHOUT ROWID;"
-    "CREATE TABLE kinds (run TEXT REFERENCES runs ON DELETE CASCADE, position INTEGER, stage TEXT, name TEXT, unit "
-    "TEXT, better TEXT, parts TEXT, exp INTEGER, PRIMARY KEY (run, position)) WITHOUT ROWID;"
-    "CREATE TABLE nodes (run TEXT REFERENCES runs ON DELETE CASCADE, node INTEGER, stage TEXT, kind TEXT, label TEXT,"
-    " cells INTEGER, seconds REAL, calls INTEGER, up_bytes INTEGER, down_bytes INTEGER, peak_bytes INTEGER,"
-    " PRIMARY KEY (run, node)) WITHOUT ROWID;"
-    "CREATE TABLE edges (run TEXT, node INTEGER, position INTEGER, port TEXT, source INTEGER,"
-    " PRIMARY KEY (run, node, position), FOREIGN KEY (run, node) REFERENCES nodes ON DELETE CASCADE) WITHOUT ROWID;"
-    "INSERT INTO nodes SELECT run, position, '', '', stage, 0, seconds, calls, up_bytes, down_bytes, peak_bytes"
-    " FROM stages;"
-    "DROP TABLE stages;"
-    "PRAGMA user_version = 2;",
-};
-
-#define SCHEMA_VERSION ((int64_t)(sizeof steps / sizeof *steps))
-
 static ql_status
-db_fail(const ql_db *db, int code)
+db_fail(const ql_results *r, int code)
 {
-    ql_ctx *cx = db->cx;
+    ql_ctx *cx = r->cx;
 
     switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return QL_FAIL(cx, QL_IO, "%s: locked by another program for %d s; close it and try again", db->path,
+        return QL_FAIL(cx, QL_IO, "%s: locked by another program for %d s; close it and try again", r->path,
                        BUSY_MS / 1000);
     case SQLITE_NOTADB:
-        return QL_FAIL(cx, QL_IO, "%s: not a results database; move it away, a new one will be made", db->path);
+        return QL_FAIL(cx, QL_IO, "%s: not a results database; move it away, a new one will be made", r->path);
     case SQLITE_CORRUPT:
-        return QL_FAIL(cx, QL_IO, "%s: damaged (%s); move it away, a new one will be made", db->path,
-                       sqlite3_errmsg(db->handle));
+        return QL_FAIL(cx, QL_IO, "%s: damaged (%s); move it away, a new one will be made", r->path,
+                       sqlite3_errmsg(r->handle));
     case SQLITE_FULL:
-        return QL_FAIL(cx, QL_IO, "%s: no space left on the disk", db->path);
+        return QL_FAIL(cx, QL_IO, "%s: no space left on the disk", r->path);
     case SQLITE_NOMEM:
-        return QL_FAIL(cx, QL_MEMORY, "%s: out of memory", db->path);
+        return QL_FAIL(cx, QL_MEMORY, "%s: out of memory", r->path);
     default:
-        return QL_FAIL(cx, QL_IO, "%s: %s", db->path, sqlite3_errmsg(db->handle));
+        return QL_FAIL(cx, QL_IO, "%s: %s", r->path, sqlite3_errmsg(r->handle));
     }
 }
 
-ql_status
-ql_db_exec(ql_db *db, const char *sql)
-{
-    int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
-
-    return code == SQLITE_OK ? QL_OK : db_fail(db, code);
-}
-
-static ql_status
-read_pragma(ql_db *db, const char *sql, int64_t *out)
-{
-    sqlite3_stmt *s;
-    bool more = false;
-    ql_status st;
-
-    QL_TRY(db->cx, ql_db_prepare(db, sql, &s));
-    st = ql_db_step(db, s, &more);
-    *out = more ? sqlite3_column_int64(s, 0) : 0;
-    sqlite3_finalize(s);
-    return st;
-}
-
-/* Two runs may meet here with a new or old file: the transaction lets one of them take the steps. */
-static ql_status
-raise_schema(ql_db *db)
-{
-    int64_t version;
-
-    QL_TRY(db->cx, ql_db_exec(db, "BEGIN IMMEDIATE"));
-    QL_TRY(db->cx, read_pragma(db, "PRAGMA user_version", &version));
-    for (; version < SCHEMA_VERSION; version++)
-        QL_TRY(db->cx, ql_db_exec(db, steps[version]));
-    return ql_db_exec(db, "COMMIT");
-}
-
-/* *old: the file is of an earlier version, and this connection may not change it. */
-static ql_status
-check_schema(ql_db *db, bool write, bool *old)
-{
-    int64_t version, tables, id;
-
-    QL_TRY(db->cx, read_pragma(db, "PRAGMA user_version", &version));
-    QL_TRY(db->cx, read_pragma(db, "PRAGMA application_id", &id));
-    QL_TRY(db->cx, read_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables));
-    if (version == 0 && tables == 0 && write)
-        return raise_schema(db);
-    if (id != APPLICATION_ID)
-        return QL_FAIL(db->cx, QL_IO, "%s: not a results database; move it away, a new one will be made", db->path);
-    if (version < 1 || version > SCHEMA_VERSION)
-        return QL_FAIL(db->cx, QL_IO, "%s: has schema version %lld, this qloom reads and writes 1 to %lld", db->path,
-                       (long long)version, (long long)SCHEMA_VERSION);
-    *old = version < SCHEMA_VERSION && !write;
-    return version < SCHEMA_VERSION && write ? raise_schema(db) : QL_OK;
-}
-
-static ql_status
-open_database(ql_db *db, bool write, bool *old)
-{
-    int flags = write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
-    int code = sqlite3_open_v2(db->path, &db->handle, flags, NULL);
-
-    if (code != SQLITE_OK)
-        return db_fail(db, code);
-    sqlite3_busy_timeout(db->handle, BUSY_MS);
-    QL_TRY(db->cx, ql_db_exec(db, "PRAGMA foreign_keys = ON"));
-    return check_schema(db, write, old);
-}
+/* --- statements --- */
 
 ql_status
-ql_db_open(ql_ctx *cx, const char *path, bool write, ql_db *out)
+ql_db_exec(ql_results *r, const char *sql)
 {
-    bool old = false;
-    ql_status st;
+    const int code = sqlite3_exec(r->handle, sql, NULL, NULL, NULL);
 
-    *out = (ql_db){.cx = cx, .path = path};
-    if (!write && !ql_is_file(path))
-        return QL_FAIL(cx, QL_NOT_FOUND, "%s: there are no results here", path);
-    st = open_database(out, write, &old);
-    if (st == QL_OK && old) {
-        ql_db_close(out);
-        st = open_database(out, true, &old);
-    }
-    if (st != QL_OK)
-        ql_db_close(out);
-    return st;
-}
-
-void
-ql_db_close(ql_db *db)
-{
-    (void)sqlite3_close(db->handle); /* takes NULL; fails only while statements live */
-    db->handle = NULL;
-}
-
-ql_status
-ql_db_prepare(ql_db *db, const char *sql, sqlite3_stmt **out)
-{
-    int code = sqlite3_prepare_v2(db->handle, sql, -1, out, NULL);
-
-    return code == SQLITE_OK ? QL_OK : db_fail(db, code);
+    return code == SQLITE_OK ? QL_OK : db_fail(r, code);
 }
 
 static ql_status
-bind(ql_db *db, sqlite3_stmt *s, const char *types, va_list ap)
+prepare(ql_results *r, const char *sql, sqlite3_stmt **out)
+{
+    const int code = sqlite3_prepare_v2(r->handle, sql, -1, out, NULL);
+
+    return code == SQLITE_OK ? QL_OK : db_fail(r, code);
+}
+
+static ql_status
+bind(ql_results *r, sqlite3_stmt *s, const char *types, va_list ap)
 {
     for (int i = 1; *types; types++, i++) {
-        int code = *types == 't'   ? sqlite3_bind_text(s, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT)
-                   : *types == 'i' ? sqlite3_bind_int64(s, i, va_arg(ap, int64_t))
-                                   : sqlite3_bind_double(s, i, va_arg(ap, double));
+        const int code = *types == 't'   ? sqlite3_bind_text(s, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT)
+                         : *types == 'i' ? sqlite3_bind_int64(s, i, va_arg(ap, int64_t))
+                                         : sqlite3_bind_double(s, i, va_arg(ap, double));
 
         if (code != SQLITE_OK)
-            return db_fail(db, code);
+            return db_fail(r, code);
     }
     return QL_OK;
 }
 
-ql_status
-ql_db_bind(ql_db *db, sqlite3_stmt *s, const char *types, ...)
+static ql_status
+step(ql_results *r, sqlite3_stmt *s, bool *more)
 {
-    va_list ap;
-    ql_status st;
-
-    va_start(ap, types);
-    st = bind(db, s, types, ap);
-    va_end(ap);
-    return st;
-}
-
-ql_status
-ql_db_put(ql_db *db, sqlite3_stmt *s, const char *types, ...)
-{
-    bool more = true;
-    va_list ap;
-    ql_status st;
-
-    va_start(ap, types);
-    st = bind(db, s, types, ap);
-    va_end(ap);
-    while (st == QL_OK && more)
-        st = ql_db_step(db, s, &more);
-    (void)sqlite3_reset(s); /* repeats the error of the step */
-    return st;
-}
-
-ql_status
-ql_db_step(ql_db *db, sqlite3_stmt *s, bool *more)
-{
-    int code = sqlite3_step(s);
+    const int code = sqlite3_step(s);
 
     *more = code == SQLITE_ROW;
-    return code == SQLITE_ROW || code == SQLITE_DONE ? QL_OK : db_fail(db, code);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? QL_OK : db_fail(r, code);
+}
+
+/* The statement of that literal, prepared on its first use. */
+static ql_status
+prepared(ql_results *r, const char *sql, sqlite3_stmt **out)
+{
+    int i = 0;
+
+    while (i < QL_DB_STATEMENTS && r->prepared[i].sql && r->prepared[i].sql != sql)
+        i++;
+    if (i == QL_DB_STATEMENTS)
+        return QL_FAIL(r->cx, QL_BUG, "results.db: more than %d statements", QL_DB_STATEMENTS);
+    if (!r->prepared[i].sql) {
+        QL_TRY(r->cx, prepare(r, sql, &r->prepared[i].statement));
+        r->prepared[i].sql = sql;
+    }
+    *out = r->prepared[i].statement;
+    return QL_OK;
+}
+
+static ql_status
+run_statement(ql_results *r, int64_t *first, const char *sql, const char *types, va_list ap)
+{
+    sqlite3_stmt *s = NULL;
+    bool more = true;
+    ql_status st;
+
+    *first = 0;
+    QL_TRY(r->cx, prepared(r, sql, &s));
+    st = bind(r, s, types, ap);
+    for (bool at_first = true; st == QL_OK && more; at_first = false) {
+        st = step(r, s, &more);
+        if (st == QL_OK && more && at_first)
+            *first = sqlite3_column_int64(s, 0);
+    }
+    (void)sqlite3_reset(s); /* repeats the error of the step */
+    (void)sqlite3_clear_bindings(s);
+    return st;
 }
 
 ql_status
-ql_db_text(ql_db *db, sqlite3_stmt *s, int column, const char **out)
+ql_db_put(ql_results *r, const char *sql, const char *types, ...)
 {
-    const unsigned char *text = sqlite3_column_text(s, column);
+    int64_t unused;
+    va_list ap;
+    ql_status st;
 
-    *out = text ? ql_copy_text(db->cx, (const char *)text, (size_t)sqlite3_column_bytes(s, column)) : NULL;
-    return text && !*out ? QL_MEMORY : QL_OK;
+    va_start(ap, types);
+    st = run_statement(r, &unused, sql, types, ap);
+    va_end(ap);
+    return st;
+}
+
+ql_status
+ql_db_int(ql_results *r, int64_t *out, const char *sql, const char *types, ...)
+{
+    va_list ap;
+    ql_status st;
+
+    va_start(ap, types);
+    st = run_statement(r, out, sql, types, ap);
+    va_end(ap);
+    return st;
+}
+
+/* --- queries --- */
+
+struct ql_query {
+    ql_results *results;
+    sqlite3_stmt *statement;
+};
+
+ql_status
+ql_query_open(ql_results *r, ql_query **out, const char *sql, const char *types, ...)
+{
+    ql_query *rows = ql_alloc(r->cx, 1, sizeof *rows);
+    va_list ap;
+    ql_status st;
+
+    if (!rows)
+        return QL_MEMORY;
+    rows->results = r;
+    QL_TRY(r->cx, prepare(r, sql, &rows->statement));
+    va_start(ap, types);
+    st = bind(r, rows->statement, types, ap);
+    va_end(ap);
+    *out = rows;
+    return st;
+}
+
+ql_status
+ql_query_next(ql_query *rows, bool *more)
+{
+    const ql_status st = step(rows->results, rows->statement, more);
+
+    if (!*more) {
+        sqlite3_finalize(rows->statement);
+        rows->statement = NULL;
+    }
+    return st;
+}
+
+int64_t
+ql_query_int(const ql_query *rows, int column)
+{
+    return sqlite3_column_int64(rows->statement, column);
 }
 
 double
-ql_db_real(sqlite3_stmt *s, int column)
+ql_query_real(const ql_query *rows, int column)
 {
+    sqlite3_stmt *s = rows->statement;
+
     return sqlite3_column_type(s, column) == SQLITE_NULL ? NAN : sqlite3_column_double(s, column);
+}
+
+ql_status
+ql_query_text(const ql_query *rows, int column, const char **out)
+{
+    ql_ctx *cx = rows->results->cx;
+    const unsigned char *text = sqlite3_column_text(rows->statement, column);
+
+    *out = text ? ql_copy_text(cx, (const char *)text, (size_t)sqlite3_column_bytes(rows->statement, column)) : NULL;
+    return text && !*out ? QL_MEMORY : QL_OK;
+}
+
+/* One value of a row, so that no two rows print alike. */
+static void
+print_value(FILE *out, sqlite3_stmt *s, int column)
+{
+    double real;
+    uint64_t bits;
+
+    switch (sqlite3_column_type(s, column)) {
+    case SQLITE_INTEGER:
+        fprintf(out, "i%" PRId64 " ", (int64_t)sqlite3_column_int64(s, column));
+        return;
+    case SQLITE_FLOAT:
+        real = sqlite3_column_double(s, column);
+        memcpy(&bits, &real, sizeof bits);
+        fprintf(out, "r%016" PRIx64 " ", bits);
+        return;
+    case SQLITE_NULL:
+        fputs("n ", out);
+        return;
+    default: /* the length, then the bytes: NULs count as well */
+        fprintf(out, "t%d ", sqlite3_column_bytes(s, column));
+        fwrite(sqlite3_column_blob(s, column), 1, (size_t)sqlite3_column_bytes(s, column), out);
+    }
+}
+
+static ql_status
+print_rows(ql_results *r, const char *sql, int64_t a, int64_t b, FILE *out)
+{
+    ql_query *rows;
+    bool more;
+
+    fputs("query\n", out);
+    QL_TRY(r->cx, ql_query_open(r, &rows, sql, strstr(sql, "?2") ? "ii" : "i", a, b));
+    for (;;) {
+        QL_TRY(r->cx, ql_query_next(rows, &more));
+        if (!more)
+            return QL_OK;
+        for (int i = 0; i < sqlite3_column_count(rows->statement); i++)
+            print_value(out, rows->statement, i);
+        fputc('\n', out);
+    }
+}
+
+ql_status
+ql_db_digest(ql_results *r, const char *const *queries, int64_t a, int64_t b, const char **out)
+{
+    uint64_t hash[2];
+    const char *text;
+    ql_printer p;
+    ql_status st = QL_OK, closed;
+
+    QL_TRY(r->cx, ql_printer_open(r->cx, &p));
+    for (; *queries && st == QL_OK; queries++)
+        st = print_rows(r, *queries, a, b, p.out);
+    fflush(p.out);
+    ql_hash_bytes(p.text, p.bytes, hash);
+    closed = ql_printer_close(r->cx, &p, &text);
+    *out = ql_hash_text(r->cx, hash);
+    QL_TRY(r->cx, st == QL_OK ? closed : st);
+    return *out ? QL_OK : QL_MEMORY;
+}
+
+/* --- opening --- */
+
+static ql_status
+ask(ql_results *r, const char *sql, int64_t *out)
+{
+    ql_query *rows;
+    bool more;
+
+    QL_TRY(r->cx, ql_query_open(r, &rows, sql, ""));
+    for (*out = 0;;) {
+        QL_TRY(r->cx, ql_query_next(rows, &more));
+        if (!more)
+            return QL_OK;
+        *out = ql_query_int(rows, 0);
+    }
+}
+
+/* Two runs may meet here with a new or old file: the transaction lets one of them take the steps. */
+static ql_status
+raise_schema(ql_results *r)
+{
+    int64_t version;
+
+    QL_TRY(r->cx, ql_db_exec(r, "BEGIN IMMEDIATE"));
+    QL_TRY(r->cx, ask(r, "PRAGMA user_version", &version));
+    if (version < QL_SCHEMA_VERSION)
+        QL_TRY(r->cx, ql_schema_raise(r, version));
+    return ql_db_exec(r, "COMMIT");
+}
+
+/* *old: the file is of an earlier version, and this connection may not change it. */
+static ql_status
+check_schema(ql_results *r, bool write, bool *old)
+{
+    int64_t version, tables, id;
+
+    QL_TRY(r->cx, ask(r, "PRAGMA user_version", &version));
+    QL_TRY(r->cx, ask(r, "PRAGMA application_id", &id));
+    QL_TRY(r->cx, ask(r, "SELECT count(*) FROM sqlite_schema", &tables));
+    if (version == 0 && tables == 0 && write)
+        return raise_schema(r);
+    if (id != APPLICATION_ID)
+        return QL_FAIL(r->cx, QL_IO, "%s: not a results database; move it away, a new one will be made", r->path);
+    if (version < 1 || version > QL_SCHEMA_VERSION)
+        return QL_FAIL(r->cx, QL_IO, "%s: has schema version %lld, this qloom reads and writes 1 to %d", r->path,
+                       (long long)version, QL_SCHEMA_VERSION);
+    *old = version < QL_SCHEMA_VERSION && !write;
+    return version < QL_SCHEMA_VERSION && write ? raise_schema(r) : QL_OK;
+}
+
+/* Facts wait in tables of this connection alone until they are kept. */
+static const char waiting[] =
+    "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"
+    "CREATE TEMP TABLE new_fact (node INTEGER, block INTEGER, linear TEXT, name TEXT, part ANY, value REAL);"
+    "CREATE TEMP TABLE new_note (node INTEGER, block INTEGER, name TEXT, value TEXT);";
+
+static ql_status
+open_database(ql_results *r, bool write, bool *old)
+{
+    const int flags = write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+    const int code = sqlite3_open_v2(r->path, &r->handle, flags, NULL);
+
+    if (code != SQLITE_OK)
+        return db_fail(r, code);
+    sqlite3_busy_timeout(r->handle, BUSY_MS);
+    QL_TRY(r->cx, ql_db_exec(r, waiting));
+    return check_schema(r, write, old);
+}
+
+/* Queries that were left early are closed as well. */
+static void
+close_database(ql_results *r)
+{
+    sqlite3_stmt *s;
+
+    while (r->handle && (s = sqlite3_next_stmt(r->handle, NULL)))
+        sqlite3_finalize(s);
+    (void)sqlite3_close(r->handle); /* takes NULL; fails only while statements live */
+    r->handle = NULL;
+    memset(r->prepared, 0, sizeof r->prepared);
+}
+
+ql_status
+ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out)
+{
+    ql_results *r;
+    bool old = false;
+    ql_status st;
+
+    *out = NULL;
+    if (path && !write && !ql_is_file(path))
+        return QL_FAIL(cx, QL_NOT_FOUND, "%s: there are no results here", path);
+    r = ql_heap(cx, 1, sizeof *r);
+    if (!r)
+        return QL_MEMORY;
+    *r = (ql_results){.cx = cx, .path = path ? path : ":memory:"};
+    st = open_database(r, write, &old);
+    if (st == QL_OK && old) {
+        close_database(r);
+        st = open_database(r, true, &old);
+    }
+    if (st == QL_OK)
+        *out = r;
+    else
+        ql_results_close(r);
+    return st;
+}
+
+void
+ql_results_close(ql_results *r)
+{
+    if (!r)
+        return;
+    close_database(r);
+    free(r->original);
+    free(r);
+}
+
+ql_status
+ql_results_begin(ql_results *r)
+{
+    return ql_db_exec(r, "BEGIN IMMEDIATE");
+}
+
+ql_status
+ql_results_commit(ql_results *r)
+{
+    return ql_db_exec(r, "COMMIT");
 }

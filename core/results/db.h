@@ -1,36 +1,45 @@
-/* results.db: opening it, its schema, and statements whose failures name the file. */
+/* The database behind results.db: opening it, its schema, and statements whose failures name the file. */
 #ifndef QLOOM_RESULTS_DB_H
 #define QLOOM_RESULTS_DB_H
 
 #include <sqlite3.h>
 
 #include "base/ctx.h"
+#include "results.h"
 
-typedef struct ql_db {
+#define QL_DB_STATEMENTS 64 /* at most, of all different statements that write */
+
+struct ql_results {
     ql_ctx *cx;
     const char *path;
     sqlite3 *handle;
-} ql_db;
+    struct {
+        const char *sql;
+        sqlite3_stmt *statement;
+    } prepared[QL_DB_STATEMENTS];
+    int64_t run;                   /* under way; 0: none */
+    int64_t cell_count, *original; /* of that run, [cell_count]: the number of each cell's baseline */
+};
 
-/* Opens `path`; for writing it is made, with its schema, when it is not there. A file of an earlier schema is
- * brought up to this one, on reading too. NOT_FOUND, or IO in words: damaged, locked by another program, no results
- * of qloom, written by a later one. */
-ql_status ql_db_open(ql_ctx *cx, const char *path, bool write, ql_db *out);
-void ql_db_close(ql_db *db); /* a zeroed one is fine; what was not committed is gone */
+#define QL_SCHEMA_VERSION 3
+/* Brings a file of an earlier version to this one; 0: an empty file. Inside a transaction. */
+ql_status ql_schema_raise(ql_results *r, int64_t version);
 
-ql_status ql_db_exec(ql_db *db, const char *sql);
-ql_status ql_db_prepare(ql_db *db, const char *sql, sqlite3_stmt **out); /* sqlite3_finalize, NULL too */
+ql_status ql_db_exec(ql_results *r, const char *sql);
+/* Runs a statement to its end; `sql` is a literal, and prepared once. Arguments as for ql_query_open. */
+ql_status ql_db_put(ql_results *r, const char *sql, const char *types, ...);
+/* The same; *out: the first column of its first row, 0 where it has none or NULL. */
+ql_status ql_db_int(ql_results *r, int64_t *out, const char *sql, const char *types, ...);
 
-/* Binds the arguments, one a letter of `types`: t text or NULL, i int64_t, r double. */
-ql_status ql_db_bind(ql_db *db, sqlite3_stmt *s, const char *types, ...);
-/* Binds as above, runs to the end, and resets: for inserts. */
-ql_status ql_db_put(ql_db *db, sqlite3_stmt *s, const char *types, ...);
-/* *more: there is a row to read. */
-ql_status ql_db_step(ql_db *db, sqlite3_stmt *s, bool *more);
+/* A hash over all rows of the queries (NULL ends them), in their order, to the bit; a and b are their ?1 and ?2. 32 digits, in the
+ * innermost scope. */
+ql_status ql_db_digest(ql_results *r, const char *const *queries, int64_t a, int64_t b, const char **out);
 
-/* A text column, copied into the innermost scope; NULL for NULL. */
-ql_status ql_db_text(ql_db *db, sqlite3_stmt *s, int column, const char **out);
-/* A number; NULL is NaN, for so SQLite stores it. */
-double ql_db_real(sqlite3_stmt *s, int column);
+/* Do the facts of the block have the digest that was kept with them? False without one. */
+ql_status ql_db_check(ql_results *r, int64_t node, int64_t block, bool *right);
+
+/* Digests of all that there is: for a file of an earlier version, which had none. */
+ql_status ql_db_sign_facts(ql_results *r);
+ql_status ql_db_sign_runs(ql_results *r);
 
 #endif

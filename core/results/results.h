@@ -1,141 +1,101 @@
-/* What a run found: cells with their metrics, notes and failures, in memory and in results.db. docs/database.md has the
- * schema. */
+/* results.db, the one place that knows what runs found: facts belong to nodes (a stage's work, by content), and a run's cells say
+ * which nodes they show. docs/database.md has the schema. SQLite is seen in this folder only. */
 #ifndef QLOOM_RESULTS_RESULTS_H
 #define QLOOM_RESULTS_RESULTS_H
 
-#include <qloom/evaluator.h>
-
+#include "facts.h"
 #include "pipeline/graph.h"
 
 #define QL_RESULTS_FILE "results.db"
 #define QL_NOTE_DATA "data"          /* the note with the hash of the tokens that a stage read */
 #define QL_ORIGINAL_LABEL "original" /* of a baseline, where it stands for every label */
+#define QL_WHOLE_MODEL (-1)          /* in the place of a block: facts of the whole model */
 
-typedef struct ql_result_metric {
-    const char *stage, *name;
-    double value; /* NaN and infinities are legal */
-} ql_result_metric;
-
-typedef struct
-    ql_result_note { /* protocol, bos, seqlen, data, … of a stage's numbers; the last value of a name counts */
-    const char *stage, *name, *value;
-} ql_result_note;
-
-typedef struct ql_result_linear {
-    const char *stage, *linear, *name; /* "layers", "model.layers.3.mlp.down_proj", "rel_error" */
-    double value;
-} ql_result_linear;
-
-typedef struct ql_result_list {        /* numbers in order: the loss of each window, the singular values of a linear */
-    const char *stage, *linear, *name; /* linear: NULL for a list of the whole stream */
-    int64_t count, capacity;
-    double *values;
-} ql_result_list;
+typedef struct ql_results ql_results;
 
 typedef struct ql_cost {
     double seconds;
     uint64_t calls, up, down, peak; /* bytes to and from the device, and the most that it held meanwhile */
 } ql_cost;
 
-typedef struct ql_result_cell {
-    bool baseline;       /* the original model */
-    int64_t original;    /* the baseline that the cell is compared with; -1: none */
-    const char **labels; /* [reference_count]; NULL where the reference means nothing in this cell */
-    const char *error;   /* why the cell failed; NULL: it did not */
-    double bits;         /* stored per weight: codes, scales, zeros, adapter; NaN: unknown */
-    ql_cost cost;        /* of its own stages; what several cells share counts in each */
-    int64_t metric_count, metric_capacity, note_count, note_capacity, linear_count, linear_capacity, footnote_count,
-        footnote_capacity, list_count, list_capacity;
-    ql_result_metric *metrics;
-    ql_result_note *notes;
-    ql_result_linear *linears;
-    ql_result_list *lists;
-    const char **footnotes;
-} ql_result_cell;
+void ql_cost_add(ql_cost *to, const ql_cost *from);
 
-typedef struct ql_result_edge {
-    const char *port;
-    int64_t from; /* a node */
-} ql_result_edge;
+/* Opens a results.db; for writing it is made when it is not there. `path` NULL: one in memory. A file of an earlier schema is brought
+ * up to this one, on reading too. NOT_FOUND, or IO in words: damaged, locked by another program, no results of qloom, written by a
+ * later one. The text at `path` stays the caller's and has to live as long. [one thread per context, as all here] */
+ql_status ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out);
+/* NULL is fine; what was not committed is gone. */
+void ql_results_close(ql_results *r);
 
-typedef struct ql_result_node {       /* of the merged graph */
-    const char *stage, *kind, *label; /* "quant", "quantizer", "NAME bits=3" */
-    int64_t cells;                    /* that it serves */
-    int64_t edge_count, edge_capacity;
-    ql_result_edge *edges;
-    ql_cost cost; /* all cells together */
-} ql_result_node;
+/* Changes between the two are one transaction: others see all of them or none. Outside of it each change is one of its own. */
+ql_status ql_results_begin(ql_results *r);
+ql_status ql_results_commit(ql_results *r);
 
-typedef struct ql_result_kind { /* what a stage's metric is: ql_metric_kind, copied */
-    const char *stage, *name, *unit, *parts;
-    ql_better better;
-    bool exp;
-} ql_result_kind;
+/* --- nodes and their facts --- */
 
-typedef struct ql_result_cite { /* the label of a stage's variant stands for a plugin with a paper */
-    const char *stage, *label, *plugin, *cite;
-} ql_result_cite;
+/* The node with that content key, made when it is not there; NULL: one of its own, which nothing finds again. */
+ql_status ql_results_node(ql_results *r, const uint64_t key[2], const ql_node *n, int64_t *node);
 
-/* One run. Strings and arrays are the set's own: added texts are copied. */
-typedef struct ql_result_set {
-    ql_scope memory; /* entered while something is added */
-    const char *run; /* name of the run folder: "tiny-ablation-1a2b3c4d" */
+/* Facts of a block (or QL_WHOLE_MODEL), of one linear or with NULL of all. Nothing is on the disk and no lock is held until they are
+ * kept. */
+ql_status ql_results_add(ql_results *r, int64_t node, int64_t block, const char *linear, const ql_facts *facts);
+/* What was added for the block is all of it: it takes the place of what the database has there, with a digest. */
+ql_status ql_results_keep(ql_results *r, int64_t node, int64_t block, const ql_cost *cost);
+/* Whatever was added and not kept is forgotten. */
+ql_status ql_results_drop(ql_results *r);
+/* Has the database the block's facts, as they were kept? Damaged ones are reported in the log and removed. `cost`: as kept. */
+ql_status ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool *known);
+
+/* --- a run, while it is under way --- */
+
+/* What `table:` of the file and the cells of the graph say, before anything is worked out: rows of an unfinished run of that name,
+ * which takes the place of an unfinished one. The cells are those of the graph in their order, then the baselines unless the file says
+ * `baseline: false`. Cells whose evaluators, evaluation data and base model are the same share a baseline: there are several only where
+ * the matrix varies those. */
+ql_status ql_run_begin(ql_results *r, const ql_graph *g, const char *name);
+/* The baseline of a cell: its number; -1: none. `first`: no earlier cell has the same. */
+int64_t ql_run_original(const ql_results *r, int64_t cell, bool *first);
+
+/* The cell shows the node's facts as those of `stage`, each name behind `prefix`; stages in the order of `position`. `error`: why it
+ * has none, and the cell failed; the first reason stays. NULL: fine. Again for a position: replaces it. */
+typedef struct ql_run_link {
+    int64_t cell, position;
+    const char *stage, *prefix;
+    int64_t node;
+    const char *error;
+} ql_run_link;
+ql_status ql_run_put_link(ql_results *r, const ql_run_link *link);
+/* A warning that goes with the cell's numbers; the same text counts once. */
+ql_status ql_run_footnote(ql_results *r, int64_t cell, const char *text);
+/* What the cell stores per weight (NaN: unknown); adds to what its own stages cost. */
+ql_status ql_run_cell_cost(ql_results *r, int64_t cell, double bits, const ql_cost *cost);
+/* Adds to what a node of the graph cost. */
+ql_status ql_run_stage_cost(ql_results *r, const ql_node *n, const ql_cost *cost);
+
+typedef struct ql_run_end_info {
     const char *device, *version;
     double seconds; /* of the whole run */
     uint64_t peak;  /* bytes of host memory at most */
-    int64_t axis_count, reference_count;
-    const char *const *references; /* what labels answer to: the axes of the matrix first, then "quant.use", … */
-    int64_t cell_count, cell_capacity, node_count, node_capacity, kind_count, kind_capacity, cite_count, cite_capacity;
-    ql_result_cell *cells; /* those of the graph in their order, then the baselines */
-    ql_result_node *nodes;
-    ql_result_kind *kinds;
-    ql_result_cite *cites;
-    ql_table_spec table; /* of the pipeline file */
-} ql_result_set;
+} ql_run_end_info;
+/* The run is finished: means over linears become facts of their nodes, it takes the place of an earlier run of that name, and nodes that
+ * no run refers to go, all in one transaction. */
+ql_status ql_run_end(ql_results *r, const ql_run_end_info *info);
+/* The number of the run under way in column `run` of the tables; 0: none. */
+int64_t ql_run_id(const ql_results *r);
 
-/* An empty set shaped like the graph: references, one cell a cell of the graph, then the baselines unless the file
- * says `baseline: false`; nodes, kinds, citations, table. Cells whose evaluators, evaluation data and base model are
- * the same share a baseline: there are several only where the matrix varies those. ql_results_fini in every case.
- * [one thread per context, as all here] */
-ql_status ql_results_init(ql_ctx *cx, const ql_graph *g, const char *run, ql_result_set *set);
-void ql_results_fini(ql_ctx *cx, ql_result_set *set); /* a zeroed set is fine */
+/* The number of a finished run, its rows compared with their digests. NOT_FOUND names the nearest; IO: damaged. */
+ql_status ql_run_find(ql_results *r, const char *name, int64_t *run);
 
-/* Adding to cell `cell`. */
-ql_status ql_results_metric(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_metric *m);
-ql_status ql_results_note(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_note *n);
-ql_status ql_results_linear(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_linear *l);
-ql_status ql_results_list(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_list *l);
-ql_status ql_results_footnote(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *text);
-/* Marks the cell failed; the first reason stays. */
-ql_status ql_results_fail(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *error);
-void ql_cost_add(ql_cost *to, const ql_cost *from);
+/* --- queries --- */
 
-/* What cells cost, as metrics that tables can show. */
-#define QL_COST_COUNT 3
-extern const char *const ql_cost_names[QL_COST_COUNT];
-
-/* What a metric of a stage is; NULL: its evaluator doesn't say. */
-const ql_result_kind *ql_results_kind(const ql_result_set *set, const char *stage, const char *name);
-/* The same for "STAGE.METRIC", as tables name it. */
-const ql_result_kind *ql_results_kind_of(const ql_result_set *set, const char *metric);
-/* The number of "STAGE.METRIC"; of "cost.bits", "cost.seconds" and "cost.memory" (bytes), where no stage has that name,
- * what the cell cost. False: the cell has none. */
-bool ql_results_value(const ql_result_cell *c, const char *metric, double *value);
-/* A list of a cell; `linear` NULL: one of the whole stream. NULL: there is none. */
-const ql_result_list *ql_results_find_list(const ql_result_cell *c, const char *stage, const char *linear,
-                                           const char *name);
-
-/* Means over linears of every per-linear metric, as metrics of their cells. Call once, when all linears are there. */
-ql_status ql_results_means(ql_ctx *cx, ql_result_set *set);
-
-/* Puts the run into RUNS/results.db, in the place of an earlier one of that name, in one transaction. */
-ql_status ql_results_save(ql_ctx *cx, const char *runs, const ql_result_set *set);
-/* `run`: a run folder ("runs/tiny-1a2b3c4d"), or its name under `runs`. NOT_FOUND names the nearest. */
-ql_status ql_results_load(ql_ctx *cx, const char *runs, const char *run, ql_result_set *set);
-
-/* --- for the files of this folder */
-
-/* A fresh item at the end of `*items`, which grows inside the scope by doubling; NULL without memory. */
-void *ql_results_append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size);
+/* Rows of a query; `types` has a letter an argument that is bound: t text or NULL, i int64_t, r double. Closed by the last
+ * ql_query_next, or with the database. */
+typedef struct ql_query ql_query;
+ql_status ql_query_open(ql_results *r, ql_query **out, const char *sql, const char *types, ...);
+ql_status ql_query_next(ql_query *rows, bool *more);
+int64_t ql_query_int(const ql_query *rows, int column);
+double ql_query_real(const ql_query *rows, int column); /* NULL is NaN, for so SQLite stores it */
+/* Copied into the innermost scope; NULL for NULL. */
+ql_status ql_query_text(const ql_query *rows, int column, const char **out);
 
 #endif

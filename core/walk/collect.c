@@ -1,112 +1,129 @@
-/* What a finished walk found, cell by cell, into the result set. */
+/* Which nodes of the results the cells show, and what else a finished walk says of them. */
 #include "walk.h"
 
-static ql_status
-collect_lists(ql_walk *w, const ql_metrics *m, const char *stage, const char *linear, int64_t cell, ql_result_set *set)
-{
-    for (int64_t i = 0; i < m->list_count; i++)
-        QL_TRY(w->cx, ql_results_list(w->cx, set, cell,
-                                      &(ql_result_list){.stage = stage,
-                                                        .linear = linear,
-                                                        .name = m->lists[i].name,
-                                                        .count = m->lists[i].count,
-                                                        .values = m->lists[i].values}));
-    return QL_OK;
-}
+/* --- nodes --- */
 
 static ql_status
-collect_eval(ql_walk *w, const ql_evaluation *e, const char *stage, int64_t cell, ql_result_set *set)
+open_nodes(ql_walk *w)
 {
-    const ql_path *p = &w->plan->paths[e->plan->path];
-    const char *why = e->failed ? e->failed : ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer);
+    for (int64_t i = 0; i < w->plan->eval_count; i++) {
+        const uint64_t *key =
+            w->replay.keys->evals ? w->replay.keys->evals[i].half : NULL; /* without a store there are none */
 
-    if (why)
-        return ql_results_fail(w->cx, set, cell, why);
-    for (int64_t i = 0; i < e->metrics.count; i++)
-        QL_TRY(w->cx,
-               ql_results_metric(w->cx, set, cell,
-                                 &(ql_result_metric){stage, e->metrics.values[i].name, e->metrics.values[i].value}));
-    for (int64_t i = 0; i < e->metrics.note_count; i++)
-        QL_TRY(w->cx, ql_results_note(w->cx, set, cell,
-                                      &(ql_result_note){stage, e->metrics.notes[i].name, e->metrics.notes[i].value}));
-    QL_TRY(w->cx, collect_lists(w, &e->metrics, stage, NULL, cell, set));
-    for (int64_t r = 0; r < e->row_count; r++) {
-        const ql_linear_row *row = &e->rows[r];
-
-        for (int64_t i = 0; i < row->metrics.count; i++) {
-            const ql_metric_value *v = &row->metrics.values[i];
-
-            QL_TRY(w->cx,
-                   ql_results_linear(w->cx, set, cell, &(ql_result_linear){stage, row->linear, v->name, v->value}));
-        }
-        QL_TRY(w->cx, collect_lists(w, &row->metrics, stage, row->linear, cell, set));
+        QL_TRY(w->cx, ql_results_node(w->results, key, w->plan->evals[i].node, &w->evaluations[i].node));
     }
     return QL_OK;
 }
 
-static const ql_evaluation *
-evaluation_of(const ql_walk *w, const ql_node *n, bool baseline)
-{
-    const ql_eval *e = ql_plan_find(w->plan, n, baseline);
+/* --- cells --- */
 
-    return e ? &w->evaluations[e - w->plan->evals] : NULL;
+static const ql_evaluation *
+evaluation_of(const ql_walk *w, const ql_eval *plan)
+{
+    return plan ? &w->evaluations[plan - w->plan->evals] : NULL;
+}
+
+static const char *
+why_failed(const ql_walk *w, const ql_evaluation *e)
+{
+    const ql_path *p = &w->plan->paths[e->plan->path];
+
+    return e->failed ? e->failed : ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer);
+}
+
+/* The place of stage `s` in a cell's numbers: means over linears come last, what an exporter wrote comes behind the export. */
+static int64_t
+position_of(const ql_walk *w, const ql_node *n, int64_t s, int64_t written)
+{
+    const int64_t stages = w->graph->stage_count;
+    const bool last = n->plugin->kind == QL_EVALUATOR && n->plugin->evaluator->linear;
+
+    return ((last ? stages : 0) + s) * (stages + 1) + written;
+}
+
+/* Writes down which cells show evaluation `e`; at the end of the walk (`over`) only what failed, with the reason. */
+static ql_status
+put_link(ql_walk *w, const ql_evaluation *e, ql_run_link link, const char *why, bool over)
+{
+    if (over && !why)
+        return QL_OK;
+    link.node = e->node;
+    link.error = over ? why : NULL;
+    return ql_run_put_link(w->results, &link);
 }
 
 /* What the cell's evaluators found in the files of exporter node `x`: "ppl.perplexity" of its stage. */
 static ql_status
-collect_written(ql_walk *w, const ql_node *x, const char *stage, int64_t c, ql_result_set *set)
+put_written(ql_walk *w, const ql_node *x, int64_t stage, int64_t c, bool over)
 {
     const ql_graph *g = w->graph;
 
     for (int64_t s = 0; s < g->stage_count; s++) {
         const ql_node *n = g->cells[c].stages[s];
-        const ql_eval *plan = n ? ql_plan_find_written(w->plan, n, x) : NULL;
-        const ql_evaluation *e = plan ? &w->evaluations[plan - w->plan->evals] : NULL;
+        const ql_evaluation *e = evaluation_of(w, n ? ql_plan_find_written(w->plan, n, x) : NULL);
+        ql_run_link link = {.cell = c, .position = position_of(w, x, stage, 1 + s), .stage = g->stage_names[stage]};
 
-        if (e && e->failed)
-            QL_TRY(w->cx, ql_results_fail(w->cx, set, c, e->failed));
-        for (int64_t i = 0; e && !e->failed && i < e->metrics.count; i++) {
-            const char *name = ql_format(w->cx, "%s.%s", g->stage_names[s], e->metrics.values[i].name);
-
-            if (!name)
-                return QL_MEMORY;
-            QL_TRY(w->cx,
-                   ql_results_metric(w->cx, set, c, &(ql_result_metric){stage, name, e->metrics.values[i].value}));
-        }
+        if (!e)
+            continue;
+        link.prefix = ql_format(w->cx, "%s.", g->stage_names[s]);
+        if (!link.prefix)
+            return QL_MEMORY;
+        QL_TRY(w->cx, put_link(w, e, link, e->failed, over));
     }
     return QL_OK;
 }
 
-/* The numbers of cell `c`, and those of its baseline when it is the first to be compared with it. */
+/* Of cell `c`, and of its baseline when it is the first to be compared with it. */
 static ql_status
-collect_cell(ql_walk *w, int64_t c, ql_result_set *set)
+put_cell(ql_walk *w, int64_t c, bool over)
 {
     const ql_graph *g = w->graph;
-    const int64_t original = set->cells[c].original;
-    const bool first = original >= 0 && set->cells[original].metric_count == 0 && !set->cells[original].error;
+    bool first;
+    const int64_t original = ql_run_original(w->results, c, &first);
 
     for (int64_t s = 0; s < g->stage_count; s++) {
         const ql_node *n = g->cells[c].stages[s];
         const ql_evaluation *e;
+        ql_run_link link = {.cell = c, .stage = g->stage_names[s], .prefix = ""};
 
         if (!n || (n->plugin->kind != QL_EVALUATOR && n->plugin->kind != QL_EXPORTER) ||
             ql_plan_root(n) != w->plan->root)
             continue;
-        if ((e = evaluation_of(w, n, false)))
-            QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], c, set));
+        link.position = position_of(w, n, s, 0);
+        if ((e = evaluation_of(w, ql_plan_find(w->plan, n, false))))
+            QL_TRY(w->cx, put_link(w, e, link, why_failed(w, e), over));
         if (n->plugin->kind == QL_EXPORTER)
-            QL_TRY(w->cx, collect_written(w, n, g->stage_names[s], c, set));
-        if (first && n->plugin->kind == QL_EVALUATOR && (e = evaluation_of(w, n, true)))
-            QL_TRY(w->cx, collect_eval(w, e, g->stage_names[s], original, set));
+            QL_TRY(w->cx, put_written(w, n, s, c, over));
+        link.cell = original;
+        if (first && n->plugin->kind == QL_EVALUATOR && (e = evaluation_of(w, ql_plan_find(w->plan, n, true))))
+            QL_TRY(w->cx, put_link(w, e, link, why_failed(w, e), over));
     }
     return QL_OK;
 }
 
 ql_status
-ql_collect(ql_walk *w, ql_result_set *set)
+ql_collect_open(ql_walk *w)
 {
+    if (!w->folder) /* a rehearsal finds nothing */
+        return QL_OK;
+    QL_TRY(w->cx, ql_results_drop(w->results));
+    QL_TRY(w->cx, ql_results_begin(w->results));
+    QL_TRY(w->cx, open_nodes(w));
     for (int64_t c = 0; c < w->graph->cell_count; c++)
-        QL_TRY(w->cx, collect_cell(w, c, set));
-    QL_TRY(w->cx, ql_cost_collect(w, set));
-    return ql_remarks(w, set);
+        QL_TRY(w->cx, put_cell(w, c, false));
+    return ql_results_commit(w->results);
+}
+
+ql_status
+ql_collect(ql_walk *w)
+{
+    QL_TRY(w->cx, ql_results_begin(w->results));
+    QL_TRY(w->cx, ql_cost_nodes(w));
+    if (w->folder) {
+        for (int64_t c = 0; c < w->graph->cell_count; c++)
+            QL_TRY(w->cx, put_cell(w, c, true));
+        QL_TRY(w->cx, ql_cost_cells(w));
+        QL_TRY(w->cx, ql_remarks(w));
+    }
+    return ql_results_commit(w->results);
 }

@@ -120,19 +120,22 @@ ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost)
 
 /* --- collecting --- */
 
-static void
-collect_nodes(const ql_walk *w, ql_result_node *nodes)
+ql_status
+ql_cost_nodes(const ql_walk *w)
 {
-    ql_cost_add(&nodes[w->plan->root->id].cost, &w->load);
-    for (int64_t i = 0; i < w->plan->unit_count; i++)
-        ql_cost_add(&nodes[w->plan->units[i]->node->id].cost, &w->work[i].all.cost);
-    for (int64_t s = 0; s < w->plan->stream_count; s++)
-        ql_cost_add(&nodes[w->plan->streams[s].data->id].cost, &w->streams[s].cost);
+    const ql_plan *p = w->plan;
+
+    QL_TRY(w->cx, ql_run_stage_cost(w->results, p->root, &w->load));
+    for (int64_t i = 0; i < p->unit_count; i++)
+        QL_TRY(w->cx, ql_run_stage_cost(w->results, p->units[i]->node, &w->work[i].all.cost));
+    for (int64_t s = 0; s < p->stream_count; s++)
+        QL_TRY(w->cx, ql_run_stage_cost(w->results, p->streams[s].data, &w->streams[s].cost));
     for (int64_t x = 0; x < w->exam_count; x++)
-        for (int64_t p = 0; p < w->plan->path_count; p++)
-            ql_cost_add(&nodes[w->exams[x].data->id].cost, &w->exams[x].streams[p].cost);
-    for (int64_t i = 0; i < w->plan->eval_count; i++)
-        ql_cost_add(&nodes[w->plan->evals[i].node->id].cost, &w->evaluations[i].cost);
+        for (int64_t k = 0; k < p->path_count; k++)
+            QL_TRY(w->cx, ql_run_stage_cost(w->results, w->exams[x].data, &w->exams[x].streams[k].cost));
+    for (int64_t i = 0; i < p->eval_count; i++)
+        QL_TRY(w->cx, ql_run_stage_cost(w->results, p->evals[i].node, &w->evaluations[i].cost));
+    return QL_OK;
 }
 
 /* Of the evaluations of a cell: the one whose model has come furthest says what the cell stores and what made it. */
@@ -161,35 +164,40 @@ collect_evaluations(const ql_walk *w, int64_t cell, bool baseline, ql_cost *cost
     return furthest;
 }
 
+/* Of cell `cell`, or of its baseline, whose number is `number`. */
 static ql_status
-collect_cell(const ql_walk *w, int64_t cell, bool baseline, ql_result_cell *to)
+collect_cell(const ql_walk *w, int64_t cell, bool baseline, int64_t number)
 {
-    const ql_evaluation *e = collect_evaluations(w, cell, baseline, &to->cost);
+    ql_cost cost = {0};
+    const ql_evaluation *e = collect_evaluations(w, cell, baseline, &cost);
     const ql_path *p = e ? &w->plan->paths[e->plan->path] : NULL;
     const ql_unit *end = !p ? NULL : p->compensator ? p->compensator : p->quantizer;
     const ql_tally *tally = end ? &w->work[end->id].all : NULL;
+    double bits = NAN;
 
     if (!e)
         return QL_OK;
-    if (!tally)
-        return original_bits(w, &to->bits);
-    to->bits = tally->weights > 0 ? tally->bits / tally->weights : NAN;
-    ql_cost_add(&to->cost, &w->work[p->quantizer->id].all.cost);
+    if (!tally) {
+        QL_TRY(w->cx, original_bits(w, &bits));
+        return ql_run_cell_cost(w->results, number, bits, &cost);
+    }
+    ql_cost_add(&cost, &w->work[p->quantizer->id].all.cost);
     if (p->compensator)
-        ql_cost_add(&to->cost, &w->work[p->compensator->id].all.cost);
-    return QL_OK;
+        ql_cost_add(&cost, &w->work[p->compensator->id].all.cost);
+    bits = tally->weights > 0 ? tally->bits / tally->weights : NAN;
+    return ql_run_cell_cost(w->results, number, bits, &cost);
 }
 
 ql_status
-ql_cost_collect(const ql_walk *w, ql_result_set *set)
+ql_cost_cells(const ql_walk *w)
 {
-    collect_nodes(w, set->nodes);
     for (int64_t c = 0; c < w->graph->cell_count; c++) {
-        const int64_t original = set->cells[c].original;
+        bool first;
+        const int64_t original = ql_run_original(w->results, c, &first);
 
-        QL_TRY(w->cx, collect_cell(w, c, false, &set->cells[c]));
-        if (original >= 0 && isnan(set->cells[original].bits))
-            QL_TRY(w->cx, collect_cell(w, c, true, &set->cells[original]));
+        QL_TRY(w->cx, collect_cell(w, c, false, c));
+        if (first)
+            QL_TRY(w->cx, collect_cell(w, c, true, original));
     }
     return QL_OK;
 }

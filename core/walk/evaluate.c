@@ -191,10 +191,7 @@ ql_evaluate_close(ql_walk *w)
         ql_export_close(w->cx, e->files);
         ql_scope_enter(w->cx, &e->scope);
         ql_scope_close(w->cx, &e->scope);
-        for (int64_t r = 0; r < e->row_count; r++)
-            ql_metrics_fini(&e->rows[r].metrics);
-        ql_metrics_fini(&e->metrics);
-        free(e->rows);
+        ql_facts_fini(&e->facts);
         free(e->failed);
     }
     for (int64_t i = 0; i < w->exam_count; i++)
@@ -225,15 +222,17 @@ forward(ql_walk *w, int64_t path, ql_stream *s)
     return ql_meter_stop(w, &meter, &s->cost);
 }
 
-ql_status
-ql_evaluation_row(ql_walk *w, ql_evaluation *e, const char *linear, size_t bytes, ql_linear_row **out)
+/* What the evaluator finds of one linear goes to the results at once. */
+static ql_status
+rate(ql_walk *w, const ql_evaluation *e, const ql_linear_result *in)
 {
-    QL_TRY(w->cx, ql_grow(w->cx, &e->rows, &e->row_capacity, e->row_count + 1, sizeof *e->rows));
-    *out = &e->rows[e->row_count++];
-    ql_scope_enter(w->cx, &e->scope);
-    **out = (ql_linear_row){.linear = ql_copy_text(w->cx, linear, bytes)};
-    (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
-    return (*out)->linear ? QL_OK : QL_MEMORY;
+    ql_facts facts = {0};
+    ql_status st = evaluator(e)->linear(w->cx, e->plan->node->self, in, &facts);
+
+    if (st == QL_OK && w->folder)
+        st = ql_results_add(w->results, e->node, w->layer, in->name, &facts);
+    ql_facts_fini(&facts);
+    return st;
 }
 
 static ql_status
@@ -242,7 +241,6 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
     const int subset = w->model->info.linears[l].subset;
     const ql_gathered *g = e->plan->stream < 0 ? NULL : *ql_gather_at(w, e->plan->stream, subset);
     ql_linear_result in;
-    ql_linear_row *row;
 
     w->cx->linear = ql_block_name(w->block, l);
     w->cx->seed = e->plan->node->seed;
@@ -255,8 +253,7 @@ evaluate_linear(ql_walk *w, ql_evaluation *e, int l)
         return QL_OK;
     if (!evaluator(e))
         return e->plan->node->plugin->exporter->linear(w->cx, e->plan->node->self, &in, e->state);
-    QL_TRY(w->cx, ql_evaluation_row(w, e, in.name, strlen(in.name), &row));
-    return evaluator(e)->linear(w->cx, e->plan->node->self, &in, &row->metrics);
+    return rate(w, e, &in);
 }
 
 static ql_status
@@ -377,16 +374,16 @@ finish(ql_walk *w, ql_evaluation *e)
         return QL_OK;
     ql_scope_enter(w->cx, &e->scope);
     ql_scope_open(w->cx, &scope);
-    st = evaluator(e)->end(w->cx, e->plan->node->self, e->state, &e->metrics);
+    st = evaluator(e)->end(w->cx, e->plan->node->self, e->state, &e->facts);
     ql_scope_close(w->cx, &scope);
     (void)ql_scope_leave(w->cx, &e->scope, QL_OK);
     if (st == QL_OK) {
-        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "bos", t->bos ? "yes" : "no"));
-        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "seqlen", ql_format(w->cx, "%lld", (long long)t->seqlen)));
-        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, "dtype", ql_dtype_name(w->cx->device->info.compute_dtype)));
-        QL_TRY(w->cx, ql_metric_note(w->cx, &e->metrics, QL_NOTE_DATA,
-                                     ql_format(w->cx, "%016llx%016llx", (unsigned long long)e->exam->corpus.key[0],
-                                               (unsigned long long)e->exam->corpus.key[1])));
+        QL_TRY(w->cx, ql_fact_note(w->cx, &e->facts, "bos", t->bos ? "yes" : "no"));
+        QL_TRY(w->cx, ql_fact_note(w->cx, &e->facts, "seqlen", ql_format(w->cx, "%lld", (long long)t->seqlen)));
+        QL_TRY(w->cx, ql_fact_note(w->cx, &e->facts, "dtype", ql_dtype_name(w->cx->device->info.compute_dtype)));
+        QL_TRY(w->cx, ql_fact_note(w->cx, &e->facts, QL_NOTE_DATA,
+                                   ql_format(w->cx, "%016llx%016llx", (unsigned long long)e->exam->corpus.key[0],
+                                             (unsigned long long)e->exam->corpus.key[1])));
     }
     QL_TRY(w->cx, settle(w, e, st));
     return e->failed ? QL_OK : ql_replay_scored(w, e);
@@ -407,7 +404,8 @@ end_export(ql_walk *w, ql_evaluation *e)
     if (st == QL_OK || ql_stays_in_cell(st))
         QL_TRY(w->cx, ql_meter_stop(w, &meter, &e->cost));
     ql_scope_close(w->cx, &scope);
-    return settle(w, e, st);
+    QL_TRY(w->cx, settle(w, e, st));
+    return e->failed ? QL_OK : ql_replay_scored(w, e);
 }
 
 static ql_status

@@ -221,6 +221,6 @@ ql_export_begin(ql_walk *w, ql_evaluation *e)
 ql_status
 ql_export_end(ql_walk *w, ql_evaluation *e)
 {
-    QL_TRY(w->cx, exporter(e->plan)->end(w->cx, e->plan->node->self, e->state, &e->metrics));
-    return ql_export_finish(w->cx, e->files, e->recipe, &e->metrics);
+    QL_TRY(w->cx, exporter(e->plan)->end(w->cx, e->plan->node->self, e->state, &e->facts));
+    return ql_export_finish(w->cx, e->files, e->recipe, &e->facts);
 }

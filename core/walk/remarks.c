@@ -37,18 +37,18 @@ status_text(ql_ctx *cx, const ql_work *work, const char **out)
 }
 
 static ql_status
-add_status(ql_walk *w, const ql_unit *u, int64_t cell, ql_result_set *set)
+add_status(ql_walk *w, const ql_unit *u, int64_t cell)
 {
     const char *text = NULL;
 
     if (u)
         QL_TRY(w->cx, status_text(w->cx, &w->work[u->id], &text));
-    return text ? ql_results_footnote(w->cx, set, cell, text) : QL_OK;
+    return text ? ql_run_footnote(w->results, cell, text) : QL_OK;
 }
 
 /* Statuses of the units on the paths that the cell's evaluators look at. */
 static ql_status
-add_statuses(ql_walk *w, int64_t c, ql_result_set *set)
+add_statuses(ql_walk *w, int64_t c)
 {
     for (int64_t s = 0; s < w->graph->stage_count; s++) {
         const ql_node *n = w->graph->cells[c].stages[s];
@@ -58,8 +58,8 @@ add_statuses(ql_walk *w, int64_t c, ql_result_set *set)
 
         if (!e)
             continue;
-        QL_TRY(w->cx, add_status(w, w->plan->paths[e->path].quantizer, c, set));
-        QL_TRY(w->cx, add_status(w, w->plan->paths[e->path].compensator, c, set));
+        QL_TRY(w->cx, add_status(w, w->plan->paths[e->path].quantizer, c));
+        QL_TRY(w->cx, add_status(w, w->plan->paths[e->path].compensator, c));
     }
     return QL_OK;
 }
@@ -86,7 +86,7 @@ rank_on(const ql_graph *g, const ql_cell *cell, const ql_node *q)
 }
 
 static ql_status
-add_lacking(ql_walk *w, int64_t c, ql_result_set *set)
+add_lacking(ql_walk *w, int64_t c)
 {
     const ql_graph *g = w->graph;
 
@@ -108,13 +108,13 @@ add_lacking(ql_walk *w, int64_t c, ql_result_set *set)
                    : ql_format(w->cx, "%s counts on an adapter of rank %d, and has none here", q->plugin->name, wanted);
         if (!text)
             return QL_MEMORY;
-        QL_TRY(w->cx, ql_results_footnote(w->cx, set, c, text));
+        QL_TRY(w->cx, ql_run_footnote(w->results, c, text));
     }
     return QL_OK;
 }
 
 ql_status
-ql_remarks(ql_walk *w, ql_result_set *set)
+ql_remarks(ql_walk *w)
 {
     for (int64_t i = 0; i < w->plan->unit_count; i++) {
         const char *text = NULL;
@@ -124,8 +124,8 @@ ql_remarks(ql_walk *w, ql_result_set *set)
             ql_info(w->cx, "%s: %s", w->plan->units[i]->node->name, text);
     }
     for (int64_t c = 0; c < w->graph->cell_count; c++) {
-        QL_TRY(w->cx, add_lacking(w, c, set));
-        QL_TRY(w->cx, add_statuses(w, c, set));
+        QL_TRY(w->cx, add_lacking(w, c));
+        QL_TRY(w->cx, add_statuses(w, c));
     }
     return QL_OK;
 }

@@ -126,18 +126,22 @@ leaves_files(const ql_evaluation *e)
 static ql_status
 look_up_evaluation(ql_walk *w, int64_t i)
 {
-    const ql_store *s = w->replay.store;
-    const ql_key key = w->replay.keys->evals[i];
     ql_evaluation *e = &w->evaluations[i];
+    ql_cost cost = {0};
 
-    if (is_export(e))
+    if (is_export(e) || w->replay.store->fresh)
         return QL_OK;
-    if (is_rating(e))
+    if (is_rating(e)) {
         for (int64_t block = 0; block < blocks_of(w); block++)
-            *at(w, w->replay.rows_kept, i, block) = ql_store_has(s, key, block);
-    else
-        e->told = ql_store_has(s, key, QL_WHOLE) && !leaves_files(e);
-    return e->told ? settle(w, ql_stored_load_metrics(w, i)) : QL_OK;
+            QL_TRY(w->cx, ql_results_known(w->results, e->node, block, &cost, at(w, w->replay.rows_kept, i, block)));
+        return QL_OK;
+    }
+    QL_TRY(w->cx, ql_results_known(w->results, e->node, QL_WHOLE_MODEL, &cost, &e->told));
+    e->told = e->told && !leaves_files(e);
+    if (!e->told)
+        return QL_OK;
+    e->cost = cost;
+    return ql_stored_note(w, i, QL_WHOLE, true);
 }
 
 /* How much of the units' work is there, for the user. */
@@ -252,8 +256,8 @@ ql_replay_begin(ql_walk *w)
             QL_TRY(w->cx, settle(w, ql_stored_load_unit(w, i)));
     }
     for (int64_t i = 0; i < w->plan->eval_count; i++)
-        if (*at(w, r->rows_kept, i, w->layer))
-            QL_TRY(w->cx, settle(w, ql_stored_load_rows(w, i)));
+        if (r->store && *at(w, r->rows_kept, i, w->layer))
+            QL_TRY(w->cx, ql_stored_note(w, i, w->layer, true));
     return QL_OK;
 }
 
@@ -275,6 +279,32 @@ has_run(const ql_walk *w, const ql_unit *u)
     return ql_replay_runs(w, u) && !ql_unit_failed(w, u);
 }
 
+/* Has the evaluator just rated the linears of the block? */
+static bool
+has_rated(const ql_walk *w, const ql_evaluation *e)
+{
+    return is_rating(e) && ql_replay_rates(w, e) && !ql_evaluation_failed(w, e);
+}
+
+/* Facts of the block are finished: one transaction, then the journal. */
+static ql_status
+keep_facts(ql_walk *w)
+{
+    const ql_cost none = {0};
+
+    if (!w->folder)
+        return QL_OK;
+    QL_TRY(w->cx, ql_results_begin(w->results));
+    for (int64_t i = 0; i < w->plan->eval_count; i++)
+        if (has_rated(w, &w->evaluations[i]))
+            QL_TRY(w->cx, ql_results_keep(w->results, w->evaluations[i].node, w->layer, &none));
+    QL_TRY(w->cx, ql_results_commit(w->results));
+    for (int64_t i = 0; i < w->plan->eval_count && w->replay.store; i++)
+        if (has_rated(w, &w->evaluations[i]))
+            QL_TRY(w->cx, ql_stored_note(w, i, w->layer, false));
+    return QL_OK;
+}
+
 /* What was worked out in the block goes to the store. */
 static ql_status
 save_block(ql_walk *w)
@@ -282,10 +312,6 @@ save_block(ql_walk *w)
     for (int64_t i = 0; i < w->plan->unit_count; i++)
         if (has_run(w, w->plan->units[i]))
             QL_TRY(w->cx, ql_stored_save_unit(w, i));
-    for (int64_t i = 0; i < w->plan->eval_count; i++)
-        if (is_rating(&w->evaluations[i]) && ql_replay_rates(w, &w->evaluations[i]) &&
-            !ql_evaluation_failed(w, &w->evaluations[i]))
-            QL_TRY(w->cx, ql_stored_save_rows(w, i));
     return ql_store_trim(w->cx, w->replay.store);
 }
 
@@ -298,7 +324,9 @@ ql_replay_end(ql_walk *w)
         if (!w->work[i].told)
             add_tally(&w->work[i].all, &w->work[i].block);
     }
-    return w->replay.store ? save_block(w) : QL_OK;
+    if (w->replay.store)
+        QL_TRY(w->cx, save_block(w));
+    return keep_facts(w);
 }
 
 ql_status
@@ -313,5 +341,13 @@ ql_replay_finish(ql_walk *w)
 ql_status
 ql_replay_scored(ql_walk *w, const ql_evaluation *e)
 {
-    return w->replay.store ? ql_stored_save_metrics(w, e - w->evaluations) : QL_OK;
+    ql_cost cost = e->cost;
+
+    if (e->exam) /* the stream is passed for the evaluator's sake */
+        ql_cost_add(&cost, &e->exam->streams[e->plan->path].cost);
+    QL_TRY(w->cx, ql_results_begin(w->results));
+    QL_TRY(w->cx, ql_results_add(w->results, e->node, QL_WHOLE_MODEL, NULL, &e->facts));
+    QL_TRY(w->cx, ql_results_keep(w->results, e->node, QL_WHOLE_MODEL, &cost));
+    QL_TRY(w->cx, ql_results_commit(w->results));
+    return w->replay.store && e->exam ? ql_stored_note(w, e - w->evaluations, QL_WHOLE, false) : QL_OK;
 }

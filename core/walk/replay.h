@@ -32,13 +32,13 @@ bool ql_replay_rates(const ql_walk *w, const ql_evaluation *e);
 /* Has a block nothing for anybody? Then its weights stay on the disk. */
 bool ql_replay_idle(const ql_walk *w, int64_t block);
 
-/* At the beginning of a block: results of units and rows of evaluators from the store. */
+/* At the beginning of a block: results of units from the store. */
 ql_status ql_replay_begin(ql_walk *w);
-/* At its end: what was worked out goes to the store, then into the journal. */
+/* At its end: what was worked out goes to the store and the results, then into the journal. */
 ql_status ql_replay_end(ql_walk *w);
 /* After the last block: what each unit cost and how its numerics went. */
 ql_status ql_replay_finish(ql_walk *w);
-/* The numbers of a stream evaluator, as soon as it has them. */
+/* The facts of a stream evaluator or of an exporter, as soon as it has them. */
 ql_status ql_replay_scored(ql_walk *w, const ql_evaluation *e);
 
 #endif

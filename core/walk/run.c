@@ -259,13 +259,14 @@ walk_block(ql_walk *w, int64_t layer)
 /* --- the whole --- */
 
 static ql_status
-walk(ql_walk *w, ql_result_set *set)
+walk(ql_walk *w)
 {
     ql_ctx *cx = w->cx;
 
     QL_TRY(cx, ql_exports_check(w));
     cx->holds = "hidden states";
     QL_TRY(cx, open_work(w));
+    QL_TRY(cx, ql_collect_open(w));
     QL_TRY(cx, ql_replay_open(w));
     QL_TRY(cx, open_streams(w));
     QL_TRY(cx, ql_evaluate_open(w));
@@ -284,7 +285,7 @@ walk(ql_walk *w, ql_result_set *set)
     QL_TRY(cx, ql_replay_finish(w));
     QL_TRY(cx, ql_evaluate_end(w));
     ql_progress_step(cx, &w->progress, exam_cost(w), NULL);
-    return ql_collect(w, set);
+    return ql_collect(w);
 }
 
 /* What a failed walk leaves open, as well. */
@@ -335,7 +336,7 @@ log_parked(ql_ctx *cx)
 }
 
 static ql_status
-walk_model(ql_walk *w, ql_result_set *set)
+walk_model(ql_walk *w)
 {
     ql_tokenizer *tokenizer;
     ql_status st;
@@ -345,7 +346,7 @@ walk_model(ql_walk *w, ql_result_set *set)
     w->cx->walk = w;
     if (!w->cx->device->info.host_memory)
         w->cx->device->make_room = ql_rest_make_room;
-    st = walk(w, set);
+    st = walk(w);
     close_walk(w);
     if (w->cx->device->parked)
         log_parked(w->cx);
@@ -372,14 +373,12 @@ plan_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *m
     QL_TRY(cx, ql_keys_make(cx, &in, &out->keys));
     for (int64_t i = 0; i < out->plan.unit_count; i++)
         ql_store_touch(store, out->keys.units[i]);
-    for (int64_t i = 0; i < out->plan.eval_count; i++)
-        ql_store_touch(store, out->keys.evals[i]);
     return QL_OK;
 }
 
 /* One walk over an open model; again from the beginning, by replay, whenever an entry of the store turns out damaged. */
 static ql_status
-walk_root(ql_walk *w, ql_result_set *set)
+walk_root(ql_walk *w)
 {
     const ql_walk fresh = *w;
 
@@ -389,7 +388,7 @@ walk_root(ql_walk *w, ql_result_set *set)
 
         *w = fresh;
         ql_scope_open(w->cx, &scope);
-        st = walk_model(w, set);
+        st = walk_model(w);
         ql_scope_close(w->cx, &scope);
         if (st == QL_OK || !w->replay.damaged)
             return st;
@@ -399,7 +398,7 @@ walk_root(ql_walk *w, ql_result_set *set)
 
 static ql_status
 run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const root *r, const ql_run_options *opt,
-         ql_result_set *set)
+         ql_results *results)
 {
     const ql_node *node = r->plan.root;
     ql_model_handle model = {0};
@@ -409,15 +408,15 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const root *r, co
 
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", node->name);
-    w = (ql_walk){.cx = cx, .graph = g, .plan = &r->plan, .model = &model, .folder = opt->folder};
+    w = (ql_walk){.cx = cx, .graph = g, .plan = &r->plan, .model = &model, .folder = opt->folder, .results = results};
     w.replay = (ql_replay){.store = opt->store, .journal = opt->journal, .keys = &r->keys};
-    st = walk_root(&w, set);
+    st = walk_root(&w);
     ql_model_close(&model);
     return st;
 }
 
 static ql_status
-run_roots(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_options *opt, ql_result_set *set)
+run_roots(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_options *opt, ql_results *results)
 {
     root *roots = ql_alloc(cx, (size_t)g->node_count, sizeof *roots);
     int64_t count = 0;
@@ -431,20 +430,20 @@ run_roots(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_opt
         ql_scope scope;
 
         ql_scope_open(cx, &scope);
-        QL_TRY(cx, run_root(cx, registry, g, &roots[i], opt, set));
+        QL_TRY(cx, run_root(cx, registry, g, &roots[i], opt, results));
         ql_scope_close(cx, &scope);
     }
-    return ql_results_means(cx, set);
+    return QL_OK;
 }
 
 ql_status
-ql_run_graph(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_options *opt, ql_result_set *set)
+ql_run_graph(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_options *opt, ql_results *results)
 {
     ql_scope scope;
     ql_status st;
 
     ql_scope_open(cx, &scope);
-    st = run_roots(cx, registry, g, opt, set);
+    st = run_roots(cx, registry, g, opt, results);
     ql_scope_close(cx, &scope);
     return st;
 }

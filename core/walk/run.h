@@ -1,4 +1,4 @@
-/* Runs a checked graph on an open device: one walk per model stage, results into a set. */
+/* Runs a checked graph on an open device: one walk per model stage, results into a database. */
 #ifndef QLOOM_WALK_RUN_H
 #define QLOOM_WALK_RUN_H
 
@@ -13,9 +13,9 @@ typedef struct ql_run_options {
     ql_journal *journal;   /* of what goes to the store and comes from it; NULL: none */
 } ql_run_options;
 
-/* Walks every model of the graph. Cells that fail numerically are marked in the set, which stays OK; other failures and INTERRUPTED come
- * back. cx->device must be open. [one thread per context] */
+/* Walks every model of the graph, whose run has begun in `results` (ql_run_begin). Cells that fail numerically are marked there, and the
+ * status is OK; other failures and INTERRUPTED come back. cx->device must be open. [one thread per context] */
 ql_status ql_run_graph(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_options *opt,
-                       ql_result_set *set);
+                       ql_results *results);
 
 #endif

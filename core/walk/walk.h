@@ -10,7 +10,7 @@
 #include "tensor/memo.h"
 #include "model/block.h"
 #include "export/export.h"
-#include "results/metrics.h"
+#include "results/facts.h"
 #include "results/results.h"
 #include "corpus.h"
 #include "plan.h"
@@ -83,26 +83,19 @@ typedef struct ql_exam {
     ql_stream *streams; /* [path_count]; without a corpus where nobody asks */
 } ql_exam;
 
-/* Numbers of one linear from a per-layer evaluator. */
-typedef struct ql_linear_row {
-    const char *linear;
-    ql_metrics metrics;
-} ql_linear_row;
-
 /* One evaluator or exporter at one path, at work. */
 struct ql_evaluation {
     const ql_eval *plan;
     ql_exam *exam; /* of a stream evaluator */
     void *state;
-    ql_scope scope; /* memory of `begin` and of what it keeps */
-    ql_metrics metrics;
-    ql_linear_row *rows;
-    int64_t row_count, row_capacity;
+    ql_scope scope;     /* memory of `begin` and of what it keeps */
+    int64_t node;       /* whose facts are what it finds */
+    ql_facts facts;     /* of the whole model, until they are handed to the results */
     ql_export *files;   /* of an exporter */
     const char *recipe; /* of an exporter: what made the model */
     char *failed;       /* on the heap; NULL: fine so far */
     ql_cost cost;
-    bool told; /* the store had `metrics`: its stream is not run */
+    bool told; /* the results have its facts: its stream is not run */
 };
 
 struct ql_walk {
@@ -111,6 +104,7 @@ struct ql_walk {
     const ql_plan *plan;
     const ql_model_handle *model;
     const ql_tokenizer *tokenizer;
+    ql_results *results;
     ql_replay replay;
     ql_progress progress;
     int64_t layer;          /* of the current block */
@@ -211,16 +205,19 @@ ql_status ql_meter_start(const ql_walk *w, ql_meter *m);
 ql_status ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost);
 /* Counts, in the unit's tally of the current block, what the model that ends in it stores of the block. */
 void ql_cost_store(ql_walk *w, const ql_unit *u);
-/* Costs of all nodes and cells into the set, at the end of the walk. */
-ql_status ql_cost_collect(const ql_walk *w, ql_result_set *set);
+/* Costs of all nodes, at the end of the walk; and of all cells. */
+ql_status ql_cost_nodes(const ql_walk *w);
+ql_status ql_cost_cells(const ql_walk *w);
 
 /* --- collect.c --- */
-/* Numbers, notes, failures, costs and footnotes of all cells into the set. */
-ql_status ql_collect(ql_walk *w, ql_result_set *set);
+/* Before the first block: a node in the results for each evaluation, and which cells show it. */
+ql_status ql_collect_open(ql_walk *w);
+/* After the last: failures, costs and footnotes of all cells. */
+ql_status ql_collect(ql_walk *w);
 
 /* --- remarks.c --- */
 /* Footnotes of the cells, and the same in the log: numerical statuses, and adapters that a quantizer counts on and a cell lacks. */
-ql_status ql_remarks(ql_walk *w, ql_result_set *set);
+ql_status ql_remarks(ql_walk *w);
 
 /* --- export.c --- */
 /* Would every export have a folder of its own, and its format hold every linear? Before anything runs. */
@@ -239,7 +236,5 @@ ql_status ql_evaluate_end(ql_walk *w);
 void ql_evaluate_close(ql_walk *w);
 /* Has it no numbers, for a reason of its own or of a unit on its path? */
 bool ql_evaluation_failed(const ql_walk *w, const ql_evaluation *e);
-/* An empty row for the linear of that name. */
-ql_status ql_evaluation_row(ql_walk *w, ql_evaluation *e, const char *linear, size_t bytes, ql_linear_row **out);
 
 #endif

@@ -174,7 +174,7 @@ quantile(const sums *s, double q)
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     const divergence *p = self;
     const sums *s = state;
@@ -182,23 +182,23 @@ end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
     if (s->scored == 0)
         return QL_FAIL(cx, QL_INVALID, "no token to score: the data stage gave no window of two tokens or more");
     qsort(s->kl, (size_t)s->scored, sizeof *s->kl, rising);
-    QL_TRY(cx, ql_metric_note(cx, out, "protocol", "every position"));
-    QL_TRY(cx, ql_metric_list(cx, out, "windows", s->divergence.count, s->windows));
-    QL_TRY(cx, ql_metric(cx, out, "mean", s->sum / (double)s->scored));
-    QL_TRY(cx, ql_metric(cx, out, "stderr", error_of(&s->divergence)));
-    QL_TRY(cx, ql_metric(cx, out, "median", quantile(s, 0.5)));
-    QL_TRY(cx, ql_metric(cx, out, "p99", quantile(s, 0.99)));
-    QL_TRY(cx, ql_metric(cx, out, "p999", quantile(s, 0.999)));
-    QL_TRY(cx, ql_metric(cx, out, "max", (double)s->kl[s->scored - 1]));
-    QL_TRY(cx, ql_metric(cx, out, "top1", (double)s->agreed / (double)s->scored));
+    QL_TRY(cx, ql_fact_note(cx, out, "protocol", "every position"));
+    QL_TRY(cx, ql_fact_list(cx, out, "windows", s->divergence.count, s->windows));
+    QL_TRY(cx, ql_fact(cx, out, "mean", NULL, s->sum / (double)s->scored));
+    QL_TRY(cx, ql_fact(cx, out, "stderr", NULL, error_of(&s->divergence)));
+    QL_TRY(cx, ql_fact(cx, out, "median", NULL, quantile(s, 0.5)));
+    QL_TRY(cx, ql_fact(cx, out, "p99", NULL, quantile(s, 0.99)));
+    QL_TRY(cx, ql_fact(cx, out, "p999", NULL, quantile(s, 0.999)));
+    QL_TRY(cx, ql_fact(cx, out, "max", NULL, (double)s->kl[s->scored - 1]));
+    QL_TRY(cx, ql_fact(cx, out, "top1", NULL, (double)s->agreed / (double)s->scored));
     if (p->next_token) {
-        QL_TRY(cx, ql_metric_list(cx, out, "log_ratios", s->log_ratio.count, s->log_ratios));
-        QL_TRY(cx, ql_metric(cx, out, "dp", s->dp / (double)s->scored));
-        QL_TRY(cx, ql_metric(cx, out, "dp_rms", sqrt(s->dp_squares / (double)s->scored)));
-        QL_TRY(cx, ql_metric(cx, out, "log_ratio", s->log_ratio.mean));
-        QL_TRY(cx, ql_metric(cx, out, "log_ratio_stderr", error_of(&s->log_ratio)));
+        QL_TRY(cx, ql_fact_list(cx, out, "log_ratios", s->log_ratio.count, s->log_ratios));
+        QL_TRY(cx, ql_fact(cx, out, "dp", NULL, s->dp / (double)s->scored));
+        QL_TRY(cx, ql_fact(cx, out, "dp_rms", NULL, sqrt(s->dp_squares / (double)s->scored)));
+        QL_TRY(cx, ql_fact(cx, out, "log_ratio", NULL, s->log_ratio.mean));
+        QL_TRY(cx, ql_fact(cx, out, "log_ratio_stderr", NULL, error_of(&s->log_ratio)));
     }
-    return ql_metric(cx, out, "tokens", (double)s->scored);
+    return ql_fact(cx, out, "tokens", NULL, (double)s->scored);
 }
 
 static const ql_metric_kind metrics[] = {

@@ -35,7 +35,7 @@ bits_of(const ql_linear_result *in)
 /* Of e = W - W^ without any adapter: what the best one of rank `rank` leaves (docs/methods.md 5.1) against |W|_H^2,
  * and what it takes. */
 static ql_status
-tail(ql_ctx *cx, const layer_error *p, const ql_linear_result *in, const ql_tensor *e, double whole, ql_metrics *out)
+tail(ql_ctx *cx, const layer_error *p, const ql_linear_result *in, const ql_tensor *e, double whole, ql_facts *out)
 {
     ql_lowrank_result top;
     double left;
@@ -45,12 +45,12 @@ tail(ql_ctx *cx, const layer_error *p, const ql_linear_result *in, const ql_tens
     for (int64_t i = 0; i < top.rank; i++)
         left -= top.sig2[i];
     left = fmax(left, 0);
-    QL_TRY(cx, ql_metric(cx, out, "tail_energy", whole > 0 ? left / whole : 0));
-    return ql_metric(cx, out, "captured", top.total > 0 ? 1 - left / top.total : 0);
+    QL_TRY(cx, ql_fact(cx, out, "tail_energy", NULL, whole > 0 ? left / whole : 0));
+    return ql_fact(cx, out, "captured", NULL, top.total > 0 ? 1 - left / top.total : 0);
 }
 
 static ql_status
-linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out)
+linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out)
 {
     const layer_error *p = self;
     double eh, wh, ee, ww;
@@ -68,13 +68,13 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out
     }
     QL_TRY(cx, ql_quad(cx, e, in->stats->h, &eh));
     QL_TRY(cx, ql_dot(cx, e, e, &ee));
-    QL_TRY(cx, ql_metric(cx, out, "output_error", relative(eh, wh)));
-    QL_TRY(cx, ql_metric(cx, out, "weight_error", relative(ee, ww)));
-    QL_TRY(cx, ql_metric(cx, out, "bits", bits_of(in)));
+    QL_TRY(cx, ql_fact(cx, out, "output_error", NULL, relative(eh, wh)));
+    QL_TRY(cx, ql_fact(cx, out, "weight_error", NULL, relative(ee, ww)));
+    QL_TRY(cx, ql_fact(cx, out, "bits", NULL, bits_of(in)));
     if (in->k >= 0)
-        QL_TRY(cx, ql_metric(cx, out, "k", in->k));
-    QL_TRY(cx, ql_metric(cx, out, "damp", in->qlinear ? in->qlinear->damp : 0));
-    return ql_metric(cx, out, "status", in->status);
+        QL_TRY(cx, ql_fact(cx, out, "k", NULL, in->k));
+    QL_TRY(cx, ql_fact(cx, out, "damp", NULL, in->qlinear ? in->qlinear->damp : 0));
+    return ql_fact(cx, out, "status", NULL, in->status);
 }
 
 static const ql_metric_kind metrics[] = {

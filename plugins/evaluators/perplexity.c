@@ -136,7 +136,7 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     const perplexity *p = self;
     const sums *s = state;
@@ -156,12 +156,12 @@ end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
         QL_TRY(cx, ql_upload(cx, QL_F32, s->tokens, -1, s->nll, &t));
         QL_TRY(cx, ql_save(cx, s->file, 1, (const char *[]){"nll"}, (const ql_tensor *[]){t}));
     }
-    QL_TRY(cx, ql_metric_note(cx, out, "protocol", protocols[p->protocol]));
-    QL_TRY(cx, ql_metric_list(cx, out, "windows", s->windows, s->losses));
-    QL_TRY(cx, ql_metric(cx, out, "perplexity", exp(loss)));
-    QL_TRY(cx, ql_metric(cx, out, "loss", loss));
-    QL_TRY(cx, ql_metric(cx, out, "stderr", exp(loss) * error));
-    return ql_metric(cx, out, "tokens", (double)s->scored);
+    QL_TRY(cx, ql_fact_note(cx, out, "protocol", protocols[p->protocol]));
+    QL_TRY(cx, ql_fact_list(cx, out, "windows", s->windows, s->losses));
+    QL_TRY(cx, ql_fact(cx, out, "perplexity", NULL, exp(loss)));
+    QL_TRY(cx, ql_fact(cx, out, "loss", NULL, loss));
+    QL_TRY(cx, ql_fact(cx, out, "stderr", NULL, exp(loss) * error));
+    return ql_fact(cx, out, "tokens", NULL, (double)s->scored);
 }
 
 static const ql_metric_kind metrics[] = {

@@ -28,7 +28,7 @@ wanted(const spectrum *p, const ql_linear_result *in)
 /* Roots of the eigenvalues of M M^T or M^T M, whichever is smaller, in double: relative to the largest they are
  * right to 1e-8. */
 static ql_status
-put_values(ql_ctx *cx, const spectrum *p, const ql_tensor *m, const char *name, ql_metrics *out)
+put_values(ql_ctx *cx, const spectrum *p, const ql_tensor *m, const char *name, ql_facts *out)
 {
     const int64_t rows = ql_dim(m, 0), columns = ql_dim(m, 1), n = rows < columns ? rows : columns;
     const int64_t kept = n < p->values ? n : p->values;
@@ -47,11 +47,11 @@ put_values(ql_ctx *cx, const spectrum *p, const ql_tensor *m, const char *name, 
     for (int64_t i = 0; i < kept; i++) /* they rise */
         values[i] = sqrt(fmax(0, squares[n - 1 - i]));
     QL_TRY(cx, ql_unmap(cx, w));
-    return ql_metric_list(cx, out, name, kept, values);
+    return ql_fact_list(cx, out, name, kept, values);
 }
 
 static ql_status
-linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out)
+linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out)
 {
     const spectrum *p = self;
     ql_tensor *e, *a, *b;

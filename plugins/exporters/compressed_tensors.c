@@ -238,7 +238,7 @@ tell_runtimes(ql_ctx *cx, const compressed *s)
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     const compressed *s = state;
     const char *config = NULL;

@@ -117,7 +117,7 @@ save_config(ql_ctx *cx, const rounded *s)
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     const rounded *s = state;
     const char *serve = ql_format(cx, "vllm serve %s", s->info.folder);
@@ -130,7 +130,7 @@ end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
     QL_TRY(cx, save_config(cx, s));
     QL_TRY(cx,
            ql_export_loads(cx, s->info.files, "everything that loads the original: transformers, vLLM, SGLang", serve));
-    return ql_metric(cx, out, "rounding_error", s->energy > 0 ? sqrt(s->error / s->energy) : 0);
+    return ql_fact(cx, out, "rounding_error", NULL, s->energy > 0 ? sqrt(s->error / s->energy) : 0);
 }
 
 QL_PLUGIN(

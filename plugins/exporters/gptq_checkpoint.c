@@ -310,7 +310,7 @@ tell_runtimes(ql_ctx *cx, const checkpoint *s, const setting *all)
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     const gptq_checkpoint *p = self;
     checkpoint *s = state;
@@ -328,7 +328,7 @@ end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
     QL_TRY(cx, ql_export_config(cx, s->info.files, &(ql_export_pair){"quantization_config", config}, 1));
     QL_TRY(cx, ql_export_text(cx, s->info.files, "quantize_config.json", ql_format(cx, "%s\n", config)));
     QL_TRY(cx, tell_runtimes(cx, s, &all));
-    return ql_metric(cx, out, "subnormal_scales", (double)s->subnormal);
+    return ql_fact(cx, out, "subnormal_scales", NULL, (double)s->subnormal);
 }
 
 QL_PLUGIN(.kind = QL_EXPORTER, .name = "gptq_checkpoint", .version = "1.0",

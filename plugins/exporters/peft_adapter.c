@@ -243,7 +243,7 @@ tell_runtimes(ql_ctx *cx, const adapters *s, int64_t rank, bool mixed, const cha
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     const peft_adapter *p = self;
     const adapters *s = state;
@@ -262,7 +262,7 @@ end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
     QL_TRY(cx, save_tensors(cx, s));
     QL_TRY(cx, save_config(cx, p, s, rank, base));
     QL_TRY(cx, tell_runtimes(cx, s, rank, mixed && p->ranks == EXACT, base));
-    return ql_metric(cx, out, "rank", (double)rank);
+    return ql_fact(cx, out, "rank", NULL, (double)rank);
 }
 
 QL_PLUGIN(.kind = QL_EXPORTER, .name = "peft_adapter", .version = "1.0",

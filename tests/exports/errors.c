@@ -133,7 +133,7 @@ test_memory(walk_test *t, const char *model, uint64_t *rng)
                                 "  fix: {use: svd, model: $quant, rank: 2}\n  a: {use: peft_adapter, model: $fix}\n"
                                 "  ckpt: {use: gptq_checkpoint, model: $fix}\n");
     const ql_found *cpu = ql_registry_find(t->registry, "cpu");
-    ql_result_set set;
+    ql_results *results;
     ql_graph g;
 
     walk_parse(t, text, &g);
@@ -143,16 +143,17 @@ test_memory(walk_test *t, const char *model, uint64_t *rng)
         ql_scope scope;
         ql_status st;
 
-        REQUIRE_OK(&t->cx, ql_results_init(&t->cx, &g, "test", &set));
+        REQUIRE_OK(&t->cx, ql_results_open(&t->cx, NULL, true, &results));
+        REQUIRE_OK(&t->cx, ql_run_begin(results, &g, "test"));
         ql_scope_open(&t->cx, &scope);
         t->cx.fail_alloc = 1 + (int64_t)(test_u64(rng) % 3000);
-        st = ql_run_graph(&t->cx, t->registry, &g, &(ql_run_options){.folder = t->folder}, &set);
+        st = ql_run_graph(&t->cx, t->registry, &g, &(ql_run_options){.folder = t->folder}, results);
         t->cx.fail_alloc = 0;
         ql_scope_close(&t->cx, &scope);
         if (st != QL_OK && (st != QL_MEMORY || !strstr(ql_error(&t->cx), "no memory")))
             TEST_FAIL("got %s: %s", ql_status_text(st), ql_error(&t->cx));
         ql_error_clear(&t->cx);
-        ql_results_fini(&t->cx, &set);
+        ql_results_close(results);
         CHECK_INT((int64_t)t->cx.device->used, 0);
     }
     ql_device_close(t->cx.device);

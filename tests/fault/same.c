@@ -4,36 +4,62 @@
 
 #include <sqlite3.h>
 
-/* Columns that depend on the moment. */
+/* Columns that depend on the moment, or on the order in which rows came. */
 static int
-is_cost(const char *column)
+is_left_out(const char *table, const char *column)
 {
-    static const char *const names[] = {"finished", "seconds", "peak_bytes", "calls", "up_bytes", "down_bytes"};
+    static const char *const names[] = {"id", "finished", "seconds", "peak_bytes", "calls", "up_bytes", "down_bytes"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(column, names[i]) == 0)
             return 1;
-    return 0;
+    return strcmp(table, "run") == 0 && strcmp(column, "digest") == 0; /* of these as well */
 }
 
-/* The columns of a table that are compared: "run, cell, …"; a real as the text that reads back equal. */
+/* A reference to another table as what it stands for there; NULL: the column is none. */
+static const char *
+meaning(const char *column)
+{
+    static const struct {
+        const char *column, *sql;
+    } rows[] = {
+        {"run", "(SELECT r.name FROM %1$s.run r WHERE r.id = t.run)"},
+        {"cell",
+         "(SELECT r.name || ' ' || c.number FROM %1$s.cell c JOIN %1$s.run r ON r.id = c.run WHERE c.id = t.cell)"},
+        {"node", "(SELECT n.key FROM %1$s.node n WHERE n.id = t.node)"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(column, rows[i].column) == 0)
+            return rows[i].sql;
+    return NULL;
+}
+
+/* "SELECT run, cell, … FROM b.TABLE": the columns that are compared; a real as the text that reads back equal. */
 static void
-columns_of(sqlite3 *db, const char *table, char *out, size_t size)
+rows_of(sqlite3 *db, const char *schema, const char *table, char *out, size_t size)
 {
     char *sql = sqlite3_mprintf("SELECT name, type FROM pragma_table_info(%Q, 'main')", table);
+    const char *between = "SELECT ";
     sqlite3_stmt *s;
     size_t used = 0;
 
-    out[0] = '\0';
     sqlite3_prepare_v2(db, sql, -1, &s, NULL);
     while (sqlite3_step(s) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(s, 0), *type = (const char *)sqlite3_column_text(s, 1);
+        const char *other = meaning(name);
 
-        if (!is_cost(name))
+        if (is_left_out(table, name))
+            continue;
+        used += (size_t)snprintf(out + used, size - used, "%s", between);
+        between = ", ";
+        if (other)
+            used += (size_t)snprintf(out + used, size - used, other, schema);
+        else
             used += (size_t)snprintf(out + used, size - used,
-                                     strcmp(type, "REAL") == 0 ? "%sprintf('%%!.17g', \"%s\")" : "%s\"%s\"",
-                                     used ? ", " : "", name);
+                                     strcmp(type, "REAL") == 0 ? "printf('%%!.17g', t.\"%s\")" : "t.\"%s\"", name);
     }
+    snprintf(out + used, size - used, " FROM %s.\"%s\" t", schema, table);
     sqlite3_finalize(s);
     sqlite3_free(sql);
 }
@@ -42,17 +68,19 @@ columns_of(sqlite3 *db, const char *table, char *out, size_t size)
 static int
 differences(sqlite3 *db, const char *table)
 {
-    char columns[2048];
+    char a[4096], b[4096];
     sqlite3_stmt *s = NULL;
     char *sql;
     int n = -1;
 
-    columns_of(db, table, columns, sizeof columns);
-    sql = sqlite3_mprintf("SELECT (SELECT count(*) FROM (SELECT %s FROM main.\"%w\" EXCEPT SELECT %s FROM b.\"%w\")) + "
-                          "(SELECT count(*) FROM (SELECT %s FROM b.\"%w\" EXCEPT SELECT %s FROM main.\"%w\"))",
-                          columns, table, columns, table, columns, table, columns, table);
+    rows_of(db, "main", table, a, sizeof a);
+    rows_of(db, "b", table, b, sizeof b);
+    sql = sqlite3_mprintf("SELECT (SELECT count(*) FROM (%s EXCEPT %s)) + (SELECT count(*) FROM (%s EXCEPT %s))", a, b,
+                          b, a);
     if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
         n = sqlite3_column_int(s, 0);
+    else
+        fprintf(stderr, "%s: %s\n", table, sqlite3_errmsg(db));
     sqlite3_finalize(s);
     sqlite3_free(sql);
     return n;

@@ -35,7 +35,7 @@ values(ql_ctx *cx, const ql_tensor *t)
 }
 
 static ql_status
-watch(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out)
+watch(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out)
 {
     const watched *p = self;
     const int64_t m = ql_dim(in->w, 0), n = ql_dim(in->w, 1), count = m * n;
@@ -62,9 +62,9 @@ watch(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out)
     free(h);
     free(e);
     free(rest);
-    QL_TRY(cx, ql_metric(cx, out, "tail", tail));
-    QL_TRY(cx, ql_metric(cx, out, "left", left));
-    return ql_metric(cx, out, "k", in->k);
+    QL_TRY(cx, ql_fact(cx, out, "tail", NULL, tail));
+    QL_TRY(cx, ql_fact(cx, out, "left", NULL, left));
+    return ql_fact(cx, out, "k", NULL, in->k);
 }
 
 static const ql_evaluator evaluator = {.needs = QL_NEEDS_STATS, .linear = watch};

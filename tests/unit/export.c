@@ -2,7 +2,7 @@
 #include "core/base/file.h"
 #include "core/base/json.h"
 #include "export/export_inside.h"
-#include "core/results/metrics.h"
+#include "core/results/facts.h"
 #include "test.h"
 
 #include <unistd.h>
@@ -54,7 +54,7 @@ static void
 test_shards(bench *b, uint64_t shard, int files)
 {
     const char *folder = ql_format(&b->cx, "%s/%d/deep", b->folder, files);
-    ql_metrics metrics = {0};
+    ql_facts metrics = {0};
     ql_source *src;
     ql_export *x;
 
@@ -68,7 +68,7 @@ test_shards(bench *b, uint64_t shard, int files)
     CHECK_INT(x->file_count, files + (files > 1) + 4); /* an index, config and tokenizer */
     CHECK_INT(ql_export_count(x), 0);
     ql_export_close(&b->cx, x);
-    ql_metrics_fini(&metrics);
+    ql_facts_fini(&metrics);
 
     REQUIRE_OK(&b->cx, ql_source_open(&b->cx, folder, &src));
     CHECK_INT(ql_source_count(src), ql_source_count(b->model.source));

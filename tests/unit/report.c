@@ -97,17 +97,16 @@ full_set(ql_ctx *cx, ql_result_set *set)
         static const char *const linears[] = {"model.layers.0.a.up", "model.layers.1.a.up", "model.layers.1.a.<down>"};
 
         for (int k = 0; k < 3; k++) {
-            REQUIRE_OK(cx, ql_results_linear(cx, set, c,
-                                             &(ql_result_linear){"layers", linears[k], "error", 0.25 * (k + 1.0)}));
+            sets_linear(cx, set, c, &(ql_result_linear){"layers", linears[k], "error", 0.25 * (k + 1.0)});
             values[0] += 0.5;
-            REQUIRE_OK(cx, ql_results_list(cx, set, c,
-                                           &(ql_result_list){.stage = "sv",
-                                                             .linear = linears[0],
-                                                             .count = 5,
-                                                             .name = k == 0   ? "weight"
-                                                                     : k == 1 ? "error"
-                                                                              : "compensated error",
-                                                             .values = values}));
+            sets_list(cx, set, c,
+                      &(ql_result_list){.stage = "sv",
+                                        .linear = linears[0],
+                                        .count = 5,
+                                        .name = k == 0   ? "weight"
+                                                : k == 1 ? "error"
+                                                         : "compensated error",
+                                        .values = values});
         }
     }
 }

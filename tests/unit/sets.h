@@ -2,7 +2,7 @@
 #ifndef QLOOM_TESTS_SETS_H
 #define QLOOM_TESTS_SETS_H
 
-#include "core/results/results.h"
+#include "report/set.h"
 #include "test.h"
 
 static const char *const sets_references[] = {"quant", "quant.bits", "quant.use", "fix.use"};
@@ -23,16 +23,57 @@ sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t o
     (void)ql_scope_leave(cx, &set->memory, QL_OK);
 }
 
+#define SETS_ADD(what, type, items, count, capacity)                                               \
+    static inline void sets_##what(ql_ctx *cx, ql_result_set *set, int64_t cell, const type *item) \
+    {                                                                                              \
+        ql_result_cell *c = &set->cells[cell];                                                     \
+        type *to;                                                                                  \
+                                                                                                   \
+        ql_scope_enter(cx, &set->memory);                                                          \
+        to = ql_results_append(cx, &c->items, &c->count, &c->capacity, sizeof *to);                \
+        (void)ql_scope_leave(cx, &set->memory, QL_OK);                                             \
+        if (!to)                                                                                   \
+            exit(1);                                                                               \
+        *to = *item;                                                                               \
+    }
+
+typedef const char *sets_text;
+SETS_ADD(add_metric, ql_result_metric, metrics, metric_count, metric_capacity)
+SETS_ADD(add_note, ql_result_note, notes, note_count, note_capacity)
+SETS_ADD(linear, ql_result_linear, linears, linear_count, linear_capacity)
+SETS_ADD(add_footnote, sets_text, footnotes, footnote_count, footnote_capacity)
+SETS_ADD(add_list, ql_result_list, lists, list_count, list_capacity)
+
+/* A list with a copy of the values. */
+static inline void
+sets_list(ql_ctx *cx, ql_result_set *set, int64_t cell, const ql_result_list *list)
+{
+    ql_result_list own = *list;
+
+    ql_scope_enter(cx, &set->memory);
+    own.values = ql_alloc(cx, (size_t)list->count, sizeof *own.values);
+    (void)ql_scope_leave(cx, &set->memory, QL_OK);
+    if (!own.values)
+        exit(1);
+    memcpy(own.values, list->values, (size_t)list->count * sizeof *own.values);
+    sets_add_list(cx, set, cell, &own);
+}
+
 static inline void
 sets_metric(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *stage, const char *name, double value)
 {
-    REQUIRE_OK(cx, ql_results_metric(cx, set, cell, &(ql_result_metric){stage, name, value}));
+    sets_add_metric(cx, set, cell, &(ql_result_metric){stage, name, value});
 }
 
 static inline void
 sets_note(ql_ctx *cx, ql_result_set *set, int64_t cell, const char *name, const char *value)
 {
-    REQUIRE_OK(cx, ql_results_note(cx, set, cell, &(ql_result_note){"ppl", name, value}));
+    for (int64_t i = 0; i < set->cells[cell].note_count; i++)
+        if (strcmp(set->cells[cell].notes[i].name, name) == 0) {
+            set->cells[cell].notes[i].value = value;
+            return;
+        }
+    sets_add_note(cx, set, cell, &(ql_result_note){"ppl", name, value});
 }
 
 /* A model, a quantizer on it, and an evaluator; a kind, and a list of losses for every cell that didn't fail. */
@@ -69,9 +110,8 @@ sets_graph(ql_ctx *cx, ql_result_set *set)
 
         if (c->error)
             continue;
-        REQUIRE_OK(cx, ql_results_list(cx, set, i,
-                                       &(ql_result_list){
-                                           .stage = "ppl", .name = "windows", .count = 3, .values = (double *)losses}));
+        sets_list(cx, set, i,
+                  &(ql_result_list){.stage = "ppl", .name = "windows", .count = 3, .values = (double *)losses});
         c->bits = c->baseline ? 16 : 2.25 + (double)(i % 2);
         c->cost = (ql_cost){.seconds = 3.5, .peak = 8192};
     }
@@ -112,12 +152,11 @@ sets_small(ql_ctx *cx, const char *run, ql_result_set *set)
     sets_metric(cx, set, 1, "layers", "rel_error", NAN);
     sets_metric(cx, set, 3, "layers", "rel_error", INFINITY);
     sets_metric(cx, set, 4, "layers", "rel_error", 0);
-    REQUIRE_OK(cx, ql_results_fail(cx, set, 2, "model.layers.0.mlp.up_proj: 100 % of H is \"nan\", {a}_b"));
-    REQUIRE_OK(cx, ql_results_footnote(cx, set, 3, "3 of 5 rows, <saturated>"));
+    set->cells[2].error = "model.layers.0.mlp.up_proj: 100 % of H is \"nan\", {a}_b";
+    sets_add_footnote(cx, set, 3, &(sets_text){"3 of 5 rows, <saturated>"});
     for (int k = 0; k < 3; k++)
-        REQUIRE_OK(cx, ql_results_linear(cx, set, 0,
-                                         &(ql_result_linear){"layers", k ? "b" : "a", k < 2 ? "w_error" : "damp",
-                                                             k < 2 ? k + 1.0 : 0.01}));
+        sets_linear(cx, set, 0,
+                    &(ql_result_linear){"layers", k ? "b" : "a", k < 2 ? "w_error" : "damp", k < 2 ? k + 1.0 : 0.01});
     sets_graph(cx, set);
 }
 

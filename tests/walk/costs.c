@@ -20,7 +20,7 @@ values(ql_ctx *cx, const ql_tensor *t, double **out)
 
 /* Square roots of the eigenvalues of M M^T. */
 static ql_status
-plain_singular(ql_ctx *cx, const double *m, int64_t rows, int64_t columns, const char *name, ql_metrics *out)
+plain_singular(ql_ctx *cx, const double *m, int64_t rows, int64_t columns, const char *name, ql_facts *out)
 {
     double *gram = plain_product(QL_NT, rows, rows, columns, m, m), *v = plain_array(rows * rows),
            *w = plain_array(rows);
@@ -29,7 +29,7 @@ plain_singular(ql_ctx *cx, const double *m, int64_t rows, int64_t columns, const
     plain_eigen(rows, gram, w, v);
     for (int64_t i = 0; i < rows; i++)
         w[i] = sqrt(fmax(w[i], 0));
-    st = ql_metric_list(cx, out, name, rows, w);
+    st = ql_fact_list(cx, out, name, rows, w);
     free(gram);
     free(v);
     free(w);
@@ -38,7 +38,7 @@ plain_singular(ql_ctx *cx, const double *m, int64_t rows, int64_t columns, const
 
 /* Scales of 16 bits, zeros of as many as a code has; adapters of 16 bits. */
 static ql_status
-linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out)
+linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out)
 {
     const int64_t m = ql_dim(in->w, 0), n = ql_dim(in->w, 1), r = in->b ? ql_dim(in->b, 1) : 0;
     double *w, *what, *b, *a, *ba, *e, *left;
@@ -51,8 +51,8 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out
         bits = (double)(m * n * g->bits + ql_count(in->qlinear->scales) * (16 + (g->sym ? 0 : g->bits)) +
                         16 * r * (m + n));
     }
-    QL_TRY(cx, ql_metric(cx, out, "stored", bits));
-    QL_TRY(cx, ql_metric(cx, out, "weights", (double)(m * n)));
+    QL_TRY(cx, ql_fact(cx, out, "stored", NULL, bits));
+    QL_TRY(cx, ql_fact(cx, out, "weights", NULL, (double)(m * n)));
     if (!in->qlinear || !strstr(in->name, ".0.self_attn.k_proj"))
         return QL_OK;
     QL_TRY(cx, values(cx, in->w, &w));

@@ -76,7 +76,7 @@ rising(const void *pa, const void *pb)
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
+end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     plain_state *s = state;
     double sum = 0, dp = 0, squares = 0, ratio = 0;
@@ -87,19 +87,19 @@ end(ql_ctx *cx, const void *self, void *state, ql_metrics *out)
         squares += s->dp[i] * s->dp[i] / (double)s->count;
         ratio += s->ratio[i] / (double)s->count; /* windows are of one length */
     }
-    QL_TRY(cx, ql_metric(cx, out, "dp", dp));
-    QL_TRY(cx, ql_metric(cx, out, "dp_rms", sqrt(squares)));
-    QL_TRY(cx, ql_metric(cx, out, "log_ratio", ratio));
+    QL_TRY(cx, ql_fact(cx, out, "dp", NULL, dp));
+    QL_TRY(cx, ql_fact(cx, out, "dp_rms", NULL, sqrt(squares)));
+    QL_TRY(cx, ql_fact(cx, out, "log_ratio", NULL, ratio));
     qsort(s->kl, (size_t)s->count, sizeof *s->kl, rising);
     for (int64_t i = 0; i < s->count; i++)
         sum += s->kl[i];
-    QL_TRY(cx, ql_metric(cx, out, "mean", sum / (double)s->count));
-    QL_TRY(cx, ql_metric(cx, out, "max", s->kl[s->count - 1]));
-    QL_TRY(cx, ql_metric(cx, out, "top1", s->agreed / (double)s->count));
+    QL_TRY(cx, ql_fact(cx, out, "mean", NULL, sum / (double)s->count));
+    QL_TRY(cx, ql_fact(cx, out, "max", NULL, s->kl[s->count - 1]));
+    QL_TRY(cx, ql_fact(cx, out, "top1", NULL, s->agreed / (double)s->count));
     /* 201 positions: places 0.5 · 200 and 0.99 · 200 are whole */
-    QL_TRY(cx, ql_metric(cx, out, "median", s->kl[(s->count - 1) / 2]));
-    QL_TRY(cx, ql_metric(cx, out, "p99", s->kl[(s->count - 1) * 99 / 100]));
-    return ql_metric(cx, out, "tokens", (double)s->count);
+    QL_TRY(cx, ql_fact(cx, out, "median", NULL, s->kl[(s->count - 1) / 2]));
+    QL_TRY(cx, ql_fact(cx, out, "p99", NULL, s->kl[(s->count - 1) * 99 / 100]));
+    return ql_fact(cx, out, "tokens", NULL, (double)s->count);
 }
 
 static const ql_param no_params[] = {QL_PARAMS_END};

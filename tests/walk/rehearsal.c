@@ -12,19 +12,20 @@ rehearsed_peak(walk_test *t, const ql_graph *g, size_t limit, double *seconds)
 {
     ql_ctx *cx = &t->cx;
     ql_device *real, *d;
-    ql_result_set set;
+    ql_results *results;
     size_t peak;
 
     REQUIRE_OK(cx, ql_device_open(cx, ql_registry_find(t->registry, "cpu")->plugin->backend,
                                   &(ql_device_options){.threads = 1}, limit, &real));
     REQUIRE_OK(cx, ql_rehearsal_open(cx, real, 1e9, &d));
     cx->device = d;
-    REQUIRE_OK(cx, ql_results_init(cx, g, "plan", &set));
-    REQUIRE_OK(cx, ql_run_graph(cx, t->registry, g, &(ql_run_options){0}, &set));
+    REQUIRE_OK(cx, ql_results_open(cx, NULL, true, &results));
+    REQUIRE_OK(cx, ql_run_begin(results, g, "plan"));
+    REQUIRE_OK(cx, ql_run_graph(cx, t->registry, g, &(ql_run_options){0}, results));
     CHECK_INT((int64_t)d->used, 0);
     peak = d->peak;
     *seconds = *d->clock;
-    ql_results_fini(cx, &set);
+    ql_results_close(results);
     ql_device_close(d);
     ql_device_close(real);
     cx->device = NULL;

@@ -73,7 +73,7 @@ random_below(int n)
 typedef struct kept { /* a test with a store in folder `name` of its own */
     walk_test *t;
     ql_store store;
-    const char *folder;
+    const char *folder, *db;
 } kept;
 
 static kept
@@ -82,6 +82,7 @@ open_store(walk_test *t, const char *name)
     kept k = {.t = t, .folder = ql_format(&t->cx, "%s/%s", t->folder, name)};
 
     REQUIRE_OK(&t->cx, ql_store_open(&t->cx, k.folder, &k.store));
+    k.db = ql_format(&t->cx, "%s/results.db", k.folder);
     return k;
 }
 
@@ -89,9 +90,14 @@ open_store(walk_test *t, const char *name)
 static ql_status
 run(kept *k, const ql_graph *g, ql_result_set *set)
 {
+    const ql_run_options opt = {.folder = k->t->folder, .store = &k->store};
+    ql_status st;
+
     k->t->log.used = 0;
-    return walk_run_kept(k->t, g, 1 + random_below(2), 0, &(ql_run_options){.folder = k->t->folder, .store = &k->store},
-                         set);
+    k->t->db = k->db;
+    st = walk_run_kept(k->t, g, 1 + random_below(2), 0, &opt, set);
+    k->t->db = NULL;
+    return st;
 }
 
 static void

@@ -5,7 +5,7 @@
 
 /* A test's own evaluator: a hash of each linear's codes and scales, as a number that a double holds exactly. */
 static ql_status
-fingerprint(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out)
+fingerprint(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out)
 {
     uint64_t hash = 14695981039346656037u;
     const uint8_t *codes, *scales;
@@ -19,7 +19,7 @@ fingerprint(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics
         hash = (hash ^ scales[i]) * 1099511628211u;
     QL_TRY(cx, ql_unmap(cx, in->qlinear->scales));
     QL_TRY(cx, ql_unmap(cx, in->qlinear->codes));
-    return ql_metric(cx, out, "codes", (double)(hash >> 12));
+    return ql_fact(cx, out, "codes", NULL, (double)(hash >> 12));
 }
 
 static const ql_param no_params[] = {QL_PARAMS_END};

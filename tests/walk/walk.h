@@ -6,10 +6,10 @@
 
 #include "core/device/device.h"
 #include "core/pipeline/graph.h"
-#include "core/results/results.h"
 #include "core/walk/plan.h"
 #include "core/walk/run.h"
 #include "make_model.h"
+#include "report/set.h"
 #include "test.h"
 
 typedef struct walk_log {
@@ -27,6 +27,7 @@ typedef struct walk_test {
     size_t peak;        /* of the last run's device memory */
     uint64_t parked;    /* of the last run */
     int64_t fail_alloc; /* the n-th allocation of a run fails; 0: none */
+    const char *db;     /* where results are kept from run to run; NULL: in memory */
     char folder[64];    /* made under /tmp, for files of the run */
 } walk_test;
 
@@ -112,16 +113,24 @@ static inline ql_status
 walk_run_kept(walk_test *t, const ql_graph *g, int threads, size_t limit, const ql_run_options *opt, ql_result_set *set)
 {
     const ql_found *cpu = ql_registry_find(t->registry, "cpu");
+    ql_results *results;
     ql_status st;
 
     if (!cpu || !cpu->plugin)
         abort();
     REQUIRE_OK(&t->cx, ql_device_open(&t->cx, t->backend ? t->backend : cpu->plugin->backend,
                                       &(ql_device_options){.threads = threads}, limit, &t->cx.device));
-    REQUIRE_OK(&t->cx, ql_results_init(&t->cx, g, "test", set));
+    *set = (ql_result_set){0};
+    REQUIRE_OK(&t->cx, ql_results_open(&t->cx, t->db, true, &results));
+    REQUIRE_OK(&t->cx, ql_run_begin(results, g, "test"));
     t->cx.fail_alloc = t->fail_alloc;
-    st = ql_run_graph(&t->cx, t->registry, g, opt, set);
+    st = ql_run_graph(&t->cx, t->registry, g, opt, results);
     t->cx.fail_alloc = 0;
+    if (st == QL_OK)
+        REQUIRE_OK(&t->cx, ql_run_end(results, &(ql_run_end_info){.version = "test"}));
+    if (st == QL_OK)
+        REQUIRE_OK(&t->cx, ql_results_read(&t->cx, results, ql_run_id(results), set));
+    ql_results_close(results);
     CHECK_INT((int64_t)t->cx.device->used, (int64_t)t->cx.device->info.reserved);
     t->peak = t->cx.device->peak;
     t->parked = t->cx.device->parked;

@@ -9,14 +9,15 @@
 extern "C" {
 #endif
 
-/* Where metrics go: name -> number, in the order of the calls. */
-typedef struct ql_metrics ql_metrics;
-QL_API ql_status ql_metric(ql_ctx *cx, ql_metrics *m, const char *name, double value);
-/* A word about the numbers that the results keep beside them: protocol, bos, …. */
-QL_API ql_status ql_metric_note(ql_ctx *cx, ql_metrics *m, const char *name, const char *value);
-
+/* Where an evaluator's facts go: what it found, in the order of the calls. */
+typedef struct ql_facts ql_facts;
+/* A number under a name, which tables show as "STAGE.NAME"; `part`: of one subject or filter among several, as "STAGE.NAME.PART"; NULL:
+ * of the whole. Each name and part once. */
+QL_API ql_status ql_fact(ql_ctx *cx, ql_facts *out, const char *name, const char *part, double value);
 /* Numbers in order that belong together under a name: the loss of each window, the singular values of a linear. They are copied. */
-QL_API ql_status ql_metric_list(ql_ctx *cx, ql_metrics *m, const char *name, int64_t count, const double *values);
+QL_API ql_status ql_fact_list(ql_ctx *cx, ql_facts *out, const char *name, int64_t count, const double *values);
+/* A word about the numbers that the results keep beside them: protocol, bos, …. */
+QL_API ql_status ql_fact_note(ql_ctx *cx, ql_facts *out, const char *name, const char *value);
 
 /* What a metric is, for tables and plots. One that no row names is shown as it is. */
 typedef enum ql_better { QL_BETTER_UNSAID, QL_BETTER_LOWER, QL_BETTER_HIGHER } ql_better;
@@ -72,8 +73,8 @@ typedef struct ql_evaluator {
     const ql_metric_kind *metrics;
     size_t state_size; /* what accumulates, one per path, zeroed before `begin` */
 
-    /* Per-layer evaluators: metrics of one linear. The host stores them per linear, and their means over linears per cell. */
-    ql_status (*linear)(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_metrics *out);
+    /* Per-layer evaluators: facts of one linear. The host keeps them per linear, and their means over linears per cell. */
+    ql_status (*linear)(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out);
 
     /* Stream evaluators: `tokens` may replace the data stage's windows (NULL: as they are), then begin, chunks in order, end. */
     ql_status (*tokens)(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out);
@@ -82,7 +83,7 @@ typedef struct ql_evaluator {
     bool (*leaves_files)(const void *self);
     ql_status (*begin)(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state);
     ql_status (*chunk)(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, void *state);
-    ql_status (*end)(ql_ctx *cx, const void *self, void *state, ql_metrics *out);
+    ql_status (*end)(ql_ctx *cx, const void *self, void *state, ql_facts *out);
 } ql_evaluator;
 
 #ifdef __cplusplus

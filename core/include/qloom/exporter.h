@@ -83,7 +83,7 @@ typedef struct ql_exporter {
      * what it is handed: the same linears, the same bytes. */
     ql_status (*begin)(ql_ctx *cx, const void *self, const ql_export_info *info, void *state);
     ql_status (*linear)(ql_ctx *cx, const void *self, const ql_linear_result *in, void *state);
-    ql_status (*end)(ql_ctx *cx, const void *self, void *state, ql_metrics *out);
+    ql_status (*end)(ql_ctx *cx, const void *self, void *state, ql_facts *out);
     /* Optional, where files hold other values than was handed over: the weight [out, in], adapter included, as it is written. The
      * evaluators of the exported model then score it too, and the results have their numbers under the exporter's name. */
     ql_status (*weight)(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_tensor **out);

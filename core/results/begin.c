@@ -1,0 +1,351 @@
+/* The rows of a run before anything is worked out: what its graph says of cells, labels, baselines, stages, kinds, citations, table. */
+#include <string.h>
+
+#include "db.h"
+#include "plugin/registry.h"
+
+typedef struct shape {
+    ql_ctx *cx;
+    ql_results *r;
+    const ql_graph *g;
+    int64_t reference_count;
+    const char **references; /* what labels answer to: the axes of the matrix first, then "quant.use", … */
+    const char *
+        *labels; /* [cell_count * reference_count]: of the graph's cells; NULL: the reference means nothing in it */
+} shape;
+
+/* --- references --- */
+
+/* The same one again changes nothing. */
+static ql_status
+put_reference(shape *s, const char *reference, bool in_matrix)
+{
+    if (!reference)
+        return QL_MEMORY;
+    return ql_db_put(s->r,
+                     "INSERT INTO axis SELECT ?1, count(*), ?2, ?3 FROM axis WHERE run = ?1 ON CONFLICT DO NOTHING",
+                     "iti", s->r->run, reference, (int64_t)in_matrix);
+}
+
+static bool
+same_label(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool
+varies(const shape *s, const char *reference)
+{
+    const char *first = s->g->cell_count ? ql_cell_label(s->cx, s->g, &s->g->cells[0], reference) : NULL;
+
+    for (int64_t i = 1; i < s->g->cell_count; i++)
+        if (!same_label(first, ql_cell_label(s->cx, s->g, &s->g->cells[i], reference)))
+            return true;
+    return false;
+}
+
+/* Parameters that differ between variants of a stage can be asked for, though they are no axis by themselves. */
+static ql_status
+put_parameters(shape *s, int64_t stage)
+{
+    for (int64_t i = 0; i < s->g->cell_count; i++) {
+        const ql_node *n = s->g->cells[i].stages[stage], *before = i ? s->g->cells[i - 1].stages[stage] : NULL;
+
+        if (!n || (before && n->plugin == before->plugin))
+            continue;
+        for (const ql_param *p = n->plugin->params; p && p->type != QL_T_END; p++) {
+            const char *reference = ql_format(s->cx, "%s.%s", s->g->stage_names[stage], p->name);
+
+            if (!reference)
+                return QL_MEMORY;
+            if (varies(s, reference))
+                QL_TRY(s->cx, put_reference(s, reference, false));
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status
+put_references(shape *s)
+{
+    const ql_graph *g = s->g;
+
+    for (int64_t i = 0; i < g->axis_count; i++)
+        QL_TRY(s->cx, put_reference(s, g->axes[i].key, true));
+    for (int64_t i = 0; i < g->stage_count; i++)
+        QL_TRY(s->cx, put_reference(s, ql_format(s->cx, "%s.use", g->stage_names[i]), false));
+    for (int64_t i = 0; i < g->table.row_count; i++)
+        QL_TRY(s->cx, put_reference(s, g->table.rows[i], false));
+    for (int64_t i = 0; i < g->table.column_count; i++)
+        QL_TRY(s->cx, put_reference(s, g->table.columns[i], false));
+    for (int64_t i = 0; i < g->stage_count; i++)
+        QL_TRY(s->cx, put_parameters(s, i));
+    return ql_db_int(s->r, &s->reference_count, "SELECT count(*) FROM axis WHERE run = ?", "i", s->r->run);
+}
+
+static ql_status
+read_references(shape *s)
+{
+    ql_query *rows;
+    bool more;
+
+    s->references = ql_alloc(s->cx, (size_t)s->reference_count, sizeof *s->references);
+    if (!s->references)
+        return QL_MEMORY;
+    QL_TRY(s->cx,
+           ql_query_open(s->r, &rows, "SELECT reference FROM axis WHERE run = ? ORDER BY position", "i", s->r->run));
+    for (int64_t i = 0;; i++) {
+        QL_TRY(s->cx, ql_query_next(rows, &more));
+        if (!more)
+            return QL_OK;
+        QL_TRY(s->cx, ql_query_text(rows, 0, &s->references[i]));
+    }
+}
+
+/* --- cells and baselines --- */
+
+static const ql_node *
+base_model(const ql_node *n)
+{
+    while (n && n->plugin->kind != QL_MODEL)
+        n = ql_node_input(n, "model");
+    return n;
+}
+
+/* Do both cells measure the same original model in the same way? */
+static bool
+same_original(const ql_graph *g, const ql_cell *a, const ql_cell *b)
+{
+    for (int64_t i = 0; i < g->stage_count; i++) {
+        const ql_node *x = a->stages[i], *y = b->stages[i];
+
+        if (x == y || !((x && x->plugin->kind == QL_EVALUATOR) || (y && y->plugin->kind == QL_EVALUATOR)))
+            continue;
+        if (!x || !y || strcmp(x->canonical, y->canonical) != 0 || base_model(x) != base_model(y) ||
+            ql_node_input(x, "data") != ql_node_input(y, "data"))
+            return false;
+    }
+    return true;
+}
+
+/* Each cell's baseline; *count: cells and baselines. */
+static void
+find_originals(const shape *s, int64_t *count)
+{
+    const ql_graph *g = s->g;
+    int64_t *original = s->r->original;
+
+    *count = g->cell_count;
+    for (int64_t i = 0; i < g->cell_count; i++) {
+        original[i] = -1;
+        for (int64_t k = 0; k < i && original[i] < 0; k++)
+            if (g->baseline && same_original(g, &g->cells[i], &g->cells[k]))
+                original[i] = original[k];
+        if (g->baseline && original[i] < 0)
+            original[i] = (*count)++;
+    }
+}
+
+static const char *
+label_of(const shape *s, int64_t cell, int64_t reference)
+{
+    return s->labels[cell * s->reference_count + reference];
+}
+
+/* The label that all cells of baseline `b` share; NULL when they differ. */
+static const char *
+common_label(const shape *s, int64_t b, int64_t reference)
+{
+    const char *label = NULL;
+    bool first = true;
+
+    for (int64_t i = 0; i < s->g->cell_count; i++) {
+        if (s->r->original[i] != b)
+            continue;
+        if (!first && !same_label(label, label_of(s, i, reference)))
+            return NULL;
+        label = label_of(s, i, reference);
+        first = false;
+    }
+    return label;
+}
+
+/* A baseline keeps the labels that tell it from another baseline; under all other references it is "original". */
+static bool
+tells_baselines(const shape *s, int64_t end, int64_t reference)
+{
+    const char *before = common_label(s, s->g->cell_count, reference);
+    bool tells = before != NULL, differs = false;
+
+    for (int64_t b = s->g->cell_count; b < end && tells; b++) {
+        const char *label = common_label(s, b, reference);
+
+        tells = label != NULL;
+        differs = differs || !same_label(label, before);
+    }
+    return tells && differs;
+}
+
+static ql_status
+put_label(shape *s, int64_t number, int64_t reference, const char *label)
+{
+    return ql_db_put(s->r, "INSERT INTO label SELECT id, ?3, ?4 FROM cell WHERE run = ?1 AND number = ?2", "iitt",
+                     s->r->run, number, s->references[reference], label);
+}
+
+static ql_status
+put_cell(shape *s, int64_t number, int64_t original)
+{
+    return ql_db_put(
+        s->r, "INSERT INTO cell (run, number, baseline, original, seconds, peak_bytes) VALUES (?, ?, ?, ?, 0, 0)",
+        "iiii", s->r->run, number, (int64_t)(number >= s->g->cell_count), original);
+}
+
+static ql_status
+put_cells(shape *s)
+{
+    const ql_graph *g = s->g;
+    int64_t end;
+
+    s->labels = ql_alloc(s->cx, (size_t)(g->cell_count * s->reference_count), sizeof *s->labels);
+    if (!s->labels)
+        return QL_MEMORY;
+    find_originals(s, &end);
+    for (int64_t i = 0; i < g->cell_count; i++) {
+        QL_TRY(s->cx, put_cell(s, i, s->r->original[i]));
+        for (int64_t k = 0; k < s->reference_count; k++) {
+            s->labels[i * s->reference_count + k] = ql_cell_label(s->cx, g, &g->cells[i], s->references[k]);
+            QL_TRY(s->cx, put_label(s, i, k, label_of(s, i, k)));
+        }
+    }
+    for (int64_t b = g->cell_count; b < end; b++)
+        QL_TRY(s->cx, put_cell(s, b, -1));
+    for (int64_t k = 0; k < s->reference_count && end > g->cell_count; k++) {
+        const bool tells = tells_baselines(s, end, k);
+
+        for (int64_t b = g->cell_count; b < end; b++)
+            QL_TRY(s->cx, put_label(s, b, k, tells ? common_label(s, b, k) : QL_ORIGINAL_LABEL));
+    }
+    return QL_OK;
+}
+
+/* --- stages --- */
+
+static ql_status
+put_stages(shape *s)
+{
+    const ql_graph *g = s->g;
+    const int64_t *cells = ql_graph_cells(s->cx, g);
+
+    if (!cells)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < g->node_count; i++) {
+        const ql_node *n = g->nodes[i];
+
+        QL_TRY(s->cx, ql_db_put(s->r, "INSERT INTO stage VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)", "iittti", s->r->run,
+                                i, n->name, ql_kind_name(n->plugin->kind), n->label, cells[i]));
+        for (int64_t k = 0; k < n->input_count; k++)
+            QL_TRY(s->cx, ql_db_put(s->r, "INSERT INTO edge VALUES (?, ?, ?, ?, ?)", "iiiti", s->r->run, i, k,
+                                    n->inputs[k].port, n->inputs[k].from->id));
+    }
+    return QL_OK;
+}
+
+/* By the names of the stages as cells know them: variants of one stage may be different evaluators. */
+static ql_status
+put_kinds(shape *s, const char *stage, const ql_plugin *plugin)
+{
+    static const char *const words[] = {NULL, "lower", "higher"};
+
+    for (const ql_metric_kind *m = plugin->kind == QL_EVALUATOR ? plugin->evaluator->metrics : NULL; m && m->name; m++)
+        QL_TRY(s->cx,
+               ql_db_put(s->r,
+                         "INSERT INTO kind SELECT ?1, count(*), ?2, ?3, ?4, ?5, ?6, ?7 FROM kind WHERE run = ?1"
+                         " ON CONFLICT DO NOTHING",
+                         "ittttti", s->r->run, stage, m->name, m->unit, words[m->better], m->parts, (int64_t)m->exp));
+    return QL_OK;
+}
+
+/* The label of a stage's variant stands for a plugin with a paper. */
+static ql_status
+put_citation(shape *s, const ql_cell *cell, const char *stage, const ql_plugin *plugin)
+{
+    const char *reference = ql_format(s->cx, "%s.use", stage);
+    const char *label = reference ? ql_cell_label(s->cx, s->g, cell, reference) : NULL;
+
+    if (!label)
+        return QL_MEMORY;
+    return ql_db_put(s->r,
+                     "INSERT INTO citation SELECT ?1, count(*), ?2, ?3, ?4, ?5 FROM citation WHERE run = ?1"
+                     " ON CONFLICT DO NOTHING",
+                     "itttt", s->r->run, stage, label, plugin->name, plugin->cite);
+}
+
+static ql_status
+put_variants(shape *s)
+{
+    const ql_graph *g = s->g;
+
+    for (int64_t c = 0; c < g->cell_count; c++)
+        for (int64_t k = 0; k < g->stage_count; k++) {
+            const ql_node *n = g->cells[c].stages[k], *before = c ? g->cells[c - 1].stages[k] : NULL;
+
+            if (n && (!before || n->plugin != before->plugin))
+                QL_TRY(s->cx, put_kinds(s, g->stage_names[k], n->plugin));
+            if (n && n->plugin->cite)
+                QL_TRY(s->cx, put_citation(s, &g->cells[c], g->stage_names[k], n->plugin));
+        }
+    return QL_OK;
+}
+
+static ql_status
+put_layout(shape *s, const char *part, const char *const *references, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        QL_TRY(s->cx,
+               ql_db_put(s->r, "INSERT INTO layout VALUES (?, ?, ?, ?)", "itit", s->r->run, part, i, references[i]));
+    return QL_OK;
+}
+
+static ql_status
+put_table(shape *s)
+{
+    const ql_table_spec *t = &s->g->table;
+
+    QL_TRY(s->cx, put_layout(s, "row", t->rows, t->row_count));
+    QL_TRY(s->cx, put_layout(s, "column", t->columns, t->column_count));
+    return put_layout(s, "value", &t->value, t->value != NULL);
+}
+
+/* --- the whole --- */
+
+static ql_status
+put_run(shape *s, const char *name)
+{
+    QL_TRY(s->cx, ql_db_put(s->r, "DELETE FROM run WHERE name = ? AND finished IS NULL", "t", name));
+    QL_TRY(s->cx, ql_db_int(s->r, &s->r->run, "INSERT INTO run (name) VALUES (?) RETURNING id", "t", name));
+    QL_TRY(s->cx, put_table(s));
+    QL_TRY(s->cx, put_references(s));
+    QL_TRY(s->cx, read_references(s));
+    QL_TRY(s->cx, put_cells(s));
+    QL_TRY(s->cx, put_stages(s));
+    return put_variants(s);
+}
+
+ql_status
+ql_run_begin(ql_results *r, const ql_graph *g, const char *name)
+{
+    shape s = {.cx = r->cx, .r = r, .g = g};
+    int64_t capacity = r->cell_count;
+    ql_scope scope;
+    ql_status st;
+
+    QL_TRY(r->cx, ql_grow(r->cx, &r->original, &capacity, g->cell_count, sizeof *r->original));
+    r->cell_count = g->cell_count;
+    QL_TRY(r->cx, ql_results_begin(r));
+    ql_scope_open(r->cx, &scope);
+    st = put_run(&s, name);
+    ql_scope_close(r->cx, &scope);
+    QL_TRY(r->cx, st);
+    return ql_results_commit(r);
+}

@@ -1,0 +1,89 @@
+/* A run's rows in memory. */
+#include "set.h"
+
+#include <string.h>
+
+void
+ql_results_fini(ql_ctx *cx, ql_result_set *set)
+{
+    ql_scope_enter(cx, &set->memory);
+    ql_scope_close(cx, &set->memory);
+    *set = (ql_result_set){0};
+}
+
+void *
+ql_results_append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size)
+{
+    void **p = items;
+
+    if (*count == *capacity) {
+        int64_t room = *capacity ? 2 * *capacity : 8;
+        void *grown = ql_alloc(cx, (size_t)room, size);
+
+        if (!grown)
+            return NULL;
+        if (*count)
+            memcpy(grown, *p, (size_t)*count * size);
+        *p = grown;
+        *capacity = room;
+    }
+    return (char *)*p + (size_t)(*count)++ * size;
+}
+
+const char *const ql_cost_names[QL_COST_COUNT] = {"cost.bits", "cost.seconds", "cost.memory"};
+
+const ql_result_kind *
+ql_results_kind(const ql_result_set *set, const char *stage, const char *name)
+{
+    for (int64_t i = 0; i < set->kind_count; i++)
+        if (strcmp(set->kinds[i].stage, stage) == 0 && strcmp(set->kinds[i].name, name) == 0)
+            return &set->kinds[i];
+    return NULL;
+}
+
+/* Is "STAGE.METRIC" that metric of that stage? */
+static bool
+names_metric(const char *text, const char *stage, const char *name)
+{
+    const size_t n = strlen(stage);
+
+    return strncmp(text, stage, n) == 0 && text[n] == '.' && strcmp(text + n + 1, name) == 0;
+}
+
+const ql_result_kind *
+ql_results_kind_of(const ql_result_set *set, const char *metric)
+{
+    for (int64_t i = 0; i < set->kind_count; i++)
+        if (names_metric(metric, set->kinds[i].stage, set->kinds[i].name))
+            return &set->kinds[i];
+    return NULL;
+}
+
+bool
+ql_results_value(const ql_result_cell *c, const char *metric, double *value)
+{
+    for (int64_t i = 0; i < c->metric_count; i++)
+        if (names_metric(metric, c->metrics[i].stage, c->metrics[i].name)) {
+            *value = c->metrics[i].value;
+            return true;
+        }
+    for (int k = 0; k < QL_COST_COUNT; k++)
+        if (strcmp(metric, ql_cost_names[k]) == 0) {
+            *value = k == 0 ? c->bits : k == 1 ? c->cost.seconds : (double)c->cost.peak;
+            return true;
+        }
+    return false;
+}
+
+const ql_result_list *
+ql_results_find_list(const ql_result_cell *c, const char *stage, const char *linear, const char *name)
+{
+    for (int64_t i = 0; i < c->list_count; i++) {
+        const ql_result_list *l = &c->lists[i];
+        const bool same = linear ? l->linear && strcmp(l->linear, linear) == 0 : !l->linear;
+
+        if (same && strcmp(l->stage, stage) == 0 && strcmp(l->name, name) == 0)
+            return l;
+    }
+    return NULL;
+}

@@ -1,0 +1,52 @@
+# What sweep.sh and damages.sh share: a table of two blocks with exports that takes a twentieth of a second, and an undisturbed run of it in
+# $dir/plain. QLOOM is the program, SHIM the library that makes it fail, SAME what compares results, MAKE_MODEL makes the model,
+# QLOOM_SOURCE is the tree.
+. "$QLOOM_SOURCE/tests/cli/common.sh"
+seed=${QLOOM_TEST_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+
+"$MAKE_MODEL" "$dir/model" qwen3 layers=2 hidden=32 intermediate=64 heads=2 kv_heads=2 head_dim=16 || exit 1
+cp "$QLOOM_SOURCE"/examples/tiny-qwen3/tokenizer*.json "$dir/model"
+cat >"$dir/p.yaml" <<END
+qloom: 1
+name: sweep
+device: cpu
+stages:
+  base: {use: auto, path: model}
+  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, samples: 1, seqlen: 32}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, samples: 1, seqlen: 32}
+  quant: {use: gptq, model: \$base, calib: \$calib, bits: 4, group_size: 32}
+  fix: {use: lordq, model: \$quant, calib: \$calib, rank: 2}
+  error: {use: layer_error, model: \$fix}
+  ppl: {use: perplexity, model: \$fix, data: \$eval}
+  codes: {use: gptq_checkpoint, model: \$quant}
+  merged: {use: dequantized, model: \$fix}
+matrix:
+  fix: [{use: none}, {use: lordq}]
+table: {rows: fix.use, columns: quant.bits, value: ppl.perplexity}
+END
+
+# number LIMIT: $drawn is a random one from 1 to LIMIT; $seed is the state
+number() {
+    seed=$((seed * 6364136223846793005 + 1442695040888963407))
+    drawn=$(((seed >> 33 & 0x7fffffff) % $1 + 1))
+}
+
+# go FOLDER [FAULT]: the pipeline with its runs in $dir/FOLDER/runs
+go() {
+    mkdir -p "$dir/$1"
+    (cd "$dir/$1" && QLOOM_FAULT=${2:-} LD_PRELOAD=${2:+$SHIM} timeout -k 1 "${patience:-30}" "$QLOOM" run ../p.yaml --threads 2 >out 2>err </dev/null)
+}
+
+# differences FOLDER: of its run from the undisturbed one, in files that have no time in them
+differences() {
+    (cd "$dir" && diff -rq -x log.txt -x journal.jsonl -x lock -x report.html -x qloom_export.json plain/runs/sweep-* "$1"/runs/sweep-* 2>&1)
+}
+
+# repaired WHAT: the command without the fault ends as if nothing had been
+repaired() {
+    go trial || fail "$1: the same command again: status $?: $(tail -n 2 "$dir/trial/err")"
+    { differences trial && cmp "$dir/plain/out" "$dir/trial/out" && "$SAME" "$dir/plain/runs/results.db" "$dir/trial/runs/results.db"; } >"$dir/same" 2>&1 ||
+        fail "$1: the same command again ends otherwise: $(head -n 3 "$dir/same")"
+}
+
+go plain || fail "the undisturbed run: $(cat "$dir/plain/err")"

@@ -28,9 +28,9 @@ print_ragged(const ql_plan *p, const ql_linear_info *l)
 {
     for (int64_t u = 0; u < p->unit_count; u++) {
         const ql_node *n = p->units[u]->node;
-        const int group = ql_param_int(n->plugin, n->self, "group_size", 0);
+        const int64_t group = ql_describe(n->plugin, n->self, l->in).grid.group;
 
-        if (!p->units[u]->quantizer && group > 0 && group < l->in && l->in % group != 0)
+        if (!p->units[u]->quantizer && group > 0 && l->in % group != 0)
             printf("; %s: the last group has %" PRId64 " columns", n->label, l->in % group);
     }
 }
@@ -54,17 +54,17 @@ static double
 unit_bytes(const ql_unit *u, const ql_model_info *m)
 {
     const ql_plugin *plugin = u->node->plugin;
-    const int group = ql_param_int(plugin, u->node->self, "group_size", 0);
-    const int rank = ql_param_int(plugin, u->node->self, "rank", 0);
     double bytes = 0;
 
     for (int l = 0; l < m->linear_count; l++) {
         const double out = (double)m->linears[l].out, in = (double)m->linears[l].in;
+        const ql_described d = ql_describe(u->node->plugin, u->node->self, m->linears[l].in);
+        const double groups = d.grid.group > 0 ? in / (double)d.grid.group : 1;
 
         if (!u->quantizer || plugin->compensator->couples)
-            bytes += out * in + (group > 0 ? 8 * out * in / group : 8 * out);
-        if (u->quantizer)
-            bytes += 2 * rank * (out + in);
+            bytes += out * in + 8 * out * groups;
+        if (u->quantizer && d.rank > 0)
+            bytes += 2 * d.rank * (out + in);
     }
     return bytes * (double)m->layers;
 }

@@ -41,21 +41,6 @@ default_text(ql_ctx *cx, const sheet *s, const ql_param *row)
     return text ? text : "";
 }
 
-/* Ports of the kind, then the plugin's own; NULL at the end. */
-static const ql_port *
-port_at(const ql_plugin *p, int64_t i)
-{
-    const ql_port *port = ql_kind_ports(p->kind);
-
-    for (; port->type != QL_EDGE_NONE; port++)
-        if (i-- == 0)
-            return port;
-    for (port = p->ports; port && port->type != QL_EDGE_NONE; port++)
-        if (i-- == 0)
-            return port;
-    return NULL;
-}
-
 /* --- text ------------------------------------------------------------------------------------------------------------ */
 
 static void
@@ -81,7 +66,7 @@ print_ports(const ql_plugin *p, bool output)
     bool first = true;
     const ql_port *port;
 
-    for (int64_t i = 0; (port = port_at(p, i)); i++) {
+    for (int64_t i = 0; (port = ql_port_at(p, i)); i++) {
         if (port->output != output)
             continue;
         if (first)
@@ -128,7 +113,7 @@ put_quoted(ql_ctx *cx, const char *key, const char *text)
 static const char *
 type_name(ql_type type)
 {
-    static const char *const names[] = {"", "bool", "int", "real", "string", "enum", "path", "list"};
+    static const char *const names[] = {"", "bool", "int", "real", "string", "enum", "path", "list", "uint64", "bytes"};
 
     return names[type];
 }
@@ -178,7 +163,7 @@ json_sheet(ql_ctx *cx, const sheet *s)
         json_param(cx, s, row);
     }
     printf("],\n  \"ports\": [");
-    for (int64_t i = 0; (port = port_at(p, i)); i++) {
+    for (int64_t i = 0; (port = ql_port_at(p, i)); i++) {
         printf("%s\n    {\"name\": \"%s\", \"type\": \"%s\", \"output\": %s, \"required\": %s, ", i ? "," : "",
                port->name, ql_edge_name(port->type), port->output ? "true" : "false",
                ql_port_needed(p, port) ? "true" : "false");
@@ -229,7 +214,7 @@ markdown_sheet(ql_ctx *cx, const sheet *s)
         put_cell(row->help ? row->help : "");
         printf(" |\n");
     }
-    for (int64_t i = 0, shown = 0; (port = port_at(p, i)); i++) {
+    for (int64_t i = 0, shown = 0; (port = ql_port_at(p, i)); i++) {
         if (port->output)
             continue;
         if (shown++ == 0)
@@ -239,7 +224,7 @@ markdown_sheet(ql_ctx *cx, const sheet *s)
                : port->def             ? ", default: "
                                        : ", optional",
                port->def ? port->def : "");
-        if (!port_at(p, i + 1) || port_at(p, i + 1)->output)
+        if (!ql_port_at(p, i + 1) || ql_port_at(p, i + 1)->output)
             printf(".\n");
     }
 }

@@ -295,7 +295,8 @@ static ql_status
 expect_adapter(ql_ctx *cx, const method *m, const ql_tensor *b, const ql_tensor *a)
 {
     const int64_t rank = b ? ql_dim(b, -1) : 0;
-    const int most = ql_param_int(m->plugin, m->self, "rank", INT32_MAX);
+    const int told = ql_describe(m->plugin, m->self, ql_dim(m->layer->w, 1)).rank;
+    const int most = told < 0 ? INT32_MAX : told;
 
     if (!b && !a)
         return QL_OK;

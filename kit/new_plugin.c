@@ -35,7 +35,7 @@ static const char quantizer_source[] =
     "}\n\n"
     "QL_PLUGIN(.kind = QL_QUANTIZER, .name = \"@NAME@\", .version = \"0.1\", .help = \"one line about @NAME@\",\n"
     "          .params = params, .self_size = sizeof(@NAME@),\n"
-    "          .quantizer = &(const ql_quantizer){.quantize = quantize}, );\n";
+    "          .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );\n";
 
 static const char compensator_source[] =
     "/* @NAME@: what it does and where it was published. This start keeps the largest principal directions of W - W^. "
@@ -68,7 +68,7 @@ static const char compensator_source[] =
     "}\n\n"
     "QL_PLUGIN(.kind = QL_COMPENSATOR, .name = \"@NAME@\", .version = \"0.1\", .help = \"one line about @NAME@\",\n"
     "          .params = params, .self_size = sizeof(@NAME@),\n"
-    "          .compensator = &(const ql_compensator){.compensate = compensate}, );\n";
+    "          .compensator = QL_TABLE(ql_compensator, .compensate = compensate), );\n";
 
 static const char evaluator_source[] =
     "/* @NAME@: what it measures and where it was published. This start measures the relative error of each weight. "
@@ -97,7 +97,7 @@ static const char evaluator_source[] =
     "}\n\n"
     "QL_PLUGIN(.kind = QL_EVALUATOR, .name = \"@NAME@\", .version = \"0.1\", .help = \"one line about @NAME@\",\n"
     "          .params = params, .self_size = sizeof(@NAME@),\n"
-    "          .evaluator = &(const ql_evaluator){.linear = linear}, );\n";
+    "          .evaluator = QL_TABLE(ql_evaluator, .linear = linear), );\n";
 
 static const char cmake_file[] =
     "cmake_minimum_required(VERSION 3.20)\n"

@@ -145,19 +145,26 @@ toy_check(ql_ctx *cx, const void *self)
 
 static const char *const toy_architectures[] = {"ToyForCausalLM", NULL};
 static const char *const toy_types[] = {"toy", NULL};
-static const ql_model toy_model_functions = {
-    .architectures = toy_architectures, .types = toy_types, .open = toy_open, .step = toy_step};
-static const ql_data toy_data_functions = {.read = toy_read};
-static const ql_quantizer toy_plain_functions = {.quantize = toy_quantize};
-static const ql_quantizer toy_clever_functions = {.needs = QL_NEEDS_STATS, .quantize = toy_quantize};
+static const ql_model toy_model_functions = {.size = sizeof(ql_model),
+                                             .architectures = toy_architectures,
+                                             .types = toy_types,
+                                             .open = toy_open,
+                                             .step = toy_step};
+static const ql_data toy_data_functions = {.size = sizeof(ql_data), .read = toy_read};
+static const ql_quantizer toy_plain_functions = {.size = sizeof(ql_quantizer), .quantize = toy_quantize};
+static const ql_quantizer toy_clever_functions = {
+    .size = sizeof(ql_quantizer), .needs = QL_NEEDS_STATS, .quantize = toy_quantize};
 static const ql_quantizer toy_driver_functions = {
-    .needs = QL_NEEDS_STATS, .yields = QL_YIELDS_ADAPTER, .quantize = toy_quantize};
-static const ql_compensator toy_none_functions = {0};
-static const ql_compensator toy_follow_functions = {.needs = QL_NEEDS_STATS, .compensate = toy_compensate};
-static const ql_compensator toy_couple_functions = {.couples = true, .compensate = toy_compensate};
+    .size = sizeof(ql_quantizer), .needs = QL_NEEDS_STATS, .yields = QL_YIELDS_ADAPTER, .quantize = toy_quantize};
+static const ql_compensator toy_none_functions = {.size = sizeof(ql_compensator)};
+static const ql_compensator toy_follow_functions = {
+    .size = sizeof(ql_compensator), .needs = QL_NEEDS_STATS, .compensate = toy_compensate};
+static const ql_compensator toy_couple_functions = {
+    .size = sizeof(ql_compensator), .couples = true, .compensate = toy_compensate};
 static const ql_evaluator toy_score_functions = {
-    .state_size = 8, .begin = toy_begin, .chunk = toy_chunk, .end = toy_end};
-static const ql_evaluator toy_layers_functions = {.needs = QL_NEEDS_STATS, .linear = toy_linear};
+    .size = sizeof(ql_evaluator), .state_size = 8, .begin = toy_begin, .chunk = toy_chunk, .end = toy_end};
+static const ql_evaluator toy_layers_functions = {
+    .size = sizeof(ql_evaluator), .needs = QL_NEEDS_STATS, .linear = toy_linear};
 
 #define TOY .abi_major = QL_ABI_MAJOR, .abi_minor = QL_ABI_MINOR, .size = sizeof(ql_plugin), .version = "1.0"
 

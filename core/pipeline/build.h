@@ -144,7 +144,6 @@ bool ql_settings_anonymous(ql_build *b, const ql_settings *parent, const ql_port
 const ql_yaml *ql_setting_find(const ql_settings *s, const char *key);
 /* The input port of that name, of the kind or of the plugin; NULL: none. */
 const ql_port *ql_plugin_input(const ql_plugin *p, const char *name);
-bool ql_reads_statistics(const ql_plugin *p);
 /* A parameter's value as the plugin's table takes it. */
 bool ql_build_value(ql_build *b, const char *stage, const ql_param *row, const ql_yaml *v, void *self);
 /* NULL: something in it is wrong, which has been told. */

@@ -9,13 +9,6 @@
 #include "base/printer.h"
 #include "build.h"
 
-bool
-ql_reads_statistics(const ql_plugin *p)
-{
-    return p->kind == QL_QUANTIZER || p->kind == QL_COMPENSATOR ||
-           (p->kind == QL_EVALUATOR && (p->evaluator->needs & QL_NEEDS_STATS) != 0);
-}
-
 static bool
 is_null(const ql_yaml *v)
 {

@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-#include <qloom/backend.h>
-#include <qloom/exporter.h>
-
 #include "registry.h"
 
 static ql_status
@@ -31,83 +28,6 @@ name_ok(const char *name)
            name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0' && strlen(name) < 64;
 }
 
-/* Every member of a backend's table is required. */
-/* clang-format off */
-#define BACKEND_MEMBERS(X)                                                                                        \
-    X(device) X(open) X(close) X(info) X(scratch) X(alloc) X(free) X(upload) X(download) X(sync) X(host_alloc)    \
-    X(host_free) X(park) X(unpark) X(prefetch) X(arrive) X(copy) X(fill) X(gather) X(transpose)                   \
-    X(random) X(diag) X(diag_set) X(gemm) X(gram) X(potrf) X(trtri) X(syevd) X(orth) X(axpby) X(scale_cols)       \
-    X(scale_rows) X(dot) X(nonfinite) X(rmsnorm) X(rope) X(attention) X(swiglu) X(add) X(add_bias) X(nll) X(kl)   \
-    X(abs_stats) X(group_minmax) X(group_encode) X(group_decode) X(pack) X(feedback_sweep)
-/* clang-format on */
-
-#define ONE(member) +1
-_Static_assert(sizeof(ql_backend) == (BACKEND_MEMBERS(ONE)) * sizeof(void (*)(void)),
-               "a member of ql_backend is not listed");
-#undef ONE
-
-/* Name of the first member that `b` lacks; NULL: none. */
-static const char *
-backend_lacks(const ql_backend *b)
-{
-#define NEED(member) \
-    if (!b->member)  \
-        return #member;
-    BACKEND_MEMBERS(NEED)
-#undef NEED
-    return NULL;
-}
-
-static const char *
-evaluator_lacks(const ql_evaluator *e)
-{
-    if (e->linear && !e->begin && !e->chunk && !e->end)
-        return NULL;
-    return !e->chunk   ? (e->begin || e->end ? "chunk" : "linear' or 'chunk")
-           : !e->begin ? "begin"
-           : !e->end   ? "end"
-                       : NULL;
-}
-
-static const char *
-exporter_lacks(const ql_exporter *e)
-{
-    return !e->begin ? "begin" : !e->linear ? "linear" : !e->end ? "end" : NULL;
-}
-
-static const char *
-model_lacks(const ql_model *m)
-{
-    return !m->architectures ? "architectures" : !m->types ? "types" : !m->open ? "open" : !m->step ? "step" : NULL;
-}
-
-/* What the kind requires and the plugin has not; NULL: nothing. */
-static const char *
-lacks(const ql_plugin *p)
-{
-    if (!p->backend) /* the union holds one pointer, whatever the kind */
-        return "";
-    switch (p->kind) {
-    case QL_BACKEND:
-        return backend_lacks(p->backend);
-    case QL_MODEL:
-        return model_lacks(p->model);
-    case QL_DATA:
-        return p->data->read ? NULL : "read";
-    case QL_QUANTIZER:
-        return p->quantizer->quantize ? NULL : "quantize";
-    case QL_EVALUATOR:
-        return evaluator_lacks(p->evaluator);
-    case QL_EXPORTER:
-        return exporter_lacks(p->exporter);
-    case QL_COMPENSATOR: /* without a function it is the identity */
-    case QL_TRAINER:
-    case QL_KIND_NONE:
-        return NULL;
-    }
-    return NULL;
-}
-
 size_t
 ql_param_size(const ql_param *row)
 {
@@ -124,6 +44,9 @@ ql_param_size(const ql_param *row)
         return sizeof(const char *);
     case QL_T_LIST:
         return sizeof(ql_strings);
+    case QL_T_UINT64:
+    case QL_T_BYTES:
+        return sizeof(uint64_t);
     case QL_T_END:
         return 0;
     }
@@ -180,19 +103,27 @@ check_rows(ql_ctx *cx, const char *file, const ql_plugin *p)
 static ql_status
 check_kind(ql_ctx *cx, const char *file, const ql_plugin *p)
 {
-    const char *const kind = ql_kind_name(p->kind), *missing;
+    const ql_kind_info *kind = ql_kind_of(p->kind);
+    const char *missing;
+    size_t size;
 
-    if (!kind || p->kind == QL_TRAINER)
+    if (!kind->lacks)
         return QL_FAIL(cx, QL_INVALID,
                        "%s: plugin '%s' is of kind %d%s%s, which this qloom can't run: use a newer qloom", file,
-                       p->name, (int)p->kind, kind ? " " : "", kind ? kind : "");
-    missing = lacks(p);
-    if (missing && !*missing)
-        return QL_FAIL(cx, QL_INVALID, "%s: %s '%s' has no function table: set .%s in its QL_PLUGIN block", file, kind,
-                       p->name, kind);
+                       p->name, (int)p->kind, kind->name ? " " : "", kind->name ? kind->name : "");
+    if (!p->backend) /* the union holds one pointer, whatever the kind */
+        return QL_FAIL(cx, QL_INVALID, "%s: %s '%s' has no function table: set .%s in its QL_PLUGIN block", file,
+                       kind->name, p->name, kind->name);
+    memcpy(&size, p->backend, sizeof size); /* the first member of the table of a kind that has a size */
+    if (kind->size && size != kind->size)
+        return QL_FAIL(
+            cx, QL_INVALID,
+            "%s: the ql_%s of %s '%s' has %zu bytes, and %zu in this qloom: fill it with QL_TABLE, and rebuild it",
+            file, kind->name, kind->name, p->name, size, kind->size);
+    missing = kind->lacks(p);
     if (missing)
-        return QL_FAIL(cx, QL_INVALID, "%s: %s '%s' lacks '%s': set it in its ql_%s", file, kind, p->name, missing,
-                       kind);
+        return QL_FAIL(cx, QL_INVALID, "%s: %s '%s' lacks '%s': set it in its ql_%s", file, kind->name, p->name,
+                       missing, kind->name);
     return QL_OK;
 }
 

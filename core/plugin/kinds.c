@@ -1,10 +1,13 @@
-/* The kinds of plugins: their names, the ports that each brings, and the parameters that mean the same in all plugins
- * of a kind. */
-#include "registry.h"
+/* The kinds of plugins, a row each: the ports that every plugin of a kind has, the parameters that mean the same in all of
+ * them, what a plugin's table must hold, and how a pipeline treats its stages. */
+#include "kinds.h"
 
 #include <string.h>
 
+#include <qloom/backend.h>
 #include <qloom/exporter.h>
+
+#include "registry.h"
 
 #define PORTS_END            \
     {                        \
@@ -57,14 +60,15 @@ static const ql_port exporter_ports[] = {
     PORTS_END,
 };
 
-typedef struct shared_fields { /* never filled: the macros of the kinds' headers need fields to take names and types
-                                  from */
+/* Never filled: the macros of the kinds' headers need fields to take names and types from. */
+typedef struct shared_fields {
     int bits, group_size, scale_dtype, rank, adapter_dtype;
     bool sym;
     double damp, mse;
     const char *path;
 } shared_fields;
 
+static const ql_param no_rows[] = {QL_PARAMS_END};
 static const ql_param model_rows[] = {QL_MODEL_PATH(shared_fields), QL_PARAMS_END};
 static const ql_param exporter_rows[] = {QL_EXPORT_PATH(shared_fields), QL_PARAMS_END};
 static const ql_param quantizer_rows[] = {
@@ -83,52 +87,159 @@ static const ql_param compensator_rows[] = {
     QL_PARAMS_END,
 };
 
-static bool
-kind_known(ql_kind kind)
+/* --- what a table must hold -------------------------------------------------------------------------------------- */
+
+/* Every member of a backend's table is required. */
+/* clang-format off */
+#define BACKEND_MEMBERS(X)                                                                                        \
+    X(device) X(open) X(close) X(info) X(scratch) X(alloc) X(free) X(upload) X(download) X(sync) X(host_alloc)    \
+    X(host_free) X(park) X(unpark) X(prefetch) X(arrive) X(copy) X(fill) X(gather) X(transpose)                   \
+    X(random) X(diag) X(diag_set) X(gemm) X(gram) X(potrf) X(trtri) X(syevd) X(orth) X(axpby) X(scale_cols)       \
+    X(scale_rows) X(dot) X(nonfinite) X(rmsnorm) X(rope) X(attention) X(swiglu) X(add) X(add_bias) X(nll) X(kl)   \
+    X(abs_stats) X(group_minmax) X(group_encode) X(group_decode) X(pack) X(feedback_sweep)
+/* clang-format on */
+
+#define ONE(member) +1
+_Static_assert(sizeof(ql_backend) == (BACKEND_MEMBERS(ONE)) * sizeof(void (*)(void)),
+               "a member of ql_backend is not listed");
+#undef ONE
+
+static const char *
+backend_lacks(const ql_plugin *p)
 {
-    return kind > QL_KIND_NONE && kind <= QL_TRAINER;
+#define NEED(member)         \
+    if (!p->backend->member) \
+        return #member;
+    BACKEND_MEMBERS(NEED)
+#undef NEED
+    return NULL;
+}
+
+static const char *
+model_lacks(const ql_plugin *p)
+{
+    const ql_model *m = p->model;
+
+    return !m->architectures ? "architectures" : !m->types ? "types" : !m->open ? "open" : !m->step ? "step" : NULL;
+}
+
+static const char *
+data_lacks(const ql_plugin *p)
+{
+    return p->data->read ? NULL : "read";
+}
+
+static const char *
+quantizer_lacks(const ql_plugin *p)
+{
+    return p->quantizer->quantize ? NULL : "quantize";
+}
+
+static const char *
+nothing_lacks(const ql_plugin *p)
+{
+    (void)p; /* a compensator without a function is the identity */
+    return NULL;
+}
+
+static const char *
+evaluator_lacks(const ql_plugin *p)
+{
+    const ql_evaluator *e = p->evaluator;
+
+    if (e->linear && !e->begin && !e->chunk && !e->end)
+        return NULL;
+    return !e->chunk   ? (e->begin || e->end ? "chunk" : "linear' or 'chunk")
+           : !e->begin ? "begin"
+           : !e->end   ? "end"
+                       : NULL;
+}
+
+static const char *
+exporter_lacks(const ql_plugin *p)
+{
+    const ql_exporter *e = p->exporter;
+
+    return !e->begin ? "begin" : !e->linear ? "linear" : !e->end ? "end" : NULL;
+}
+
+/* --- the rows ---------------------------------------------------------------------------------------------------- */
+
+static const ql_kind_info kinds[] = {
+    [QL_KIND_NONE] = {.ports = no_ports, .shared = no_rows},
+    [QL_BACKEND] = {.name = "backend", .ports = no_ports, .shared = no_rows, .lacks = backend_lacks},
+    [QL_MODEL] = {.name = "model",
+                  .size = sizeof(ql_model),
+                  .ports = model_ports,
+                  .shared = model_rows,
+                  .lacks = model_lacks,
+                  .shape = "folder"},
+    [QL_DATA] = {.name = "data",
+                 .size = sizeof(ql_data),
+                 .ports = data_ports,
+                 .shared = no_rows,
+                 .lacks = data_lacks,
+                 .shape = "folder",
+                 .seeded = true},
+    [QL_QUANTIZER] = {.name = "quantizer",
+                      .size = sizeof(ql_quantizer),
+                      .ports = quantizer_ports,
+                      .shared = quantizer_rows,
+                      .lacks = quantizer_lacks,
+                      .shape = "box",
+                      .model_from = QL_MODEL,
+                      .seeded = true,
+                      .per_linear = true},
+    [QL_COMPENSATOR] = {.name = "compensator",
+                        .size = sizeof(ql_compensator),
+                        .ports = compensator_ports,
+                        .shared = compensator_rows,
+                        .lacks = nothing_lacks,
+                        .shape = "hexagon",
+                        .model_from = QL_QUANTIZER,
+                        .seeded = true,
+                        .per_linear = true},
+    [QL_EVALUATOR] = {.name = "evaluator",
+                      .size = sizeof(ql_evaluator),
+                      .ports = evaluator_ports,
+                      .shared = no_rows,
+                      .lacks = evaluator_lacks,
+                      .shape = "ellipse",
+                      .sink = true},
+    [QL_EXPORTER] = {.name = "exporter",
+                     .size = sizeof(ql_exporter),
+                     .ports = exporter_ports,
+                     .shared = exporter_rows,
+                     .lacks = exporter_lacks,
+                     .shape = "ellipse",
+                     .sink = true},
+    [QL_TRAINER] = {.name = "trainer", .ports = no_ports, .shared = no_rows}, /* none can run yet */
+};
+
+const ql_kind_info *
+ql_kind_of(ql_kind kind)
+{
+    const bool known = kind > QL_KIND_NONE && (size_t)kind < sizeof kinds / sizeof *kinds;
+
+    return &kinds[known ? kind : QL_KIND_NONE];
 }
 
 const char *
 ql_kind_name(ql_kind kind)
 {
-    static const char *const names[] = {
-#define KIND_NAME(name, text, folder) [QL_##name] = text,
-        QL_KIND_LIST(KIND_NAME)
-#undef KIND_NAME
-    };
-
-    return kind_known(kind) ? names[kind] : NULL;
+    return ql_kind_of(kind)->name;
 }
 
 const ql_port *
 ql_kind_ports(ql_kind kind)
 {
-    static const ql_port *const ports[] = {
-        [QL_BACKEND] = no_ports,
-        [QL_MODEL] = model_ports,
-        [QL_DATA] = data_ports,
-        [QL_QUANTIZER] = quantizer_ports,
-        [QL_COMPENSATOR] = compensator_ports,
-        [QL_EVALUATOR] = evaluator_ports,
-        [QL_EXPORTER] = exporter_ports,
-        [QL_TRAINER] = no_ports,
-    };
-
-    return kind_known(kind) ? ports[kind] : no_ports;
+    return ql_kind_of(kind)->ports;
 }
 
 const ql_param *
 ql_shared_row(ql_kind kind, const char *name)
 {
-    static const ql_param *const rows[QL_TRAINER + 1] = {
-        [QL_MODEL] = model_rows,
-        [QL_QUANTIZER] = quantizer_rows,
-        [QL_COMPENSATOR] = compensator_rows,
-        [QL_EXPORTER] = exporter_rows,
-    };
-
-    for (const ql_param *p = kind_known(kind) ? rows[kind] : NULL; p && p->type != QL_T_END; p++)
+    for (const ql_param *p = ql_kind_of(kind)->shared; p->type != QL_T_END; p++)
         if (strcmp(p->name, name) == 0)
             return p;
     return NULL;
@@ -138,6 +249,18 @@ bool
 ql_param_shared(ql_kind kind, const char *name)
 {
     return ql_shared_row(kind, name) != NULL;
+}
+
+const ql_port *
+ql_port_at(const ql_plugin *p, int64_t i)
+{
+    for (const ql_port *port = ql_kind_ports(p->kind); port->type != QL_EDGE_NONE; port++)
+        if (i-- == 0)
+            return port;
+    for (const ql_port *port = p->ports; port && port->type != QL_EDGE_NONE; port++)
+        if (i-- == 0)
+            return port;
+    return NULL;
 }
 
 bool
@@ -150,6 +273,26 @@ ql_port_needed(const ql_plugin *p, const ql_port *port)
     if (p->kind == QL_QUANTIZER && strcmp(port->name, "calib") == 0) /* nothing upstream could lend it its tokens */
         return (p->quantizer->needs & QL_NEEDS_STATS) != 0;
     return false;
+}
+
+bool
+ql_reads_statistics(const ql_plugin *p)
+{
+    return ql_kind_of(p->kind)->per_linear || (p->kind == QL_EVALUATOR && (p->evaluator->needs & QL_NEEDS_STATS) != 0);
+}
+
+ql_described
+ql_describe(const ql_plugin *p, const void *self, int64_t in)
+{
+    ql_described d = {.rank = -1};
+
+    if (p->kind == QL_QUANTIZER && p->quantizer->describe)
+        p->quantizer->describe(self, in, &d);
+    else if (p->kind == QL_COMPENSATOR && p->compensator->describe)
+        p->compensator->describe(self, in, &d);
+    else if (p->kind == QL_COMPENSATOR && !p->compensator->compensate)
+        d.rank = 0;
+    return d;
 }
 
 const char *

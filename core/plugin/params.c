@@ -2,6 +2,7 @@
 #include "registry.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -83,6 +84,10 @@ ql_param_defaults(const ql_plugin *p, void *self)
         case QL_T_LIST:
             *(ql_strings *)at = (ql_strings){.count = 0};
             break;
+        case QL_T_UINT64:
+        case QL_T_BYTES:
+            *(uint64_t *)at = (uint64_t)row->def;
+            break;
         case QL_T_END:
             break;
         }
@@ -122,6 +127,12 @@ ql_param_allowed(const ql_param *row, char *out, size_t size)
         return;
     case QL_T_LIST:
         snprintf(out, size, "a list");
+        return;
+    case QL_T_UINT64:
+        snprintf(out, size, "a whole number from 0 to %" PRIu64, UINT64_MAX);
+        return;
+    case QL_T_BYTES:
+        snprintf(out, size, "bytes, or a whole number with KiB, MiB, GiB or TiB");
         return;
     case QL_T_END:
         return;
@@ -184,9 +195,49 @@ parse_real(const ql_param *row, const char *text, double *out)
     return true;
 }
 
+/* Digits alone that fit. */
+static bool
+parse_whole(const char *text, size_t digits, uint64_t *out)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < digits; i++) {
+        const unsigned digit = (unsigned)(unsigned char)text[i] - '0';
+
+        if (digit > 9 || n > (UINT64_MAX - digit) / 10)
+            return false;
+        n = n * 10 + digit;
+    }
+    *out = n;
+    return digits > 0;
+}
+
+static bool
+parse_bytes(const char *text, uint64_t *out)
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    const size_t digits = strspn(text, "0123456789");
+    uint64_t n;
+
+    if (!parse_whole(text, digits, &n))
+        return false;
+    text += digits;
+    text += *text == ' ';
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (strcmp(text, units[i]) == 0 && n <= UINT64_MAX >> 10 * i) {
+            *out = n << 10 * i;
+            return true;
+        }
+    return false;
+}
+
 static ql_status
 set_word(ql_ctx *cx, const ql_param *row, const ql_value *v, int *out)
 {
+    if (!v->text && !v->items && row->def < 0) { /* no value is a value of a row without a default */
+        *out = -1;
+        return QL_OK;
+    }
     for (int i = 0; v->text && row->values[i]; i++) {
         if (strcmp(row->values[i], v->text) == 0) {
             *out = i;
@@ -248,6 +299,10 @@ ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, const char 
         return set_text(cx, row, value, folder, at);
     case QL_T_LIST:
         return set_list(cx, row, value, at);
+    case QL_T_UINT64:
+        return plain && parse_whole(value->text, strlen(value->text), at) ? QL_OK : refuse(cx, row, value);
+    case QL_T_BYTES:
+        return value->text && parse_bytes(value->text, at) ? QL_OK : refuse(cx, row, value);
     case QL_T_END:
         break;
     }
@@ -352,12 +407,15 @@ ql_param_print(ql_ctx *cx, const ql_param *row, const void *self)
     case QL_T_REAL:
         return print_real(cx, *(const double *)at);
     case QL_T_ENUM:
-        return row->values[*(const int *)at];
+        return *(const int *)at < 0 ? "null" : row->values[*(const int *)at];
     case QL_T_STRING:
     case QL_T_PATH:
         return print_text(cx, *(const char *const *)at);
     case QL_T_LIST:
         return print_list(cx, at);
+    case QL_T_UINT64:
+    case QL_T_BYTES:
+        return ql_format(cx, "%" PRIu64, *(const uint64_t *)at);
     case QL_T_END:
         break;
     }

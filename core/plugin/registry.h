@@ -5,6 +5,7 @@
 #include <qloom/plugin.h>
 
 #include "base/ctx.h"
+#include "kinds.h"
 
 typedef struct ql_registry ql_registry;
 
@@ -61,17 +62,5 @@ ql_status ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, c
 const char *ql_param_print(ql_ctx *cx, const ql_param *row, const void *self);
 /* "true or false", "a whole number from 2 to 8", "fp16, bf16 or fp32": what a row accepts. */
 void ql_param_allowed(const ql_param *row, char *out, size_t size);
-/* Is `name` shared by all plugins of this kind (bits, group_size, rank, …), so that a variant with another `use:`
- * inherits it? */
-bool ql_param_shared(ql_kind kind, const char *name);
-/* The row that its kind's header gives a shared parameter; NULL when `name` is not shared. */
-const ql_param *ql_shared_row(ql_kind kind, const char *name);
-/* Ports of a kind, ended by QL_EDGE_NONE; those of the plugin's own table come on top. */
-const ql_port *ql_kind_ports(ql_kind kind);
-/* Must a stage of this plugin connect `port`? Some optional ports of a kind are needed by some of its plugins: `calib`
- * by methods that need statistics, `data` by evaluators of a stream. */
-bool ql_port_needed(const ql_plugin *p, const ql_port *port);
-const char *ql_kind_name(ql_kind kind); /* "quantizer"; NULL for what is no kind */
-const char *ql_edge_name(ql_edge edge); /* "tokens" */
 
 #endif

@@ -155,14 +155,11 @@ check_linear(ql_walk *w, const ql_eval *e, int64_t layer, int l)
 
         in.skipped = o && o->skip;
         if (!in.skipped) {
-            const ql_plugin *plugin = q->node->plugin;
-            const void *self = o ? o->self : q->node->self;
-            const int group = ql_param_int(plugin, self, "group_size", 0);
-            const int scales = ql_param_int(plugin, self, "scale_dtype", -1);
+            const ql_described d = ql_describe(q->node->plugin, o ? o->self : q->node->self, info->in);
 
-            in.bits = ql_param_int(plugin, self, "bits", 0);
-            in.group = group ? ql_group_columns(group, info->in) : 0;
-            in.scales = scales < 0 ? QL_DTYPE_NONE : ql_float_dtype(scales);
+            in.bits = d.grid.bits;
+            in.group = d.grid.group;
+            in.scales = d.grid.scale_dtype;
         }
     }
     st = exporter(e)->check(w->cx, e->node->self, &in);

@@ -79,7 +79,8 @@ rank_on(const ql_graph *g, const ql_cell *cell, const ql_node *q)
         if (!n || n->plugin->kind != QL_COMPENSATOR || !n->plugin->compensator->compensate ||
             ql_node_input(n, "model") != q)
             continue;
-        rank = ql_param_int(n->plugin, n->self, "rank", INT_MAX); /* without that parameter it decides by itself */
+        rank = ql_describe(n->plugin, n->self, 0).rank;
+        rank = rank < 0 ? INT_MAX : rank; /* it decides by itself */
         most = rank > most ? rank : most;
     }
     return most;
@@ -98,7 +99,7 @@ add_lacking(ql_walk *w, int64_t c)
         if (!q || q->plugin->kind != QL_QUANTIZER || !(q->plugin->quantizer->yields & QL_EXPECTS_ADAPTER) ||
             ql_plan_root(q) != w->plan->root)
             continue;
-        wanted = ql_param_int(q->plugin, q->self, "rank", -1);
+        wanted = ql_describe(q->plugin, q->self, 0).rank;
         got = rank_on(g, &g->cells[c], q);
         if (got >= wanted)
             continue;

@@ -76,4 +76,4 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 }
 
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "hqq", .version = "1.0", .help = "zero points by half-quadratic splitting",
-          .params = params, .self_size = sizeof(hqq), .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .params = params, .self_size = sizeof(hqq), .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );

@@ -18,7 +18,18 @@ compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter 
                           &out->a);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const eora *p = self;
+
+    (void)in;
+    out->rank = p->rank;
+    out->best_in = "layer output";
+}
+
 QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "eora", .version = "1.0",
           .help = "low-rank reconstruction in the eigenspace of the inputs, training-free", .cite = "arXiv:2410.21271",
           .params = params, .self_size = sizeof(eora),
-          .compensator = &(const ql_compensator){.needs = QL_NEEDS_STATS, .compensate = compensate}, );
+          .compensator = QL_TABLE(ql_compensator, .needs = QL_NEEDS_STATS, .compensate = compensate,
+                                  .describe = describe), );

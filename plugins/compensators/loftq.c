@@ -66,7 +66,17 @@ needs_of(const void *self)
     return ((const loftq *)self)->scaling == QL_SCALING_IDENTITY ? 0 : QL_NEEDS_STATS;
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const loftq *p = self;
+
+    (void)in;
+    out->rank = p->rank;
+}
+
 QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "loftq", .version = "1.0",
           .help = "alternates quantization and low-rank fit of the rest", .cite = "arXiv:2310.08659", .params = params,
           .self_size = sizeof(loftq),
-          .compensator = &(const ql_compensator){.needs_of = needs_of, .couples = true, .compensate = compensate}, );
+          .compensator = QL_TABLE(ql_compensator, .needs_of = needs_of, .couples = true, .compensate = compensate,
+                                  .describe = describe), );

@@ -18,7 +18,18 @@ compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter 
                           &out->a);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const lordq *p = self;
+
+    (void)in;
+    out->rank = p->rank;
+    out->best_in = "layer output";
+}
+
 QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "lordq", .version = "1.0",
           .help = "best low-rank reconstruction of the error in the norm of the inputs", .params = params,
           .self_size = sizeof(lordq),
-          .compensator = &(const ql_compensator){.needs = QL_NEEDS_STATS, .compensate = compensate}, );
+          .compensator = QL_TABLE(ql_compensator, .needs = QL_NEEDS_STATS, .compensate = compensate,
+                                  .describe = describe), );

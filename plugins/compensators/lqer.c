@@ -28,7 +28,17 @@ compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter 
     return ql_reconstruct(cx, in->w, in->what, &spec, &out->b, &out->a);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const lqer *p = self;
+
+    (void)in;
+    out->rank = p->rank;
+}
+
 QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "lqer", .version = "1.0",
           .help = "low-rank reconstruction of the error, inputs weighted by their mean magnitude",
           .cite = "arXiv:2402.02446", .params = params, .self_size = sizeof(lqer),
-          .compensator = &(const ql_compensator){.needs = QL_NEEDS_STATS, .compensate = compensate}, );
+          .compensator = QL_TABLE(ql_compensator, .needs = QL_NEEDS_STATS, .compensate = compensate,
+                                  .describe = describe), );

@@ -4,4 +4,4 @@
 static const ql_param params[] = {QL_PARAMS_END};
 
 QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "none", .version = "1.0", .help = "no compensation", .params = params,
-          .compensator = &(const ql_compensator){.needs = 0}, );
+          .compensator = QL_TABLE(ql_compensator, .needs = 0), );

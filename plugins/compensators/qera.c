@@ -27,7 +27,18 @@ compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter 
     return ql_reconstruct(cx, in->w, in->what, &spec, &out->b, &out->a);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const qera *p = self;
+
+    (void)in;
+    out->rank = p->rank;
+    out->best_in = p->scaling == QL_SCALING_EXACT ? "layer output" : NULL;
+}
+
 QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "qera", .version = "1.0",
           .help = "low-rank reconstruction of the error, optimal for the layer's output", .cite = "arXiv:2410.06040",
           .params = params, .self_size = sizeof(qera),
-          .compensator = &(const ql_compensator){.needs = QL_NEEDS_STATS, .compensate = compensate}, );
+          .compensator = QL_TABLE(ql_compensator, .needs = QL_NEEDS_STATS, .compensate = compensate,
+                                  .describe = describe), );

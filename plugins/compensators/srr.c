@@ -182,7 +182,17 @@ needs_of(const void *self)
     return ((const srr *)self)->scaling == QL_SCALING_IDENTITY ? 0 : QL_NEEDS_STATS;
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const srr *p = self;
+
+    (void)in;
+    out->rank = p->rank;
+}
+
 QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "srr", .version = "1.0",
           .help = "rank split between preserving dominant directions and reconstructing the error",
           .cite = "arXiv:2602.02001", .params = params, .self_size = sizeof(srr),
-          .compensator = &(const ql_compensator){.needs_of = needs_of, .couples = true, .compensate = compensate}, );
+          .compensator = QL_TABLE(ql_compensator, .needs_of = needs_of, .couples = true, .compensate = compensate,
+                                  .describe = describe), );

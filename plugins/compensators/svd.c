@@ -14,6 +14,17 @@ compensate(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter 
     return ql_reconstruct(cx, in->w, in->what, &(ql_lowrank_spec){.rank = ((const svd *)self)->rank}, &out->b, &out->a);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const svd *p = self;
+
+    (void)in;
+    out->rank = p->rank;
+    out->best_in = "weight";
+}
+
 QL_PLUGIN(.kind = QL_COMPENSATOR, .name = "svd", .version = "1.0",
           .help = "truncated SVD of the weight error (ZeroQuant-V2)", .cite = "arXiv:2303.08302", .params = params,
-          .self_size = sizeof(svd), .compensator = &(const ql_compensator){.compensate = compensate}, );
+          .self_size = sizeof(svd),
+          .compensator = QL_TABLE(ql_compensator, .compensate = compensate, .describe = describe), );

@@ -219,10 +219,5 @@ QL_PLUGIN(.kind = QL_EVALUATOR, .name = "kl", .version = "1.0",
               "p999, max; top1: share of tokens where both put the same word first; of the text's next token dp, the "
               "mean change of its probability, dp_rms, and log_ratio, ln of the ratio of perplexities, with its stderr",
           .params = params, .self_size = sizeof(divergence),
-          .evaluator = &(const ql_evaluator){.needs_reference = true,
-                                             .metrics = metrics,
-                                             .state_size = sizeof(sums),
-                                             .bos = bos,
-                                             .begin = begin,
-                                             .chunk = chunk,
-                                             .end = end}, );
+          .evaluator = QL_TABLE(ql_evaluator, .needs_reference = true, .metrics = metrics, .state_size = sizeof(sums),
+                                .bos = bos, .begin = begin, .chunk = chunk, .end = end), );

@@ -94,4 +94,4 @@ QL_PLUGIN(.kind = QL_EVALUATOR, .name = "layer_error", .version = "1.0",
               "the rank that was spent before quantization, where a method has one; damp, damping used; status, "
               "numerical status as a sum of bits",
           .params = params, .self_size = sizeof(layer_error),
-          .evaluator = &(const ql_evaluator){.needs = QL_NEEDS_STATS, .metrics = metrics, .linear = linear}, );
+          .evaluator = QL_TABLE(ql_evaluator, .needs = QL_NEEDS_STATS, .metrics = metrics, .linear = linear), );

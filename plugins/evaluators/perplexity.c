@@ -173,11 +173,6 @@ static const ql_metric_kind metrics[] = {
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "perplexity", .version = "1.0",
           .help = "perplexity of a text, by the protocol of the quantization papers or of llama.cpp", .params = params,
           .self_size = sizeof(perplexity),
-          .evaluator = &(const ql_evaluator){.metrics = metrics,
-                                             .state_size = sizeof(sums),
-                                             .tokens = tokens,
-                                             .bos = bos,
-                                             .leaves_files = leaves_files,
-                                             .begin = begin,
-                                             .chunk = chunk,
-                                             .end = end}, );
+          .evaluator = QL_TABLE(ql_evaluator, .metrics = metrics, .state_size = sizeof(sums), .tokens = tokens,
+                                .bos = bos, .leaves_files = leaves_files, .begin = begin, .chunk = chunk,
+                                .end = end), );

@@ -75,4 +75,4 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out)
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "spectrum", .version = "1.0",
           .help = "singular values of a weight, of its error W - W^, and of W - W^ - BA, for some linears; the report "
                   "draws them",
-          .params = params, .self_size = sizeof(spectrum), .evaluator = &(const ql_evaluator){.linear = linear}, );
+          .params = params, .self_size = sizeof(spectrum), .evaluator = QL_TABLE(ql_evaluator, .linear = linear), );

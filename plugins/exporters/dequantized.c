@@ -138,5 +138,5 @@ QL_PLUGIN(
         .help =
             "plain 16-bit weights that every program loads; rounding_error: what 16 bits cost, relative to the weights",
         .params = params, .self_size = sizeof(dequantized),
-        .exporter = &(const ql_exporter){
-            .state_size = sizeof(rounded), .begin = begin, .linear = linear, .end = end, .weight = weight}, );
+        .exporter = QL_TABLE(ql_exporter, .state_size = sizeof(rounded), .begin = begin, .linear = linear, .end = end,
+                             .weight = weight), );

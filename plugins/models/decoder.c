@@ -292,6 +292,7 @@ const ql_param decoder_rows[] = {
 };
 
 const ql_model decoder_model = {
+    .size = sizeof(ql_model),
     .architectures = decoder_architectures,
     .types = decoder_types,
     .open = open_model,

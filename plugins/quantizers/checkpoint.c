@@ -39,4 +39,4 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "checkpoint", .version = "1.0",
           .help = "the codes of a GPTQ checkpoint of the model, for a compensator to repair", .params = params,
-          .self_size = sizeof(checkpoint), .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .self_size = sizeof(checkpoint), .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );

@@ -124,7 +124,19 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     return f.perm ? restore_order(cx, p, &at, out) : QL_OK;
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const gptq *p = self;
+
+    out->grid = (ql_grid){.bits = p->bits,
+                          .group = ql_group_columns(p->group_size, in),
+                          .sym = p->sym,
+                          .scale_dtype = ql_float_dtype(p->scale_dtype)};
+    out->rank = 0;
+}
+
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "gptq", .version = "1.0",
           .help = "column by column with error feedback through the inverse Hessian", .cite = "arXiv:2210.17323",
           .params = params, .self_size = sizeof(gptq),
-          .quantizer = &(const ql_quantizer){.needs = QL_NEEDS_STATS, .quantize = quantize}, );
+          .quantizer = QL_TABLE(ql_quantizer, .needs = QL_NEEDS_STATS, .quantize = quantize, .describe = describe), );

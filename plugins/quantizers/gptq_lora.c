@@ -263,8 +263,20 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     return QL_OK;
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const gptq_lora *p = self;
+
+    out->grid = (ql_grid){.bits = p->bits,
+                          .group = ql_group_columns(p->group_size, in),
+                          .sym = p->sym,
+                          .scale_dtype = ql_float_dtype(p->scale_dtype)};
+    out->rank = p->rank;
+}
+
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "gptq_lora", .version = "1.0",
           .help = "GPTQ whose error feedback also fills a low-rank adapter on the inputs' principal directions",
           .cite = "arXiv:2606.01412", .params = params, .self_size = sizeof(gptq_lora),
-          .quantizer = &(const ql_quantizer){
-              .needs = QL_NEEDS_STATS, .yields = QL_YIELDS_ADAPTER, .quantize = quantize}, );
+          .quantizer = QL_TABLE(ql_quantizer, .needs = QL_NEEDS_STATS, .yields = QL_YIELDS_ADAPTER,
+                                .quantize = quantize, .describe = describe), );

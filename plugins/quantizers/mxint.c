@@ -82,6 +82,20 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     return ql_unmap(cx, w);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const mxint *p = self;
+
+    out->grid = (ql_grid){.bits = p->bits,
+                          .group = ql_group_columns(p->group_size, in),
+                          .sym = true,
+                          .scale_dtype = ql_float_dtype(p->scale_dtype),
+                          .exponents = true};
+    out->rank = 0;
+}
+
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "mxint", .version = "1.0",
           .help = "integers with a power-of-two scale per block", .cite = "arXiv:2310.10537", .params = params,
-          .self_size = sizeof(mxint), .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .self_size = sizeof(mxint),
+          .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize, .describe = describe), );

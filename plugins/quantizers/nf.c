@@ -51,7 +51,19 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     return ql_group_encode(cx, w, out);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const nf *p = self;
+
+    out->grid = (ql_grid){.bits = p->bits,
+                          .group = ql_group_columns(p->group_size, in),
+                          .sym = true,
+                          .scale_dtype = ql_float_dtype(p->scale_dtype)};
+    out->rank = 0;
+}
+
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "nf", .version = "1.0",
           .help = "NormalFloat: quantiles of a normal distribution, scaled per block", .cite = "arXiv:2305.14314",
           .params = params, .self_size = sizeof(nf), .check = check,
-          .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize, .describe = describe), );

@@ -236,8 +236,20 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     return QL_OK;
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const projq *p = self;
+
+    out->grid = (ql_grid){.bits = p->bits,
+                          .group = ql_group_columns(p->group_size, in),
+                          .sym = p->sym,
+                          .scale_dtype = ql_float_dtype(p->scale_dtype)};
+    out->rank = p->rank;
+}
+
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "projq", .version = "1.0",
           .help = "quantization noise shaped so that a low-rank adapter can absorb it", .params = params,
           .ports = ports, .self_size = sizeof(projq),
-          .quantizer = &(const ql_quantizer){
-              .needs = QL_NEEDS_STATS, .yields = QL_EXPECTS_ADAPTER, .quantize = quantize}, );
+          .quantizer = QL_TABLE(ql_quantizer, .needs = QL_NEEDS_STATS, .yields = QL_EXPECTS_ADAPTER,
+                                .quantize = quantize, .describe = describe), );

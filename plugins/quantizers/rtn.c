@@ -26,5 +26,18 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
     return ql_group_encode(cx, w, out);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    const rtn *p = self;
+
+    out->grid = (ql_grid){.bits = p->bits,
+                          .group = ql_group_columns(p->group_size, in),
+                          .sym = p->sym,
+                          .scale_dtype = ql_float_dtype(p->scale_dtype)};
+    out->rank = 0;
+}
+
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "rtn", .version = "1.0", .help = "round to nearest, per group",
-          .params = params, .self_size = sizeof(rtn), .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .params = params, .self_size = sizeof(rtn),
+          .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize, .describe = describe), );

@@ -50,7 +50,8 @@ spy_quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *s
     return QL_OK;
 }
 
-static const ql_quantizer spy_quantizer = {.needs = QL_NEEDS_STATS, .quantize = spy_quantize};
+static const ql_quantizer spy_quantizer = {
+    .size = sizeof(ql_quantizer), .needs = QL_NEEDS_STATS, .quantize = spy_quantize};
 static const ql_plugin spy_plugin = {
     .kind = QL_QUANTIZER,
     .name = "spy",

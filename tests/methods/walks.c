@@ -67,7 +67,7 @@ watch(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out)
     return ql_fact(cx, out, "k", NULL, in->k);
 }
 
-static const ql_evaluator evaluator = {.needs = QL_NEEDS_STATS, .linear = watch};
+static const ql_evaluator evaluator = {.size = sizeof(ql_evaluator), .needs = QL_NEEDS_STATS, .linear = watch};
 static const ql_plugin plugin = {
     .abi_major = QL_ABI_MAJOR,
     .abi_minor = QL_ABI_MINOR,

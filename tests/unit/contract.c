@@ -158,7 +158,7 @@ check_quantizer(ql_ctx *cx,
                 ql_status (*quantize)(ql_ctx *, const void *, const ql_tensor *, const ql_stats *, ql_qlinear *),
                 const char *text)
 {
-    const ql_quantizer q = {.quantize = quantize};
+    const ql_quantizer q = {.size = sizeof(ql_quantizer), .quantize = quantize};
     const ql_plugin p = make(&q);
 
     check_plugin(cx, &p, text);
@@ -175,7 +175,7 @@ refuse(ql_ctx *cx, const void *self)
 static void
 check_tables(ql_ctx *cx)
 {
-    const ql_quantizer q = {.quantize = good};
+    const ql_quantizer q = {.size = sizeof(ql_quantizer), .quantize = good};
     const ql_param far[] = {QL_BITS(sample, 9), QL_PARAMS_END};
     const ql_param other[] = {QL_NUM(sample, bits, 4, 1, 16, "bits per weight"), QL_PARAMS_END};
     const ql_param silent[] = {QL_FLAG(sample, sym, true, ""), QL_PARAMS_END};

@@ -61,10 +61,16 @@ static const char *const first_architectures[] = {"FirstForCausalLM", NULL};
 static const char *const first_types[] = {"first", NULL};
 static const char *const second_architectures[] = {"SecondForCausalLM", "SecondModel", NULL};
 static const char *const second_types[] = {"second", NULL};
-static const ql_model first_model = {
-    .architectures = first_architectures, .types = first_types, .open = open_any, .step = no_step};
-static const ql_model second_model = {
-    .architectures = second_architectures, .types = second_types, .open = open_any, .step = no_step};
+static const ql_model first_model = {.size = sizeof(ql_model),
+                                     .architectures = first_architectures,
+                                     .types = first_types,
+                                     .open = open_any,
+                                     .step = no_step};
+static const ql_model second_model = {.size = sizeof(ql_model),
+                                      .architectures = second_architectures,
+                                      .types = second_types,
+                                      .open = open_any,
+                                      .step = no_step};
 
 #define PLUGIN(n, m)                                                                                                  \
     {                                                                                                                 \

@@ -11,6 +11,8 @@ typedef struct sample {
     int order;
     const char *text, *path;
     ql_strings list;
+    uint64_t seed, memory;
+    int maybe;
 } sample;
 
 static const char *const orders[] = {"off", "desc", "group", NULL};
@@ -23,6 +25,9 @@ static const ql_param params[] = {
     QL_TEXT(sample, text, "auto", "some text"),
     QL_PATH(sample, path, true, "a folder"),
     QL_LIST(sample, list, "some names"),
+    QL_UINT64(sample, seed, 7, "a seed"),
+    QL_BYTES(sample, memory, 0, "a limit"),
+    QL_ENUM(sample, maybe, -1, orders, "an order, or none"),
     QL_PARAMS_END,
 };
 
@@ -143,6 +148,37 @@ near(ql_ctx *cx, const char *wrong)
     return ql_guess_text(cx, &g, "none");
 }
 
+/* Whole numbers to 2^64 - 1, bytes with their units, words of which none may be given. */
+static void
+test_large(ql_ctx *cx)
+{
+    sample s = {.bits = 0};
+
+    ql_param_defaults(&plugin, &s);
+    CHECK_INT(s.seed, 7);
+    CHECK_INT(s.maybe, -1);
+    CHECK_STR(print(cx, &s, "maybe"), "null");
+    CHECK_OK(cx, set(cx, &s, "seed", "18446744073709551615"));
+    CHECK(s.seed == UINT64_MAX);
+    CHECK_STR(print(cx, &s, "seed"), "18446744073709551615");
+    CHECK_ERROR(cx, set(cx, &s, "seed", "18446744073709551616"), QL_INVALID,
+                "seed: got '18446744073709551616', expected a whole number from 0 to 18446744073709551615 (a seed)");
+    CHECK_ERROR(cx, set(cx, &s, "seed", "-1"), QL_INVALID, "seed: got '-1', expected");
+    CHECK_OK(cx, set(cx, &s, "memory", "3 GiB"));
+    CHECK_INT(s.memory, INT64_C(3) << 30);
+    CHECK_OK(cx, set(cx, &s, "memory", "16777215TiB"));
+    CHECK_STR(print(cx, &s, "memory"), "18446742974197923840");
+    CHECK_ERROR(cx, set(cx, &s, "memory", "16777216TiB"), QL_INVALID,
+                "memory: got '16777216TiB', expected bytes, or a whole number with KiB, MiB, GiB or TiB (a limit)");
+    CHECK_ERROR(cx, set(cx, &s, "memory", "1 GB"), QL_INVALID, "memory: got '1 GB'");
+    CHECK_ERROR(cx, set(cx, &s, "memory", NULL), QL_INVALID, "memory: got nothing");
+    CHECK_OK(cx, set(cx, &s, "maybe", "group"));
+    CHECK_INT(s.maybe, 2);
+    CHECK_OK(cx, set(cx, &s, "maybe", NULL));
+    CHECK_INT(s.maybe, -1);
+    CHECK_ERROR(cx, set(cx, &s, "order", NULL), QL_INVALID, "order: got nothing");
+}
+
 static void
 test_nearest(ql_ctx *cx)
 {
@@ -183,6 +219,7 @@ main(void)
     test_values(&cx);
     test_refusals(&cx);
     test_real_prints(&cx, &seed);
+    test_large(&cx);
     test_nearest(&cx);
     test_shared();
     ql_ctx_fini(&cx);

@@ -24,7 +24,8 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
     return QL_FAIL(cx, QL_UNSUPPORTED, "not run here");
 }
 
-static const ql_quantizer plain = {.quantize = quantize}, with_stats = {.needs = QL_NEEDS_STATS, .quantize = quantize};
+static const ql_quantizer plain = {.size = sizeof(ql_quantizer), .quantize = quantize},
+                          with_stats = {.size = sizeof(ql_quantizer), .needs = QL_NEEDS_STATS, .quantize = quantize};
 
 static ql_plugin
 make(const char *name, const ql_quantizer *q)
@@ -77,7 +78,7 @@ static void
 test_ports(void)
 {
     const ql_plugin q = make("a", &plain), s = make("b", &with_stats);
-    const ql_evaluator streams = {.chunk = chunk};
+    const ql_evaluator streams = {.size = sizeof(ql_evaluator), .chunk = chunk};
     ql_plugin e = make("c", NULL);
     const ql_port *method = ql_kind_ports(QL_QUANTIZER), *evaluator = ql_kind_ports(QL_EVALUATOR);
 

@@ -103,8 +103,12 @@ end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 }
 
 static const ql_param no_params[] = {QL_PARAMS_END};
-static const ql_evaluator evaluator = {
-    .needs_reference = true, .state_size = sizeof(plain_state), .begin = begin, .chunk = chunk, .end = end};
+static const ql_evaluator evaluator = {.size = sizeof(ql_evaluator),
+                                       .needs_reference = true,
+                                       .state_size = sizeof(plain_state),
+                                       .begin = begin,
+                                       .chunk = chunk,
+                                       .end = end};
 static const ql_plugin plugin = {
     .abi_major = QL_ABI_MAJOR,
     .abi_minor = QL_ABI_MINOR,

@@ -57,7 +57,7 @@ static const ql_plugin plugin = {
     .help = "fails in the third block",
     .params = brittle_params,
     .self_size = sizeof(brittle),
-    .quantizer = &(const ql_quantizer){.quantize = quantize_brittle},
+    .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize_brittle),
 };
 
 /* --- runs --- */

@@ -23,7 +23,7 @@ fingerprint(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *
 }
 
 static const ql_param no_params[] = {QL_PARAMS_END};
-static const ql_evaluator evaluator = {.linear = fingerprint};
+static const ql_evaluator evaluator = {.size = sizeof(ql_evaluator), .linear = fingerprint};
 static const ql_plugin plugin = {
     .abi_major = QL_ABI_MAJOR,
     .abi_minor = QL_ABI_MINOR,

@@ -23,12 +23,15 @@ typedef struct ql_adapter {
 } ql_adapter;
 
 typedef struct ql_compensator {
+    size_t size;                            /* of this table: QL_TABLE sets it */
     unsigned needs;                         /* QL_NEEDS_STATS, QL_SERIAL */
     unsigned (*needs_of)(const void *self); /* the same where parameters decide; NULL: `needs` */
     bool couples; /* calls the quantizer with a changed weight and returns a new quantized linear */
     /* NULL: the identity (`none`). Else fills `out`, which arrives empty with k = -1; the host rounds B and A to adapter_dtype and
      * adopts them. [any thread] */
     ql_status (*compensate)(ql_ctx *cx, const void *self, const ql_compensate_in *in, ql_adapter *out);
+    /* Optional: as in a quantizer; the grid is that of the quantizer, and stays as it is. [any thread] */
+    void (*describe)(const void *self, int64_t in, ql_described *out);
 } ql_compensator;
 
 #define QL_RANK(S, d) QL_NUM(S, rank, d, 0, 1 << 16, "rank of the adapter; 0: none")

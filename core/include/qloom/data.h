@@ -49,6 +49,7 @@ typedef struct ql_data_request {
 } ql_data_request;
 
 typedef struct ql_data {
+    size_t size; /* of this table: QL_TABLE sets it */
     /* Reads, tokenizes and samples. `out` arrives empty. Files are opened here, not earlier. */
     ql_status (*read)(ql_ctx *cx, const void *self, const ql_data_request *req, ql_tokens *out);
 } ql_data;

@@ -68,6 +68,7 @@ typedef struct ql_eval_info {
 } ql_eval_info;
 
 typedef struct ql_evaluator {
+    size_t size;          /* of this table: QL_TABLE sets it */
     unsigned needs;       /* QL_NEEDS_STATS, for `linear` */
     bool needs_reference; /* chunks carry the original model's hidden state */
     const ql_metric_kind *metrics;

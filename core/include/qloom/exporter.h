@@ -72,6 +72,7 @@ typedef struct ql_export_info {
 } ql_export_info;
 
 typedef struct ql_exporter {
+    size_t size;       /* of this table: QL_TABLE sets it */
     size_t state_size; /* what accumulates, one per exported model, zeroed before `begin` */
     bool base;         /* writes the model without its adapters, exactly: what an adapter can stand on */
 

@@ -124,6 +124,7 @@ typedef struct ql_stored_linear {
 } ql_stored_linear;
 
 typedef struct ql_model {
+    size_t size;                      /* of this table: QL_TABLE sets it */
     const char *const *architectures; /* of config.json's `architectures`, NULL-terminated */
     const char *const *types;         /* of `model_type`, the fallback, NULL-terminated */
     /* Reads the config and fills `out`, whose strings and arrays come from ql_alloc or are static: they live as long as the model.

@@ -12,27 +12,34 @@ extern "C" {
 #define QL_ABI_MAJOR 0 /* while 0, plugin and host must be equal in both numbers */
 #define QL_ABI_MINOR 1
 
-/* enumerator, name, folder */
-#define QL_KIND_LIST(X)                           \
-    X(BACKEND, "backend", "backends")             \
-    X(MODEL, "model", "models")                   \
-    X(DATA, "data", "data")                       \
-    X(QUANTIZER, "quantizer", "quantizers")       \
-    X(COMPENSATOR, "compensator", "compensators") \
-    X(EVALUATOR, "evaluator", "evaluators")       \
-    X(EXPORTER, "exporter", "exporters")          \
-    X(TRAINER, "trainer", "trainers")
-
+/* Appended, never renumbered. What the host knows of a kind is one row of core/plugin/kinds.c. */
 typedef enum ql_kind {
     QL_KIND_NONE,
-#define QL_KIND_ENUM(name, text, folder) QL_##name,
-    QL_KIND_LIST(QL_KIND_ENUM)
-#undef QL_KIND_ENUM
+    QL_BACKEND,
+    QL_MODEL,
+    QL_DATA,
+    QL_QUANTIZER,
+    QL_COMPENSATOR,
+    QL_EVALUATOR,
+    QL_EXPORTER,
+    QL_TRAINER,
 } ql_kind;
 
 /* --- parameters: one row a field; the host parses, checks, fills, documents, prints and hashes from it ----------- */
 
-typedef enum ql_type { QL_T_END, QL_T_BOOL, QL_T_INT, QL_T_REAL, QL_T_STRING, QL_T_ENUM, QL_T_PATH, QL_T_LIST } ql_type;
+/* UINT64: 0 to 2^64 - 1. BYTES: the same as a number of bytes, or of KiB, MiB, GiB or TiB. */
+typedef enum ql_type {
+    QL_T_END,
+    QL_T_BOOL,
+    QL_T_INT,
+    QL_T_REAL,
+    QL_T_STRING,
+    QL_T_ENUM,
+    QL_T_PATH,
+    QL_T_LIST,
+    QL_T_UINT64,
+    QL_T_BYTES
+} ql_type;
 
 typedef struct ql_strings { /* field type of QL_LIST rows; the host owns the strings */
     int64_t count;
@@ -43,7 +50,7 @@ typedef struct ql_param {
     const char *name, *help;
     ql_type type;
     size_t offset;
-    double def, min, max;      /* BOOL, INT, REAL; ENUM: index of the default */
+    double def, min, max;      /* BOOL, INT, REAL; UINT64, BYTES: def; ENUM: def, index of the default, -1: none */
     const char *def_text;      /* STRING, PATH: default; NULL: none */
     const char *const *values; /* ENUM: allowed words, NULL-terminated; the field (int) holds the index */
     bool required;
@@ -66,6 +73,18 @@ typedef struct ql_param {
         .name = #f, .help = h, .offset = offsetof(S, f), .def = (d), .values = (words), \
         .type = _Generic(((S *)0)->f, int                                               \
                          : QL_T_ENUM)                                                   \
+    }
+#define QL_UINT64(S, f, d, h)                                        \
+    {                                                                \
+        .name = #f, .help = h, .offset = offsetof(S, f), .def = (d), \
+        .type = _Generic(((S *)0)->f, uint64_t                       \
+                         : QL_T_UINT64)                              \
+    }
+#define QL_BYTES(S, f, d, h)                                         \
+    {                                                                \
+        .name = #f, .help = h, .offset = offsetof(S, f), .def = (d), \
+        .type = _Generic(((S *)0)->f, uint64_t                       \
+                         : QL_T_BYTES)                               \
     }
 #define QL_TEXT(S, f, d, h)                                                                              \
     {                                                                                                    \
@@ -135,6 +154,9 @@ typedef struct ql_plugin {
         const struct ql_exporter *exporter;
     };
 } ql_plugin;
+
+/* A kind's table of functions with its size: `.quantizer = QL_TABLE(ql_quantizer, .quantize = quantize)`. */
+#define QL_TABLE(table, ...) (&(const table){.size = sizeof(table), __VA_ARGS__})
 
 #ifdef __cplusplus
 }

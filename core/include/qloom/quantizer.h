@@ -24,11 +24,24 @@ enum {
         2, /* counts on a compensator's adapter of at least its parameter `rank`; a cell without gets a footnote */
 };
 
+/* What a method will make of a linear, known from its parameters before anything runs. */
+typedef struct ql_described {
+    ql_grid grid; /* of a quantizer; a field that is 0 is not known */
+    int rank;     /* of the adapter that it yields, or that it counts on; 0: none; -1: it decides by itself */
+    const char
+        *best_in; /* of a compensator: the norm in which its adapter is the best of its rank ("layer output"). Two that
+                          * say the same, with one rank, dtype, quantizer and statistics, are one by construction. NULL: none */
+} ql_described;
+
 typedef struct ql_quantizer {
+    size_t size; /* of this table: QL_TABLE sets it */
     unsigned needs, yields;
     /* Quantizes w[out, in]. `stats` is NULL exactly when QL_NEEDS_STATS is not set. `out` arrives empty; on QL_OK the host adopts
      * its tensors and checks them for finiteness. Same arguments, same bits. [any thread] */
     ql_status (*quantize)(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats, ql_qlinear *out);
+    /* Optional: `out` for a weight with `in` columns. Exporters' checks, remarks and plans read it. It arrives as "not known": zeros,
+     * rank -1. [any thread] */
+    void (*describe)(const void *self, int64_t in, ql_described *out);
 } ql_quantizer;
 
 /* A quantizer stage as a handle, for those that drive one (a compensator that couples, a quantizer with a `base:`). */

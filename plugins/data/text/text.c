@@ -83,4 +83,4 @@ read(ql_ctx *cx, const void *self, const ql_data_request *req, ql_tokens *out)
 }
 
 QL_PLUGIN(.kind = QL_DATA, .name = "text", .version = "1.0", .help = "text files as token sequences", .params = params,
-          .self_size = sizeof(text), .check = check, .data = &(const ql_data){.read = read}, );
+          .self_size = sizeof(text), .check = check, .data = QL_TABLE(ql_data, .read = read), );

@@ -19,4 +19,4 @@ const ql_plugin ql_plugin_entry = {.abi_major = 3,
                                    .version = "1.0",
                                    .help = "built for another ABI",
                                    .params = params,
-                                   .quantizer = &(const ql_quantizer){.quantize = quantize}};
+                                   .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize)};

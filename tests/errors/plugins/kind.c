@@ -11,4 +11,4 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 }
 
 QL_PLUGIN(.kind = (ql_kind)42, .name = "kind", .version = "1.0", .help = "of an unknown kind", .params = params,
-          .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );

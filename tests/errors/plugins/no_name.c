@@ -11,4 +11,4 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 }
 
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "No Name", .version = "1.0", .help = "a bad name", .params = params,
-          .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );

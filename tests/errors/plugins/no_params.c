@@ -9,4 +9,4 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 }
 
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "no_params", .version = "1.0", .help = "lacks its parameter table",
-          .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );

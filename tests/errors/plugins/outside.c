@@ -15,4 +15,4 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 }
 
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "outside", .version = "1.0", .help = "forgets half of its struct",
-          .params = params, .self_size = sizeof(int), .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .params = params, .self_size = sizeof(int), .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );

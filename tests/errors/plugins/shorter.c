@@ -19,4 +19,4 @@ const ql_plugin ql_plugin_entry = {.abi_major = QL_ABI_MAJOR,
                                    .version = "1.0",
                                    .help = "has a short descriptor",
                                    .params = params,
-                                   .quantizer = &(const ql_quantizer){.quantize = quantize}};
+                                   .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize)};

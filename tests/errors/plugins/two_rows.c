@@ -15,4 +15,4 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 }
 
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "two_rows", .version = "1.0", .help = "declares a parameter twice",
-          .params = params, .self_size = sizeof(pair), .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .params = params, .self_size = sizeof(pair), .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );

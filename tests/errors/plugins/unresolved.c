@@ -13,4 +13,4 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 }
 
 QL_PLUGIN(.kind = QL_QUANTIZER, .name = "unresolved", .version = "1.0", .help = "calls what is not there",
-          .params = params, .quantizer = &(const ql_quantizer){.quantize = quantize}, );
+          .params = params, .quantizer = QL_TABLE(ql_quantizer, .quantize = quantize), );

@@ -8,10 +8,6 @@ typedef struct shape {
     ql_ctx *cx;
     ql_results *r;
     const ql_graph *g;
-    int64_t reference_count;
-    const char **references; /* what labels answer to: the axes of the matrix first, then "quant.use", … */
-    const char *
-        *labels; /* [cell_count * reference_count]: of the graph's cells; NULL: the reference means nothing in it */
 } shape;
 
 /* --- references --- */
@@ -80,26 +76,7 @@ put_references(shape *s)
         QL_TRY(s->cx, put_reference(s, g->table.columns[i], false));
     for (int64_t i = 0; i < g->stage_count; i++)
         QL_TRY(s->cx, put_parameters(s, i));
-    return ql_db_int(s->r, &s->reference_count, "SELECT count(*) FROM axis WHERE run = ?", "i", s->r->run);
-}
-
-static ql_status
-read_references(shape *s)
-{
-    ql_query *rows;
-    bool more;
-
-    s->references = ql_alloc(s->cx, (size_t)s->reference_count, sizeof *s->references);
-    if (!s->references)
-        return QL_MEMORY;
-    QL_TRY(s->cx,
-           ql_query_open(s->r, &rows, "SELECT reference FROM axis WHERE run = ? ORDER BY position", "i", s->r->run));
-    for (int64_t i = 0;; i++) {
-        QL_TRY(s->cx, ql_query_next(rows, &more));
-        if (!more)
-            return QL_OK;
-        QL_TRY(s->cx, ql_query_text(rows, 0, &s->references[i]));
-    }
+    return QL_OK;
 }
 
 /* --- cells and baselines --- */
@@ -146,53 +123,6 @@ find_originals(const shape *s, int64_t *count)
     }
 }
 
-static const char *
-label_of(const shape *s, int64_t cell, int64_t reference)
-{
-    return s->labels[cell * s->reference_count + reference];
-}
-
-/* The label that all cells of baseline `b` share; NULL when they differ. */
-static const char *
-common_label(const shape *s, int64_t b, int64_t reference)
-{
-    const char *label = NULL;
-    bool first = true;
-
-    for (int64_t i = 0; i < s->g->cell_count; i++) {
-        if (s->r->original[i] != b)
-            continue;
-        if (!first && !same_label(label, label_of(s, i, reference)))
-            return NULL;
-        label = label_of(s, i, reference);
-        first = false;
-    }
-    return label;
-}
-
-/* A baseline keeps the labels that tell it from another baseline; under all other references it is "original". */
-static bool
-tells_baselines(const shape *s, int64_t end, int64_t reference)
-{
-    const char *before = common_label(s, s->g->cell_count, reference);
-    bool tells = before != NULL, differs = false;
-
-    for (int64_t b = s->g->cell_count; b < end && tells; b++) {
-        const char *label = common_label(s, b, reference);
-
-        tells = label != NULL;
-        differs = differs || !same_label(label, before);
-    }
-    return tells && differs;
-}
-
-static ql_status
-put_label(shape *s, int64_t number, int64_t reference, const char *label)
-{
-    return ql_db_put(s->r, "INSERT INTO label SELECT id, ?3, ?4 FROM cell WHERE run = ?1 AND number = ?2", "iitt",
-                     s->r->run, number, s->references[reference], label);
-}
-
 static ql_status
 put_cell(shape *s, int64_t number, int64_t original)
 {
@@ -202,31 +132,48 @@ put_cell(shape *s, int64_t number, int64_t original)
 }
 
 static ql_status
+put_labels(shape *s, const char *reference)
+{
+    for (int64_t i = 0; i < s->g->cell_count; i++)
+        QL_TRY(s->cx,
+               ql_db_put(s->r, "INSERT INTO label SELECT id, ?3, ?4 FROM cell WHERE run = ?1 AND number = ?2", "iitt",
+                         s->r->run, i, reference, ql_cell_label(s->cx, s->g, &s->g->cells[i], reference)));
+    return QL_OK;
+}
+
+/* A baseline keeps the labels that tell it from another baseline: those that all of its cells share, where no baseline's cells differ
+ * and not all baselines have the same. Under all other references it is "original". */
+static const char baseline_labels[] =
+    "INSERT INTO label WITH shared AS (SELECT c.original AS number, l.reference,"
+    " iif(min(l.label) = max(l.label) AND count(l.label) = count(*), min(l.label), NULL) AS label"
+    " FROM cell c JOIN label l ON l.cell = c.id WHERE c.run = ?1 AND c.original >= 0 GROUP BY c.original, l.reference),"
+    " telling AS (SELECT reference FROM shared GROUP BY reference"
+    " HAVING count(label) = count(*) AND min(label) <> max(label))"
+    " SELECT b.id, s.reference, iif(s.reference IN telling, s.label, '" QL_ORIGINAL_LABEL "')"
+    " FROM shared s JOIN cell b ON b.run = ?1 AND b.number = s.number";
+
+static ql_status
 put_cells(shape *s)
 {
-    const ql_graph *g = s->g;
+    ql_query *q;
     int64_t end;
+    bool more;
 
-    s->labels = ql_alloc(s->cx, (size_t)(g->cell_count * s->reference_count), sizeof *s->labels);
-    if (!s->labels)
-        return QL_MEMORY;
     find_originals(s, &end);
-    for (int64_t i = 0; i < g->cell_count; i++) {
-        QL_TRY(s->cx, put_cell(s, i, s->r->original[i]));
-        for (int64_t k = 0; k < s->reference_count; k++) {
-            s->labels[i * s->reference_count + k] = ql_cell_label(s->cx, g, &g->cells[i], s->references[k]);
-            QL_TRY(s->cx, put_label(s, i, k, label_of(s, i, k)));
-        }
-    }
-    for (int64_t b = g->cell_count; b < end; b++)
-        QL_TRY(s->cx, put_cell(s, b, -1));
-    for (int64_t k = 0; k < s->reference_count && end > g->cell_count; k++) {
-        const bool tells = tells_baselines(s, end, k);
+    for (int64_t i = 0; i < end; i++)
+        QL_TRY(s->cx, put_cell(s, i, i < s->g->cell_count ? s->r->original[i] : -1));
+    QL_TRY(s->cx,
+           ql_query_open(s->r, &q, "SELECT reference FROM axis WHERE run = ? ORDER BY position", "i", s->r->run));
+    for (;;) {
+        const char *reference;
 
-        for (int64_t b = g->cell_count; b < end; b++)
-            QL_TRY(s->cx, put_label(s, b, k, tells ? common_label(s, b, k) : QL_ORIGINAL_LABEL));
+        QL_TRY(s->cx, ql_query_next(q, &more));
+        if (!more)
+            break;
+        QL_TRY(s->cx, ql_query_text(q, 0, &reference));
+        QL_TRY(s->cx, put_labels(s, reference));
     }
-    return QL_OK;
+    return ql_db_put(s->r, baseline_labels, "i", s->r->run);
 }
 
 /* --- stages --- */
@@ -326,7 +273,6 @@ put_run(shape *s, const char *name)
     QL_TRY(s->cx, ql_db_int(s->r, &s->r->run, "INSERT INTO run (name) VALUES (?) RETURNING id", "t", name));
     QL_TRY(s->cx, put_table(s));
     QL_TRY(s->cx, put_references(s));
-    QL_TRY(s->cx, read_references(s));
     QL_TRY(s->cx, put_cells(s));
     QL_TRY(s->cx, put_stages(s));
     return put_variants(s);

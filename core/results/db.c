@@ -1,15 +1,12 @@
 /* The database behind results.db: opening it, and statements whose failures name the file. */
 #include "db.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "base/hash.h"
-#include "base/printer.h"
 
 #define APPLICATION_ID 0x716c6f6d /* "qlom": what `file` and other programs see */
 #define BUSY_MS 10000
@@ -203,84 +200,7 @@ ql_query_text(const ql_query *rows, int column, const char **out)
     return text && !*out ? QL_MEMORY : QL_OK;
 }
 
-/* One value of a row, so that no two rows print alike. */
-static void
-print_value(FILE *out, sqlite3_stmt *s, int column)
-{
-    double real;
-    uint64_t bits;
-
-    switch (sqlite3_column_type(s, column)) {
-    case SQLITE_INTEGER:
-        fprintf(out, "i%" PRId64 " ", (int64_t)sqlite3_column_int64(s, column));
-        return;
-    case SQLITE_FLOAT:
-        real = sqlite3_column_double(s, column);
-        memcpy(&bits, &real, sizeof bits);
-        fprintf(out, "r%016" PRIx64 " ", bits);
-        return;
-    case SQLITE_NULL:
-        fputs("n ", out);
-        return;
-    default: /* the length, then the bytes: NULs count as well */
-        fprintf(out, "t%d ", sqlite3_column_bytes(s, column));
-        fwrite(sqlite3_column_blob(s, column), 1, (size_t)sqlite3_column_bytes(s, column), out);
-    }
-}
-
-static ql_status
-print_rows(ql_results *r, const char *sql, int64_t a, int64_t b, FILE *out)
-{
-    ql_query *rows;
-    bool more;
-
-    fputs("query\n", out);
-    QL_TRY(r->cx, ql_query_open(r, &rows, sql, strstr(sql, "?2") ? "ii" : "i", a, b));
-    for (;;) {
-        QL_TRY(r->cx, ql_query_next(rows, &more));
-        if (!more)
-            return QL_OK;
-        for (int i = 0; i < sqlite3_column_count(rows->statement); i++)
-            print_value(out, rows->statement, i);
-        fputc('\n', out);
-    }
-}
-
-ql_status
-ql_db_digest(ql_results *r, const char *const *queries, int64_t a, int64_t b, const char **out)
-{
-    uint64_t hash[2];
-    const char *text;
-    ql_printer p;
-    ql_status st = QL_OK, closed;
-
-    QL_TRY(r->cx, ql_printer_open(r->cx, &p));
-    for (; *queries && st == QL_OK; queries++)
-        st = print_rows(r, *queries, a, b, p.out);
-    fflush(p.out);
-    ql_hash_bytes(p.text, p.bytes, hash);
-    closed = ql_printer_close(r->cx, &p, &text);
-    *out = ql_hash_text(r->cx, hash);
-    QL_TRY(r->cx, st == QL_OK ? closed : st);
-    return *out ? QL_OK : QL_MEMORY;
-}
-
 /* --- opening --- */
-
-static ql_status
-ask(ql_results *r, const char *sql, int64_t *out)
-{
-    ql_query *rows;
-    bool more;
-
-    QL_TRY(r->cx, ql_query_open(r, &rows, sql, ""));
-    for (*out = 0;;) {
-        QL_TRY(r->cx, ql_query_next(rows, &more));
-        if (!more)
-            return QL_OK;
-        *out = ql_query_int(rows, 0);
-    }
-}
 
 /* Two runs may meet here with a new or old file: the transaction lets one of them take the steps. */
 static ql_status
@@ -289,7 +209,7 @@ raise_schema(ql_results *r)
     int64_t version;
 
     QL_TRY(r->cx, ql_db_exec(r, "BEGIN IMMEDIATE"));
-    QL_TRY(r->cx, ask(r, "PRAGMA user_version", &version));
+    QL_TRY(r->cx, ql_db_int(r, &version, "PRAGMA user_version", ""));
     if (version < QL_SCHEMA_VERSION)
         QL_TRY(r->cx, ql_schema_raise(r, version));
     return ql_db_exec(r, "COMMIT");
@@ -301,9 +221,9 @@ check_schema(ql_results *r, bool write, bool *old)
 {
     int64_t version, tables, id;
 
-    QL_TRY(r->cx, ask(r, "PRAGMA user_version", &version));
-    QL_TRY(r->cx, ask(r, "PRAGMA application_id", &id));
-    QL_TRY(r->cx, ask(r, "SELECT count(*) FROM sqlite_schema", &tables));
+    QL_TRY(r->cx, ql_db_int(r, &version, "PRAGMA user_version", ""));
+    QL_TRY(r->cx, ql_db_int(r, &id, "PRAGMA application_id", ""));
+    QL_TRY(r->cx, ql_db_int(r, &tables, "SELECT count(*) FROM sqlite_schema", ""));
     if (version == 0 && tables == 0 && write)
         return raise_schema(r);
     if (id != APPLICATION_ID)
@@ -325,8 +245,10 @@ static ql_status
 open_database(ql_results *r, bool write, bool *old)
 {
     const int flags = write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
-    const int code = sqlite3_open_v2(r->path, &r->handle, flags, NULL);
+    int code = sqlite3_open_v2(r->path, &r->handle, flags, NULL);
 
+    if (code == SQLITE_OK)
+        code = ql_db_functions(r->handle);
     if (code != SQLITE_OK)
         return db_fail(r, code);
     sqlite3_busy_timeout(r->handle, BUSY_MS);

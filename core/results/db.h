@@ -31,15 +31,19 @@ ql_status ql_db_put(ql_results *r, const char *sql, const char *types, ...);
 /* The same; *out: the first column of its first row, 0 where it has none or NULL. */
 ql_status ql_db_int(ql_results *r, int64_t *out, const char *sql, const char *types, ...);
 
-/* A hash over all rows of the queries (NULL ends them), in their order, to the bit; a and b are their ?1 and ?2. 32 digits, in the
- * innermost scope. */
-ql_status ql_db_digest(ql_results *r, const char *const *queries, int64_t a, int64_t b, const char **out);
+/* digest(…), an aggregate: the sum of the hashes of all rows, to the bit and whatever their order. mean(x), over a window of a whole
+ * partition: its plain sum in the window's order over its count. SQLite's status. */
+int ql_db_functions(sqlite3 *handle);
 
-/* Do the facts of the block have the digest that was kept with them? False without one. */
-ql_status ql_db_check(ql_results *r, int64_t node, int64_t block, bool *right);
+/* The digest of a node's facts and notes in a block: an expression over two others. The node's key and the block count as well, so rows
+ * that came to lie elsewhere don't have it. */
+#define QL_DB_FACTS(node, block)                                                                                      \
+    "(SELECT digest(a, b, c, d, e, f) FROM (SELECT 0 AS a, " block " AS b, key AS c, NULL AS d, NULL AS e, NULL AS f" \
+    " FROM node WHERE id = " node " UNION ALL SELECT 1, position, linear, name, part, value FROM fact"                \
+    " WHERE node = " node " AND block = " block " UNION ALL SELECT 2, position, NULL, name, NULL, value FROM note"    \
+    " WHERE node = " node " AND block = " block "))"
 
-/* Digests of all that there is: for a file of an earlier version, which had none. */
-ql_status ql_db_sign_facts(ql_results *r);
-ql_status ql_db_sign_runs(ql_results *r);
+/* A statement that gives every run the digest of what it says. */
+extern const char ql_db_sign_runs[];
 
 #endif

@@ -21,11 +21,9 @@ ql_results_node(ql_results *r, const uint64_t key[2], const ql_node *n, int64_t 
 
     if (key && !text)
         return QL_MEMORY;
-    if (key)
-        QL_TRY(r->cx, ql_db_int(r, node, "SELECT id FROM node WHERE key = ?", "t", text));
-    if (key && *node)
-        return QL_OK;
-    return ql_db_int(r, node, "INSERT INTO node (key, stage, plugin, parameters) VALUES (?, ?, ?, ?) RETURNING id",
+    return ql_db_int(r, node,
+                     "INSERT INTO node (key, stage, plugin, parameters) VALUES (?, ?, ?, ?)"
+                     " ON CONFLICT DO UPDATE SET key = key RETURNING id",
                      "tttt", text, n->name, n->plugin->name, n->label);
 }
 
@@ -63,171 +61,74 @@ ql_results_drop(ql_results *r)
 
 /* --- facts that are kept --- */
 
-/* Of the node's key and the block as well: rows that came to lie elsewhere don't have it. */
+/* Runs statements (NULL ends them) that take the node and the block. */
 static ql_status
-digest(ql_results *r, int64_t node, int64_t block, const char **out)
+change_block(ql_results *r, const char *const *sql, int64_t node, int64_t block)
 {
-    static const char *const rows[] = {
-        "SELECT key, ?2 FROM node WHERE id = ?1",
-        "SELECT position, linear, name, part, value FROM fact WHERE node = ?1 AND block = ?2 ORDER BY position",
-        "SELECT position, name, value FROM note WHERE node = ?1 AND block = ?2 ORDER BY position",
-        NULL,
-    };
-
-    return ql_db_digest(r, rows, node, block, out);
+    for (; *sql; sql++)
+        QL_TRY(r->cx, ql_db_put(r, *sql, "ii", node, block));
+    return QL_OK;
 }
 
 static ql_status
 forget(ql_results *r, int64_t node, int64_t block)
 {
-    QL_TRY(r->cx, ql_db_put(r, "DELETE FROM fact WHERE node = ? AND block = ?", "ii", node, block));
-    QL_TRY(r->cx, ql_db_put(r, "DELETE FROM note WHERE node = ? AND block = ?", "ii", node, block));
-    return ql_db_put(r, "DELETE FROM cost WHERE node = ? AND block = ?", "ii", node, block);
-}
+    static const char *const sql[] = {
+        "DELETE FROM fact WHERE node = ? AND block = ?",
+        "DELETE FROM note WHERE node = ? AND block = ?",
+        "DELETE FROM cost WHERE node = ? AND block = ?",
+        NULL,
+    };
 
-static ql_status
-put_cost(ql_results *r, int64_t node, int64_t block, const ql_cost *c)
-{
-    const char *sum;
-
-    QL_TRY(r->cx, digest(r, node, block, &sum));
-    return ql_db_put(r, "INSERT INTO cost VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "iiriiiit", node, block, c->seconds,
-                     (int64_t)c->calls, (int64_t)c->up, (int64_t)c->down, (int64_t)c->peak, sum);
+    return change_block(r, sql, node, block);
 }
 
 ql_status
 ql_results_keep(ql_results *r, int64_t node, int64_t block, const ql_cost *cost)
 {
-    ql_scope scope;
-    ql_status st;
+    static const char *const sql[] = {
+        "INSERT INTO fact SELECT node, block, row_number() OVER (ORDER BY rowid) - 1, linear, name, part, value"
+        " FROM temp.new_fact WHERE node = ? AND block = ?",
+        "INSERT INTO note SELECT node, block, row_number() OVER (ORDER BY rowid) - 1, name, value"
+        " FROM temp.new_note WHERE node = ? AND block = ?",
+        "DELETE FROM temp.new_fact WHERE node = ? AND block = ?",
+        "DELETE FROM temp.new_note WHERE node = ? AND block = ?",
+        NULL,
+    };
 
     QL_TRY(r->cx, forget(r, node, block));
-    QL_TRY(r->cx, ql_db_put(r,
-                            "INSERT INTO fact SELECT node, block, row_number() OVER (ORDER BY rowid) - 1, linear, name,"
-                            " part, value FROM temp.new_fact WHERE node = ? AND block = ?",
-                            "ii", node, block));
-    QL_TRY(r->cx, ql_db_put(r,
-                            "INSERT INTO note SELECT node, block, row_number() OVER (ORDER BY rowid) - 1, name, value"
-                            " FROM temp.new_note WHERE node = ? AND block = ?",
-                            "ii", node, block));
-    QL_TRY(r->cx, ql_db_put(r, "DELETE FROM temp.new_fact WHERE node = ? AND block = ?", "ii", node, block));
-    QL_TRY(r->cx, ql_db_put(r, "DELETE FROM temp.new_note WHERE node = ? AND block = ?", "ii", node, block));
-    ql_scope_open(r->cx, &scope);
-    st = put_cost(r, node, block, cost);
-    ql_scope_close(r->cx, &scope);
-    return st;
-}
-
-/* The digest and the cost that were kept with the block; *sum NULL: nothing was. */
-static ql_status
-kept_with(ql_results *r, int64_t node, int64_t block, const char **sum, ql_cost *cost)
-{
-    bool more;
-    ql_query *rows;
-
-    *sum = NULL;
-    QL_TRY(r->cx, ql_query_open(r, &rows,
-                                "SELECT digest, seconds, calls, up_bytes, down_bytes, peak_bytes FROM cost"
-                                " WHERE node = ? AND block = ?",
-                                "ii", node, block));
-    for (;;) {
-        QL_TRY(r->cx, ql_query_next(rows, &more));
-        if (!more)
-            break;
-        QL_TRY(r->cx, ql_query_text(rows, 0, sum));
-        *cost = (ql_cost){.seconds = ql_query_real(rows, 1),
-                          .calls = (uint64_t)ql_query_int(rows, 2),
-                          .up = (uint64_t)ql_query_int(rows, 3),
-                          .down = (uint64_t)ql_query_int(rows, 4),
-                          .peak = (uint64_t)ql_query_int(rows, 5)};
-    }
-    return QL_OK;
-}
-
-static ql_status
-check(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool *known)
-{
-    const char *kept, *now;
-
-    *known = false;
-    QL_TRY(r->cx, kept_with(r, node, block, &kept, cost));
-    if (!kept)
-        return QL_OK;
-    QL_TRY(r->cx, digest(r, node, block, &now));
-    *known = strcmp(now, kept) == 0;
-    return QL_OK;
-}
-
-ql_status
-ql_db_check(ql_results *r, int64_t node, int64_t block, bool *right)
-{
-    ql_cost unused;
-
-    return check(r, node, block, &unused, right);
-}
-
-static ql_status
-check_or_forget(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool *known)
-{
-    int64_t rows;
-
-    QL_TRY(r->cx, check(r, node, block, cost, known));
-    if (*known)
-        return QL_OK;
-    QL_TRY(r->cx, ql_db_int(r, &rows,
-                            "SELECT (SELECT count(*) FROM fact WHERE node = ?1 AND block = ?2)"
-                            " + (SELECT count(*) FROM cost WHERE node = ?1 AND block = ?2)",
-                            "ii", node, block));
-    if (rows == 0)
-        return QL_OK;
-    ql_warn(r->cx, "%s: facts of a stage are damaged; they are worked out again", r->path);
-    return forget(r, node, block);
+    QL_TRY(r->cx, change_block(r, sql, node, block));
+    return ql_db_put(r, "INSERT INTO cost VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, " QL_DB_FACTS("?1", "?2") ")", "iiriiii",
+                     node, block, cost->seconds, (int64_t)cost->calls, (int64_t)cost->up, (int64_t)cost->down,
+                     (int64_t)cost->peak);
 }
 
 ql_status
 ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool *known)
 {
-    ql_scope scope;
-    ql_status st;
-
-    ql_scope_open(r->cx, &scope);
-    st = check_or_forget(r, node, block, cost, known);
-    ql_scope_close(r->cx, &scope);
-    return st;
-}
-
-/* The first block, after (*node, *block), that has facts; *node 0: there is none. */
-static ql_status
-next_block(ql_results *r, int64_t *node, int64_t *block)
-{
-    const int64_t before = *node, at = *block;
+    static const char sql[] = "SELECT k.digest IS " QL_DB_FACTS(
+        "?1", "?2") ", k.seconds, k.calls, k.up_bytes, k.down_bytes,"
+                    " k.peak_bytes FROM (SELECT 1) LEFT JOIN cost k ON k.node = ?1 AND k.block = ?2"
+                    " WHERE k.node IS NOT NULL OR EXISTS (SELECT 1 FROM fact WHERE node = ?1 AND block = ?2)";
+    bool more, found = false;
     ql_query *q;
-    bool more = true;
 
-    QL_TRY(r->cx,
-           ql_query_open(r, &q,
-                         "SELECT node, block FROM (SELECT node, block FROM fact UNION SELECT node, block FROM note)"
-                         " WHERE (node, block) > (?, ?) ORDER BY node, block LIMIT 1",
-                         "ii", before, at));
-    for (*node = 0;;) {
+    *known = false;
+    QL_TRY(r->cx, ql_query_open(r, &q, sql, "ii", node, block));
+    for (;;) {
         QL_TRY(r->cx, ql_query_next(q, &more));
         if (!more)
-            return QL_OK;
-        *node = ql_query_int(q, 0);
-        *block = ql_query_int(q, 1);
+            break;
+        found = true;
+        *known = ql_query_int(q, 0) != 0;
+        *cost = (ql_cost){.seconds = ql_query_real(q, 1),
+                          .calls = (uint64_t)ql_query_int(q, 2),
+                          .up = (uint64_t)ql_query_int(q, 3),
+                          .down = (uint64_t)ql_query_int(q, 4),
+                          .peak = (uint64_t)ql_query_int(q, 5)};
     }
-}
-
-ql_status
-ql_db_sign_facts(ql_results *r)
-{
-    const ql_cost none = {0};
-    int64_t node = 0, block = 0;
-
-    QL_TRY(r->cx, next_block(r, &node, &block));
-    while (node) {
-        QL_TRY(r->cx, put_cost(r, node, block, &none));
-        QL_TRY(r->cx, next_block(r, &node, &block));
-    }
-    return QL_OK;
+    if (*known || !found)
+        return QL_OK;
+    ql_warn(r->cx, "%s: facts of a stage are damaged; they are worked out again", r->path);
+    return forget(r, node, block);
 }

@@ -106,6 +106,9 @@ static const char *const from_2_to_3[] = {
     "INSERT INTO citation SELECT r.id, o.position, o.stage, o.label, o.plugin, o.cite FROM citations o JOIN run r"
     " ON r.name = o.run",
     "INSERT INTO layout SELECT r.id, o.part, o.position, o.reference FROM layouts o JOIN run r ON r.name = o.run",
+    "INSERT INTO cost SELECT k.node, k.block, 0, 0, 0, 0, 0, " QL_DB_FACTS(
+        "k.node", "k.block") " FROM"
+                             " (SELECT node, block FROM fact UNION SELECT node, block FROM note) k",
     "DROP TABLE layouts",
     "DROP TABLE citations",
     "DROP TABLE edges",
@@ -147,8 +150,7 @@ ql_schema_raise(ql_results *r, int64_t version)
     QL_TRY(r->cx, make_tables(r));
     if (version > 0) {
         QL_TRY(r->cx, run_all(r, from_2_to_3));
-        QL_TRY(r->cx, ql_db_sign_facts(r));
-        QL_TRY(r->cx, ql_db_sign_runs(r));
+        QL_TRY(r->cx, ql_db_exec(r, ql_db_sign_runs));
     }
     return ql_db_exec(r, "PRAGMA application_id = 1902931821; PRAGMA user_version = 3");
 }

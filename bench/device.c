@@ -252,7 +252,7 @@ hessian(ql_ctx *cx, int64_t n, int64_t tokens)
     for (int i = 0; i < 4; i++) {
         ql_tensor *x, *wide;
 
-        cx->layer = i; /* other numbers each time */
+        cx->site.block = i; /* other numbers each time */
         x = random_tensor(cx, cx->device->info.compute_dtype, tokens, n);
         require(cx, ql_gram(cx, x, sum, comp));
         require(cx, ql_convert(cx, x, QL_F64, &wide));

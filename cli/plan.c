@@ -26,11 +26,11 @@ typedef struct disk {
 static void
 print_ragged(const ql_plan *p, const ql_linear_info *l)
 {
-    for (int64_t u = 0; u < p->unit_count; u++) {
-        const ql_node *n = p->units[u]->node;
+    for (int64_t i = 0; i < p->variant_count; i++) {
+        const ql_node *n = p->variants[i]->stage;
         const int64_t group = ql_describe(n->plugin, n->self, l->in).grid.group;
 
-        if (!p->units[u]->quantizer && group > 0 && l->in % group != 0)
+        if (n->plugin->kind == QL_QUANTIZER && group > 0 && l->in % group != 0)
             printf("; %s: the last group has %" PRId64 " columns", n->label, l->in % group);
     }
 }
@@ -38,6 +38,8 @@ print_ragged(const ql_plan *p, const ql_linear_info *l)
 static void
 print_model(const ql_plan *p, const ql_model_info *m)
 {
+    int64_t made = 0, read = 0;
+
     printf("\n%s: %s, %" PRId64 " blocks, hidden %" PRId64 ", vocabulary %" PRId64 "\n", p->root->name, m->architecture,
            m->layers, m->hidden, m->vocab);
     for (int l = 0; l < m->linear_count; l++) {
@@ -45,25 +47,30 @@ print_model(const ql_plan *p, const ql_model_info *m)
         print_ragged(p, &m->linears[l]);
         printf("\n");
     }
+    for (int64_t i = 0; i < p->variant_count; i++) {
+        made += ql_variant_is_made(p->variants[i]);
+        read += ql_plan_is_read(p, p->variants[i]);
+    }
     printf("  %" PRId64 " calibration streams, %" PRId64 " units of work, %" PRId64 " final models\n", p->stream_count,
-           p->unit_count, p->path_count);
+           made, read);
 }
 
-/* What the cache gets of unit u: codes, a byte each, scales and zeros, or an adapter in 16 bits. */
+/* What the cache gets of a variant: codes, a byte each, scales and zeros, or an adapter in 16 bits. */
 static double
-unit_bytes(const ql_unit *u, const ql_model_info *m)
+variant_bytes(const ql_variant *v, const ql_model_info *m)
 {
-    const ql_plugin *plugin = u->node->plugin;
+    const ql_plugin *plugin = v->stage->plugin;
+    const bool compensates = plugin->kind == QL_COMPENSATOR;
     double bytes = 0;
 
     for (int l = 0; l < m->linear_count; l++) {
         const double out = (double)m->linears[l].out, in = (double)m->linears[l].in;
-        const ql_described d = ql_describe(u->node->plugin, u->node->self, m->linears[l].in);
+        const ql_described d = ql_describe(plugin, v->stage->self, m->linears[l].in);
         const double groups = d.grid.group > 0 ? in / (double)d.grid.group : 1;
 
-        if (!u->quantizer || plugin->compensator->couples)
+        if (!compensates || plugin->compensator->couples)
             bytes += out * in + 8 * out * groups;
-        if (u->quantizer && d.rank > 0)
+        if (compensates && d.rank > 0)
             bytes += 2 * d.rank * (out + in);
     }
     return bytes * (double)m->layers;
@@ -84,8 +91,9 @@ describe_root(plan *p, const ql_node *root, disk *d)
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", root->name);
     print_model(&walk, &model.info);
-    for (int64_t u = 0; u < walk.unit_count; u++)
-        d->cache += unit_bytes(walk.units[u], &model.info);
+    for (int64_t i = 0; i < walk.variant_count; i++)
+        if (ql_variant_is_made(walk.variants[i]))
+            d->cache += variant_bytes(walk.variants[i], &model.info);
     for (int64_t i = 0; i < ql_source_count(model.source); i++)
         files += (double)ql_source_item(model.source, i)->bytes;
     d->model = files > d->model ? files : d->model;

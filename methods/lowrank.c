@@ -16,7 +16,8 @@
 static void
 random_key(const ql_ctx *cx, ql_purpose purpose, uint32_t key[2])
 {
-    const int64_t where[] = {(int64_t)cx->seed, cx->layer, cx->subset, purpose == QL_PROBE ? cx->index : -1, purpose};
+    const ql_site *at = &cx->site;
+    const int64_t where[] = {(int64_t)at->seed, at->block, at->subset, purpose == QL_PROBE ? at->index : -1, purpose};
     uint64_t hash[2];
 
     ql_hash_bytes(where, sizeof where, hash);

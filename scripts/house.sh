@@ -12,9 +12,9 @@ tensor 2850
 plugin 1450
 model 1700
 pipeline 3950
-store 1050
+store 1150
 results 1950
-walk 4750
+walk 4550
 run 450
 text 2850
 methods 750

@@ -316,7 +316,7 @@ ql_version(void)
 const char *
 ql_linear_name(const ql_ctx *cx)
 {
-    return cx->linear ? cx->linear : "";
+    return cx->site.linear ? cx->site.linear : "";
 }
 
 void
@@ -334,13 +334,17 @@ ql_check_interrupt(ql_ctx *cx)
 void
 ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
 {
-    char line[2048];
+    const ql_site *s = &cx->site;
+    char line[2048], block[32] = "";
     int n = 0;
 
     if (!cx->log)
         return;
-    if (cx->who)
-        n = snprintf(line, sizeof line, "%s%s%s: ", cx->who, cx->linear ? ", " : "", cx->linear ? cx->linear : "");
+    if (s->block >= 0)
+        snprintf(block, sizeof block, ", block %lld", (long long)s->block);
+    if (s->stage)
+        n = snprintf(line, sizeof line, "%s%s%s%s: ", s->stage, block, s->linear ? ", " : "",
+                     s->linear ? s->linear : "");
     if (n < 0 || (size_t)n >= sizeof line)
         n = 0;
     vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);

@@ -34,22 +34,29 @@ typedef struct ql_scope {
     int64_t count, capacity;
 } ql_scope;
 
+/* Where the work is: what log lines carry in front, and what ql_random is keyed by. */
+typedef struct ql_site {
+    const char *
+        stage; /* "quant (NAME)"; NULL: no stage is at work. Buffers made meanwhile point to it as their owner, so it lives as
+                         * long as they do. */
+    const char *linear; /* "model.layers.3.mlp.down_proj"; NULL: none */
+    int64_t block;      /* -1: none */
+    int subset, index;  /* of the linear */
+    uint64_t seed;      /* of the stage */
+} ql_site;
+
 struct ql_ctx {
     ql_scope *scope;
     ql_device *device; /* NULL until one is open */
     const ql_log *log;
     const volatile int *interrupt; /* nonzero once the user asked to stop; may be NULL */
     ql_walk *walk;                 /* what ql_quantize and the memo need; NULL outside a walk */
-    const char *who;    /* put in front of log lines: "quant (NAME)"; may be NULL. Buffers made meanwhile point to it
-                         * as their owner, so it lives as long as the device. */
-    const char *holds;  /* owner of buffers made while `who` is NULL: "hidden states"; static, may be NULL */
-    const char *linear; /* ql_linear_name; may be NULL */
-    uint64_t seed;      /* of the stage at work; with the next line, what ql_random is keyed by */
-    int64_t layer, subset, index; /* of the linear at work */
-    unsigned remarks;             /* QL_NUM_* that operations added since the host last cleared them */
-    const ql_stage *base;         /* ql_base; may be NULL */
-    int64_t fail_alloc;           /* tests: the n-th allocation from now fails; 0: never */
-    char error[16384];            /* a pipeline file has all of its errors reported at once */
+    ql_site site;                  /* zeroed: nowhere */
+    const char *holds;    /* owner of buffers made while no stage is at work: "hidden states"; static, may be NULL */
+    unsigned remarks;     /* QL_NUM_* that operations added since the host last cleared them */
+    const ql_stage *base; /* ql_base; may be NULL */
+    int64_t fail_alloc;   /* tests: the n-th allocation from now fails; 0: never */
+    char error[16384];    /* a pipeline file has all of its errors reported at once */
     char trace[2048];
     ql_status status;
 };

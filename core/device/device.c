@@ -227,7 +227,7 @@ new_buffer(ql_ctx *cx, ql_device *d, size_t bytes, const char *owner, ql_buffer 
 ql_status
 ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out)
 {
-    return new_buffer(cx, d, bytes, cx->who ? cx->who : cx->holds ? cx->holds : "qloom", out);
+    return new_buffer(cx, d, bytes, cx->site.stage ? cx->site.stage : cx->holds ? cx->holds : "qloom", out);
 }
 
 ql_status

@@ -14,7 +14,7 @@ typedef struct ql_buffer {
     void *ptr; /* NULL when there are no bytes */
     size_t bytes;
     int64_t slot;      /* place in device->held */
-    const char *owner; /* who asked for it, for out-of-memory texts: cx->who, not copied; static or as long-lived as the
+    const char *owner; /* who asked for it, for out-of-memory texts: cx->site.stage, not copied; as long-lived as the
                           device */
     struct ql_buffer *next; /* of an operation's scratch */
 } ql_buffer;

@@ -1,4 +1,4 @@
-/* The store: its folder, and where entries lie in it. */
+/* The store: its folder, and the entries in it. */
 #include "store.h"
 
 #include <dirent.h>
@@ -8,16 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "inside.h"
 
 #define TAG "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of qloom; `qloom cache clear` empties it.\n"
 #define TAG_FILE "CACHEDIR.TAG"
-#define ABANDONED 600 /* seconds after which no writer goes on */
+#define SCHEMA 1
+#define IDENTITY "entry"
+#define ABOUT "about"
 
-/* --- the folder --- */
+/* --- the folder ----------------------------------------------------------------------------------------------- */
 
 ql_status
 ql_store_check(ql_ctx *cx, const char *folder)
@@ -29,19 +31,21 @@ ql_store_check(ql_ctx *cx, const char *folder)
     return ql_is_file(tag) ? QL_OK : QL_FAIL(cx, QL_NOT_FOUND, "%s: no cache of qloom: it has no " TAG_FILE, folder);
 }
 
-/* Is there nothing, but what a process may have left that was killed when it made a cache of the folder? */
-static bool
-is_empty(const char *folder)
+/* INVALID when the folder holds more than what a process may have left that was killed when it made a cache of it. */
+static ql_status
+check_empty(ql_ctx *cx, const char *folder)
 {
+    struct dirent *e = NULL;
     DIR *d = opendir(folder);
-    bool empty = true;
+    ql_status st = QL_OK;
 
-    for (struct dirent *e = d ? readdir(d) : NULL; e && empty; e = readdir(d))
-        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-                strncmp(e->d_name, TAG_FILE, strlen(TAG_FILE)) == 0;
-    if (d)
-        closedir(d);
-    return empty;
+    if (!d)
+        return errno == ENOENT ? QL_OK : QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
+    while (st == QL_OK && (st = ql_store_next(cx, d, folder, &e)) == QL_OK && e)
+        if (strncmp(e->d_name, TAG_FILE, strlen(TAG_FILE)) != 0)
+            st = QL_FAIL(cx, QL_INVALID, "%s: the folder has other files; a cache needs one of its own", folder);
+    closedir(d);
+    return st;
 }
 
 ql_status
@@ -54,11 +58,11 @@ ql_store_open(ql_ctx *cx, const char *folder, ql_store *out)
     *out = (ql_store){.folder = folder};
     if (!tag || !nodes || !files)
         return QL_MEMORY;
-    if (!ql_is_file(tag) && !is_empty(folder))
-        return QL_FAIL(cx, QL_INVALID, "%s: the folder has other files; a cache needs one of its own", folder);
-    QL_TRY(cx, ql_make_folders(cx, folder));
-    if (!ql_is_file(tag))
+    if (!ql_is_file(tag)) {
+        QL_TRY(cx, check_empty(cx, folder));
+        QL_TRY(cx, ql_make_folders(cx, folder));
         QL_TRY(cx, ql_file_write(cx, tag, TAG, strlen(TAG)));
+    }
     QL_TRY(cx, ql_make_folders(cx, nodes));
     QL_TRY(cx, ql_make_folders(cx, files));
     if (utimensat(AT_FDCWD, tag, NULL, 0) != 0 || stat(tag, &info) != 0)
@@ -67,90 +71,172 @@ ql_store_open(ql_ctx *cx, const char *folder, ql_store *out)
     return QL_OK;
 }
 
-/* --- entries --- */
+/* --- where entries lie ---------------------------------------------------------------------------------------- */
 
-bool
-ql_store_node(const ql_store *s, ql_key key, char path[QL_STORE_PATH])
+const char *
+ql_store_node(ql_ctx *cx, const ql_store *s, ql_key key)
 {
-    const int n =
-        snprintf(path, QL_STORE_PATH, "%s/nodes/%016" PRIx64 "%016" PRIx64, s->folder, key.half[0], key.half[1]);
-
-    return n > 0 && n < QL_STORE_PATH;
+    return ql_format(cx, "%s/nodes/%016" PRIx64 "%016" PRIx64, s->folder, key.half[0], key.half[1]);
 }
 
-static bool
-entry_path(const ql_store *s, ql_key key, int64_t block, char path[QL_STORE_PATH])
+static ql_status
+entry_path(ql_ctx *cx, const ql_store *s, const ql_entry *e, const char **node, const char **path)
 {
-    size_t used;
-    int n;
-
-    if (!ql_store_node(s, key, path))
-        return false;
-    used = strlen(path);
-    n = block == QL_WHOLE ? snprintf(path + used, QL_STORE_PATH - used, "/whole.safetensors")
-                          : snprintf(path + used, QL_STORE_PATH - used, "/%05" PRId64 ".safetensors", block);
-    return n > 0 && (size_t)n < QL_STORE_PATH - used;
+    *path = *node = ql_store_node(cx, s, e->key);
+    if (*node && e->block == QL_WHOLE)
+        *path = ql_format(cx, "%s/whole.safetensors", *node);
+    else if (*node)
+        *path = ql_format(cx, "%s/%05" PRId64 ".safetensors", *node, e->block);
+    return *path ? QL_OK : QL_MEMORY;
 }
 
-bool
-ql_store_has(const ql_store *s, ql_key key, int64_t block)
+/* What lies there, no link followed: its type; 0: nothing. */
+static ql_status
+type_of(ql_ctx *cx, const char *path, mode_t *type)
 {
-    char path[QL_STORE_PATH];
-
-    return !s->fresh && entry_path(s, key, block, path) && access(path, R_OK) == 0;
-}
-
-ql_status
-ql_store_load(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block, ql_st_file *out)
-{
-    char path[QL_STORE_PATH];
-    ql_status st;
-
-    *out = (ql_st_file){0};
-    if (!entry_path(s, key, block, path))
-        return QL_FAIL(cx, QL_INVALID, "%s: the name of the folder is too long", s->folder);
-    st = ql_entry_open(cx, path, out);
-    if (st == QL_OK || st == QL_MEMORY)
-        return st;
-    ql_warn(cx, "%s; it is thrown away and made again", ql_error(cx));
-    return unlink(path) == 0 || errno == ENOENT ? QL_INVALID : QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
-}
-
-ql_status
-ql_store_save(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block, ql_entry *e)
-{
-    char path[QL_STORE_PATH];
-
-    if (!entry_path(s, key, block, path))
-        return QL_FAIL(cx, QL_INVALID, "%s: the name of the folder is too long", s->folder);
-    *strrchr(path, '/') = '\0';
-    QL_TRY(cx, ql_make_folders(cx, path));
-    (void)entry_path(s, key, block, path);
-    return ql_entry_write(cx, e, path);
-}
-
-/* Parts of files that nobody has written to for long. */
-static void
-remove_torn(const char *folder, time_t now)
-{
-    DIR *d = opendir(folder);
     struct stat info;
 
-    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
-        if (ql_ends_with(e->d_name, ".tmp") && fstatat(dirfd(d), e->d_name, &info, 0) == 0 &&
-            now - info.st_mtim.tv_sec > ABANDONED)
-            (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d)
-        closedir(d);
+    *type = 0;
+    if (lstat(path, &info) == 0)
+        *type = info.st_mode & S_IFMT;
+    else if (errno != ENOENT && errno != ENOTDIR)
+        return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    return QL_OK;
 }
 
-void
-ql_store_touch(const ql_store *s, ql_key key)
-{
-    char path[QL_STORE_PATH];
+/* --- entries -------------------------------------------------------------------------------------------------- */
 
-    if (!ql_store_node(s, key, path) || !ql_is_folder(path))
-        return;
-    remove_torn(path, time(NULL));
-    (void)utimensat(AT_FDCWD, path, NULL, 0);
+typedef struct identity { /* the part of an entry that says which it is */
+    int64_t schema, block;
+    ql_key key;
+    char kind[16];
+} identity;
+
+static identity
+identity_of(const ql_entry *e)
+{
+    identity id = {.schema = SCHEMA, .block = e->block, .key = e->key};
+
+    memcpy(id.kind, e->kind, strnlen(e->kind, sizeof id.kind - 1));
+    return id;
+}
+
+static ql_status
+read_entry(ql_ctx *cx, const char *path, const ql_entry *e, ql_parcel *parcel)
+{
+    const identity expected = identity_of(e);
+    identity got;
+
+    QL_TRY(cx, ql_parcel_read(cx, path, parcel));
+    QL_TRY(cx, ql_parcel_copy(cx, parcel, IDENTITY, &got, sizeof got));
+    return memcmp(&got, &expected, sizeof got) == 0
+               ? QL_OK
+               : QL_FAIL(cx, QL_INVALID, "%s: it is another stage's or block's", path);
+}
+
+/* Removes an entry, for the reason that the context's error says. */
+static ql_status
+spoil(ql_ctx *cx, const char *path)
+{
+    ql_warn(cx, "%s; it is thrown away and made again", ql_error(cx));
+    if (unlink(path) != 0 && errno != ENOENT)
+        return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    ql_error_clear(cx);
+    return QL_OK;
+}
+
+ql_status
+ql_store_get(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel, bool *found)
+{
+    const char *node, *path;
+    mode_t folder = 0, file = 0;
+    ql_status st;
+
+    *found = false;
+    QL_TRY(cx, entry_path(cx, s, e, &node, &path));
+    QL_TRY(cx, type_of(cx, node, &folder));
+    QL_TRY(cx, type_of(cx, path, &file));
+    if (s->fresh || folder != S_IFDIR || file != S_IFREG)
+        return QL_OK;
+    *found = true;
+    if (!parcel)
+        return QL_OK;
+    st = read_entry(cx, path, e, parcel);
+    *found = st == QL_OK;
+    if (st == QL_INVALID)
+        return spoil(cx, path);
+    if (st != QL_NOT_FOUND)
+        return st;
+    ql_error_clear(cx); /* another process has removed it */
+    return QL_OK;
+}
+
+ql_status
+ql_store_drop(ql_ctx *cx, const ql_store *s, const ql_entry *e)
+{
+    const char *node, *path;
+
+    QL_TRY(cx, entry_path(cx, s, e, &node, &path));
+    return spoil(cx, path);
+}
+
+ql_status
+ql_store_put(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel)
+{
+    const identity id = identity_of(e);
+    const char *node, *path;
+    mode_t folder;
+
+    QL_TRY(cx, entry_path(cx, s, e, &node, &path));
+    QL_TRY(cx, type_of(cx, node, &folder));
+    if (folder && folder != S_IFDIR) {
+        ql_warn(cx, "%s: it is no folder of the cache; it is removed", node);
+        if (unlink(node) != 0)
+            return QL_FAIL(cx, QL_IO, "%s: %s", node, strerror(errno));
+    }
+    QL_TRY(cx, ql_make_folders(cx, node));
+    QL_TRY(cx, ql_parcel_put(cx, parcel, IDENTITY, &id, sizeof id));
+    QL_TRY(cx, ql_parcel_put(cx, parcel, ABOUT, e->about, strlen(e->about)));
+    return ql_parcel_write(cx, parcel, path);
+}
+
+/* What made the entry `path`; stays NULL when it can't be read. */
+static ql_status
+read_about(ql_ctx *cx, const char *path, const char **about)
+{
+    const void *text = NULL;
+    size_t bytes = 0;
+    ql_parcel parcel;
+    ql_status st = ql_parcel_read(cx, path, &parcel);
+
+    if (st == QL_OK)
+        st = ql_parcel_find(cx, &parcel, ABOUT, &text, &bytes);
+    if (st == QL_OK && !(*about = ql_copy_text(cx, text, bytes)))
+        st = QL_MEMORY;
+    if (st == QL_MEMORY)
+        return st;
+    ql_error_clear(cx);
+    return QL_OK;
+}
+
+ql_status
+ql_store_about(ql_ctx *cx, const ql_store *s, ql_key key, const char **about)
+{
+    const char *node = ql_store_node(cx, s, key);
+    DIR *d = node ? ql_store_folder(node) : NULL;
+    struct dirent *e = NULL;
+    ql_status st = node ? QL_OK : QL_MEMORY;
+
+    *about = NULL;
+    while (d && st == QL_OK && !*about && (st = ql_store_next(cx, d, node, &e)) == QL_OK && e) {
+        const char *file = ql_ends_with(e->d_name, ".safetensors") ? ql_format(cx, "%s/%s", node, e->d_name) : NULL;
+
+        if (file)
+            st = read_about(cx, file, about);
+    }
+    if (d)
+        closedir(d);
+    if (!*about)
+        *about = "?";
+    return st;
 }

@@ -4,15 +4,15 @@
  *   CACHEDIR.TAG                       tells backup programs, and us, what the folder is
  *   nodes/KEY/00003.safetensors        what node KEY made of block 3; `whole` in place of a number: of the whole walk
  *   files/HASH                         the content hash of a large input file (content.h)
+ *
+ * A link in the place of any of them is not the store's: it is neither read nor followed.
  */
 #ifndef QLOOM_STORE_STORE_H
 #define QLOOM_STORE_STORE_H
 
-#include "entry.h"
+#include "parcel.h"
 
-#define QL_WHOLE (-1)      /* in place of a block */
-#define QL_ABOUT "about"   /* the part of an entry that says what made it */
-#define QL_STORE_PATH 4096 /* bytes of a name */
+#define QL_WHOLE (-1) /* in place of a block */
 
 typedef struct ql_key { /* 128-bit content hash of all that decides what a node makes */
     uint64_t half[2];
@@ -25,16 +25,24 @@ typedef struct ql_store {
     int64_t since;  /* when it was opened, as file times say it: what was used later is in use */
 } ql_store;
 
+typedef struct ql_entry { /* a parcel in the store */
+    ql_key key;
+    int64_t block;
+    const char *kind;  /* "linears": what its parts mean, at most 15 letters */
+    const char *about; /* "NAME bits=3": what made it, for the user */
+} ql_entry;
+
 /* Makes the folder if need be. INVALID when it holds something else. `folder` has to live as long. */
 ql_status ql_store_open(ql_ctx *cx, const char *folder, ql_store *out);
 /* NOT_FOUND when there is none. */
 ql_status ql_store_check(ql_ctx *cx, const char *folder);
 
-/* Is there a file, whatever its state? False for all that a fresh run may not see. */
-bool ql_store_has(const ql_store *s, ql_key key, int64_t block);
-/* Opens and verifies an entry; ql_st_close when done. One that can't be read is told in the log, removed and INVALID. */
-ql_status ql_store_load(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block, ql_st_file *out);
-ql_status ql_store_save(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block, ql_entry *e);
+/* The parcel of the entry, in the innermost scope; `parcel` NULL: only whether there is a file, in whatever state. One that is damaged, or
+ * whose checksum is that of another key, block or kind, is told in the log and removed: it was not found. */
+ql_status ql_store_get(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel, bool *found);
+ql_status ql_store_put(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel);
+/* Removes an entry whose parts don't serve, for the reason that the context's error says, which is told and cleared. */
+ql_status ql_store_drop(ql_ctx *cx, const ql_store *s, const ql_entry *e);
 /* Marks the node as used now, and removes what writers that were killed have left in it. */
 void ql_store_touch(const ql_store *s, ql_key key);
 
@@ -52,10 +60,5 @@ ql_status ql_store_about(ql_ctx *cx, const ql_store *s, ql_key key, const char *
 ql_status ql_store_trim(ql_ctx *cx, const ql_store *s);
 /* Removes all nodes and hashes; files that are not the store's stay. */
 ql_status ql_store_clear(ql_ctx *cx, const ql_store *s);
-
-/* --- for the files of this folder */
-
-/* The folder of a node; false when the name is too long for any file. */
-bool ql_store_node(const ql_store *s, ql_key key, char path[QL_STORE_PATH]);
 
 #endif

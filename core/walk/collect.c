@@ -6,29 +6,21 @@
 static ql_status
 open_nodes(ql_walk *w)
 {
-    for (int64_t i = 0; i < w->plan->eval_count; i++) {
-        const uint64_t *key =
-            w->replay.keys->evals ? w->replay.keys->evals[i].half : NULL; /* without a store there are none */
+    for (int64_t i = 0; i < w->plan->sink_count; i++) {
+        ql_sink *s = &w->plan->sinks[i];
 
-        QL_TRY(w->cx, ql_results_node(w->results, key, w->plan->evals[i].node, &w->evaluations[i].node));
+        QL_TRY(w->cx, ql_results_node(w->results, w->store ? s->key.half : NULL, s->stage,
+                                      &s->node)); /* without a store: no keys */
     }
     return QL_OK;
 }
 
 /* --- cells --- */
 
-static const ql_evaluation *
-evaluation_of(const ql_walk *w, const ql_eval *plan)
-{
-    return plan ? &w->evaluations[plan - w->plan->evals] : NULL;
-}
-
 static const char *
-why_failed(const ql_walk *w, const ql_evaluation *e)
+why_failed(const ql_sink *s)
 {
-    const ql_path *p = &w->plan->paths[e->plan->path];
-
-    return e->failed ? e->failed : ql_unit_failed(w, p->compensator ? p->compensator : p->quantizer);
+    return s->failed ? s->failed : ql_variant_failed(s->of);
 }
 
 /* The place of stage `s` in a cell's numbers: means over linears come last, what an exporter wrote comes behind the export. */
@@ -41,9 +33,9 @@ position_of(const ql_walk *w, const ql_node *n, int64_t s, int64_t written)
     return ((last ? stages : 0) + s) * (stages + 1) + written;
 }
 
-/* Writes down which cells show evaluation `e`; at the end of the walk (`over`) only what failed, with the reason. */
+/* Writes down which cells show sink `e`; at the end of the walk (`over`) only what failed, with the reason. */
 static ql_status
-put_link(ql_walk *w, const ql_evaluation *e, ql_run_link link, const char *why, bool over)
+put_link(ql_walk *w, const ql_sink *e, ql_run_link link, const char *why, bool over)
 {
     if (over && !why)
         return QL_OK;
@@ -60,7 +52,7 @@ put_written(ql_walk *w, const ql_node *x, int64_t stage, int64_t c, bool over)
 
     for (int64_t s = 0; s < g->stage_count; s++) {
         const ql_node *n = g->cells[c].stages[s];
-        const ql_evaluation *e = evaluation_of(w, n ? ql_plan_find_written(w->plan, n, x) : NULL);
+        const ql_sink *e = n ? ql_plan_find(w->plan, n, x) : NULL;
         ql_run_link link = {.cell = c, .position = position_of(w, x, stage, 1 + s), .stage = g->stage_names[stage]};
 
         if (!e)
@@ -83,20 +75,20 @@ put_cell(ql_walk *w, int64_t c, bool over)
 
     for (int64_t s = 0; s < g->stage_count; s++) {
         const ql_node *n = g->cells[c].stages[s];
-        const ql_evaluation *e;
+        const ql_sink *e;
         ql_run_link link = {.cell = c, .stage = g->stage_names[s], .prefix = ""};
 
         if (!n || (n->plugin->kind != QL_EVALUATOR && n->plugin->kind != QL_EXPORTER) ||
             ql_plan_root(n) != w->plan->root)
             continue;
         link.position = position_of(w, n, s, 0);
-        if ((e = evaluation_of(w, ql_plan_find(w->plan, n, false))))
-            QL_TRY(w->cx, put_link(w, e, link, why_failed(w, e), over));
+        if ((e = ql_plan_find(w->plan, n, ql_node_input(n, "model"))))
+            QL_TRY(w->cx, put_link(w, e, link, why_failed(e), over));
         if (n->plugin->kind == QL_EXPORTER)
             QL_TRY(w->cx, put_written(w, n, s, c, over));
         link.cell = original;
-        if (first && n->plugin->kind == QL_EVALUATOR && (e = evaluation_of(w, ql_plan_find(w->plan, n, true))))
-            QL_TRY(w->cx, put_link(w, e, link, why_failed(w, e), over));
+        if (first && n->plugin->kind == QL_EVALUATOR && (e = ql_plan_find(w->plan, n, w->plan->root)))
+            QL_TRY(w->cx, put_link(w, e, link, why_failed(e), over));
     }
     return QL_OK;
 }

@@ -1,7 +1,8 @@
 /* Token sequences cut into chunks of whole sequences. */
-#include "corpus.h"
+#include <string.h>
 
 #include "base/hash.h"
+#include "walk.h"
 
 int64_t
 ql_span_tokens(const ql_span *s)
@@ -41,18 +42,66 @@ ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_cor
     return QL_OK;
 }
 
-ql_status
-ql_corpus_read(ql_ctx *cx, const ql_node *n, const ql_data_request *req, ql_tokens *out)
+/* Reads data node `n`; errors and log lines name the stage. INVALID when there is no sequence. */
+static ql_status
+read_data(ql_ctx *cx, const ql_node *n, const ql_data_request *req, ql_tokens *out)
 {
-    const char *who = cx->who;
     ql_status st;
 
     *out = (ql_tokens){.bos_id = -1};
-    cx->who = n->name;
+    cx->site = (ql_site){.stage = ql_format(cx, "%s (%s)", n->name, n->plugin->name), .block = -1, .seed = n->seed};
     st = n->plugin->data->read(cx, n->self, req, out);
-    cx->who = who;
+    cx->site = (ql_site){0};
     if (st == QL_OK && (out->count < 1 || out->offsets[out->count] < 1))
         st = QL_FAIL(cx, QL_INVALID, "no sequence came out of %lld documents (%lld were too short)",
                      (long long)out->documents, (long long)out->rejected);
     return st == QL_OK ? st : ql_where(cx, st, "stage '%s' (%s)", n->name, n->plugin->name);
+}
+
+/* The data stage's tokens, with the evaluator's BOS rule and its own change. */
+static ql_status
+read_tokens(ql_walk *w, const ql_node *data, const ql_node *reader, ql_tokens *out)
+{
+    const ql_evaluator *ev = reader ? reader->plugin->evaluator : NULL;
+    const ql_data_request req = {
+        .tokenizer = w->tokenizer,
+        .bos = ev && ev->bos ? ev->bos(reader->self) : QL_BOS_DATA,
+        .max_positions = w->model->info.max_positions,
+        .seed = data->seed,
+    };
+    ql_tokens read;
+
+    QL_TRY(w->cx, read_data(w->cx, data, &req, &read));
+    *out = read;
+    return ev && ev->tokens ? ev->tokens(w->cx, reader->self, &read, out) : QL_OK;
+}
+
+/* Do two readers ask for the same tokens of the same data? */
+static bool
+same_reader(const ql_node *a, const ql_node *b)
+{
+    return a == b || (a && b && strcmp(a->canonical, b->canonical) == 0);
+}
+
+ql_status
+ql_corpus_open(ql_walk *w, const ql_node *data, const ql_node *reader, const ql_corpus **out)
+{
+    ql_corpus *made = ql_alloc(w->cx, 1, sizeof *made);
+    ql_tokens tokens;
+
+    if (!made)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < w->reading_count; i++)
+        if (w->readings[i].data == data && same_reader(w->readings[i].reader, reader)) {
+            *out = w->readings[i].corpus;
+            return QL_OK;
+        }
+    QL_TRY(w->cx, read_tokens(w, data, reader, &tokens));
+    QL_TRY(w->cx, ql_corpus_make(w->cx, &tokens, w->graph->chunk_tokens, made));
+    *out = made;
+    for (int64_t i = 0; i < w->reading_count; i++)
+        if (!w->readings[i].reader == !reader && memcmp(w->readings[i].corpus->key, made->key, sizeof made->key) == 0)
+            *out = w->readings[i].corpus;
+    w->readings[w->reading_count++] = (ql_reading){.data = data, .reader = reader, .corpus = *out};
+    return QL_OK;
 }

@@ -12,7 +12,7 @@ typedef struct ql_span { /* one chunk */
     int64_t first_sequence, first_token;
 } ql_span;
 
-typedef struct ql_corpus {
+typedef struct ql_corpus { /* the tokens of a stream */
     ql_tokens tokens;
     uint64_t key[2]; /* hash of ids and offsets: equal corpora are one stream */
     int64_t span_count;
@@ -22,8 +22,11 @@ typedef struct ql_corpus {
 /* Cuts `tokens` into chunks of at most `chunk_tokens` tokens, never less than a sequence. Lives in the innermost scope. */
 ql_status ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out);
 
-/* Reads data node `n` with the request; errors name the stage. INVALID when there is no sequence. */
-ql_status ql_corpus_read(ql_ctx *cx, const ql_node *n, const ql_data_request *req, ql_tokens *out);
+/* Tokens that were read, and for whom. */
+typedef struct ql_reading {
+    const ql_node *data, *reader; /* reader: the evaluator; NULL: calibration */
+    const ql_corpus *corpus;
+} ql_reading;
 
 /* Tokens of a chunk. */
 int64_t ql_span_tokens(const ql_span *s);

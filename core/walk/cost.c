@@ -34,23 +34,20 @@ ql_qlinear_bits(const ql_qlinear *q, const ql_tensor *b, const ql_tensor *a)
 }
 
 void
-ql_cost_store(ql_walk *w, const ql_unit *u)
+ql_cost_store(ql_walk *w, ql_variant *v)
 {
-    const ql_path p = ql_unit_path(w, u);
-    ql_tally *tally = &w->work[u->id].block;
-
     for (int l = 0; l < w->model->info.linear_count; l++) {
         const ql_linear_info *info = &w->model->info.linears[l];
-        const ql_result *r = ql_path_result(w, &p, l);
+        const ql_linear_state *codes = ql_variant_codes(v, l);
         const double weights = (double)info->out * (double)info->in;
         double bits = weights * dtype_bits(ql_block_dtype(w->block, l));
         const ql_tensor *b, *a;
 
-        ql_path_adapter(w, &p, l, &b, &a);
-        if (r)
-            bits = ql_qlinear_bits(&r->q, b, a);
-        tally->bits += bits;
-        tally->weights += weights;
+        ql_variant_adapter(v, l, &b, &a);
+        if (codes)
+            bits = ql_qlinear_bits(&codes->q, b, a);
+        v->block.bits += bits;
+        v->block.weights += weights;
     }
 }
 
@@ -126,40 +123,36 @@ ql_cost_nodes(const ql_walk *w)
     const ql_plan *p = w->plan;
 
     QL_TRY(w->cx, ql_run_stage_cost(w->results, p->root, &w->load));
-    for (int64_t i = 0; i < p->unit_count; i++)
-        QL_TRY(w->cx, ql_run_stage_cost(w->results, p->units[i]->node, &w->work[i].all.cost));
-    for (int64_t s = 0; s < p->stream_count; s++)
-        QL_TRY(w->cx, ql_run_stage_cost(w->results, p->streams[s].data, &w->streams[s].cost));
-    for (int64_t x = 0; x < w->exam_count; x++)
-        for (int64_t k = 0; k < p->path_count; k++)
-            QL_TRY(w->cx, ql_run_stage_cost(w->results, w->exams[x].data, &w->exams[x].streams[k].cost));
-    for (int64_t i = 0; i < p->eval_count; i++)
-        QL_TRY(w->cx, ql_run_stage_cost(w->results, p->evals[i].node, &w->evaluations[i].cost));
+    for (int64_t i = 0; i < p->variant_count; i++)
+        QL_TRY(w->cx, ql_run_stage_cost(w->results, p->variants[i]->stage, &p->variants[i]->all.cost));
+    for (int64_t i = 0; i < w->stream_count; i++)
+        QL_TRY(w->cx, ql_run_stage_cost(w->results, w->streams[i]->data, &w->streams[i]->cost));
+    for (int64_t i = 0; i < p->sink_count; i++)
+        QL_TRY(w->cx, ql_run_stage_cost(w->results, p->sinks[i].stage, &p->sinks[i].cost));
     return QL_OK;
 }
 
-/* Of the evaluations of a cell: the one whose model has come furthest says what the cell stores and what made it. */
-static const ql_evaluation *
-collect_evaluations(const ql_walk *w, int64_t cell, bool baseline, ql_cost *cost)
+/* Of the sinks of a cell: the one whose model has come furthest says what the cell stores and what made it. */
+static const ql_sink *
+collect_sinks(const ql_walk *w, int64_t cell, bool baseline, ql_cost *cost)
 {
-    const ql_evaluation *furthest = NULL;
-    const ql_exam *seen = NULL;
+    const ql_sink *furthest = NULL;
+    const ql_stream *seen = NULL;
 
-    for (int64_t s = 0; s < w->graph->stage_count; s++) {
-        const ql_node *n = w->graph->cells[cell].stages[s];
-        const ql_eval *plan = n && n->plugin->kind == QL_EVALUATOR && ql_plan_root(n) == w->plan->root
-                                  ? ql_plan_find(w->plan, n, baseline)
-                                  : NULL;
-        const ql_evaluation *e = plan ? &w->evaluations[plan - w->plan->evals] : NULL;
+    for (int64_t i = 0; i < w->graph->stage_count; i++) {
+        const ql_node *n = w->graph->cells[cell].stages[i];
+        const ql_sink *s = NULL;
 
-        if (!e)
+        if (n && n->plugin->kind == QL_EVALUATOR && ql_plan_root(n) == w->plan->root)
+            s = ql_plan_find(w->plan, n, baseline ? w->plan->root : ql_node_input(n, "model"));
+        if (!s)
             continue;
-        ql_cost_add(cost, &e->cost);
-        if (e->exam && e->exam != seen) /* its stream serves all evaluators of the same tokens */
-            ql_cost_add(cost, &e->exam->streams[plan->path].cost);
-        seen = e->exam ? e->exam : seen;
-        if (!furthest || (w->plan->paths[plan->path].compensator && !w->plan->paths[furthest->plan->path].compensator))
-            furthest = e;
+        ql_cost_add(cost, &s->cost);
+        if (s->stream && s->stream != seen) /* it serves all evaluators of the same tokens */
+            ql_cost_add(cost, &s->stream->cost);
+        seen = s->stream ? s->stream : seen;
+        if (!furthest || s->of->id > furthest->of->id)
+            furthest = s;
     }
     return furthest;
 }
@@ -169,22 +162,17 @@ static ql_status
 collect_cell(const ql_walk *w, int64_t cell, bool baseline, int64_t number)
 {
     ql_cost cost = {0};
-    const ql_evaluation *e = collect_evaluations(w, cell, baseline, &cost);
-    const ql_path *p = e ? &w->plan->paths[e->plan->path] : NULL;
-    const ql_unit *end = !p ? NULL : p->compensator ? p->compensator : p->quantizer;
-    const ql_tally *tally = end ? &w->work[end->id].all : NULL;
+    const ql_sink *s = collect_sinks(w, cell, baseline, &cost);
     double bits = NAN;
 
-    if (!e)
+    if (!s)
         return QL_OK;
-    if (!tally) {
+    if (!s->of->parent)
         QL_TRY(w->cx, original_bits(w, &bits));
-        return ql_run_cell_cost(w->results, number, bits, &cost);
-    }
-    ql_cost_add(&cost, &w->work[p->quantizer->id].all.cost);
-    if (p->compensator)
-        ql_cost_add(&cost, &w->work[p->compensator->id].all.cost);
-    bits = tally->weights > 0 ? tally->bits / tally->weights : NAN;
+    else if (s->of->all.weights > 0)
+        bits = s->of->all.bits / s->of->all.weights;
+    for (const ql_variant *v = s->of; v; v = v->parent)
+        ql_cost_add(&cost, &v->all.cost);
     return ql_run_cell_cost(w->results, number, bits, &cost);
 }
 

@@ -7,9 +7,9 @@
 #include "walk.h"
 
 static const ql_exporter *
-exporter(const ql_eval *e)
+exporter(const ql_sink *e)
 {
-    return e->node->plugin->kind == QL_EXPORTER ? e->node->plugin->exporter : NULL;
+    return e->stage->plugin->kind == QL_EXPORTER ? e->stage->plugin->exporter : NULL;
 }
 
 /* --- where to ----------------------------------------------------------------------------------------------------------- */
@@ -81,16 +81,16 @@ cell_name(ql_ctx *cx, const ql_graph *g, int64_t s, const ql_node *n)
 
 /* The export's folder, in the innermost scope. */
 static ql_status
-folder_of(const ql_walk *w, const ql_eval *e, const char **out)
+folder_of(const ql_walk *w, const ql_sink *e, const char **out)
 {
-    const int64_t s = stage_of(w->graph, e->node);
-    const char *path = ql_param_text(e->node->plugin, e->node->self, "path");
+    const int64_t s = stage_of(w->graph, e->stage);
+    const char *path = ql_param_text(e->stage->plugin, e->stage->self, "path");
 
     if (!*path)
-        path = e->node->name;
+        path = e->stage->name;
     *out = *path == '/' ? path : ql_format(w->cx, "%s/%s", w->folder ? w->folder : ".", path);
-    if (*out && !is_alone(w->graph, s, e->node)) {
-        const char *cell = cell_name(w->cx, w->graph, s, e->node);
+    if (*out && !is_alone(w->graph, s, e->stage)) {
+        const char *cell = cell_name(w->cx, w->graph, s, e->stage);
 
         *out = cell ? ql_format(w->cx, "%s/%s", *out, cell) : NULL;
     }
@@ -100,18 +100,16 @@ folder_of(const ql_walk *w, const ql_eval *e, const char **out)
 /* Folder of an export that holds the model that an adapter of `e` stands on: of the same path or, where the compensator leaves the
  * quantizer's codes alone, of the quantizer's. */
 static ql_status
-base_of(const ql_walk *w, const ql_eval *e, const char **out)
+base_of(const ql_walk *w, const ql_sink *e, const char **out)
 {
-    const ql_path *mine = &w->plan->paths[e->path];
+    const ql_variant *mine = e->of;
+    const bool keeps = mine->stage->plugin->kind == QL_COMPENSATOR && !mine->stage->plugin->compensator->couples;
 
     *out = ql_source_folder(w->model->source);
-    for (int64_t i = 0; i < w->plan->eval_count; i++) {
-        const ql_eval *o = &w->plan->evals[i];
-        const ql_path *path = &w->plan->paths[o->path];
-        const bool bare = path->quantizer == mine->quantizer && !path->compensator && mine->compensator &&
-                          !mine->compensator->node->plugin->compensator->couples;
+    for (int64_t i = 0; i < w->plan->sink_count; i++) {
+        const ql_sink *o = &w->plan->sinks[i];
 
-        if (o != e && exporter(o) && exporter(o)->base && (o->path == e->path || bare))
+        if (o != e && exporter(o) && exporter(o)->base && (o->of == mine || (keeps && o->of == mine->parent)))
             return folder_of(w, o, out);
     }
     return QL_OK;
@@ -120,9 +118,9 @@ base_of(const ql_walk *w, const ql_eval *e, const char **out)
 static ql_status
 check_folders(const ql_walk *w)
 {
-    for (int64_t i = 0; i < w->plan->eval_count; i++)
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
         for (int64_t k = 0; k < i; k++) {
-            const ql_eval *a = &w->plan->evals[k], *b = &w->plan->evals[i];
+            const ql_sink *a = &w->plan->sinks[k], *b = &w->plan->sinks[i];
             const char *first, *second;
 
             if (!exporter(a) || !exporter(b))
@@ -130,8 +128,8 @@ check_folders(const ql_walk *w)
             QL_TRY(w->cx, folder_of(w, a, &first));
             QL_TRY(w->cx, folder_of(w, b, &second));
             if (strcmp(first, second) == 0)
-                return QL_FAIL(w->cx, QL_INVALID, "stage '%s': stage '%s' exports to %s already", b->node->name,
-                               a->node->name, first);
+                return QL_FAIL(w->cx, QL_INVALID, "stage '%s': stage '%s' exports to %s already", b->stage->name,
+                               a->stage->name, first);
         }
     return QL_OK;
 }
@@ -139,9 +137,9 @@ check_folders(const ql_walk *w)
 /* --- before anything runs --------------------------------------------------------------------------------------------------- */
 
 static ql_status
-check_linear(ql_walk *w, const ql_eval *e, int64_t layer, int l)
+check_linear(ql_walk *w, const ql_sink *e, int64_t layer, int l)
 {
-    const ql_unit *q = w->plan->paths[e->path].quantizer;
+    const ql_variant *q = ql_variant_quantizer(e->of);
     const ql_linear_info *info = &w->model->info.linears[l];
     const char *prefix = ql_format(w->cx, w->model->info.block_prefix, (long long)layer);
     ql_planned_linear in = {.out = info->out, .in = info->in, .skipped = true};
@@ -151,33 +149,34 @@ check_linear(ql_walk *w, const ql_eval *e, int64_t layer, int l)
     if (!in.name)
         return QL_MEMORY;
     if (q) {
-        const ql_override *o = ql_override_of(q->node, in.name);
+        const ql_override *o = ql_override_of(q->stage, in.name);
 
         in.skipped = o && o->skip;
         if (!in.skipped) {
-            const ql_described d = ql_describe(q->node->plugin, o ? o->self : q->node->self, info->in);
+            const ql_described d = ql_describe(q->stage->plugin, o ? o->self : q->stage->self, info->in);
 
             in.bits = d.grid.bits;
             in.group = d.grid.group;
             in.scales = d.grid.scale_dtype;
         }
     }
-    st = exporter(e)->check(w->cx, e->node->self, &in);
-    return st == QL_OK ? st : ql_where(w->cx, st, "stage '%s' (%s): %s", e->node->name, e->node->plugin->name, in.name);
+    st = exporter(e)->check(w->cx, e->stage->self, &in);
+    return st == QL_OK ? st
+                       : ql_where(w->cx, st, "stage '%s' (%s): %s", e->stage->name, e->stage->plugin->name, in.name);
 }
 
 ql_status
 ql_exports_check(ql_walk *w)
 {
     QL_TRY(w->cx, check_folders(w));
-    for (int64_t i = 0; i < w->plan->eval_count; i++)
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
         for (int64_t layer = 0; layer < w->model->info.layers; layer++)
-            for (int l = 0; exporter(&w->plan->evals[i]) && l < w->model->info.linear_count; l++) {
+            for (int l = 0; exporter(&w->plan->sinks[i]) && l < w->model->info.linear_count; l++) {
                 ql_scope scope;
 
                 ql_scope_open(w->cx, &scope);
-                if (exporter(&w->plan->evals[i])->check)
-                    QL_TRY(w->cx, check_linear(w, &w->plan->evals[i], layer, l));
+                if (exporter(&w->plan->sinks[i])->check)
+                    QL_TRY(w->cx, check_linear(w, &w->plan->sinks[i], layer, l));
                 ql_scope_close(w->cx, &scope);
             }
     return QL_OK;
@@ -185,39 +184,42 @@ ql_exports_check(ql_walk *w)
 
 /* --- the walk ------------------------------------------------------------------------------------------------------------------ */
 
+/* "NAME bits=3 | NAME rank=32" */
 static const char *
-recipe_of(const ql_walk *w, const ql_eval *e)
+recipe_of(const ql_walk *w, const ql_variant *v)
 {
-    const ql_path *p = &w->plan->paths[e->path];
+    const char *before;
 
-    if (!p->quantizer)
+    if (!v->parent)
         return "original";
-    return p->compensator ? ql_format(w->cx, "%s | %s", p->quantizer->node->label, p->compensator->node->label)
-                          : p->quantizer->node->label;
+    if (!v->parent->parent)
+        return v->stage->label;
+    before = recipe_of(w, v->parent);
+    return before ? ql_format(w->cx, "%s | %s", before, v->stage->label) : NULL;
 }
 
-/* In the scope of what `begin` allocates, which is the evaluation's. */
+/* In the scope of what `begin` allocates, which is the sink's. */
 ql_status
-ql_export_begin(ql_walk *w, ql_evaluation *e)
+ql_export_begin(ql_walk *w, ql_sink *s)
 {
-    const ql_exporter *x = exporter(e->plan);
+    const ql_exporter *x = exporter(s);
     ql_export_info info = {.model = &w->model->info, .config = ql_source_config(w->model->source)};
 
-    QL_TRY(w->cx, folder_of(w, e->plan, &info.folder));
-    QL_TRY(w->cx, base_of(w, e->plan, &info.base));
-    info.recipe = recipe_of(w, e->plan);
-    e->state = ql_alloc(w->cx, 1, x->state_size ? x->state_size : 1);
-    if (!info.recipe || !e->state)
+    QL_TRY(w->cx, folder_of(w, s, &info.folder));
+    QL_TRY(w->cx, base_of(w, s, &info.base));
+    info.recipe = recipe_of(w, s->of);
+    s->state = ql_alloc(w->cx, 1, x->state_size ? x->state_size : 1);
+    if (!info.recipe || !s->state)
         return QL_MEMORY;
-    e->recipe = info.recipe;
-    QL_TRY(w->cx, ql_export_open(w->cx, info.folder, w->model, &e->files));
-    info.files = e->files;
-    return x->begin(w->cx, e->plan->node->self, &info, e->state);
+    s->recipe = info.recipe;
+    QL_TRY(w->cx, ql_export_open(w->cx, info.folder, w->model, &s->files));
+    info.files = s->files;
+    return x->begin(w->cx, s->stage->self, &info, s->state);
 }
 
 ql_status
-ql_export_end(ql_walk *w, ql_evaluation *e)
+ql_export_end(ql_walk *w, ql_sink *s)
 {
-    QL_TRY(w->cx, exporter(e->plan)->end(w->cx, e->plan->node->self, e->state, &e->facts));
-    return ql_export_finish(w->cx, e->files, e->recipe, &e->facts);
+    QL_TRY(w->cx, exporter(s)->end(w->cx, s->stage->self, s->state, &s->facts));
+    return ql_export_finish(w->cx, s->files, s->recipe, &s->facts);
 }

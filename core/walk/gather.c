@@ -20,10 +20,10 @@ make(ql_walk *w, int64_t rows, int64_t cols, ql_tensor **out)
     return QL_OK;
 }
 
-ql_gathered **
-ql_gather_at(ql_walk *w, int64_t stream, int subset)
+const ql_stats *
+ql_stats_at(const ql_walk *w, const ql_stream *s, int64_t l)
 {
-    return &w->gathered[stream * w->model->info.subsets + subset];
+    return s ? &s->gathered[w->model->info.linears[l].subset]->stats : NULL;
 }
 
 ql_status

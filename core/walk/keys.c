@@ -1,7 +1,5 @@
 /* Content keys. Each is the hash of a text that lists what decides: code, device, parameters, seeds, and the keys of inputs. Where a
  * parameter is a path, the text has the hash of what lies there. */
-#include "keys.h"
-
 #include <inttypes.h>
 #include <string.h>
 
@@ -9,11 +7,15 @@
 #include "base/hash.h"
 #include "base/printer.h"
 #include "device/device.h"
+#include "plugin/registry.h"
 #include "store/content.h"
+#include "walk.h"
 
 typedef struct maker {
     ql_ctx *cx;
-    const ql_keys_in *in;
+    const ql_registry *registry;
+    const ql_graph *graph;
+    const ql_store *store;
     ql_key world;  /* core, backend, device and chunks */
     ql_key *nodes; /* [node_count of the graph] */
 } maker;
@@ -46,7 +48,7 @@ put_plugin(maker *m, FILE *out, const ql_found *found)
 
     if (!found || !ql_is_file(found->file))
         return QL_OK;
-    QL_TRY(m->cx, ql_content_hash(m->cx, m->in->store, found->file, &key));
+    QL_TRY(m->cx, ql_content_hash(m->cx, m->store, found->file, &key));
     put_key(out, "code", key);
     return QL_OK;
 }
@@ -72,13 +74,13 @@ make_world(maker *m)
     ql_key core;
     ql_status st;
 
-    QL_TRY(m->cx, ql_content_core(m->cx, m->in->store, &core));
+    QL_TRY(m->cx, ql_content_core(m->cx, m->store, &core));
     QL_TRY(m->cx, ql_printer_open(m->cx, &p));
     put_key(p.out, "core", core);
     fprintf(p.out, "device %s %s\n", d->backend->device, d->info.name);
     fprintf(p.out, "compute %s\n", ql_dtype_name(d->info.compute_dtype));
-    fprintf(p.out, "chunk_tokens %" PRId64 "\n", m->in->graph->chunk_tokens);
-    st = put_plugin(m, p.out, backend_of(m->in->registry, d));
+    fprintf(p.out, "chunk_tokens %" PRId64 "\n", m->graph->chunk_tokens);
+    st = put_plugin(m, p.out, backend_of(m->registry, d));
     return finish(m->cx, &p, st, &m->world);
 }
 
@@ -96,7 +98,7 @@ put_parameters(maker *m, FILE *out, const ql_plugin *plugin, const void *self)
         if (row->type == QL_T_PATH)
             memcpy(&path, (const char *)self + row->offset, sizeof path);
         if (path && (ql_is_file(path) || ql_is_folder(path))) {
-            QL_TRY(m->cx, ql_content_hash(m->cx, m->in->store, path, &key));
+            QL_TRY(m->cx, ql_content_hash(m->cx, m->store, path, &key));
             put_key(out, row->name, key);
         } else {
             fprintf(out, "%s=%zu:%s\n", row->name, strlen(text), text);
@@ -112,7 +114,7 @@ put_node(maker *m, FILE *out, const ql_node *n)
     put_key(out, "world", m->world);
     fprintf(out, "plugin %s %s\nseed %" PRIu64 "\npropagate %d\n", n->plugin->name,
             n->plugin->version ? n->plugin->version : "", n->plugin->kind == QL_MODEL ? 0 : n->seed, (int)n->propagate);
-    QL_TRY(m->cx, put_plugin(m, out, ql_registry_find(m->in->registry, n->plugin->name)));
+    QL_TRY(m->cx, put_plugin(m, out, ql_registry_find(m->registry, n->plugin->name)));
     QL_TRY(m->cx, put_parameters(m, out, n->plugin, n->self));
     for (int64_t i = 0; i < n->override_count; i++) {
         const ql_override *o = &n->overrides[i];
@@ -142,68 +144,49 @@ make_node(maker *m, const ql_node *n, ql_key *out)
     return finish(m->cx, &p, st, out);
 }
 
-/* --- units and evaluations --- */
+/* --- variants and sinks --------------------------------------------------------------------------------------- */
 
-/* A joint quantizer's results depend on the compensator that it is one with. */
-static ql_key
-unit_key(const maker *m, const ql_unit *u)
+/* A stage's node key has those of all its inputs; a joint quantizer's results depend on its heir, too. */
+static void
+make_variant(const maker *m, ql_variant *v)
 {
-    const ql_unit *partner = ql_plan_partner(m->in->plan, u);
-    const ql_key both[2] = {m->nodes[u->node->id], partner ? m->nodes[partner->node->id] : (ql_key){{0, 0}}};
-    ql_key key = both[0];
+    const ql_key both[2] = {m->nodes[v->stage->id], v->heir ? m->nodes[v->heir->id] : (ql_key){{0, 0}}};
 
-    if (partner)
-        ql_hash_bytes(both, sizeof both, key.half);
-    return key;
+    v->key = both[0];
+    if (v->heir)
+        ql_hash_bytes(both, sizeof both, v->key.half);
 }
 
 static ql_status
-make_eval(maker *m, const ql_keys *keys, const ql_eval *e, ql_key *out)
+make_sink(maker *m, ql_sink *s)
 {
-    const ql_path *path = &m->in->plan->paths[e->path];
     ql_printer p;
     ql_status st;
 
     QL_TRY(m->cx, ql_printer_open(m->cx, &p));
-    st = put_node(m, p.out, e->node);
-    for (int64_t i = 0; i < e->node->input_count; i++)
-        if (strcmp(e->node->inputs[i].port, "model") != 0) /* the path is that, also for the original's twin */
-            put_key(p.out, e->node->inputs[i].port, m->nodes[e->node->inputs[i].from->id]);
-    put_key(p.out, "original", m->nodes[m->in->plan->root->id]);
-    if (path->quantizer)
-        put_key(p.out, "quantizer", keys->units[path->quantizer->id]);
-    if (path->compensator)
-        put_key(p.out, "compensator", keys->units[path->compensator->id]);
-    if (path->written)
-        put_key(p.out, "written", m->nodes[path->written->id]);
-    return finish(m->cx, &p, st, out);
-}
-
-static ql_status
-make_keys(maker *m, ql_keys *out)
-{
-    const ql_graph *g = m->in->graph;
-    const ql_plan *plan = m->in->plan;
-
-    QL_TRY(m->cx, make_world(m));
-    for (int64_t i = 0; i < g->node_count; i++)
-        QL_TRY(m->cx, make_node(m, g->nodes[i], &m->nodes[i]));
-    for (int64_t i = 0; i < plan->unit_count; i++)
-        out->units[i] = unit_key(m, plan->units[i]);
-    for (int64_t i = 0; i < plan->eval_count; i++)
-        QL_TRY(m->cx, make_eval(m, out, &plan->evals[i], &out->evals[i]));
-    return QL_OK;
+    st = put_node(m, p.out, s->stage);
+    for (int64_t i = 0; i < s->stage->input_count; i++)
+        if (strcmp(s->stage->inputs[i].port, "model") != 0) /* the variant is that, also for the original's twin */
+            put_key(p.out, s->stage->inputs[i].port, m->nodes[s->stage->inputs[i].from->id]);
+    for (const ql_variant *v = s->of; v; v = v->parent)
+        put_key(p.out, "model", v->key);
+    return finish(m->cx, &p, st, &s->key);
 }
 
 ql_status
-ql_keys_make(ql_ctx *cx, const ql_keys_in *in, ql_keys *out)
+ql_keys_make(ql_ctx *cx, const ql_registry *registry, const ql_graph *g, const ql_store *store, ql_plan *plan)
 {
-    maker m = {.cx = cx, .in = in};
+    maker m = {.cx = cx, .registry = registry, .graph = g, .store = store};
 
-    m.nodes = ql_alloc(cx, (size_t)in->graph->node_count, sizeof *m.nodes);
-    out->units = ql_alloc(cx, (size_t)in->plan->unit_count, sizeof *out->units);
-    out->evals = ql_alloc(cx, (size_t)in->plan->eval_count, sizeof *out->evals);
-    if (!m.nodes || !out->units || !out->evals)
+    m.nodes = ql_alloc(cx, (size_t)g->node_count, sizeof *m.nodes);
+    if (!m.nodes)
         return QL_MEMORY;
-    return make_keys(&m, out);
+    QL_TRY(cx, make_world(&m));
+    for (int64_t i = 0; i < g->node_count; i++)
+        QL_TRY(cx, make_node(&m, g->nodes[i], &m.nodes[i]));
+    for (int64_t i = 0; i < plan->variant_count; i++)
+        make_variant(&m, plan->variants[i]);
+    for (int64_t i = 0; i < plan->sink_count; i++)
+        QL_TRY(cx, make_sink(&m, &plan->sinks[i]));
+    return QL_OK;
 }

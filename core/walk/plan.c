@@ -1,27 +1,22 @@
-/* From the merged graph to streams, visits and units of work, by the counting rule of the walk. */
+/* From the merged graph to variants, streams and sinks, by the counting rule of the walk. */
 #include "plan.h"
 
 #include <string.h>
 
-#include <qloom/exporter.h>
+#include "pipeline/graph.h"
 
-/* Grown in place: no more units than quantizers × compensators can exist, so arrays are sized once. */
 typedef struct planner {
     ql_ctx *cx;
     const ql_graph *graph;
     ql_plan *plan;
 } planner;
 
-static bool
-is_identity(const ql_node *n)
-{
-    return n->plugin->kind == QL_COMPENSATOR && !n->plugin->compensator->compensate;
-}
+/* --- stages --------------------------------------------------------------------------------------------------- */
 
 const ql_node *
 ql_plan_resolve(const ql_node *n)
 {
-    while (n && is_identity(n))
+    while (n && n->plugin->kind == QL_COMPENSATOR && !n->plugin->compensator->compensate)
         n = ql_node_input(n, "model");
     return n;
 }
@@ -34,20 +29,19 @@ ql_plan_root(const ql_node *n)
     return n;
 }
 
-static unsigned
-needs(const ql_node *n)
+static bool
+needs_stats(const ql_node *n)
 {
-    switch (n->plugin->kind) {
-    case QL_QUANTIZER:
-        return n->plugin->quantizer->needs;
-    case QL_COMPENSATOR:
-        return n->plugin->compensator->needs_of ? n->plugin->compensator->needs_of(n->self)
-                                                : n->plugin->compensator->needs;
-    case QL_EVALUATOR:
-        return n->plugin->evaluator->needs;
-    default:
-        return 0;
-    }
+    const ql_compensator *c = n->plugin->compensator;
+    unsigned needs = 0;
+
+    if (n->plugin->kind == QL_QUANTIZER)
+        needs = n->plugin->quantizer->needs;
+    if (n->plugin->kind == QL_COMPENSATOR)
+        needs = c->needs_of ? c->needs_of(n->self) : c->needs;
+    if (n->plugin->kind == QL_EVALUATOR)
+        needs = n->plugin->evaluator->needs;
+    return needs & QL_NEEDS_STATS;
 }
 
 static ql_propagate
@@ -58,10 +52,11 @@ propagate(const ql_node *n)
     return n->plugin->kind == QL_QUANTIZER ? QL_QUANTIZED : QL_ORIGINAL;
 }
 
+/* Does a quantizer read what its model with the stage behind it produces? */
 static bool
-is_joint(const ql_node *quantizer)
+is_joint(const ql_node *n)
 {
-    return propagate(quantizer) == QL_COMPENSATED;
+    return n->plugin->kind == QL_QUANTIZER && propagate(n) == QL_COMPENSATED;
 }
 
 /* The calibration data of a node: its own `calib:`, else that of the stages upstream. */
@@ -77,269 +72,151 @@ calib_of(const ql_node *n)
     return NULL;
 }
 
-static ql_unit *
-add_unit(planner *p, const ql_node *node, ql_unit *quantizer)
-{
-    ql_plan *plan = p->plan;
-    ql_unit *u = ql_alloc(p->cx, 1, sizeof *u);
+/* --- variants ------------------------------------------------------------------------------------------------- */
 
-    if (u) {
-        *u = (ql_unit){.id = plan->unit_count, .node = node, .quantizer = quantizer, .stream = -1};
-        plan->units[plan->unit_count++] = u;
-    }
-    return u;
+bool
+ql_variant_is_made(const ql_variant *v)
+{
+    return v->stage->plugin->kind == QL_QUANTIZER || v->stage->plugin->kind == QL_COMPENSATOR;
 }
 
-ql_unit *
-ql_plan_partner(const ql_plan *plan, const ql_unit *quantizer)
+ql_variant *
+ql_variant_quantizer(ql_variant *v)
 {
-    for (int64_t i = 0; i < plan->unit_count && is_joint(quantizer->node); i++)
-        if (plan->units[i]->quantizer == quantizer)
-            return plan->units[i];
-    return NULL;
+    while (v && v->stage->plugin->kind != QL_QUANTIZER)
+        v = v->parent;
+    return v;
 }
 
-/* The unit of a quantizer node: its only one, or for a joint one that of compensator node `comp` (NULL: bare). */
+static ql_stream *
+driven_stream(const ql_variant *v)
+{
+    const bool couples = v->stage->plugin->kind == QL_COMPENSATOR && v->stage->plugin->compensator->couples;
+    const ql_variant *q = couples ? ql_variant_quantizer(v->parent) : NULL;
+
+    return q ? q->calib : NULL;
+}
+
+bool
+ql_variant_reads(const ql_variant *v, const ql_stream *s)
+{
+    return v->calib == s || driven_stream(v) == s;
+}
+
 static ql_status
-quantizer_unit(planner *p, const ql_node *node, const ql_node *comp, ql_unit **out)
+add_variant(planner *p, const ql_node *stage, const ql_node *heir, ql_variant *parent, ql_variant **out)
 {
-    const bool own = is_joint(node) && comp;
-
-    *out = NULL;
-    for (int64_t i = 0; i < p->plan->unit_count && !*out; i++) {
-        ql_unit *u = p->plan->units[i];
-
-        if (u->node == node && !own && !ql_plan_partner(p->plan, u))
-            *out = u;
-        if (own && u->node == comp)
-            *out = u->quantizer;
-    }
+    *out = ql_alloc(p->cx, 1, sizeof **out);
     if (!*out)
-        *out = add_unit(p, node, NULL);
-    return *out ? QL_OK : QL_MEMORY;
+        return QL_MEMORY;
+    **out = (ql_variant){.id = p->plan->variant_count, .parent = parent, .stage = stage, .heir = heir, .visit = -1};
+    p->plan->variants[p->plan->variant_count++] = *out;
+    return QL_OK;
 }
 
+/* The variant that stage `n` ends in, found or added with those before it. `next` is the stage behind it; NULL: none that matters. */
 static ql_status
-compensator_unit(planner *p, const ql_node *node, ql_unit **out)
+find_variant(planner *p, const ql_node *n, const ql_node *next, ql_variant **out)
 {
-    const ql_node *quantizer = ql_plan_resolve(ql_node_input(node, "model"));
-    ql_unit *q;
-
-    for (int64_t i = 0; i < p->plan->unit_count; i++)
-        if (p->plan->units[i]->node == node) {
-            *out = p->plan->units[i];
-            return QL_OK;
-        }
-    QL_TRY(p->cx, quantizer_unit(p, quantizer, node, &q));
-    *out = add_unit(p, node, q);
-    return *out ? QL_OK : QL_MEMORY;
-}
-
-/* The path that a model edge from `n` means, as exporter `written` (NULL: none) writes it; found or added. */
-static ql_status
-add_path(planner *p, const ql_node *n, const ql_node *written, int64_t *out)
-{
-    ql_plan *plan = p->plan;
-    ql_path path = {.written = written};
+    const ql_node *heir;
+    ql_variant *parent = NULL;
 
     n = ql_plan_resolve(n);
-    if (n->plugin->kind == QL_QUANTIZER)
-        QL_TRY(p->cx, quantizer_unit(p, n, NULL, &path.quantizer));
-    if (n->plugin->kind == QL_COMPENSATOR) {
-        QL_TRY(p->cx, compensator_unit(p, n, &path.compensator));
-        path.quantizer = path.compensator->quantizer;
-    }
-    for (*out = 0; *out < plan->path_count; ++*out)
-        if (plan->paths[*out].quantizer == path.quantizer && plan->paths[*out].compensator == path.compensator &&
-            plan->paths[*out].written == written)
+    heir = is_joint(n) && next && next->plugin->kind == QL_COMPENSATOR ? next : NULL;
+    for (int64_t i = 0; i < p->plan->variant_count; i++) {
+        *out = p->plan->variants[i];
+        if ((*out)->stage == n && (*out)->heir == heir)
             return QL_OK;
-    plan->paths[plan->path_count++] = path;
-    return QL_OK;
+    }
+    if (n->plugin->kind != QL_MODEL)
+        QL_TRY(p->cx, find_variant(p, ql_node_input(n, "model"), n, &parent));
+    return add_variant(p, n, heir, parent, out);
 }
 
-/* Found or added. A stream through a unit follows that unit's outputs; `gram`: its statistics are read. */
-static int64_t
-add_stream(planner *p, const ql_node *data, ql_propagate kind, ql_unit *through)
+/* Lists what descends from `parent`, families side by side: what their members share is decoded once. */
+static void
+list_family(const ql_plan *plan, const ql_variant *parent, ql_variant **out, int64_t *count)
 {
-    ql_plan *plan = p->plan;
+    for (int64_t i = 0; i < plan->variant_count; i++) {
+        ql_variant *v = plan->variants[i];
 
-    for (int64_t i = 0; i < plan->stream_count; i++)
-        if (plan->streams[i].data == data && plan->streams[i].through == through)
-            return i;
-    plan->streams[plan->stream_count] = (ql_stream_plan){.data = data, .kind = kind, .through = through, .gram = true};
-    return plan->stream_count++;
-}
-
-static ql_status
-no_calib(planner *p, const ql_node *n)
-{
-    return QL_FAIL(p->cx, QL_INVALID, "%s:%lld:%lld: stage '%s': '%s' needs statistics: give it `calib:`, a data stage",
-                   n->place.file, (long long)n->place.line, (long long)n->place.column, n->name, n->plugin->name);
-}
-
-/* A stream through a joint quantizer without its compensator would need, subset by subset, what the compensated stream leaves there. */
-static ql_status
-only_joint(planner *p, const ql_node *n, const ql_node *quantizer)
-{
-    return QL_FAIL(
-        p->cx, QL_INVALID,
-        "%s:%lld:%lld: stage '%s': propagate: quantized needs a quantizer that is not joint, but stage '%s' has "
-        "propagate: compensated; use compensated or original",
-        n->place.file, (long long)n->place.line, (long long)n->place.column, n->name, quantizer->name);
-}
-
-/* The stream that `propagate:` names for `node`, on the path of units (q, c). */
-static ql_status
-stats_stream(planner *p, const ql_node *node, ql_unit *q, ql_unit *c, int64_t *out)
-{
-    const ql_node *data = calib_of(node);
-
-    if (!data)
-        return no_calib(p, node);
-    switch (propagate(node)) {
-    case QL_COMPENSATED:
-        *out = add_stream(p, data, c ? QL_COMPENSATED : QL_QUANTIZED, c ? c : q);
-        return QL_OK;
-    case QL_QUANTIZED:
-        if (c && is_joint(q->node))
-            return only_joint(p, node, q->node);
-        *out = add_stream(p, data, q ? QL_QUANTIZED : QL_ORIGINAL, q);
-        return QL_OK;
-    default:
-        *out = add_stream(p, data, QL_ORIGINAL, NULL);
-        return QL_OK;
+        if (v->parent != parent)
+            continue;
+        v->id = *count;
+        out[(*count)++] = v;
+        list_family(plan, v, out, count);
     }
 }
 
 static ql_status
-assign_streams(planner *p)
+order_variants(planner *p)
 {
-    ql_plan *plan = p->plan;
+    ql_variant **ordered = ql_alloc(p->cx, (size_t)p->plan->variant_count, sizeof(ql_variant *));
+    int64_t count = 0;
 
-    for (int64_t i = 0; i < plan->unit_count; i++) {
-        ql_unit *u = plan->units[i], *q = u->quantizer ? u->quantizer : u;
-
-        if (needs(u->node) & QL_NEEDS_STATS)
-            QL_TRY(p->cx, stats_stream(p, u->node, q, u->quantizer ? u : ql_plan_partner(plan, u), &u->stream));
-    }
-    for (int64_t i = 0; i < plan->eval_count; i++) {
-        ql_eval *e = &plan->evals[i];
-
-        if (needs(e->node) & QL_NEEDS_STATS)
-            QL_TRY(p->cx, stats_stream(p, e->node, plan->paths[e->path].quantizer, plan->paths[e->path].compensator,
-                                       &e->stream));
-    }
-    return QL_OK;
-}
-
-/* Order of visits: one without tokens, then original streams, quantizers', compensators'. */
-static ql_status
-order_visits(planner *p)
-{
-    static const ql_propagate order[] = {QL_ORIGINAL, QL_QUANTIZED, QL_COMPENSATED};
-    ql_plan *plan = p->plan;
-
-    plan->visits = ql_alloc(p->cx, (size_t)plan->stream_count + 1, sizeof *plan->visits);
-    if (!plan->visits)
+    if (!ordered)
         return QL_MEMORY;
-    plan->visits[plan->visit_count++] = (ql_visit){.stream = -1};
-    for (size_t k = 0; k < sizeof order / sizeof *order; k++)
-        for (int64_t s = 0; s < plan->stream_count; s++)
-            if (plan->streams[s].kind == order[k]) {
-                plan->streams[s].visit = plan->visit_count;
-                plan->visits[plan->visit_count++] = (ql_visit){.stream = s};
-            }
+    list_family(p->plan, NULL, ordered, &count);
+    p->plan->variants = ordered;
     return QL_OK;
 }
 
-static int64_t
-later(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
+/* --- sinks ---------------------------------------------------------------------------------------------------- */
 
-/* A unit runs in the first visit by which its statistics and its supplier's result are there. */
-static ql_status
-place_units(planner *p)
-{
-    ql_plan *plan = p->plan;
-
-    for (int64_t i = 0; i < plan->unit_count; i++) {
-        ql_unit *u = plan->units[i];
-        ql_unit *q = u->quantizer;
-        ql_visit *v;
-
-        u->visit = u->stream < 0 ? 0 : plan->streams[u->stream].visit;
-        if (q) {
-            u->visit = later(u->visit, q->visit);
-            if (u->node->plugin->compensator->couples && q->stream >= 0 && plan->streams[q->stream].visit < u->visit)
-                plan->streams[q->stream].kept = true;
-        }
-        if (u->stream >= 0 && plan->streams[u->stream].visit < u->visit)
-            plan->streams[u->stream].kept = true;
-        v = &plan->visits[u->visit];
-        if (!v->units && !(v->units = ql_alloc(p->cx, (size_t)plan->unit_count, sizeof *v->units)))
-            return QL_MEMORY;
-        v->units[v->unit_count++] = u;
-    }
-    for (int64_t i = 0; i < plan->eval_count; i++)
-        if (plan->evals[i].stream >= 0)
-            plan->streams[plan->evals[i].stream].kept = true;
-    return QL_OK;
-}
-
-/* Is `e` the evaluation of `n` at path `path`? Baselines of cells that differ only upstream are one. */
+/* Is `s` the sink of `n` at variant `v`? Baselines of cells that differ only upstream are one. */
 static bool
-same_eval(const ql_eval *e, const ql_node *n, int64_t path)
+is_sink_of(const ql_sink *s, const ql_node *n, const ql_variant *v)
 {
-    return e->path == path && strcmp(e->node->canonical, n->canonical) == 0 &&
-           ql_node_input(e->node, "data") == ql_node_input(n, "data") &&
-           (!(needs(n) & QL_NEEDS_STATS) || calib_of(e->node) == calib_of(n));
-}
-
-/* Does an evaluator of this model compare with the original's hidden states? */
-static bool
-wants_reference(const planner *p)
-{
-    for (int64_t i = 0; i < p->graph->node_count; i++) {
-        const ql_node *n = p->graph->nodes[i];
-
-        if (n->plugin->kind == QL_EVALUATOR && n->plugin->evaluator->needs_reference &&
-            ql_plan_root(n) == p->plan->root)
-            return true;
-    }
-    return false;
+    return s->of == v && strcmp(s->stage->canonical, n->canonical) == 0 &&
+           ql_node_input(s->stage, "data") == ql_node_input(n, "data") &&
+           (!needs_stats(n) || calib_of(s->stage) == calib_of(n));
 }
 
 static void
-add_eval(ql_plan *plan, const ql_node *n, int64_t path)
+add_sink(ql_plan *plan, const ql_node *n, ql_variant *of)
 {
-    for (int64_t i = 0; i < plan->eval_count; i++)
-        if (same_eval(&plan->evals[i], n, path))
+    for (int64_t i = 0; i < plan->sink_count; i++)
+        if (is_sink_of(&plan->sinks[i], n, of))
             return;
-    plan->evals[plan->eval_count++] = (ql_eval){.node = n, .path = path, .stream = -1};
+    plan->sinks[plan->sink_count++] = (ql_sink){.stage = n, .of = of};
+}
+
+static bool
+is_evaluator(const ql_node *n)
+{
+    return n->plugin->kind == QL_EVALUATOR;
+}
+
+static bool
+is_sink(const planner *p, const ql_node *n)
+{
+    return (is_evaluator(n) || n->plugin->kind == QL_EXPORTER) && ql_plan_root(n) == p->plan->root;
+}
+
+/* Evaluators at the original: the table's first row. One of linears would find them equal to themselves. */
+static void
+add_baselines(planner *p)
+{
+    for (int64_t i = 0; i < p->graph->node_count && p->graph->baseline; i++) {
+        const ql_node *n = p->graph->nodes[i];
+
+        if (is_sink(p, n) && is_evaluator(n) && !n->plugin->evaluator->linear)
+            add_sink(p->plan, n, p->plan->variants[0]);
+    }
 }
 
 static ql_status
-add_evals(planner *p)
+add_sinks(planner *p)
 {
-    ql_plan *plan = p->plan;
-    int64_t original;
+    for (int64_t i = 0; i < p->graph->node_count; i++) {
+        const ql_node *n = p->graph->nodes[i];
+        ql_variant *of;
 
-    if (wants_reference(p)) /* also with `baseline: false`, when no evaluation is at that path */
-        QL_TRY(p->cx, add_path(p, plan->root, NULL, &original));
-    for (int64_t pass = 0; pass < 2; pass++) /* the original first: it is the reference, and the table's first row */
-        for (int64_t i = 0; i < p->graph->node_count; i++) {
-            const ql_node *n = p->graph->nodes[i];
-            int64_t path = 0;
-
-            if ((n->plugin->kind != QL_EVALUATOR && n->plugin->kind != QL_EXPORTER) || ql_plan_root(n) != plan->root)
-                continue;
-            if (pass == 0 && (!p->graph->baseline || n->plugin->kind == QL_EXPORTER || n->plugin->evaluator->linear))
-                continue;
-            QL_TRY(p->cx, add_path(p, pass == 0 ? plan->root : ql_node_input(n, "model"), NULL, &path));
-            add_eval(plan, n, path);
-        }
+        if (!is_sink(p, n))
+            continue;
+        QL_TRY(p->cx, find_variant(p, ql_node_input(n, "model"), NULL, &of));
+        add_sink(p->plan, n, of);
+    }
     return QL_OK;
 }
 
@@ -348,7 +225,7 @@ static bool
 scores_written(const planner *p, const ql_node *n, const ql_node *x)
 {
     return x->plugin->kind == QL_EXPORTER && x->plugin->exporter->weight && ql_plan_root(x) == p->plan->root &&
-           n->plugin->kind == QL_EVALUATOR && n->plugin->evaluator->chunk &&
+           is_evaluator(n) && n->plugin->evaluator->chunk &&
            ql_plan_resolve(ql_node_input(n, "model")) == ql_plan_resolve(ql_node_input(x, "model"));
 }
 
@@ -360,10 +237,10 @@ add_written(planner *p)
     for (int64_t x = 0; x < g->node_count; x++)
         for (int64_t i = 0; i < g->node_count; i++)
             if (scores_written(p, g->nodes[i], g->nodes[x])) {
-                int64_t path;
+                ql_variant *of;
 
-                QL_TRY(p->cx, add_path(p, ql_node_input(g->nodes[x], "model"), g->nodes[x], &path));
-                add_eval(p->plan, g->nodes[i], path);
+                QL_TRY(p->cx, find_variant(p, g->nodes[x], NULL, &of));
+                add_sink(p->plan, g->nodes[i], of);
             }
     return QL_OK;
 }
@@ -379,78 +256,182 @@ written_count(const planner *p)
     return count;
 }
 
-static int64_t
-quantizer_id(const ql_path *p)
-{
-    return p->quantizer ? p->quantizer->id : -1;
-}
+/* --- streams with statistics ---------------------------------------------------------------------------------- */
 
-/* Puts the paths of one quantizer side by side, the original first: what they share is decoded once. */
 static ql_status
-group_paths(planner *p)
+find_stream(planner *p, const ql_node *data, ql_variant *through, ql_stream **out)
 {
     ql_plan *plan = p->plan;
-    const int64_t n = plan->path_count;
-    ql_path *grouped = ql_alloc(p->cx, (size_t)n, sizeof *grouped);
-    int64_t *place = ql_alloc(p->cx, (size_t)n, sizeof *place), count = 0;
 
-    if (!grouped || !place)
+    for (int64_t i = 0; i < plan->stream_count; i++) {
+        *out = plan->streams[i];
+        if ((*out)->data == data && (*out)->through == through)
+            return QL_OK;
+    }
+    *out = ql_alloc(p->cx, 1, sizeof **out);
+    if (!*out)
         return QL_MEMORY;
-    for (int64_t id = -1; id < plan->unit_count; id++)
-        for (int64_t i = 0; i < n; i++)
-            if (quantizer_id(&plan->paths[i]) == id) {
-                place[i] = count;
-                grouped[count++] = plan->paths[i];
-            }
-    for (int64_t i = 0; i < plan->eval_count; i++)
-        plan->evals[i].path = place[plan->evals[i].path];
-    plan->paths = grouped;
+    **out = (ql_stream){.data = data, .through = through, .taps = QL_TAP_STATS};
+    plan->streams[plan->stream_count++] = *out;
     return QL_OK;
 }
+
+static ql_status
+no_calib(planner *p, const ql_node *n)
+{
+    return QL_FAIL(p->cx, QL_INVALID, "%s:%lld:%lld: stage '%s': '%s' needs statistics: give it `calib:`, a data stage",
+                   n->place.file, (long long)n->place.line, (long long)n->place.column, n->name, n->plugin->name);
+}
+
+/* A stream through a joint quantizer without its heir would need, subset by subset, what the compensated stream leaves there. */
+static ql_status
+only_joint(planner *p, const ql_node *n, const ql_node *quantizer)
+{
+    return QL_FAIL(
+        p->cx, QL_INVALID,
+        "%s:%lld:%lld: stage '%s': propagate: quantized needs a quantizer that is not joint, but stage '%s' has "
+        "propagate: compensated; use compensated or original",
+        n->place.file, (long long)n->place.line, (long long)n->place.column, n->name, quantizer->name);
+}
+
+/* The variant of a joint quantizer's heir; `v` itself where it has none. */
+static ql_variant *
+heir_of(const ql_plan *plan, ql_variant *v)
+{
+    for (int64_t i = v->id + 1; v->heir && i < plan->variant_count; i++)
+        if (plan->variants[i]->parent == v && plan->variants[i]->stage == v->heir)
+            return plan->variants[i];
+    return v;
+}
+
+/* The stream whose statistics `n` reads at variant `v`, as `propagate:` says; NULL: it needs none. */
+static ql_status
+stats_stream(planner *p, const ql_node *n, ql_variant *v, ql_stream **out)
+{
+    const ql_node *data = calib_of(n);
+    ql_variant *through = p->plan->variants[0], *quantizer = ql_variant_quantizer(v);
+
+    if (!needs_stats(n))
+        return QL_OK;
+    if (!data)
+        return no_calib(p, n);
+    if (propagate(n) == QL_COMPENSATED)
+        through = heir_of(p->plan, v);
+    if (propagate(n) == QL_QUANTIZED && quantizer) {
+        if (quantizer->heir)
+            return only_joint(p, n, quantizer->stage);
+        through = quantizer;
+    }
+    return find_stream(p, data, through, out);
+}
+
+static int
+depth(const ql_variant *v)
+{
+    int n = 0;
+
+    for (; v->parent; v = v->parent)
+        n++;
+    return n;
+}
+
+/* Visits of a block follow the order of streams: those through the original first, for a variant's stream needs what its parent's left. */
+static void
+order_streams(ql_plan *plan)
+{
+    for (int64_t i = 0; i < plan->stream_count; i++) {
+        ql_stream *s = plan->streams[i];
+        int64_t at = i;
+
+        for (; at > 0 && depth(plan->streams[at - 1]->through) > depth(s->through); at--)
+            plan->streams[at] = plan->streams[at - 1];
+        plan->streams[at] = s;
+    }
+    for (int64_t i = 0; i < plan->stream_count; i++)
+        plan->streams[i]->visit = i + 1;
+}
+
+static ql_status
+add_streams(planner *p)
+{
+    for (int64_t i = 0; i < p->plan->variant_count; i++)
+        QL_TRY(p->cx, stats_stream(p, p->plan->variants[i]->stage, p->plan->variants[i], &p->plan->variants[i]->calib));
+    for (int64_t i = 0; i < p->plan->sink_count; i++)
+        QL_TRY(p->cx, stats_stream(p, p->plan->sinks[i].stage, p->plan->sinks[i].of, &p->plan->sinks[i].calib));
+    order_streams(p->plan);
+    return QL_OK;
+}
+
+static void
+keep(ql_stream *s, int64_t until)
+{
+    if (s && s->visit < until)
+        s->kept = true;
+}
+
+/* A variant is made in the first visit by which its statistics and its parent are there. */
+static void
+place_variants(ql_plan *plan)
+{
+    for (int64_t i = 0; i < plan->variant_count; i++) {
+        ql_variant *v = plan->variants[i];
+
+        if (!ql_variant_is_made(v))
+            continue;
+        v->visit = v->calib ? v->calib->visit : 0;
+        if (v->parent->visit > v->visit)
+            v->visit = v->parent->visit;
+        keep(v->calib, v->visit);
+        keep(driven_stream(v), v->visit);
+    }
+    for (int64_t i = 0; i < plan->sink_count; i++)
+        keep(plan->sinks[i].calib, INT64_MAX);
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------ */
 
 ql_status
 ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out)
 {
     planner p = {.cx = cx, .graph = g, .plan = out};
     const size_t n = (size_t)g->node_count;
+    ql_variant *original;
 
     *out = (ql_plan){.root = root};
-    out->units = ql_alloc(cx, 2 * n + 1, sizeof *out->units); /* a joint quantizer has a unit a compensator */
+    out->variants =
+        ql_alloc(cx, 3 * n + 1, sizeof *out->variants); /* a joint quantizer is one for each stage behind it */
     out->streams = ql_alloc(cx, 4 * n + 1, sizeof *out->streams);
-    out->paths = ql_alloc(cx, 3 * n + 1, sizeof *out->paths);
-    out->evals = ql_alloc(cx, 2 * n + 1 + written_count(&p), sizeof *out->evals);
-    if (!out->units || !out->streams || !out->paths || !out->evals)
+    out->sinks = ql_alloc(cx, 2 * n + 1 + written_count(&p), sizeof *out->sinks);
+    if (!out->variants || !out->streams || !out->sinks)
         return QL_MEMORY;
-    QL_TRY(cx, add_evals(&p));
+    QL_TRY(cx, add_variant(&p, root, NULL, NULL, &original));
+    add_baselines(&p);
+    QL_TRY(cx, add_sinks(&p));
     QL_TRY(cx, add_written(&p));
-    QL_TRY(cx, group_paths(&p));
-    QL_TRY(cx, assign_streams(&p));
-    QL_TRY(cx, order_visits(&p));
-    return place_units(&p);
+    QL_TRY(cx, order_variants(&p));
+    QL_TRY(cx, add_streams(&p));
+    place_variants(out);
+    return QL_OK;
 }
 
-const ql_eval *
-ql_plan_find(const ql_plan *p, const ql_node *n, bool baseline)
+bool
+ql_plan_is_read(const ql_plan *p, const ql_variant *v)
 {
-    for (int64_t i = 0; i < p->eval_count; i++) {
-        const ql_eval *e = &p->evals[i];
-        const ql_path *path = &p->paths[e->path];
-        const ql_node *end = ql_plan_resolve(ql_node_input(n, "model"));
-        const ql_node *unit = path->compensator ? path->compensator->node
-                              : path->quantizer ? path->quantizer->node
-                                                : p->root;
+    for (int64_t i = 0; i < p->sink_count; i++) {
+        const ql_node *n = p->sinks[i].stage;
 
-        if (same_eval(e, n, e->path) && unit == (baseline ? p->root : end) && !path->written)
-            return e;
+        if (p->sinks[i].of == v || (!v->parent && is_evaluator(n) && n->plugin->evaluator->needs_reference))
+            return true;
     }
-    return NULL;
+    return false;
 }
 
-const ql_eval *
-ql_plan_find_written(const ql_plan *p, const ql_node *n, const ql_node *x)
+ql_sink *
+ql_plan_find(const ql_plan *p, const ql_node *n, const ql_node *end)
 {
-    for (int64_t i = 0; i < p->eval_count; i++)
-        if (p->paths[p->evals[i].path].written == x && same_eval(&p->evals[i], n, p->evals[i].path))
-            return &p->evals[i];
+    end = ql_plan_resolve(end);
+    for (int64_t i = 0; i < p->sink_count; i++)
+        if (p->sinks[i].of->stage == end && is_sink_of(&p->sinks[i], n, p->sinks[i].of))
+            return &p->sinks[i];
     return NULL;
 }

@@ -1,57 +1,83 @@
-/* What one walk over one model does: streams, visits, units of work, final models. A pure function of the checked graph. */
+/* What one walk over one model does: variants of the model, streams of tokens through them, sinks that measure or write them. The plan
+ * is a pure function of the checked graph; the walk fills in what each has while it is under way. */
 #ifndef QLOOM_WALK_PLAN_H
 #define QLOOM_WALK_PLAN_H
 
 #include "pipeline/graph.h"
+#include "corpus.h"
+#include "state.h"
 
-/* A set of calibration sequences on its way through one variant of the model. */
-typedef struct ql_unit ql_unit;
-typedef struct ql_stream_plan {
-    const ql_node *data;
-    ql_propagate kind; /* never DEFAULT */
-    ql_unit *through;  /* whose linears it passes; NULL: the original's */
-    int64_t visit;
-    bool gram; /* does anything read its statistics? */
-    bool kept; /* are they read in a later visit of the block, or at its end? */
-} ql_stream_plan;
+typedef struct ql_variant ql_variant;
+typedef struct ql_stream ql_stream;
 
-/* A quantizer or compensator node at work. A joint quantizer (`propagate: compensated`) is one unit per compensator after it. */
-struct ql_unit {
-    int64_t id; /* in ql_plan.units: suppliers before users */
-    const ql_node *node;
-    ql_unit *quantizer; /* of a compensator: the unit upstream; else NULL */
-    int64_t stream;     /* whose statistics it reads; -1: none */
-    int64_t visit;      /* where it runs */
+/* A model that differs from its parent in what one stage made of its linears. */
+struct ql_variant {
+    int64_t id;           /* in ql_plan.variants: parents before children, a family side by side; 0: the original */
+    ql_variant *parent;   /* NULL: the original model */
+    const ql_node *stage; /* of the original: its model; quantizer, compensator; exporter: what its files hold */
+    const ql_node
+        *heir; /* of a joint quantizer: the stage behind it, through whose variant its statistics come; NULL: none */
+    ql_stream *calib; /* whose statistics it reads; NULL: none */
+    int64_t visit; /* of a block, in which it is made: 0 has no tokens, n + 1 is that of ql_plan.streams[n]; -1: none */
+    ql_key key;    /* of all that decides its bits */
+    /* of the walk that is under way */
+    const char *title, *about; /* "quant (NAME bits=3)"; "NAME bits=3 on MODEL" */
+    ql_linear_state *linears;  /* [linear_count], of the block at hand */
+    bool *kept, *wanted;       /* [layers]: the store has it; somebody reads it in this walk */
+    char *failed;              /* NULL: fine so far; else why, with the linear's name; on the heap */
+    ql_tally block, all;       /* of the block at hand; of the blocks before, or of the whole walk when `told` */
+    bool told;                 /* the store had `all` */
 };
 
-/* One stream's turn at a block, with the units that run in it. */
-typedef struct ql_visit {
-    int64_t stream; /* -1: no tokens */
-    int64_t unit_count;
-    ql_unit **units;
-} ql_visit;
+/* What a stream is there for. */
+enum { QL_TAP_STATS = 1, QL_TAP_END = 2 };
 
-/* A distinct final model: both NULL for the original. */
-typedef struct ql_path {
-    ql_unit *quantizer, *compensator;
-    const ql_node *written; /* the exporter whose files it is; NULL: none, as the units leave it */
-} ql_path;
+/* Token sequences on their way through a variant, block by block. */
+struct ql_stream {
+    const ql_node *data;
+    ql_variant *through;
+    unsigned taps; /* statistics at every subset's input; hidden states at the end of the model */
+    int64_t visit; /* of a block, in which it goes forward; of one with statistics */
+    bool kept;     /* its statistics are read in a later visit of the block, or at its end */
+    /* of the walk that is under way */
+    int64_t until;           /* blocks that it has to pass */
+    const ql_corpus *corpus; /* NULL: it is not run */
+    ql_stream *equal_to;     /* shares its hidden states until a linear differs; NULL: has its own */
+    int64_t followers;       /* streams that are equal to this one */
+    ql_hidden **h;           /* [span_count], at the border of blocks */
+    ql_hidden **before;      /* the same before the block at hand, while there are followers */
+    ql_gathered **gathered;  /* [subsets]: sums of the block at hand */
+    bool dead;               /* its variant failed */
+    ql_cost cost;            /* of going forward */
+};
 
-/* One evaluator at one path: where numbers come from. Or one exporter. */
-typedef struct ql_eval {
-    const ql_node *node;
-    int64_t path;
-    int64_t stream; /* whose statistics a per-layer evaluator reads; -1: none */
-} ql_eval;
+/* An evaluator or exporter at one variant. It wants finished linears, or chunks at the end of the model. */
+typedef struct ql_sink {
+    const ql_node *stage;
+    ql_variant *of;
+    ql_stream *calib; /* whose statistics it is handed with linears; NULL: none */
+    ql_key key;
+    /* of the walk that is under way */
+    const char *title, *about;
+    ql_stream *stream; /* whose chunks it wants; NULL: none */
+    bool *kept;        /* [layers]: its numbers of the block are there */
+    void *state;
+    ql_scope scope;     /* memory of `begin` and of what it keeps */
+    int64_t node;       /* of the results, whose facts are what it finds */
+    ql_facts facts;     /* of the whole model, until they are handed to the results */
+    ql_export *files;   /* of an exporter */
+    const char *recipe; /* of an exporter: what made the model */
+    char *failed;       /* on the heap; NULL: fine so far */
+    ql_cost cost;
+    bool told; /* the results have its facts of the whole model: its stream is not run */
+} ql_sink;
 
 typedef struct ql_plan {
     const ql_node *root; /* the model */
-    int64_t unit_count, stream_count, visit_count, path_count, eval_count;
-    ql_unit **units;
-    ql_stream_plan *streams;
-    ql_visit *visits;
-    ql_path *paths;
-    ql_eval *evals;
+    int64_t variant_count, stream_count, sink_count;
+    ql_variant **variants;
+    ql_stream **streams; /* with statistics; the original's first, then as deep as their variants */
+    ql_sink *sinks;
 } ql_plan;
 
 /* The plan for model node `root`. INVALID, with the file's place, where statistics can't be had: no `calib:`, or `quantized` behind a
@@ -60,17 +86,20 @@ ql_status ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_pl
 
 /* The node whose output an edge to `n` really carries: an identity is its input. */
 const ql_node *ql_plan_resolve(const ql_node *n);
-
-/* A joint quantizer's compensator, the one unit that was made with it; NULL for every other unit. */
-ql_unit *ql_plan_partner(const ql_plan *plan, const ql_unit *quantizer);
-
 /* The model stage at the end of `n`'s model inputs; NULL for a node without any. */
 const ql_node *ql_plan_root(const ql_node *n);
 
-/* Evaluation of node `n`; of its twin on the original model when `baseline`. NULL: none in this plan. */
-/* Neither finds what reads an export's files. */
-const ql_eval *ql_plan_find(const ql_plan *p, const ql_node *n, bool baseline);
-/* Evaluation of node `n` on what exporter node `x` writes of the same model; NULL: none. */
-const ql_eval *ql_plan_find_written(const ql_plan *p, const ql_node *n, const ql_node *x);
+/* Does a stage that quantizes or compensates make it? Else it is the original, or what files hold. */
+bool ql_variant_is_made(const ql_variant *v);
+/* The nearest variant that a quantizer made: `v` itself or one before it; NULL: none. */
+ql_variant *ql_variant_quantizer(ql_variant *v);
+/* Does making it read the statistics of `s`: its own or, where it drives the quantizer before it, that one's? */
+bool ql_variant_reads(const ql_variant *v, const ql_stream *s);
+
+/* Does a sink measure the variant, write it, or compare with it? */
+bool ql_plan_is_read(const ql_plan *p, const ql_variant *v);
+/* The sink of node `n` at the model that stage `end` leaves: what its `model:` names, the root for a baseline, or an exporter whose files
+ * are scored; NULL: none in this plan. */
+ql_sink *ql_plan_find(const ql_plan *p, const ql_node *n, const ql_node *end);
 
 #endif

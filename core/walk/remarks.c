@@ -9,7 +9,7 @@
 
 /* "quant: 3 of 14 linears: damping raised; 1: rounded to nearest instead"; NULL when there is nothing to report. */
 static ql_status
-status_text(ql_ctx *cx, const ql_work *work, const char **out)
+status_text(ql_ctx *cx, const ql_variant *v, const char **out)
 {
     static const char *const words[QL_NUM_COUNT] = {
         "damping raised",
@@ -24,11 +24,11 @@ status_text(ql_ctx *cx, const ql_work *work, const char **out)
     const char *text = NULL;
 
     for (int i = 0; i < QL_NUM_COUNT; i++) {
-        if (work->all.statuses[i] == 0)
+        if (v->all.statuses[i] == 0)
             continue;
-        text = text ? ql_format(cx, "%s; %lld: %s", text, (long long)work->all.statuses[i], words[i])
-                    : ql_format(cx, "%s, %lld of %lld linears: %s", work->stage.node->plugin->name,
-                                (long long)work->all.statuses[i], (long long)work->all.linears, words[i]);
+        text = text ? ql_format(cx, "%s; %lld: %s", text, (long long)v->all.statuses[i], words[i])
+                    : ql_format(cx, "%s, %lld of %lld linears: %s", v->stage->plugin->name,
+                                (long long)v->all.statuses[i], (long long)v->all.linears, words[i]);
         if (!text)
             return QL_MEMORY;
     }
@@ -37,29 +37,29 @@ status_text(ql_ctx *cx, const ql_work *work, const char **out)
 }
 
 static ql_status
-add_status(ql_walk *w, const ql_unit *u, int64_t cell)
+add_status(ql_walk *w, const ql_variant *v, int64_t cell)
 {
     const char *text = NULL;
 
-    if (u)
-        QL_TRY(w->cx, status_text(w->cx, &w->work[u->id], &text));
+    if (!v)
+        return QL_OK;
+    QL_TRY(w->cx, add_status(w, v->parent, cell));
+    QL_TRY(w->cx, status_text(w->cx, v, &text));
     return text ? ql_run_footnote(w->results, cell, text) : QL_OK;
 }
 
-/* Statuses of the units on the paths that the cell's evaluators look at. */
+/* Statuses of the variants that the cell's evaluators look at. */
 static ql_status
 add_statuses(ql_walk *w, int64_t c)
 {
-    for (int64_t s = 0; s < w->graph->stage_count; s++) {
-        const ql_node *n = w->graph->cells[c].stages[s];
-        const ql_eval *e = n && n->plugin->kind == QL_EVALUATOR && ql_plan_root(n) == w->plan->root
-                               ? ql_plan_find(w->plan, n, false)
-                               : NULL;
+    for (int64_t i = 0; i < w->graph->stage_count; i++) {
+        const ql_node *n = w->graph->cells[c].stages[i];
+        const ql_sink *s = NULL;
 
-        if (!e)
-            continue;
-        QL_TRY(w->cx, add_status(w, w->plan->paths[e->path].quantizer, c));
-        QL_TRY(w->cx, add_status(w, w->plan->paths[e->path].compensator, c));
+        if (n && n->plugin->kind == QL_EVALUATOR && ql_plan_root(n) == w->plan->root)
+            s = ql_plan_find(w->plan, n, ql_node_input(n, "model"));
+        if (s)
+            QL_TRY(w->cx, add_status(w, s->of, c));
     }
     return QL_OK;
 }
@@ -117,12 +117,12 @@ add_lacking(ql_walk *w, int64_t c)
 ql_status
 ql_remarks(ql_walk *w)
 {
-    for (int64_t i = 0; i < w->plan->unit_count; i++) {
+    for (int64_t i = 0; i < w->plan->variant_count; i++) {
         const char *text = NULL;
 
-        QL_TRY(w->cx, status_text(w->cx, &w->work[i], &text));
+        QL_TRY(w->cx, status_text(w->cx, w->plan->variants[i], &text));
         if (text)
-            ql_info(w->cx, "%s: %s", w->plan->units[i]->node->name, text);
+            ql_info(w->cx, "%s: %s", w->plan->variants[i]->stage->name, text);
     }
     for (int64_t c = 0; c < w->graph->cell_count; c++) {
         QL_TRY(w->cx, add_lacking(w, c));

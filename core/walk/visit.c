@@ -4,13 +4,10 @@
 
 typedef struct visit {
     ql_walk *w;
-    const ql_visit *plan;
-    const ql_stream_plan *stream_plan;
     ql_stream *stream;
     ql_stream *twin; /* the stream that this one was equal to when the block began, while it still is; NULL: none */
-    ql_path path;
-    ql_flow *flows; /* [span_count] */
-    int put_off;    /* subset whose products are still to be made, from the x that the flows hold; -1: none */
+    ql_flow *flows;  /* [span_count] */
+    int put_off;     /* subset whose products are still to be made, from the x that the flows hold; -1: none */
     const ql_weight *const *as; /* its weights */
 } visit;
 
@@ -18,26 +15,6 @@ static int64_t
 span_count(const visit *v)
 {
     return v->stream->corpus->span_count;
-}
-
-ql_status
-ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out)
-{
-    const int n = w->model->info.linear_count;
-    const ql_weight **as = ql_alloc(w->cx, (size_t)n, sizeof *as);
-    ql_weight *weights = ql_alloc(w->cx, (size_t)n, sizeof *weights);
-
-    if (!as || !weights)
-        return QL_MEMORY;
-    for (int l = 0; l < n; l++) {
-        bool differs = false;
-
-        if (subset < 0 || w->model->info.linears[l].subset == subset)
-            QL_TRY(w->cx, ql_path_weight(w, path, l, &weights[l], &differs));
-        as[l] = differs ? &weights[l] : NULL;
-    }
-    *out = as;
-    return QL_OK;
 }
 
 /* Step k of chunk f; the products that it consumed and the residual stream that it replaced are let go. */
@@ -123,15 +100,11 @@ static ql_status
 gather(visit *v, int k)
 {
     ql_ctx *cx = v->w->cx;
-    ql_gathered **slot = ql_gather_at(v->w, v->plan->stream, k);
+    ql_gathered *shared = v->twin ? v->twin->gathered[k] : NULL, **slot = &v->stream->gathered[k];
 
-    if (v->twin) {
-        ql_gathered *shared = *ql_gather_at(v->w, v->twin - v->w->streams, k);
-
-        if (shared) {
-            *slot = ql_gather_ref(shared);
-            return QL_OK;
-        }
+    if (shared) {
+        *slot = ql_gather_ref(shared);
+        return QL_OK;
     }
     QL_TRY(cx, ql_gather_open(v->w, subset_width(v->w, k), slot));
     for (int64_t c = 0; c < span_count(v); c++)
@@ -140,13 +113,13 @@ gather(visit *v, int k)
 }
 
 static ql_status
-run_units(ql_walk *w, const ql_visit *plan, int k)
+make_variants(ql_walk *w, int64_t turn, int k)
 {
-    for (int64_t i = 0; i < plan->unit_count; i++)
-        for (int l = 0; l < w->model->info.linear_count; l++)
+    for (int64_t i = 0; i < w->plan->variant_count; i++)
+        for (int l = 0; w->plan->variants[i]->visit == turn && l < w->model->info.linear_count; l++)
             if (w->model->info.linears[l].subset == k) {
                 QL_TRY(w->cx, ql_check_interrupt(w->cx));
-                QL_TRY(w->cx, ql_unit_run(w, plan->units[i], l));
+                QL_TRY(w->cx, ql_variant_make(w, w->plan->variants[i], l));
             }
     return QL_OK;
 }
@@ -160,7 +133,7 @@ multiply(visit *v, int k)
 
     if (wait)
         ql_debug(cx, "memory: the products of subset %d are made twice, not kept", k);
-    QL_TRY(cx, ql_path_weights(v->w, &v->path, k, &as));
+    QL_TRY(cx, ql_variant_weights(v->w, v->stream->through, k, &as));
     for (int64_t c = 0; c < span_count(v); c++) {
         ql_flow *f = &v->flows[c];
 
@@ -179,21 +152,22 @@ multiply(visit *v, int k)
 static ql_status
 visit_subset(visit *v, int k)
 {
-    ql_gathered **slot = ql_gather_at(v->w, v->plan->stream, k);
+    ql_ctx *cx = v->w->cx;
+    ql_stream *s = v->stream;
 
-    if (ql_replay_reads(v->w, v->plan->stream))
-        QL_TRY(v->w->cx, gather(v, k));
-    QL_TRY(v->w->cx, run_units(v->w, v->plan, k));
-    if (ql_unit_failed(v->w, v->stream_plan->through)) {
-        ql_stream_kill(v->stream);
+    if (ql_need_stats(v->w, s))
+        QL_TRY(cx, gather(v, k));
+    QL_TRY(cx, make_variants(v->w, s->visit, k));
+    if (ql_variant_failed(s->through)) {
+        ql_stream_kill(s);
         return QL_OK;
     }
-    QL_TRY(v->w->cx, multiply(v, k));
-    if (v->twin && ql_path_differs(v->w, &v->path, k))
+    QL_TRY(cx, multiply(v, k));
+    if (v->twin && ql_variant_differs(v->w, s->through, k))
         v->twin = NULL;
-    if (!v->stream_plan->kept && v->stream->followers == 0) {
-        ql_gather_unref(v->w->cx, *slot);
-        *slot = NULL;
+    if (!s->kept && s->followers == 0) {
+        ql_gather_unref(cx, s->gathered[k]);
+        s->gathered[k] = NULL;
     }
     return QL_OK;
 }
@@ -210,7 +184,7 @@ visit_tokens(visit *v)
     for (int64_t c = 0; c < span_count(v); c++) {
         ql_tensor *h;
 
-        QL_TRY(cx, ql_rest_wake(cx, v->stream->h[c], &h));
+        QL_TRY(cx, ql_hidden_wake(cx, v->stream->h[c], &h));
         v->flows[c] = (ql_flow){.seqs = &v->stream->corpus->spans[c].seqs, .h = h};
     }
     for (int k = 0; k < subsets && !v->stream->dead; k++)
@@ -223,29 +197,39 @@ visit_tokens(visit *v)
     return QL_OK;
 }
 
-ql_status
-ql_visit_run(ql_walk *w, const ql_visit *plan)
+static ql_status
+visit_with(ql_walk *w, ql_stream *s)
 {
-    visit v = {.w = w, .plan = plan, .put_off = -1};
+    visit v = {.w = w, .stream = s, .twin = s->equal_to, .put_off = -1};
     ql_scope scope;
 
-    if (plan->stream < 0 || !ql_replay_passes(w, plan->stream)) {
-        for (int k = 0; k < w->model->info.subsets; k++)
-            QL_TRY(w->cx, run_units(w, plan, k));
-        ql_unit_forget_decoded(w);
-        return QL_OK;
-    }
-    v.stream = &w->streams[plan->stream];
-    v.stream_plan = &w->plan->streams[plan->stream];
-    if (v.stream_plan->through)
-        v.path = ql_unit_path(w, v.stream_plan->through);
-    v.twin = v.stream->parent;
-    if (v.stream->dead || (v.twin && !ql_path_differs(w, &v.path, -1)))
+    if (s->dead || (v.twin && !ql_variant_differs(w, s->through, -1)))
         return QL_OK; /* overrides leave the whole block alone: the stream goes on following */
-    ql_stream_fork(v.stream);
+    ql_stream_fork(s);
     ql_scope_open(w->cx, &scope);
     QL_TRY(w->cx, visit_tokens(&v));
     ql_scope_close(w->cx, &scope);
-    ql_unit_forget_decoded(w);
     return QL_OK;
+}
+
+static ql_status
+visit_without(ql_walk *w, int64_t turn)
+{
+    for (int k = 0; k < w->model->info.subsets; k++)
+        QL_TRY(w->cx, make_variants(w, turn, k));
+    return QL_OK;
+}
+
+ql_status
+ql_visit_run(ql_walk *w, ql_stream *s)
+{
+    ql_meter meter;
+
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
+    if (s && ql_need_passes(w, s))
+        QL_TRY(w->cx, visit_with(w, s));
+    else
+        QL_TRY(w->cx, visit_without(w, s ? s->visit : 0));
+    ql_variant_forget_decoded(w);
+    return ql_meter_stop(w, &meter, s ? &s->cost : &w->load);
 }

@@ -3,99 +3,17 @@
 #ifndef QLOOM_WALK_WALK_H
 #define QLOOM_WALK_WALK_H
 
-#include <qloom/exporter.h>
-
 #include "base/progress.h"
-#include "device/device.h"
-#include "tensor/memo.h"
 #include "model/block.h"
-#include "export/export.h"
-#include "results/facts.h"
-#include "results/results.h"
-#include "corpus.h"
+#include "store/journal.h"
+#include "tensor/memo.h"
 #include "plan.h"
-#include "replay.h"
-
-/* Sums of one stream at one subset of the current block; shared by streams that are still equal there. */
-typedef struct ql_gathered {
-    int refs;
-    ql_tensor *sum, *comp, *abs_sum, *abs_mean, *abs_max;
-    ql_stats stats;
-} ql_gathered;
-
-/* Hidden states of one chunk at the border of two blocks; shared by streams that are equal there. */
-typedef struct ql_rest {
-    int refs;
-    ql_tensor *t; /* on the device; NULL: parked */
-    ql_device *device;
-    void *host; /* pinned memory of the device's host; with what is there: */
-    size_t bytes;
-    ql_dtype dtype;
-    int64_t rows, cols;
-} ql_rest;
-
-/* Hidden states of a corpus, one tensor a chunk. A stream with a parent has none of its own: it is equal to it so far. */
-typedef struct ql_stream {
-    const ql_corpus *corpus;
-    struct ql_stream *parent;
-    int64_t followers; /* streams whose parent this is */
-    ql_rest **h;       /* [span_count], at the border of blocks */
-    ql_rest **before;  /* h before the current block, kept while there are followers */
-    bool dead;         /* its unit failed */
-    ql_cost cost;      /* of going forward */
-} ql_stream;
-
-/* What a unit made of one linear of the current block. */
-typedef struct ql_result {
-    bool skipped;         /* by an override: the original weight */
-    ql_qlinear q;         /* a quantizer's, or that of a compensator which couples */
-    ql_tensor *b, *a;     /* a compensator's, rounded */
-    unsigned status, own; /* QL_NUM_* of the linear as it stands; of this unit alone */
-    int k;
-    ql_tensor *what; /* W^ decoded, f32; made on demand, dropped after each visit */
-} ql_result;
 
 /* A quantizer as others call it. */
 struct ql_stage {
     const ql_node *node;
-    const ql_unit *unit;   /* whose results are memoised; NULL: driven by another quantizer */
+    ql_variant *variant;   /* whose results are memoised; NULL: driven by another quantizer */
     const ql_node *driver; /* that drives it; NULL: none */
-};
-
-typedef struct ql_tally { /* what a unit's work came to; kept in the store as it is */
-    ql_cost cost;
-    int64_t linears, statuses[QL_NUM_COUNT]; /* linears that it did; those with bit i of QL_NUM_* */
-    double bits, weights; /* what the model that ends in it stores of its linears, and their weights */
-} ql_tally;
-
-typedef struct ql_work { /* a unit and what it has */
-    struct ql_stage stage;
-    ql_result *results;  /* [linear_count] */
-    char *failed;        /* NULL: fine so far; else why, with the linear's name; on the heap */
-    ql_tally block, all; /* of the current block; of the blocks before, or of the whole walk when it is told */
-    bool told;           /* the store had `all` */
-} ql_work;
-
-/* A set of evaluation tokens, and its stream through each final model that somebody scores on it. */
-typedef struct ql_exam {
-    ql_corpus corpus;
-    const ql_node *data;
-    ql_stream *streams; /* [path_count]; without a corpus where nobody asks */
-} ql_exam;
-
-/* One evaluator or exporter at one path, at work. */
-struct ql_evaluation {
-    const ql_eval *plan;
-    ql_exam *exam; /* of a stream evaluator */
-    void *state;
-    ql_scope scope;     /* memory of `begin` and of what it keeps */
-    int64_t node;       /* whose facts are what it finds */
-    ql_facts facts;     /* of the whole model, until they are handed to the results */
-    ql_export *files;   /* of an exporter */
-    const char *recipe; /* of an exporter: what made the model */
-    char *failed;       /* on the heap; NULL: fine so far */
-    ql_cost cost;
-    bool told; /* the results have its facts: its stream is not run */
 };
 
 struct ql_walk {
@@ -105,48 +23,57 @@ struct ql_walk {
     const ql_model_handle *model;
     const ql_tokenizer *tokenizer;
     ql_results *results;
-    ql_replay replay;
+    const ql_store *store; /* NULL: none; everything is worked out */
+    ql_journal *journal;   /* NULL: none */
+    const char *folder;    /* where stages may write files; NULL: they don't */
+    bool damaged;          /* an entry of the store turned out unreadable and is gone: the walk has to begin again */
     ql_progress progress;
-    int64_t layer;          /* of the current block */
-    ql_block *block;        /* NULL where nobody needs its weights */
-    ql_block *next;         /* on its way to the device; NULL: it comes when its turn does */
-    ql_stream *streams;     /* [stream_count], calibration */
-    ql_gathered **gathered; /* [stream_count * subsets], of the current block */
-    ql_work *work;          /* [unit_count] */
-    ql_exam *exams;
-    int64_t exam_count;
-    ql_evaluation *evaluations; /* [eval_count] */
-    ql_cost load, metered;      /* of reading blocks; of all meters that stopped */
-    const char *folder;         /* where stages may write files */
-    int64_t linear;             /* that is being worked on, for ql_quantize */
-    const ql_tensor *weight;    /* its original weight */
+    int64_t layer;   /* of the block at hand */
+    ql_block *block; /* NULL where its weights are not needed */
+    ql_block *next;  /* on its way to the device; NULL: it comes when its turn does */
+    int64_t stream_count, reading_count;
+    ql_stream **streams; /* those of the plan, then those to the end of the model */
+    ql_reading *readings;
+    ql_cost load, metered;   /* of reading blocks; of all meters that stopped */
+    int64_t linear;          /* that is being worked on, for ql_quantize */
+    const ql_tensor *weight; /* its original weight */
 };
 
+/* --- walk.c --- */
+/* One walk over an open model with an open tokenizer. INVALID with `damaged` set: it has to begin again. */
+ql_status ql_walk_run(ql_walk *w);
+
+/* --- corpus.c --- */
+/* The tokens of stage `data` as evaluator `reader` asks for them; NULL: for calibration. Equal ones are one. */
+ql_status ql_corpus_open(ql_walk *w, const ql_node *data, const ql_node *reader, const ql_corpus **out);
+
 /* --- stream.c --- */
-/* Gives the stream its embeddings, or makes it follow `parent` (may be NULL). On the heap until ql_stream_close. */
-ql_status ql_stream_open(ql_walk *w, const ql_corpus *corpus, ql_stream *parent, ql_stream *out);
+/* Gives the stream its embeddings, or makes it follow `equal_to` (may be NULL). On the heap until ql_stream_close. */
+ql_status ql_stream_open(ql_walk *w, ql_stream *s, const ql_corpus *corpus, ql_stream *equal_to);
 void ql_stream_close(ql_stream *s);
 /* The model that it passes failed: its hidden states are let go. */
 void ql_stream_kill(ql_stream *s);
-/* Keeps h of the block's start for followers; lets go of it at the block's end. */
+/* Keeps h of the block's start for followers; lets go of it, and of its statistics, at the block's end. */
 void ql_stream_block_begin(ql_stream *s);
-void ql_stream_block_end(ql_stream *s);
+void ql_stream_block_end(ql_walk *w, ql_stream *s);
 /* The stream stops following: from here its hidden states are its own. Nothing when it follows nobody. */
 void ql_stream_fork(ql_stream *s);
 /* Chunk c moves on: `h` is adopted. */
 ql_status ql_stream_put(ql_walk *w, ql_stream *s, int64_t c, const ql_tensor *h);
-/* The whole current block, original or substituted linears, chunk by chunk. */
-ql_status ql_stream_forward(ql_walk *w, ql_stream *s, const ql_weight *const *as);
+/* A stream without statistics passes the whole block, chunk by chunk. */
+ql_status ql_stream_forward(ql_walk *w, ql_stream *s);
+/* The stream of `corpus` through `v` to the end of the model; NULL: none. */
+ql_stream *ql_stream_find(const ql_walk *w, const ql_corpus *corpus, const ql_variant *v);
 
-/* --- rest.c --- */
-ql_status ql_rest_new(ql_ctx *cx, const ql_tensor *t,
-                      ql_rest **out); /* refers to `t`; on the heap until the last unref */
-ql_rest *ql_rest_ref(ql_rest *r);
-void ql_rest_unref(ql_rest *r); /* NULL is fine */
+/* --- hidden.c --- */
+/* Refers to `t`; on the heap until the last unref. */
+ql_status ql_hidden_new(ql_ctx *cx, const ql_tensor *t, ql_hidden **out);
+ql_hidden *ql_hidden_ref(ql_hidden *h);
+void ql_hidden_unref(ql_hidden *h); /* NULL is fine */
 /* The tensor, in the innermost scope; read-only. */
-ql_status ql_rest_wake(ql_ctx *cx, const ql_rest *r, ql_tensor **out);
-/* ql_device.make_room of a walk: the next block is put off, or hidden states that nobody works with are parked. */
-ql_status ql_rest_make_room(ql_ctx *cx, bool *freed);
+ql_status ql_hidden_wake(ql_ctx *cx, const ql_hidden *h, ql_tensor **out);
+/* ql_device.make_room of a walk: the next block is put off, or hidden states that wait are parked. */
+ql_status ql_hidden_make_room(ql_ctx *cx, bool *freed);
 
 /* --- gather.c --- */
 ql_status ql_gather_open(ql_walk *w, int64_t width, ql_gathered **out);
@@ -154,45 +81,76 @@ ql_status ql_gather_add(ql_walk *w, ql_gathered *g, const ql_seqs *seqs, const q
 ql_status ql_gather_close(ql_walk *w, ql_gathered *g); /* sums are final; stats may be read */
 ql_gathered *ql_gather_ref(ql_gathered *g);
 void ql_gather_unref(ql_ctx *cx, ql_gathered *g); /* NULL is fine */
-ql_gathered **ql_gather_at(ql_walk *w, int64_t stream, int subset);
+/* What the stream saw at the input of linear l; NULL: no stream. */
+const ql_stats *ql_stats_at(const ql_walk *w, const ql_stream *s, int64_t l);
 
-/* --- unit.c --- */
-/* Runs unit u on linear l. A numerical failure marks the unit failed and returns OK; other errors come back. */
-ql_status ql_unit_run(ql_walk *w, const ql_unit *u, int64_t l);
-/* Why the path has no numbers: the failure of the unit or of one upstream; NULL: fine. */
-const char *ql_unit_failed(const ql_walk *w, const ql_unit *u);
-/* The model that ends in the unit. */
-ql_path ql_unit_path(const ql_walk *w, const ql_unit *u);
+/* --- variant.c: linears of the block at hand, as a variant has them --- */
+/* Where the work is when node `n`, called `title`, is at linear l of the block at hand; -1: at none. */
+ql_site ql_site_at(const ql_walk *w, const char *title, const ql_node *n, int64_t l);
 /* The rule for one linear in node n, which skips it or brings parameters of its own; NULL: none. */
 const ql_override *ql_override_of(const ql_node *n, const char *linear);
-/* Does an override skip linear l of the current block in node n? */
-bool ql_node_skips(const ql_walk *w, const ql_node *n, int64_t l);
-/* Would any linear of the current block differ from the original on the path (q, c)? Decided by overrides alone. */
-bool ql_path_differs(const ql_walk *w, const ql_path *path, int subset);
-/* The linear l of the current block as the path has it; false: the original. Decodes W^ when it must. */
-ql_status ql_path_weight(ql_walk *w, const ql_path *path, int64_t l, ql_weight *out, bool *differs);
-/* All that there is of linear l on the path, but statistics. */
-ql_status ql_path_linear(ql_walk *w, const ql_path *path, int64_t l, ql_linear_result *out);
-/* W^ [out, in] f32 of the path without adapter, and the result it comes from (NULL: the original). */
-ql_status ql_path_what(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **what, const ql_result **from);
-/* The adapter that the path applies to linear l; NULL: none. */
-void ql_path_adapter(ql_walk *w, const ql_path *path, int64_t l, const ql_tensor **b, const ql_tensor **a);
-/* The result whose codes the path uses: a coupling compensator's, else the quantizer's. NULL: the original weight. */
-ql_result *ql_path_result(ql_walk *w, const ql_path *path, int64_t l);
-void ql_unit_forget_decoded(ql_walk *w);
-void ql_unit_forget_results(ql_walk *w);
+/* Parameters of node n for linear l. */
+const void *ql_self_of(const ql_walk *w, const ql_node *n, int64_t l);
+/* Does an override leave linear l out in the variant's stage, or in one before it? */
+bool ql_variant_skips(const ql_walk *w, const ql_variant *v, int64_t l);
+/* Would any linear of the subset (-1: of the block) differ from the original? Decided by overrides alone. */
+bool ql_variant_differs(const ql_walk *w, const ql_variant *v, int subset);
+/* Why it has no numbers: its failure or that of one before it; NULL: fine. */
+const char *ql_variant_failed(const ql_variant *v);
+/* The state whose codes the variant uses: its own or the nearest before it. NULL: the original weight. */
+ql_linear_state *ql_variant_codes(const ql_variant *v, int64_t l);
+/* The adapter that the variant applies to linear l; NULL: none. */
+void ql_variant_adapter(const ql_variant *v, int64_t l, const ql_tensor **b, const ql_tensor **a);
+/* W^ [out, in] f32 without adapter; equals the original weight where there are no codes. */
+ql_status ql_variant_decoded(ql_walk *w, const ql_variant *v, int64_t l, const ql_tensor **w_hat);
+/* All that there is of linear l, but statistics. */
+ql_status ql_variant_linear(ql_walk *w, const ql_variant *v, int64_t l, ql_linear_result *out);
+/* The linears for ql_block_linears, an array in the innermost scope. With subset >= 0 only that subset's entries are set. */
+ql_status ql_variant_weights(ql_walk *w, const ql_variant *v, int subset, const ql_weight *const **out);
+void ql_variant_forget_decoded(ql_walk *w);
+void ql_variant_forget(ql_walk *w); /* all that there is of the block */
 
+/* --- make.c --- */
+/* Makes linear l of the variant, unless the store has it or it is not read. A numerical failure marks the variant failed and returns
+ * OK; other errors come back. */
+ql_status ql_variant_make(ql_walk *w, ql_variant *v, int64_t l);
 /* A number that can't be had fails its cell; a broken machine or a broken plugin stops the run. */
 bool ql_stays_in_cell(ql_status st);
 /* Takes the context's error as the text of a failed cell and goes on. */
 ql_status ql_fail_cell(ql_walk *w, char **failed);
 
 /* --- visit.c --- */
-/* One stream's turn at the current block: statistics, units and products subset by subset; then the stream stands at the next block. */
-ql_status ql_visit_run(ql_walk *w, const ql_visit *v);
-/* The linears of the current block as the path has them, for ql_block_linears; arrays in the innermost scope. With subset >= 0 only
- * that subset's entries are set. */
-ql_status ql_path_weights(ql_walk *w, const ql_path *path, int subset, const ql_weight *const **out);
+/* One turn at the block: variants are made subset by subset and, with a stream, statistics and products; then the stream stands at the
+ * next block. `s` NULL: the visit without tokens. */
+ql_status ql_visit_run(ql_walk *w, ql_stream *s);
+
+/* --- need.c: what a walk need not do, because the store has it --- */
+/* Decides what is wanted where, once it is known what there is. After this the answers below hold. */
+void ql_need_decide(ql_walk *w);
+/* Does the stream with statistics pass the block at hand? Does anything that is done in the block read its statistics? */
+bool ql_need_passes(const ql_walk *w, const ql_stream *s);
+bool ql_need_stats(const ql_walk *w, const ql_stream *s);
+/* Is the variant's part of the block to be made? Are the sink's linears of the block to be handed over? */
+bool ql_need_variant(const ql_walk *w, const ql_variant *v);
+bool ql_need_linears(const ql_walk *w, const ql_sink *s);
+/* False if no variant, sink or stream needs the block, so its weights are not loaded. */
+bool ql_need_block(const ql_walk *w, int64_t block);
+
+/* --- finished.c: between the walk and the store --- */
+/* Looks up what was finished earlier, and takes what belongs to the whole walk; then that of the block at hand. */
+ql_status ql_finished_look_up(ql_walk *w);
+ql_status ql_finished_take(ql_walk *w);
+/* What was worked out goes to the store and the results, then into the journal: of the block; of the whole walk; of a sink that has
+ * ended. */
+ql_status ql_finished_put(ql_walk *w);
+ql_status ql_finished_put_all(ql_walk *w);
+ql_status ql_finished_put_sink(ql_walk *w, ql_sink *s);
+
+/* --- keys.c --- */
+/* Keys of everything in the plan, on the open device. Reads every input file that has no remembered hash; `store` remembers those of large
+ * ones (NULL: nothing does). */
+ql_status ql_keys_make(ql_ctx *cx, const ql_registry *registry, const ql_graph *g, const ql_store *store,
+                       ql_plan *plan);
 
 /* --- cost.c --- */
 /* Adds what the device and the clock saw between the two calls to a cost. Both wait for the device, so that seconds are of who
@@ -203,14 +161,14 @@ typedef struct ql_meter {
 } ql_meter;
 ql_status ql_meter_start(const ql_walk *w, ql_meter *m);
 ql_status ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost);
-/* Counts, in the unit's tally of the current block, what the model that ends in it stores of the block. */
-void ql_cost_store(ql_walk *w, const ql_unit *u);
+/* Counts, in the variant's tally of the current block, what it stores of the block. */
+void ql_cost_store(ql_walk *w, ql_variant *v);
 /* Costs of all nodes, at the end of the walk; and of all cells. */
 ql_status ql_cost_nodes(const ql_walk *w);
 ql_status ql_cost_cells(const ql_walk *w);
 
 /* --- collect.c --- */
-/* Before the first block: a node in the results for each evaluation, and which cells show it. */
+/* Before the first block: a node in the results for each sink, and which cells show it. */
 ql_status ql_collect_open(ql_walk *w);
 /* After the last: failures, costs and footnotes of all cells. */
 ql_status ql_collect(ql_walk *w);
@@ -222,19 +180,19 @@ ql_status ql_remarks(ql_walk *w);
 /* --- export.c --- */
 /* Would every export have a folder of its own, and its format hold every linear? Before anything runs. */
 ql_status ql_exports_check(ql_walk *w);
-/* Opens the files of exporter `e` and begins; writes what is left. For evaluate.c, which hands it the linears. */
-ql_status ql_export_begin(ql_walk *w, ql_evaluation *e);
-ql_status ql_export_end(ql_walk *w, ql_evaluation *e);
+/* Opens the files of exporter `s` and begins; writes what is left. For sink.c, which hands it the linears. */
+ql_status ql_export_begin(ql_walk *w, ql_sink *s);
+ql_status ql_export_end(ql_walk *w, ql_sink *s);
 
-/* --- evaluate.c --- */
-/* Evaluation corpora, their streams through every final model, and the states of stream evaluators. */
-ql_status ql_evaluate_open(ql_walk *w);
-/* After the visits of a block: forwards the evaluation streams, runs per-layer evaluators, hands linears to exporters. */
-ql_status ql_evaluate_block(ql_walk *w);
-/* After the last block: final norm, head, and the evaluators, chunk by chunk; exporters write their files. */
-ql_status ql_evaluate_end(ql_walk *w);
-void ql_evaluate_close(ql_walk *w);
-/* Has it no numbers, for a reason of its own or of a unit on its path? */
-bool ql_evaluation_failed(const ql_walk *w, const ql_evaluation *e);
+/* --- sink.c --- */
+/* Corpora that sinks read, their streams, and the states of sinks. */
+ql_status ql_sinks_open(ql_walk *w);
+/* After the visits of a block: forwards streams to the end of the model through each variant and hands its linears to its sinks. */
+ql_status ql_sinks_block(ql_walk *w);
+/* After the last block: final norm, head, and chunk by chunk the sinks; then they end. */
+ql_status ql_sinks_end(ql_walk *w);
+void ql_sinks_close(ql_walk *w);
+/* Has it no numbers, for a reason of its own or of its variant? */
+bool ql_sink_failed(const ql_sink *s);
 
 #endif

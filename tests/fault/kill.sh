@@ -10,12 +10,12 @@ where() {
     block=$(grep -o 'block [0-9]* of [0-9]*' "$dir/$1"/runs/*/log.txt | tail -1)
     sed -n 's/.*libqloom[^(]*(+\(0x[0-9a-f]*\)).*/\1/p' "$dir/$1.fault" |
         addr2line -i -f -e "$(dirname "$QLOOM")/../lib/libqloom.so" | sed -n 'p;n' >"$dir/stack"
-    grep -qx walk_block "$dir/stack" || block="outside the blocks"
+    grep -qxE "walk_block|ql_finished_(take|put)" "$dir/stack" || block="outside the blocks"
     phase=$(grep -m1 -xE "$phases" "$dir/stack")
     echo "$block, ${phase:-elsewhere}, $(head -1 "$dir/$1.fault")"
 }
-phases='ql_store_(save|load|open|trim)|ql_unit_run|visit_subset|visit_tokens|ql_visit_run|ql_block_open|evaluate_linears|forward'
-phases="$phases|ql_evaluate_(open|block|end)|score_chunk|finish|ql_export_(begin|end)|ql_replay_(open|begin|end|finish)|ql_keys_make"
+phases='ql_store_(put|get|open|trim)|ql_variant_make|visit_subset|visit_tokens|ql_visit_run|ql_block_open|hand_linears|ql_stream_forward'
+phases="$phases|ql_sinks_(open|block|end)|end_chunk|end_sink|ql_export_(begin|end)|ql_finished_(look_up|take|put|put_all)|ql_keys_make"
 phases="$phases|ql_results_save|write_texts|ql_folder_(open|manifest)|ql_model_open|open_streams|ql_journal_(open|put)|ql_run_graph"
 
 trial=0

@@ -264,21 +264,21 @@ keys(kernel *k)
 {
     const double *sketch, *probe;
 
-    k->cx->seed = test_u64(&k->rng);
+    k->cx->site.seed = test_u64(&k->rng);
     sketch = numbers(k, QL_SKETCH, 20, 31);
     probe = numbers(k, QL_PROBE, 20, 31);
     CHECK(same(sketch, numbers(k, QL_SKETCH, 33, 31), 20 * 31));
     CHECK(!same(sketch, probe, 20 * 31));
-    k->cx->index = 3;
+    k->cx->site.index = 3;
     CHECK(same(sketch, numbers(k, QL_SKETCH, 20, 31), 20 * 31));
     CHECK(!same(probe, numbers(k, QL_PROBE, 20, 31), 20 * 31));
-    k->cx->subset = 1;
+    k->cx->site.subset = 1;
     CHECK(!same(sketch, numbers(k, QL_SKETCH, 20, 31), 20 * 31));
-    k->cx->subset = 0;
-    k->cx->layer = 1;
+    k->cx->site.subset = 0;
+    k->cx->site.block = 1;
     CHECK(!same(sketch, numbers(k, QL_SKETCH, 20, 31), 20 * 31));
-    k->cx->layer = 0;
-    k->cx->seed++;
+    k->cx->site.block = 0;
+    k->cx->site.seed++;
     CHECK(!same(sketch, numbers(k, QL_SKETCH, 20, 31), 20 * 31));
 }
 
@@ -290,7 +290,7 @@ moments(kernel *k)
         const int64_t count = 300 * 521;
         double *x, moment[5] = {0};
 
-        k->cx->seed = test_u64(&k->rng);
+        k->cx->site.seed = test_u64(&k->rng);
         x = numbers(k, (ql_purpose)purpose, 300, 521);
         for (int64_t i = 0; i < count; i++)
             for (int p = 1; p <= 4; p++)

@@ -19,9 +19,9 @@ typedef struct lab {
     ql_walk walk; /* of one linear */
     ql_model_handle model;
     ql_linear_info linear;
-    ql_unit unit;
-    ql_work work;
-    ql_result result;
+    ql_stream stream;
+    ql_variant original, variant;
+    ql_linear_state state;
     ql_gathered gathered, *slot;
 } lab;
 
@@ -53,9 +53,10 @@ lab_open(lab *l)
     REQUIRE_OK(&l->cx,
                ql_device_open(&l->cx, cpu->plugin->backend, &(ql_device_options){.threads = 1}, 0, &l->cx.device));
     l->slot = &l->gathered;
+    l->stream.gathered = &l->slot;
     l->model.info = (ql_model_info){.subsets = 1, .linear_count = 1, .linears = &l->linear};
-    l->walk = (ql_walk){.cx = &l->cx, .model = &l->model, .gathered = &l->slot, .work = &l->work};
-    l->work = (ql_work){.results = &l->result};
+    l->walk = (ql_walk){.cx = &l->cx, .model = &l->model};
+    l->variant = (ql_variant){.parent = &l->original, .calib = &l->stream, .linears = &l->state};
     l->cx.walk = &l->walk;
 }
 
@@ -256,21 +257,21 @@ lab_compensate(lab *l, const problem *p, const char *name, const char *settings,
 {
     const ql_node node = lab_node(l, name, settings);
     const ql_compensator *c = node.plugin->compensator;
-    ql_compensate_in in = {.w = p->tw, .stats = &p->stats, .quantizer = &l->work.stage};
+    ql_stage stage = {.node = base};
+    ql_compensate_in in = {.w = p->tw, .stats = &p->stats, .quantizer = &stage};
     compensated out = {.adapter = {.k = -1}};
     ql_tensor *what;
 
-    l->unit = (ql_unit){.node = base};
-    l->work.stage = (struct ql_stage){.node = base};
+    l->variant.stage = base;
     l->gathered.stats = p->stats;
     l->walk.weight = p->tw;
-    REQUIRE_OK(&l->cx, ql_quantize(&l->cx, &l->work.stage, p->tw, &p->stats, &l->result.q));
-    l->work.stage.unit = &l->unit; /* from here its result is known */
-    REQUIRE_OK(&l->cx, ql_group_decode(&l->cx, &l->result.q, &what));
+    REQUIRE_OK(&l->cx, ql_quantize(&l->cx, &stage, p->tw, &p->stats, &l->state.q));
+    stage.variant = &l->variant; /* from here its result is known */
+    REQUIRE_OK(&l->cx, ql_group_decode(&l->cx, &l->state.q, &what));
     REQUIRE_OK(&l->cx, ql_convert(&l->cx, what, QL_F32, &what));
     in.what = what;
     REQUIRE_OK(&l->cx, c->compensate(&l->cx, node.self, &in, &out.adapter));
-    out.what = lab_decode(l, c->couples ? &out.adapter.qlinear : &l->result.q);
+    out.what = lab_decode(l, c->couples ? &out.adapter.qlinear : &l->state.q);
     out.ba = lab_doubles(l, p->m * p->n);
     if (out.adapter.b) {
         CHECK_INT(ql_dim(out.adapter.b, 0), p->m);

@@ -119,7 +119,7 @@ criterion(lab *l)
                : i % (n + 1)                                      ? 0
                : scaling == 2                                     ? mean[i % n] * mean[i % n]
                                                                   : 1;
-    l->cx.seed = test_u64(&l->rng);
+    l->cx.site.seed = test_u64(&l->rng);
     REQUIRE_OK(&l->cx, ql_new(&l->cx, QL_F32, rows, n, &probe));
     REQUIRE_OK(&l->cx, ql_random(&l->cx, QL_PROBE, probe));
     e = lab_get(l, probe);
@@ -234,7 +234,7 @@ large(lab *l)
     int low = 99, high = 0;
 
     for (int draw = 0; draw < 3; draw++) {
-        l->cx.seed = test_u64(&l->rng);
+        l->cx.site.seed = test_u64(&l->rng);
         c = run(l, &p, &base, "rank=16");
         low = c.adapter.k < low ? c.adapter.k : low;
         high = c.adapter.k > high ? c.adapter.k : high;

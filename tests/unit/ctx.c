@@ -180,12 +180,15 @@ log_lines(void)
     CHECK_STR(ql_linear_name(&cx), "");
     ql_info(&cx, "%d blocks", 4);
     CHECK_STR(line, "4 blocks");
-    cx.who = "quant (gptq)";
+    cx.site = (ql_site){.stage = "quant (gptq)", .block = -1};
     ql_warn(&cx, "slow");
     CHECK_STR(line, "quant (gptq): slow");
-    cx.linear = "model.layers.3.mlp.down_proj";
+    cx.site.block = 3;
+    ql_warn(&cx, "slow");
+    CHECK_STR(line, "quant (gptq), block 3: slow");
+    cx.site.linear = "model.layers.3.mlp.down_proj";
     ql_debug(&cx, "dead: %d", 2);
-    CHECK_STR(line, "quant (gptq), model.layers.3.mlp.down_proj: dead: 2");
+    CHECK_STR(line, "quant (gptq), block 3, model.layers.3.mlp.down_proj: dead: 2");
     CHECK_STR(ql_linear_name(&cx), "model.layers.3.mlp.down_proj");
     memset(text, 'y', sizeof text - 1);
     text[sizeof text - 1] = '\0';

@@ -27,14 +27,14 @@ pool(void)
     CHECK_STR(cx.device->info.name, "plain C");
     ql_device_holders(cx.device, text, sizeof text);
     CHECK_STR(text, "");
-    cx.who = "weights of block 3";
+    cx.site.stage = "weights of block 3";
     make(&cx, QL_F32, 10, 10);
     ql_scope_open(&cx, &inner);
-    cx.who = "quant (gptq)";
+    cx.site.stage = "quant (gptq)";
     make(&cx, QL_F32, 20, 20);
-    cx.who = "weights of block 3";
+    cx.site.stage = "weights of block 3";
     make(&cx, QL_F64, 20, 12);
-    cx.who = NULL;
+    cx.site.stage = NULL;
     CHECK_INT(cx.device->used, 400 + 1600 + 1920);
     ql_device_holders(cx.device, text, sizeof text);
     CHECK_STR(text, "2.3 KiB weights of block 3\n1.6 KiB quant (gptq)");
@@ -144,7 +144,7 @@ many_holders(void)
     host_begin(&cx, &scope, 0);
     for (int i = 0; i < 100; i++) {
         snprintf(names[i], sizeof names[i], "stage %d", i);
-        cx.who = names[i];
+        cx.site.stage = names[i];
         make(&cx, QL_F64, i + 1, -1);
     }
     ql_device_holders(cx.device, text, sizeof text);

@@ -62,11 +62,11 @@ check_sink(bool quiet, const char *want)
         exit(1);
     ql_terminal_init(&t, out, quiet);
     ql_ctx_init(&cx, &t.log);
-    cx.who = "quant (x)";
+    cx.site = (ql_site){.stage = "quant (x)", .block = -1};
     ql_debug(&cx, "hidden");
     ql_info(&cx, "information");
     ql_warn(&cx, "careful %d", 7);
-    cx.who = NULL;
+    cx.site = (ql_site){0};
     ql_progress_start(&cx, &p, 10, "walk");
     for (int i = 0; i < 10; i++)
         ql_progress_step(&cx, &p, 1, NULL); /* too soon for another line */

@@ -6,6 +6,7 @@
 
 #include "core/base/file.h"
 #include "core/store/content.h"
+#include "core/store/inside.h"
 #include "core/store/journal.h"
 #include "host_backend.h"
 #include "test.h"
@@ -24,7 +25,7 @@ random_key(void)
     return (ql_key){{test_u64(&seed), test_u64(&seed)}};
 }
 
-/* --- entries --- */
+/* --- parcels ------------------------------------------------------------------------------------------------------ */
 
 static ql_tensor *
 random_tensor(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols)
@@ -57,46 +58,44 @@ check_equal(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b)
 }
 
 static void
-test_entry(ql_ctx *cx, const char *folder)
+test_parcel(ql_ctx *cx, const char *folder)
 {
     static const ql_dtype dtypes[] = {QL_F32, QL_F64, QL_F16, QL_BF16, QL_U8, QL_I32};
     const char *path = ql_format(cx, "%s/entry", folder);
     const double numbers[] = {-0.0, NAN, INFINITY, 0x1p-1074};
     double copy[4];
     ql_tensor *t[7], *got;
-    ql_entry e;
-    ql_st_file f;
+    ql_parcel p = {0};
 
-    REQUIRE_OK(cx, ql_entry_begin(cx, 9, &e));
     for (int i = 0; i < 6; i++) {
         t[i] = random_tensor(cx, dtypes[i], 1 + below(9), i == 5 ? -1 : 1 + below(9));
-        REQUIRE_OK(cx, ql_entry_tensor(cx, &e, ql_format(cx, "t%d", i), t[i]));
+        REQUIRE_OK(cx, ql_parcel_put_tensor(cx, &p, ql_format(cx, "t%d", i), t[i]));
     }
     REQUIRE_OK(cx, ql_cols(cx, random_tensor(cx, QL_F32, 5, 7), 2, 3, &t[6])); /* rows that are apart */
-    REQUIRE_OK(cx, ql_entry_tensor(cx, &e, "t6", t[6]));
-    REQUIRE_OK(cx, ql_entry_tensor(cx, &e, "none", NULL));
-    REQUIRE_OK(cx, ql_entry_bytes(cx, &e, "numbers", numbers, sizeof numbers));
-    REQUIRE_OK(cx, ql_entry_bytes(cx, &e, "empty", NULL, 0));
-    CHECK_ERROR(cx, ql_entry_bytes(cx, &e, "more", NULL, 0), QL_BUG, "no room for the part 'more' of an entry");
-    REQUIRE_OK(cx, ql_entry_write(cx, &e, path));
+    REQUIRE_OK(cx, ql_parcel_put_tensor(cx, &p, "t6", t[6]));
+    REQUIRE_OK(cx, ql_parcel_put_tensor(cx, &p, "none", NULL));
+    REQUIRE_OK(cx, ql_parcel_put(cx, &p, "numbers", numbers, sizeof numbers));
+    REQUIRE_OK(cx, ql_parcel_put(cx, &p, "empty", NULL, 0));
+    CHECK_INT(ql_parcel_put(cx, &p, NULL, NULL, 0), QL_MEMORY);
+    CHECK_INT(p.count, 9);
+    REQUIRE_OK(cx, ql_parcel_write(cx, &p, path));
 
-    REQUIRE_OK(cx, ql_entry_open(cx, path, &f));
+    REQUIRE_OK(cx, ql_parcel_read(cx, path, &p));
     for (int i = 0; i < 7; i++) {
-        REQUIRE_OK(cx, ql_entry_load(cx, &f, ql_format(cx, "t%d", i), &got));
+        REQUIRE_OK(cx, ql_parcel_tensor(cx, &p, ql_format(cx, "t%d", i), &got));
         check_equal(cx, got, t[i]);
     }
-    CHECK_OK(cx, ql_entry_load(cx, &f, "none", &got));
+    CHECK_OK(cx, ql_parcel_tensor(cx, &p, "none", &got));
     CHECK(got == NULL);
-    CHECK_OK(cx, ql_entry_copy(cx, &f, "numbers", copy, sizeof copy));
+    CHECK_OK(cx, ql_parcel_copy(cx, &p, "numbers", copy, sizeof copy));
     CHECK(memcmp(copy, numbers, sizeof copy) == 0);
-    CHECK_OK(cx, ql_entry_copy(cx, &f, "empty", copy, 0));
-    CHECK_ERROR(cx, ql_entry_copy(cx, &f, "numbers", copy, 8), QL_INVALID,
+    CHECK_OK(cx, ql_parcel_copy(cx, &p, "empty", copy, 0));
+    CHECK_ERROR(cx, ql_parcel_copy(cx, &p, "numbers", copy, 8), QL_INVALID,
                 ql_format(cx, "%s: 'numbers' has 32 bytes, expected 8", path));
-    CHECK_ERROR(cx, ql_entry_copy(cx, &f, "none", copy, 8), QL_INVALID, ql_format(cx, "%s: it has no 'none'", path));
-    ql_st_close(&f);
+    CHECK_ERROR(cx, ql_parcel_copy(cx, &p, "none", copy, 8), QL_INVALID, ql_format(cx, "%s: it has no 'none'", path));
 }
 
-/* Whatever bit changes and wherever it is cut, an entry is not read as another. */
+/* Whatever bit changes and wherever it is cut, a parcel is not read as another. */
 static void
 test_damage(ql_ctx *cx, const char *folder)
 {
@@ -105,47 +104,73 @@ test_damage(ql_ctx *cx, const char *folder)
     char *bytes, about[4];
     size_t size;
     int unseen = 0;
-    ql_entry e;
-    ql_st_file f;
+    ql_parcel p = {0};
 
-    REQUIRE_OK(cx, ql_entry_begin(cx, 2, &e));
     codes = random_tensor(cx, QL_U8, 3, 5);
-    REQUIRE_OK(cx, ql_entry_tensor(cx, &e, "codes", codes));
-    REQUIRE_OK(cx, ql_entry_bytes(cx, &e, "about", "gptq", 4));
-    REQUIRE_OK(cx, ql_entry_write(cx, &e, path));
+    REQUIRE_OK(cx, ql_parcel_put_tensor(cx, &p, "codes", codes));
+    REQUIRE_OK(cx, ql_parcel_put(cx, &p, "about", "gptq", 4));
+    REQUIRE_OK(cx, ql_parcel_write(cx, &p, path));
     REQUIRE_OK(cx, ql_file_read(cx, path, &text, &size));
     bytes = ql_alloc(cx, size, 1);
     for (size_t i = 0; i < size; i++) {
+        ql_scope scope;
+
+        ql_scope_open(cx, &scope);
         memcpy(bytes, text, size);
         bytes[i] = (char)(bytes[i] ^ 1 << below(8));
         REQUIRE_OK(cx, ql_file_write(cx, path, bytes, size));
-        if (ql_entry_open(cx, path, &f) == QL_OK) { /* a blank of the header, say */
-            CHECK_OK(cx, ql_entry_load(cx, &f, "codes", &got));
+        if (ql_parcel_read(cx, path, &p) == QL_OK) { /* a blank of the header, say */
+            CHECK_OK(cx, ql_parcel_tensor(cx, &p, "codes", &got));
             check_equal(cx, got, codes);
-            CHECK(ql_entry_copy(cx, &f, "about", about, 4) == QL_OK && memcmp(about, "gptq", 4) == 0);
+            CHECK(ql_parcel_copy(cx, &p, "about", about, 4) == QL_OK && memcmp(about, "gptq", 4) == 0);
             unseen++;
         }
-        ql_st_close(&f);
         REQUIRE_OK(cx, ql_file_write(cx, path, text, i));
-        CHECK_INT(ql_entry_open(cx, path, &f), QL_INVALID);
+        CHECK_INT(ql_parcel_read(cx, path, &p), QL_INVALID);
+        ql_scope_close(cx, &scope);
     }
     CHECK(unseen < (int)size / 4);
     REQUIRE_OK(cx, ql_file_write(cx, path, text, size));
-    REQUIRE_OK(cx, ql_entry_open(cx, path, &f));
-    ql_st_close(&f);
+    REQUIRE_OK(cx, ql_parcel_read(cx, path, &p));
 }
 
-/* --- the folder --- */
+/* --- entries ------------------------------------------------------------------------------------------------------ */
+
+static ql_entry
+entry(ql_key key, int64_t block)
+{
+    return (ql_entry){.key = key, .block = block, .kind = "test", .about = "something"};
+}
 
 static void
 save(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block, const char *about, size_t bytes)
 {
-    ql_entry e;
+    ql_entry e = entry(key, block);
+    ql_parcel p = {0};
 
-    REQUIRE_OK(cx, ql_entry_begin(cx, 2, &e));
-    REQUIRE_OK(cx, ql_entry_bytes(cx, &e, QL_ABOUT, about, strlen(about)));
-    REQUIRE_OK(cx, ql_entry_bytes(cx, &e, "bytes", ql_alloc(cx, bytes, 1), bytes));
-    REQUIRE_OK(cx, ql_store_save(cx, s, key, block, &e));
+    e.about = about;
+    REQUIRE_OK(cx, ql_parcel_put(cx, &p, "bytes", ql_alloc(cx, bytes, 1), bytes));
+    REQUIRE_OK(cx, ql_store_put(cx, s, &e, &p));
+}
+
+static bool
+has(ql_ctx *cx, const ql_store *s, ql_key key, int64_t block)
+{
+    const ql_entry e = entry(key, block);
+    bool found = true;
+
+    CHECK_OK(cx, ql_store_get(cx, s, &e, NULL, &found));
+    return found;
+}
+
+static bool
+get(ql_ctx *cx, const ql_store *s, const ql_entry *e)
+{
+    bool found = true;
+    ql_parcel p;
+
+    CHECK_OK(cx, ql_store_get(cx, s, e, &p, &found));
+    return found;
 }
 
 /* The node looks as if it had been used so long ago. */
@@ -153,10 +178,8 @@ static void
 age(ql_ctx *cx, const ql_store *s, ql_key key, time_t seconds)
 {
     const struct timespec then[2] = {{.tv_sec = time(NULL) - seconds}, {.tv_sec = time(NULL) - seconds}};
-    char path[QL_STORE_PATH];
 
-    (void)cx;
-    CHECK(ql_store_node(s, key, path) && utimensat(AT_FDCWD, path, then, 0) == 0);
+    CHECK(utimensat(AT_FDCWD, ql_store_node(cx, s, key), then, 0) == 0);
 }
 
 static void
@@ -164,8 +187,8 @@ test_store(ql_ctx *cx, const char *folder)
 {
     const char *cache = ql_format(cx, "%s/deep/cache", folder), *about;
     const ql_key a = random_key(), b = random_key();
+    const ql_entry first = entry(a, 3);
     ql_store s, fresh;
-    ql_st_file f;
 
     CHECK_ERROR(cx, ql_store_check(cx, cache), QL_NOT_FOUND,
                 ql_format(cx, "%s: no cache of qloom: it has no CACHEDIR.TAG", cache));
@@ -176,37 +199,96 @@ test_store(ql_ctx *cx, const char *folder)
     REQUIRE_OK(cx, ql_store_open(cx, cache, &s));
     REQUIRE_OK(cx, ql_store_open(cx, cache, &s));
     CHECK_OK(cx, ql_store_check(cx, cache));
-    CHECK(!ql_store_has(&s, a, 3));
+    CHECK(!has(cx, &s, a, 3));
     save(cx, &s, a, 3, "first", 10);
     save(cx, &s, a, QL_WHOLE, "first", 10);
-    CHECK(ql_store_has(&s, a, 3) && ql_store_has(&s, a, QL_WHOLE) && !ql_store_has(&s, a, 4) &&
-          !ql_store_has(&s, b, 3));
+    CHECK(has(cx, &s, a, 3) && has(cx, &s, a, QL_WHOLE) && !has(cx, &s, a, 4) && !has(cx, &s, b, 3));
     fresh = s;
     fresh.fresh = true;
-    CHECK(!ql_store_has(&fresh, a, 3));
-    CHECK_OK(cx, ql_store_load(cx, &s, a, 3, &f));
-    ql_st_close(&f);
+    CHECK(!has(cx, &fresh, a, 3) && !get(cx, &fresh, &first));
+    CHECK(get(cx, &s, &first));
     CHECK_OK(cx, ql_store_about(cx, &s, a, &about));
     CHECK_STR(about, "first");
     CHECK_OK(cx, ql_store_about(cx, &s, b, &about));
     CHECK_STR(about, "?");
-    CHECK_ERROR(cx, ql_store_load(cx, &s, b, 3, &f), QL_INVALID, "No such file or directory");
 }
 
 static void
 test_damaged_in_store(ql_ctx *cx, const char *folder)
 {
     const ql_key key = random_key();
-    char path[QL_STORE_PATH];
+    const ql_entry e = entry(key, 0);
     ql_store s;
-    ql_st_file f;
 
     REQUIRE_OK(cx, ql_store_open(cx, ql_format(cx, "%s/deep/cache", folder), &s));
     save(cx, &s, key, 0, "damaged", 100);
-    CHECK(ql_store_node(&s, key, path));
-    REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/00000.safetensors", path), "torn", 4));
-    CHECK_INT(ql_store_load(cx, &s, key, 0, &f), QL_INVALID);
-    CHECK(!ql_store_has(&s, key, 0));
+    REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/00000.safetensors", ql_store_node(cx, &s, key)), "torn", 4));
+    CHECK(!get(cx, &s, &e) && !has(cx, &s, key, 0));
+}
+
+static void
+copy_file(ql_ctx *cx, const char *from, const char *to)
+{
+    const char *text;
+    size_t bytes;
+
+    REQUIRE_OK(cx, ql_file_read(cx, from, &text, &bytes));
+    REQUIRE_OK(cx, ql_file_write(cx, to, text, bytes));
+}
+
+/* A whole entry in another's place is not taken for it: of another key, block or kind. It is removed. */
+static void
+test_misplaced(ql_ctx *cx, const char *folder)
+{
+    const ql_key a = random_key(), b = random_key();
+    const ql_entry other_key = entry(b, 0), other_block = entry(a, 1);
+    ql_entry other_kind = entry(a, 0);
+    const char *from;
+    ql_store s;
+
+    REQUIRE_OK(cx, ql_store_open(cx, ql_format(cx, "%s/misplaced", folder), &s));
+    save(cx, &s, a, 0, "a", 100);
+    save(cx, &s, b, 0, "b", 100);
+    from = ql_format(cx, "%s/00000.safetensors", ql_store_node(cx, &s, a));
+    CHECK(get(cx, &s, &other_key));
+    copy_file(cx, from, ql_format(cx, "%s/00000.safetensors", ql_store_node(cx, &s, b)));
+    copy_file(cx, from, ql_format(cx, "%s/00001.safetensors", ql_store_node(cx, &s, a)));
+    CHECK(has(cx, &s, b, 0) && !get(cx, &s, &other_key) && !has(cx, &s, b, 0));
+    CHECK(has(cx, &s, a, 1) && !get(cx, &s, &other_block) && !has(cx, &s, a, 1));
+    other_kind.kind = "another";
+    CHECK(!get(cx, &s, &other_kind) && !has(cx, &s, a, 0));
+}
+
+/* Links are no entries and no nodes: what they lead to is neither read nor removed. */
+static void
+test_links(ql_ctx *cx, const char *folder)
+{
+    const ql_key a = random_key(), b = random_key();
+    const char *other = ql_format(cx, "%s/other", folder), *link = ql_format(cx, "%s/link", folder), *node, *file;
+    ql_store s, linked;
+
+    REQUIRE_OK(cx, ql_make_folders(cx, other));
+    REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/model.safetensors", other), "weights", 7));
+    REQUIRE_OK(cx, ql_store_open(cx, ql_format(cx, "%s/links", folder), &s));
+    save(cx, &s, a, 0, "a", 100);
+    node = ql_store_node(cx, &s, a);
+    CHECK_INT(symlink(other, ql_store_node(cx, &s, b)), 0);
+    CHECK_INT(symlink(ql_format(cx, "%s/model.safetensors", other), ql_format(cx, "%s/00001.safetensors", node)), 0);
+    CHECK(!has(cx, &s, a, 1) && !has(cx, &s, b, 0) && has(cx, &s, a, 0));
+    ql_store_touch(&s, b);
+    save(cx, &s, a, 1, "a", 100); /* in the place of the link */
+    CHECK(has(cx, &s, a, 1));
+    CHECK_INT(symlink(s.folder, link), 0);
+    linked = s;
+    linked.folder = link;
+    CHECK_ERROR(cx, ql_store_clear(cx, &linked), QL_INVALID, "is a link: nothing is removed through it");
+    CHECK_OK(cx, ql_store_clear(cx, &s));
+    CHECK(!has(cx, &s, a, 0));
+    REQUIRE_OK(cx, ql_file_read(cx, ql_format(cx, "%s/model.safetensors", other), &file, &(size_t){0}));
+    CHECK_STR(file, "weights");
+    save(cx, &s, b, 0, "b", 100); /* a node in the place of a link */
+    CHECK(has(cx, &s, b, 0));
+    CHECK(!ql_is_file(ql_format(cx, "%s/00000.safetensors", other)));
 }
 
 static int64_t
@@ -238,10 +320,10 @@ test_trim(ql_ctx *cx, const char *folder)
     CHECK_OK(cx, ql_store_trim(cx, &s)); /* no limit */
     s.limit = 57000;
     CHECK_OK(cx, ql_store_trim(cx, &s));
-    CHECK(ql_store_has(&s, old, 0) && !ql_store_has(&s, older, 0));
+    CHECK(has(cx, &s, old, 0) && !has(cx, &s, older, 0));
     s.limit = 1; /* what is in use stays even so */
     CHECK_OK(cx, ql_store_trim(cx, &s));
-    CHECK(!ql_store_has(&s, old, 0) && ql_store_has(&s, used, 0));
+    CHECK(!has(cx, &s, old, 0) && has(cx, &s, used, 0));
     CHECK_INT(node_count(cx, &s), 1);
     REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/nodes/mine", s.folder), "x", 1));
     CHECK_OK(cx, ql_store_clear(cx, &s));
@@ -256,22 +338,22 @@ test_torn(ql_ctx *cx, const char *folder)
     const struct timespec then[2] = {{.tv_sec = time(NULL) - 3600}, {.tv_sec = time(NULL) - 3600}};
     const ql_key key = random_key();
     const char *old, *young;
-    char path[QL_STORE_PATH];
+    const char *path;
     ql_store s;
 
     REQUIRE_OK(cx, ql_store_open(cx, ql_format(cx, "%s/torn", folder), &s));
     save(cx, &s, key, 0, "torn", 1);
-    CHECK(ql_store_node(&s, key, path));
+    path = ql_store_node(cx, &s, key);
     old = ql_format(cx, "%s/00001.safetensors.77.tmp", path);
     young = ql_format(cx, "%s/00002.safetensors.77.tmp", path);
     REQUIRE_OK(cx, ql_file_write(cx, old, "x", 1));
     REQUIRE_OK(cx, ql_file_write(cx, young, "x", 1));
     CHECK_INT(utimensat(AT_FDCWD, old, then, 0), 0);
     ql_store_touch(&s, key);
-    CHECK(!ql_is_file(old) && ql_is_file(young) && ql_store_has(&s, key, 0));
+    CHECK(!ql_is_file(old) && ql_is_file(young) && has(cx, &s, key, 0));
 }
 
-/* --- contents --- */
+/* --- contents ----------------------------------------------------------------------------------------------------- */
 
 static bool
 same(ql_key a, ql_key b)
@@ -321,7 +403,7 @@ test_content(ql_ctx *cx, const char *folder)
     CHECK_ERROR(cx, ql_content_hash(cx, &s, "/nowhere/at all", &key), QL_NOT_FOUND, "/nowhere/at all");
 }
 
-/* --- the journal --- */
+/* --- the journal -------------------------------------------------------------------------------------------------- */
 
 static void
 test_journal(ql_ctx *cx, const char *folder)
@@ -359,10 +441,12 @@ main(void)
     ql_scope_open(&cx, &scope);
     REQUIRE_OK(&cx, ql_device_open(&cx, &host_backend, &(ql_device_options){.threads = 1}, 0, &d));
     cx.device = d;
-    test_entry(&cx, folder);
+    test_parcel(&cx, folder);
     test_damage(&cx, folder);
     test_store(&cx, folder);
     test_damaged_in_store(&cx, folder);
+    test_misplaced(&cx, folder);
+    test_links(&cx, folder);
     test_trim(&cx, folder);
     test_torn(&cx, folder);
     test_content(&cx, folder);

@@ -1,5 +1,5 @@
-/* Entries of the store: one safetensors file whose last tensor is the checksum of all others, names and shapes included. */
-#include "entry.h"
+/* Parcels: one safetensors file whose last tensor is the checksum of all others, names and shapes included. */
+#include "parcel.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #define CHECKSUM "xxh128"
 #define CHECKSUM_BYTES 16
 
-/* --- checksum --- */
+/* --- checksum ------------------------------------------------------------------------------------------------ */
 
 typedef struct digest { /* what the checksum is made of, one a part, in the order of their names */
     uint64_t name[2], data[2];
@@ -26,40 +26,42 @@ digest_of(const char *name, ql_st_dtype dtype, const void *data, size_t bytes, d
     ql_hash_bytes(data, bytes, d->data);
 }
 
-/* --- writing --- */
-
-ql_status
-ql_entry_begin(ql_ctx *cx, int64_t capacity, ql_entry *out)
-{
-    *out = (ql_entry){.capacity = capacity, .parts = ql_alloc(cx, (size_t)capacity, sizeof *out->parts)};
-    return out->parts ? QL_OK : QL_MEMORY;
-}
+/* --- writing ------------------------------------------------------------------------------------------------- */
 
 static ql_status
-add(ql_ctx *cx, ql_entry *e, ql_entry_part part)
+add(ql_ctx *cx, ql_parcel *p, ql_part part)
 {
+    ql_part *parts = p->parts;
+
     if (!part.name)
         return QL_MEMORY;
-    if (e->count == e->capacity)
-        return QL_FAIL(cx, QL_BUG, "no room for the part '%s' of an entry", part.name);
-    e->parts[e->count++] = part;
+    if (p->count == p->capacity) {
+        p->capacity = p->capacity ? 2 * p->capacity : 16;
+        parts = ql_alloc(cx, (size_t)p->capacity, sizeof *parts);
+        if (!parts)
+            return QL_MEMORY;
+        if (p->count)
+            memcpy(parts, p->parts, (size_t)p->count * sizeof *parts);
+        p->parts = parts;
+    }
+    parts[p->count++] = part;
     return QL_OK;
 }
 
 ql_status
-ql_entry_tensor(ql_ctx *cx, ql_entry *e, const char *name, const ql_tensor *t)
+ql_parcel_put_tensor(ql_ctx *cx, ql_parcel *p, const char *name, const ql_tensor *t)
 {
-    return t ? add(cx, e, (ql_entry_part){.name = name, .tensor = t}) : QL_OK;
+    return t ? add(cx, p, (ql_part){.name = name, .tensor = t}) : QL_OK;
 }
 
 ql_status
-ql_entry_bytes(ql_ctx *cx, ql_entry *e, const char *name, const void *data, size_t bytes)
+ql_parcel_put(ql_ctx *cx, ql_parcel *p, const char *name, const void *data, size_t bytes)
 {
-    return add(cx, e, (ql_entry_part){.name = name, .data = data, .bytes = bytes});
+    return add(cx, p, (ql_part){.name = name, .data = data, .bytes = bytes});
 }
 
 static ql_st_entry
-declared(const ql_entry_part *p)
+declared(const ql_part *p)
 {
     ql_st_entry out = {.name = p->name, .dtype = QL_ST_U8, .ndim = 1, .dims = {(int64_t)p->bytes}};
 
@@ -73,7 +75,7 @@ declared(const ql_entry_part *p)
 }
 
 static ql_status
-write_part(ql_ctx *cx, ql_st_writer *w, const ql_entry_part *p, digest *d)
+write_part(ql_ctx *cx, ql_st_writer *w, const ql_part *p, digest *d)
 {
     const ql_st_entry entry = declared(p);
     const void *data = p->data;
@@ -94,44 +96,44 @@ write_part(ql_ctx *cx, ql_st_writer *w, const ql_entry_part *p, digest *d)
 static int
 by_name(const void *a, const void *b)
 {
-    return strcmp(((const ql_entry_part *)a)->name, ((const ql_entry_part *)b)->name);
+    return strcmp(((const ql_part *)a)->name, ((const ql_part *)b)->name);
 }
 
 static ql_status
-write_parts(ql_ctx *cx, const ql_entry *e, ql_st_writer *w)
+write_parts(ql_ctx *cx, const ql_parcel *parcel, ql_st_writer *w)
 {
-    digest *digests = ql_alloc(cx, (size_t)e->count, sizeof *digests);
+    digest *digests = ql_alloc(cx, (size_t)parcel->count, sizeof *digests);
     uint64_t sum[2];
 
     if (!digests)
         return QL_MEMORY;
-    for (int64_t i = 0; i < e->count; i++)
-        QL_TRY(cx, write_part(cx, w, &e->parts[i], &digests[i]));
-    ql_hash_bytes(digests, (size_t)e->count * sizeof *digests, sum);
+    for (int64_t i = 0; i < parcel->count; i++)
+        QL_TRY(cx, write_part(cx, w, &parcel->parts[i], &digests[i]));
+    ql_hash_bytes(digests, (size_t)parcel->count * sizeof *digests, sum);
     QL_TRY(cx, ql_st_write(cx, w, CHECKSUM, sum, sizeof sum));
     return ql_st_commit(cx, w);
 }
 
 ql_status
-ql_entry_write(ql_ctx *cx, ql_entry *e, const char *path)
+ql_parcel_write(ql_ctx *cx, ql_parcel *parcel, const char *path)
 {
-    ql_st_entry *entries = ql_alloc(cx, (size_t)e->count + 1, sizeof *entries);
+    ql_st_entry *entries = ql_alloc(cx, (size_t)parcel->count + 1, sizeof *entries);
     ql_st_writer *w;
     ql_status st;
 
     if (!entries)
         return QL_MEMORY;
-    qsort(e->parts, (size_t)e->count, sizeof *e->parts, by_name);
-    for (int64_t i = 0; i < e->count; i++)
-        entries[i] = declared(&e->parts[i]);
-    entries[e->count] = (ql_st_entry){.name = CHECKSUM, .dtype = QL_ST_U8, .ndim = 1, .dims = {CHECKSUM_BYTES}};
-    QL_TRY(cx, ql_st_create(cx, path, &(ql_st_plan){.count = e->count + 1, .entries = entries}, &w));
-    st = write_parts(cx, e, w);
+    qsort(parcel->parts, (size_t)parcel->count, sizeof *parcel->parts, by_name);
+    for (int64_t i = 0; i < parcel->count; i++)
+        entries[i] = declared(&parcel->parts[i]);
+    entries[parcel->count] = (ql_st_entry){.name = CHECKSUM, .dtype = QL_ST_U8, .ndim = 1, .dims = {CHECKSUM_BYTES}};
+    QL_TRY(cx, ql_st_create(cx, path, &(ql_st_plan){.count = parcel->count + 1, .entries = entries}, &w));
+    st = write_parts(cx, parcel, w);
     ql_st_abort(w);
     return st;
 }
 
-/* --- reading --- */
+/* --- reading ------------------------------------------------------------------------------------------------- */
 
 static ql_status
 verify(ql_ctx *cx, const ql_st_file *f)
@@ -160,56 +162,64 @@ verify(ql_ctx *cx, const ql_st_file *f)
     return QL_OK;
 }
 
-ql_status
-ql_entry_open(ql_ctx *cx, const char *path, ql_st_file *out)
+static void
+close_file(void *file)
 {
-    ql_status st;
-
-    *out = (ql_st_file){0};
-    QL_TRY(cx, ql_st_open(cx, path, out));
-    st = verify(cx, out);
-    if (st != QL_OK)
-        ql_st_close(out);
-    return st;
+    ql_st_close(file);
 }
 
 ql_status
-ql_entry_load(ql_ctx *cx, const ql_st_file *f, const char *name, ql_tensor **out)
+ql_parcel_read(ql_ctx *cx, const char *path, ql_parcel *out)
 {
-    const ql_st_tensor *t = name ? ql_st_find(f, name) : NULL;
+    ql_st_file *file = ql_alloc(cx, 1, sizeof *file);
+
+    *out = (ql_parcel){0};
+    if (!file)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_st_open(cx, path, file));
+    QL_TRY(cx, ql_defer(cx, close_file, file));
+    QL_TRY(cx, verify(cx, file));
+    out->file = file;
+    return QL_OK;
+}
+
+ql_status
+ql_parcel_tensor(ql_ctx *cx, const ql_parcel *p, const char *name, ql_tensor **out)
+{
+    const ql_st_tensor *t = name ? ql_st_find(p->file, name) : NULL;
     const ql_dtype dtype = t ? ql_st_dtype_device(t->dtype) : QL_DTYPE_NONE;
 
     *out = NULL;
     if (!t)
         return name ? QL_OK : QL_MEMORY;
     if (dtype == QL_DTYPE_NONE || t->ndim < 1 || t->ndim > 2)
-        return QL_FAIL(cx, QL_INVALID, "%s: the tensor '%s' is of no kind that the store holds", f->path, name);
+        return QL_FAIL(cx, QL_INVALID, "%s: the tensor '%s' is of no kind that the store holds", p->file->path, name);
     return ql_upload(cx, dtype, t->dims[0], t->ndim == 2 ? t->dims[1] : -1, ql_st_data(t), out);
 }
 
 ql_status
-ql_entry_find(ql_ctx *cx, const ql_st_file *f, const char *name, const void **data, size_t *bytes)
+ql_parcel_find(ql_ctx *cx, const ql_parcel *p, const char *name, const void **data, size_t *bytes)
 {
-    const ql_st_tensor *t = name ? ql_st_find(f, name) : NULL;
+    const ql_st_tensor *t = name ? ql_st_find(p->file, name) : NULL;
 
     if (!name)
         return QL_MEMORY;
     if (!t)
-        return QL_FAIL(cx, QL_INVALID, "%s: it has no '%s'", f->path, name);
+        return QL_FAIL(cx, QL_INVALID, "%s: it has no '%s'", p->file->path, name);
     *data = ql_st_data(t);
     *bytes = t->bytes;
     return QL_OK;
 }
 
 ql_status
-ql_entry_copy(ql_ctx *cx, const ql_st_file *f, const char *name, void *data, size_t bytes)
+ql_parcel_copy(ql_ctx *cx, const ql_parcel *p, const char *name, void *data, size_t bytes)
 {
     const void *from = NULL;
     size_t got = 0;
 
-    QL_TRY(cx, ql_entry_find(cx, f, name, &from, &got));
+    QL_TRY(cx, ql_parcel_find(cx, p, name, &from, &got));
     if (got != bytes)
-        return QL_FAIL(cx, QL_INVALID, "%s: '%s' has %zu bytes, expected %zu", f->path, name, got, bytes);
+        return QL_FAIL(cx, QL_INVALID, "%s: '%s' has %zu bytes, expected %zu", p->file->path, name, got, bytes);
     memcpy(data, from, bytes);
     return QL_OK;
 }

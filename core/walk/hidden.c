@@ -6,26 +6,26 @@
 #include "walk.h"
 
 ql_status
-ql_rest_new(ql_ctx *cx, const ql_tensor *t, ql_rest **out)
+ql_hidden_new(ql_ctx *cx, const ql_tensor *t, ql_hidden **out)
 {
-    ql_rest *r = ql_heap(cx, 1, sizeof *r);
+    ql_hidden *r = ql_heap(cx, 1, sizeof *r);
 
     if (!r)
         return QL_MEMORY;
-    *r = (ql_rest){.refs = 1, .t = ql_tensor_ref(t), .device = ql_tensor_device(t)};
+    *r = (ql_hidden){.refs = 1, .t = ql_tensor_ref(t), .device = ql_tensor_device(t)};
     *out = r;
     return QL_OK;
 }
 
-ql_rest *
-ql_rest_ref(ql_rest *r)
+ql_hidden *
+ql_hidden_ref(ql_hidden *r)
 {
     r->refs++;
     return r;
 }
 
 void
-ql_rest_unref(ql_rest *r)
+ql_hidden_unref(ql_hidden *r)
 {
     if (!r || --r->refs > 0)
         return;
@@ -36,7 +36,7 @@ ql_rest_unref(ql_rest *r)
 }
 
 ql_status
-ql_rest_wake(ql_ctx *cx, const ql_rest *r, ql_tensor **out)
+ql_hidden_wake(ql_ctx *cx, const ql_hidden *r, ql_tensor **out)
 {
     ql_device *d = r->device;
 
@@ -49,14 +49,14 @@ ql_rest_wake(ql_ctx *cx, const ql_rest *r, ql_tensor **out)
 
 /* Only what nobody works with gives its memory back. */
 static bool
-is_idle(const ql_rest *r)
+is_idle(const ql_hidden *r)
 {
     return r && r->t && atomic_load(&r->t->refs) == 1 && atomic_load(&r->t->buffer->refs) == 1 && r->t->ndim == 2 &&
            ql_contiguous(r->t) && ql_count(r->t) > 0;
 }
 
 static ql_status
-park(ql_ctx *cx, ql_rest *r)
+park(ql_ctx *cx, ql_hidden *r)
 {
     ql_device *d = r->device;
     const size_t bytes = ql_tensor_bytes(r->t);
@@ -86,7 +86,7 @@ static ql_status
 park_one(ql_ctx *cx, const ql_stream *s, bool *freed)
 {
     for (int64_t c = 0; s->corpus && s->h && s->before && c < s->corpus->span_count; c++) {
-        ql_rest *r = is_idle(s->h[c]) ? s->h[c] : s->before[c];
+        ql_hidden *r = is_idle(s->h[c]) ? s->h[c] : s->before[c];
 
         if (!is_idle(r))
             continue;
@@ -97,7 +97,7 @@ park_one(ql_ctx *cx, const ql_stream *s, bool *freed)
 }
 
 ql_status
-ql_rest_make_room(ql_ctx *cx, bool *freed)
+ql_hidden_make_room(ql_ctx *cx, bool *freed)
 {
     ql_walk *w = cx->walk;
 
@@ -109,10 +109,10 @@ ql_rest_make_room(ql_ctx *cx, bool *freed)
         *freed = true;
         return QL_OK;
     }
-    for (int64_t x = 0; x < w->exam_count && !*freed; x++)
-        for (int64_t p = 0; w->exams[x].streams && p < w->plan->path_count && !*freed; p++)
-            QL_TRY(cx, park_one(cx, &w->exams[x].streams[p], freed));
-    for (int64_t s = 0; w->streams && s < w->plan->stream_count && !*freed; s++)
-        QL_TRY(cx, park_one(cx, &w->streams[s], freed));
+    for (int64_t s = 0; s < w->stream_count && !*freed; s++)
+        if (w->streams[s]->taps & QL_TAP_END) /* which are needed last */
+            QL_TRY(cx, park_one(cx, w->streams[s], freed));
+    for (int64_t s = 0; s < w->stream_count && !*freed; s++)
+        QL_TRY(cx, park_one(cx, w->streams[s], freed));
     return QL_OK;
 }

@@ -1,0 +1,344 @@
+/* Sinks: what finished linears and the hidden states at the end of the model go to, evaluators and exporters alike. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "tensor/tensor.h"
+#include "walk.h"
+
+/* NULL for an exporter. */
+static const ql_evaluator *
+evaluator(const ql_sink *s)
+{
+    return s->stage->plugin->kind == QL_EVALUATOR ? s->stage->plugin->evaluator : NULL;
+}
+
+bool
+ql_sink_failed(const ql_sink *s)
+{
+    return s->failed || ql_variant_failed(s->of);
+}
+
+/* --- calls of the plugin -------------------------------------------------------------------------------------- */
+
+/* What the plugin allocates is kept for it and, beyond `scope`, let go of after the call; log lines say who writes them. */
+static void
+enter(ql_walk *w, ql_sink *s, int64_t linear, ql_scope *scope)
+{
+    ql_scope_enter(w->cx, &s->scope);
+    if (scope)
+        ql_scope_open(w->cx, scope);
+    w->cx->site = ql_site_at(w, s->title, s->stage, linear);
+}
+
+/* After a call that came back with `st`. */
+static ql_status
+leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st)
+{
+    if (st != QL_OK && w->cx->site.linear)
+        (void)ql_where(w->cx, st, "%s", w->cx->site.linear);
+    if (st != QL_OK)
+        (void)ql_where(w->cx, st, "stage '%s' (%s)", s->stage->name, s->stage->plugin->name);
+    if (scope)
+        ql_scope_close(w->cx, scope);
+    (void)ql_scope_leave(w->cx, &s->scope, QL_OK);
+    w->cx->site = (ql_site){0};
+    return st;
+}
+
+/* A numerical failure stays in the cell. */
+static ql_status
+settle(ql_walk *w, ql_sink *s, ql_status st)
+{
+    return st != QL_OK && ql_stays_in_cell(st) ? ql_fail_cell(w, &s->failed) : st;
+}
+
+/* --- opening -------------------------------------------------------------------------------------------------- */
+
+static ql_status
+open_stream(ql_walk *w, const ql_sink *s, const ql_corpus *corpus, ql_variant *through)
+{
+    ql_stream *made;
+
+    if (ql_stream_find(w, corpus, through))
+        return QL_OK;
+    made = ql_alloc(w->cx, 1, sizeof *made);
+    if (!made)
+        return QL_MEMORY;
+    *made = (ql_stream){.data = ql_node_input(s->stage, "data"), .through = through, .taps = QL_TAP_END};
+    w->streams[w->stream_count++] = made;
+    return ql_stream_open(w, made, corpus, ql_stream_find(w, corpus, w->plan->variants[0]));
+}
+
+static ql_status
+open_streams(ql_walk *w, ql_sink *s)
+{
+    const ql_corpus *corpus = NULL;
+
+    QL_TRY(w->cx, ql_corpus_open(w, ql_node_input(s->stage, "data"), s->stage, &corpus));
+    if (evaluator(s)->needs_reference)
+        QL_TRY(w->cx, open_stream(w, s, corpus, w->plan->variants[0]));
+    QL_TRY(w->cx, open_stream(w, s, corpus, s->of));
+    s->stream = ql_stream_find(w, corpus, s->of);
+    return QL_OK;
+}
+
+static ql_status
+begin(ql_walk *w, ql_sink *s)
+{
+    const ql_evaluator *ev = evaluator(s);
+    ql_eval_info info = {.tokens = &s->stream->corpus->tokens, .folder = w->folder};
+
+    info.cell = ql_format(w->cx, "%s-%016llx", s->stage->name, (unsigned long long)s->of->stage->key[0]);
+    s->state = ql_alloc(w->cx, 1, ev->state_size ? ev->state_size : 1);
+    if (!info.cell || !s->state)
+        return QL_MEMORY;
+    return ev->begin ? ev->begin(w->cx, s->stage->self, &info, s->state) : QL_OK;
+}
+
+static ql_status
+open_sink(ql_walk *w, ql_sink *s)
+{
+    const ql_evaluator *ev = evaluator(s);
+
+    if (!ev && w->folder) { /* nothing has run yet, so the whole run stops where it can't begin */
+        enter(w, s, -1, NULL);
+        return leave(w, s, NULL, ql_export_begin(w, s));
+    }
+    if (!ev || ev->linear || s->told || !ql_node_input(s->stage, "data"))
+        return QL_OK;
+    QL_TRY(w->cx, open_streams(w, s));
+    enter(w, s, -1, NULL);
+    return settle(w, s, leave(w, s, NULL, begin(w, s)));
+}
+
+ql_status
+ql_sinks_open(ql_walk *w)
+{
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
+        QL_TRY(w->cx, open_sink(w, &w->plan->sinks[i]));
+    return QL_OK;
+}
+
+void
+ql_sinks_close(ql_walk *w)
+{
+    for (int64_t i = 0; i < w->plan->sink_count; i++) {
+        ql_sink *s = &w->plan->sinks[i];
+
+        ql_export_close(w->cx, s->files);
+        ql_scope_enter(w->cx, &s->scope);
+        ql_scope_close(w->cx, &s->scope);
+        ql_facts_fini(&s->facts);
+        free(s->failed);
+    }
+}
+
+/* --- block by block ------------------------------------------------------------------------------------------- */
+
+/* What an evaluator finds of one linear goes to the results at once. */
+static ql_status
+rate(ql_walk *w, const ql_sink *s, const ql_linear_result *in)
+{
+    ql_facts facts = {0};
+    ql_status st = evaluator(s)->linear(w->cx, s->stage->self, in, &facts);
+
+    if (st == QL_OK && w->folder)
+        st = ql_results_add(w->results, s->node, w->layer, in->name, &facts);
+    ql_facts_fini(&facts);
+    return st;
+}
+
+static ql_status
+hand_linear(ql_walk *w, ql_sink *s, int l)
+{
+    ql_linear_result in;
+
+    QL_TRY(w->cx, ql_variant_linear(w, s->of, l, &in));
+    in.stats = ql_stats_at(w, s->calib, l);
+    if (evaluator(s))
+        return rate(w, s, &in);
+    return w->folder ? s->stage->plugin->exporter->linear(w->cx, s->stage->self, &in, s->state) : QL_OK;
+}
+
+static ql_status
+hand_linears(ql_walk *w, ql_sink *s)
+{
+    ql_meter meter;
+
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
+    for (int l = 0; l < w->model->info.linear_count && !ql_sink_failed(s); l++) {
+        ql_scope scope;
+
+        enter(w, s, l, &scope);
+        QL_TRY(w->cx, settle(w, s, leave(w, s, &scope, hand_linear(w, s, l))));
+    }
+    return ql_meter_stop(w, &meter, &s->cost);
+}
+
+static ql_status
+serve_variant(ql_walk *w, const ql_variant *v)
+{
+    for (int64_t i = 0; i < w->stream_count; i++)
+        if (w->streams[i]->taps & QL_TAP_END && w->streams[i]->through == v)
+            QL_TRY(w->cx, ql_stream_forward(w, w->streams[i]));
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
+        if (w->plan->sinks[i].of == v && ql_need_linears(w, &w->plan->sinks[i]))
+            QL_TRY(w->cx, hand_linears(w, &w->plan->sinks[i]));
+    return QL_OK;
+}
+
+ql_status
+ql_sinks_block(ql_walk *w)
+{
+    const ql_plan *plan = w->plan;
+
+    for (int64_t i = 0; i < plan->variant_count; i++) {
+        QL_TRY(w->cx, serve_variant(w, plan->variants[i]));
+        if (i + 1 == plan->variant_count || plan->variants[i + 1]->parent == plan->variants[0])
+            ql_variant_forget_decoded(w); /* its family is done */
+    }
+    return QL_OK;
+}
+
+/* --- the end of the model ------------------------------------------------------------------------------------- */
+
+static ql_status
+hand_chunk(ql_walk *w, ql_sink *s, const ql_eval_chunk *chunk)
+{
+    ql_meter meter;
+    ql_scope scope;
+    ql_status st;
+
+    if (ql_sink_failed(s))
+        return QL_OK;
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
+    enter(w, s, -1, &scope);
+    st = leave(w, s, &scope, evaluator(s)->chunk(w->cx, s->stage->self, chunk, s->state));
+    QL_TRY(w->cx, settle(w, s, st));
+    return ql_meter_stop(w, &meter, &s->cost);
+}
+
+/* Hidden states of chunk c of the stream after the final norm. */
+static ql_status
+normed(ql_walk *w, const ql_stream *s, int64_t c, const ql_ends *ends, const ql_tensor **out)
+{
+    ql_tensor *h, *x;
+
+    QL_TRY(w->cx, ql_hidden_wake(w->cx, s->h[c], &h));
+    QL_TRY(w->cx, ql_model_norm(w->cx, w->model, ends, h, &x));
+    *out = x;
+    return QL_OK;
+}
+
+/* Chunk c of one stream to the sinks that want it. */
+static ql_status
+end_stream(ql_walk *w, const ql_stream *s, int64_t c, const ql_ends *ends, ql_eval_chunk *chunk)
+{
+    ql_scope scope;
+
+    QL_TRY(w->cx, ql_check_interrupt(w->cx));
+    ql_scope_open(w->cx, &scope);
+    chunk->x = chunk->ref;
+    if (s->through->parent && !s->equal_to)
+        QL_TRY(w->cx, normed(w, s, c, ends, &chunk->x));
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
+        if (w->plan->sinks[i].stream == s)
+            QL_TRY(w->cx, hand_chunk(w, &w->plan->sinks[i], chunk));
+    ql_scope_close(w->cx, &scope);
+    return QL_OK;
+}
+
+static ql_status
+end_chunk(ql_walk *w, const ql_corpus *corpus, int64_t c, const ql_ends *ends)
+{
+    const ql_stream *original = ql_stream_find(w, corpus, w->plan->variants[0]);
+    const ql_span *span = &corpus->spans[c];
+    ql_eval_chunk chunk = {
+        .seqs = &span->seqs,
+        .ids = corpus->tokens.ids + span->first_token,
+        .first_sequence = span->first_sequence,
+        .first_token = span->first_token,
+        .head = ends->head,
+    };
+    ql_scope scope;
+
+    ql_scope_open(w->cx, &scope);
+    if (original)
+        QL_TRY(w->cx, normed(w, original, c, ends, &chunk.ref));
+    for (int64_t i = 0; i < w->plan->variant_count; i++) {
+        const ql_stream *s = ql_stream_find(w, corpus, w->plan->variants[i]);
+
+        if (s && !s->dead)
+            QL_TRY(w->cx, end_stream(w, s, c, ends, &chunk));
+    }
+    ql_scope_close(w->cx, &scope);
+    return QL_OK;
+}
+
+/* Is it the first stream of its tokens to the end of the model? */
+static bool
+is_first(const ql_walk *w, int64_t stream)
+{
+    for (int64_t i = 0; i < stream; i++)
+        if (w->streams[i]->taps & QL_TAP_END && w->streams[i]->corpus == w->streams[stream]->corpus)
+            return false;
+    return w->streams[stream]->taps & QL_TAP_END;
+}
+
+static ql_status
+end_streams(ql_walk *w)
+{
+    ql_scope scope;
+    ql_ends ends;
+
+    if (w->stream_count == w->plan->stream_count)
+        return QL_OK;
+    ql_scope_open(w->cx, &scope);
+    QL_TRY(w->cx, ql_model_ends(w->cx, w->model, &ends));
+    for (int64_t i = 0; i < w->stream_count; i++)
+        for (int64_t c = 0; is_first(w, i) && c < w->streams[i]->corpus->span_count; c++)
+            QL_TRY(w->cx, end_chunk(w, w->streams[i]->corpus, c, &ends));
+    ql_scope_close(w->cx, &scope);
+    return QL_OK;
+}
+
+static ql_status
+note_tokens(ql_walk *w, ql_sink *s)
+{
+    const ql_corpus *c = s->stream->corpus;
+    ql_facts *m = &s->facts;
+
+    QL_TRY(w->cx, ql_fact_note(w->cx, m, "bos", c->tokens.bos ? "yes" : "no"));
+    QL_TRY(w->cx, ql_fact_note(w->cx, m, "seqlen", ql_format(w->cx, "%lld", (long long)c->tokens.seqlen)));
+    QL_TRY(w->cx, ql_fact_note(w->cx, m, "dtype", ql_dtype_name(w->cx->device->info.compute_dtype)));
+    return ql_fact_note(w->cx, m, QL_NOTE_DATA, ql_hash_text(w->cx, c->key));
+}
+
+static ql_status
+end_sink(ql_walk *w, ql_sink *s)
+{
+    const ql_evaluator *ev = evaluator(s);
+    ql_meter meter;
+    ql_scope scope;
+    ql_status st;
+
+    if (ql_sink_failed(s) || (ev && !s->stream))
+        return QL_OK;
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
+    enter(w, s, -1, &scope);
+    st = ev ? ev->end(w->cx, s->stage->self, s->state, &s->facts) : ql_export_end(w, s);
+    if (st == QL_OK && ev)
+        st = note_tokens(w, s);
+    QL_TRY(w->cx, settle(w, s, leave(w, s, &scope, st)));
+    QL_TRY(w->cx, ql_meter_stop(w, &meter, &s->cost));
+    return s->failed ? QL_OK : ql_finished_put_sink(w, s);
+}
+
+ql_status
+ql_sinks_end(ql_walk *w)
+{
+    QL_TRY(w->cx, end_streams(w));
+    for (int64_t i = 0; i < w->plan->sink_count && w->folder; i++)
+        QL_TRY(w->cx, end_sink(w, &w->plan->sinks[i]));
+    return QL_OK;
+}

@@ -1,0 +1,46 @@
+/* What a variant, a stream and a stage have while a walk is under way. */
+#ifndef QLOOM_WALK_STATE_H
+#define QLOOM_WALK_STATE_H
+
+#include <qloom/exporter.h>
+
+#include "device/device.h"
+#include "export/export.h"
+#include "results/results.h"
+#include "store/store.h"
+
+/* Sums of one stream at one subset of the block at hand; shared by streams that are still equal there. */
+typedef struct ql_gathered {
+    int refs;
+    ql_tensor *sum, *comp, *abs_sum, *abs_mean, *abs_max;
+    ql_stats stats;
+} ql_gathered;
+
+/* Hidden states of one chunk at the border of two blocks; shared by streams that are equal there. */
+typedef struct ql_hidden {
+    int refs;
+    ql_tensor *t; /* on the device; NULL: parked */
+    ql_device *device;
+    void *host; /* pinned memory of the device's host; with what is there: */
+    size_t bytes;
+    ql_dtype dtype;
+    int64_t rows, cols;
+} ql_hidden;
+
+/* What a variant's stage made of one linear of the block at hand. */
+typedef struct ql_linear_state {
+    bool skipped;         /* by an override: as in the parent */
+    ql_qlinear q;         /* a quantizer's, or that of a compensator which couples; no codes: as in the parent */
+    ql_tensor *b, *a;     /* a compensator's, rounded */
+    unsigned status, own; /* QL_NUM_* of the linear as it stands; of this stage alone */
+    int k;
+    ql_tensor *w_hat; /* decoded, f32; made on demand, dropped with its family of variants */
+} ql_linear_state;
+
+typedef struct ql_tally { /* what a stage's work came to; kept in the store as it is */
+    ql_cost cost;
+    int64_t linears, statuses[QL_NUM_COUNT]; /* linears that it did; those with bit i of QL_NUM_* */
+    double bits, weights; /* what the model that ends in it stores of its linears, and their weights */
+} ql_tally;
+
+#endif

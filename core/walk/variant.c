@@ -1,0 +1,260 @@
+/* The linears of the block at hand, as a variant of the model has them. */
+#include <fnmatch.h>
+
+#include "tensor/tensor.h"
+#include "walk.h"
+
+ql_site
+ql_site_at(const ql_walk *w, const char *title, const ql_node *n, int64_t l)
+{
+    ql_site site = {.stage = title, .block = -1, .seed = n->seed};
+
+    if (l < 0)
+        return site;
+    site.linear = ql_block_name(w->block, (int)l);
+    site.block = ql_block_layer(w->block);
+    site.subset = w->model->info.linears[l].subset;
+    site.index = (int)l;
+    return site;
+}
+
+/* --- overrides ------------------------------------------------------------------------------------------------ */
+
+const ql_override *
+ql_override_of(const ql_node *n, const char *linear)
+{
+    for (int64_t i = 0; i < n->override_count; i++)
+        if (fnmatch(n->overrides[i].match, linear, 0) == 0)
+            return &n->overrides[i];
+    return NULL;
+}
+
+static const ql_override *
+rule_of(const ql_walk *w, const ql_node *n, int64_t l)
+{
+    return n->override_count ? ql_override_of(n, ql_block_name(w->block, (int)l)) : NULL;
+}
+
+const void *
+ql_self_of(const ql_walk *w, const ql_node *n, int64_t l)
+{
+    const ql_override *o = rule_of(w, n, l);
+
+    return o ? o->self : n->self;
+}
+
+bool
+ql_variant_skips(const ql_walk *w, const ql_variant *v, int64_t l)
+{
+    for (; v->parent; v = v->parent) {
+        const ql_override *o = rule_of(w, v->stage, l);
+
+        if (o && o->skip)
+            return true;
+    }
+    return false;
+}
+
+bool
+ql_variant_differs(const ql_walk *w, const ql_variant *v, int subset)
+{
+    if (!v->parent)
+        return false;
+    if (!ql_variant_is_made(v)) /* files hold other values */
+        return true;
+    while (v->parent->parent)
+        v = v->parent;
+    for (int l = 0; l < w->model->info.linear_count; l++)
+        if ((subset < 0 || w->model->info.linears[l].subset == subset) && !ql_variant_skips(w, v, l))
+            return true;
+    return false;
+}
+
+/* --- what it has ---------------------------------------------------------------------------------------------- */
+
+const char *
+ql_variant_failed(const ql_variant *v)
+{
+    while (!v->failed && v->parent)
+        v = v->parent;
+    return v->failed;
+}
+
+ql_linear_state *
+ql_variant_codes(const ql_variant *v, int64_t l)
+{
+    for (; v->parent; v = v->parent)
+        if (v->linears[l].q.codes)
+            return &v->linears[l];
+    return NULL;
+}
+
+static ql_status
+decode(ql_walk *w, ql_linear_state *s, const ql_tensor **out)
+{
+    if (!s->w_hat) {
+        ql_scope scope;
+        ql_tensor *t;
+
+        ql_scope_open(w->cx, &scope);
+        QL_TRY(w->cx, ql_group_decode(w->cx, &s->q, &t));
+        if (ql_dtype_of(t) != QL_F32)
+            QL_TRY(w->cx, ql_convert(w->cx, t, QL_F32, &t));
+        s->w_hat = ql_tensor_ref(t);
+        ql_scope_close(w->cx, &scope);
+    }
+    *out = s->w_hat;
+    return QL_OK;
+}
+
+ql_status
+ql_variant_decoded(ql_walk *w, const ql_variant *v, int64_t l, const ql_tensor **w_hat)
+{
+    ql_linear_state *s = ql_variant_codes(v, l);
+
+    return s ? decode(w, s, w_hat) : ql_block_weight(w->cx, w->block, (int)l, false, w_hat);
+}
+
+void
+ql_variant_adapter(const ql_variant *v, int64_t l, const ql_tensor **b, const ql_tensor **a)
+{
+    const ql_linear_state *s;
+
+    *b = *a = NULL;
+    if (v->parent && !ql_variant_is_made(v))
+        v = v->parent;
+    if (v->stage->plugin->kind == QL_COMPENSATOR) { /* it replaces what its quantizer brought */
+        *b = v->linears[l].b;
+        *a = v->linears[l].a;
+    } else if ((s = ql_variant_codes(v, l))) {
+        *b = s->q.b;
+        *a = s->q.a;
+    }
+}
+
+ql_status
+ql_variant_linear(ql_walk *w, const ql_variant *v, int64_t l, ql_linear_result *out)
+{
+    const ql_linear_state *codes = ql_variant_codes(v, l);
+
+    *out = (ql_linear_result){.name = ql_block_name(w->block, (int)l),
+                              .layer = ql_block_layer(w->block),
+                              .k = -1,
+                              .file_dtype = ql_block_dtype(w->block, (int)l)};
+    QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)l, false, &out->w));
+    QL_TRY(w->cx, ql_variant_decoded(w, v, l, &out->what));
+    ql_variant_adapter(v, l, &out->b, &out->a);
+    if (codes) {
+        out->qlinear = &codes->q;
+        out->status = codes->status;
+    }
+    if (v->stage->plugin->kind == QL_COMPENSATOR) {
+        out->k = v->linears[l].k;
+        out->status |= v->linears[l].status;
+    }
+    return QL_OK;
+}
+
+/* --- what multiplies ------------------------------------------------------------------------------------------ */
+
+/* In the device's compute dtype, in the innermost scope. */
+static ql_status
+to_compute(ql_walk *w, const ql_tensor *t, const ql_tensor **out)
+{
+    const ql_dtype d = w->cx->device->info.compute_dtype;
+    ql_tensor *made;
+
+    *out = t;
+    if (!t || ql_dtype_of(t) == d)
+        return QL_OK;
+    QL_TRY(w->cx, ql_convert(w->cx, t, d, &made));
+    *out = made;
+    return QL_OK;
+}
+
+/* As the files of an export have it. */
+static ql_status
+written_weight(ql_walk *w, const ql_variant *v, int64_t l, ql_weight *out)
+{
+    ql_linear_result in;
+    ql_tensor *made;
+
+    QL_TRY(w->cx, ql_variant_linear(w, v->parent, l, &in));
+    QL_TRY(w->cx, v->stage->plugin->exporter->weight(w->cx, v->stage->self, &in, &made));
+    return to_compute(w, made, &out->w);
+}
+
+static ql_status
+weight_of(ql_walk *w, const ql_variant *v, int64_t l, ql_weight *out, bool *differs)
+{
+    const ql_tensor *w_hat, *b, *a;
+    ql_linear_state *s = ql_variant_codes(v, l);
+
+    *differs = true;
+    if (v->parent && !ql_variant_is_made(v))
+        return written_weight(w, v, l, out);
+    *differs = s != NULL;
+    if (!s)
+        return QL_OK;
+    QL_TRY(w->cx, decode(w, s, &w_hat));
+    ql_variant_adapter(v, l, &b, &a);
+    QL_TRY(w->cx, to_compute(w, w_hat, &out->w));
+    QL_TRY(w->cx, to_compute(w, b, &out->b));
+    return to_compute(w, a, &out->a);
+}
+
+ql_status
+ql_variant_weights(ql_walk *w, const ql_variant *v, int subset, const ql_weight *const **out)
+{
+    const int n = w->model->info.linear_count;
+    const ql_weight **as = ql_alloc(w->cx, (size_t)n, sizeof *as);
+    ql_weight *weights = ql_alloc(w->cx, (size_t)n, sizeof *weights);
+
+    if (!as || !weights)
+        return QL_MEMORY;
+    for (int l = 0; l < n; l++) {
+        bool differs = false;
+
+        if (subset < 0 || w->model->info.linears[l].subset == subset)
+            QL_TRY(w->cx, weight_of(w, v, l, &weights[l], &differs));
+        as[l] = differs ? &weights[l] : NULL;
+    }
+    *out = as;
+    return QL_OK;
+}
+
+/* --- letting go ----------------------------------------------------------------------------------------------- */
+
+static void
+drop(ql_tensor **t)
+{
+    ql_tensor_unref(*t);
+    *t = NULL;
+}
+
+static void
+forget(ql_linear_state *s)
+{
+    ql_tensor **const all[] = {&s->q.codes, &s->q.scales, &s->q.zeros, &s->q.g_idx, &s->q.levels,
+                               &s->q.b,     &s->q.a,      &s->b,       &s->a,       &s->w_hat};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        drop(all[i]);
+    *s = (ql_linear_state){0};
+}
+
+void
+ql_variant_forget_decoded(ql_walk *w)
+{
+    for (int64_t i = 0; i < w->plan->variant_count; i++)
+        for (int l = 0; l < w->model->info.linear_count; l++)
+            drop(&w->plan->variants[i]->linears[l].w_hat);
+}
+
+void
+ql_variant_forget(ql_walk *w)
+{
+    for (int64_t i = 0; i < w->plan->variant_count; i++)
+        for (int l = 0; w->plan->variants[i]->linears && l < w->model->info.linear_count; l++)
+            forget(&w->plan->variants[i]->linears[l]);
+}

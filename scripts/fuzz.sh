@@ -1,9 +1,9 @@
 #!/bin/sh
-# Usage: fuzz.sh [SECONDS]: builds the fuzz targets with clang and runs each for SECONDS (60), two at a time, from its seeds.
+# Usage: fuzz.sh [SECONDS]: builds the fuzz targets with clang and runs them for SECONDS (300) in all, two at a time, from their seeds.
 set -u
 cd "$(dirname "$0")/.."
 
-seconds=${1:-60}
+seconds=${1:-300}
 build=build/fuzz
 export CC=clang CXX=clang++
 cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DQLOOM_FUZZ=ON >/dev/null && cmake --build $build --target fuzz || exit 1
@@ -22,6 +22,7 @@ fuzz_one() {
 }
 
 rm -f "$build"/*.ok
+seconds=$((seconds / $(find "$build/fuzz" -type f | wc -l)))
 count=0
 for target in "$build"/fuzz/*; do
     fuzz_one "$target" &

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Usage: test.sh [PRESET...]: installs what is missing, builds and runs every test; presets: release (default), debug, asan, tsan.
-# The last line counts the tests of all presets; the exit status is 0 when none failed.
+# Usage: test.sh [PRESET[/LABEL]...]: installs what is missing, builds and runs every test, or those with the label: asan/short. Presets:
+# release (default), debug, asan, tsan. The last line counts the tests of all presets; the exit status is 0 when none failed.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,10 @@ fi
 export QLOOM_TEST_SEED
 
 scripts/setup.sh || exit 1
-for preset in "${@:-release}"; do
+for round in "${@:-release}"; do
+    preset=${round%/*}
+    label=
+    [ "$preset" = "$round" ] || label="--label-regex ^${round#*/}\$"
     if ! cmake --preset "$preset" >"$output" 2>&1 || ! cmake --build --preset "$preset" >>"$output" 2>&1; then
         cat "$output"
         echo "preset $preset does not build"
@@ -24,7 +27,8 @@ for preset in "${@:-release}"; do
         continue
     fi
     sed -n "s/^-- cuda backend/preset $preset: cuda backend/p" "$output"
-    ctest --preset "$preset" --parallel "$(nproc)" </dev/null | tee "$output"
+    # shellcheck disable=SC2086
+    ctest --preset "$preset" $label --parallel "$(nproc)" </dev/null | tee "$output"
     total=$(grep -c '^ *[0-9]*/[0-9]* Test ' "$output")
     fine=$(grep -c '^ *[0-9]*/[0-9]* Test .* Passed ' "$output")
     left=$(grep -c '^ *[0-9]*/[0-9]* Test .*\*\*\*Skipped ' "$output")

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <qloom/status.h>
 
@@ -84,6 +85,20 @@ static int test_failures;
         putchar('\n');       \
         exit(77);            \
     } while (0)
+
+/* The folder of the fixtures; NULL, said in words, where there are none. In CI they have to be there. */
+static inline const char *
+test_fixtures(void)
+{
+    const char *folder = getenv("QLOOM_FIXTURES"), *ci = getenv("CI");
+
+    if (folder && access(folder, R_OK) == 0)
+        return folder;
+    printf("skipped: there are no fixtures at %s\n", folder ? folder : "QLOOM_FIXTURES");
+    if (ci && strcmp(ci, "true") == 0)
+        TEST_FAIL("fixtures are missing in CI");
+    return NULL;
+}
 
 #define TEST_DONE() (test_failures ? (fprintf(stderr, "%d checks failed\n", test_failures), 1) : 0)
 

@@ -1,7 +1,7 @@
 # Usage: kill.sh [TRIALS] [SEED]: runs die as by `kill -9`, half of them inside a write, the others anywhere; the same command then ends with
 # what an undisturbed run has. Goes on until four in five of TRIALS died between the first and the last block. Prints where each did.
 . "$QLOOM_SOURCE/tests/fault/common.sh"
-trials=${1:-8}
+trials=${1:-5}
 seed=${2:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
 echo "$trials trials, seed $seed; an undisturbed run has $writes writes and looks at the clock $ticks times"
 

@@ -8,6 +8,7 @@
  *                stop:N     Ctrl-C at that moment
  *                CALL:N     the N-th CALL fails, one of calls[] below: malloc:3
  *                CALL:N+    every CALL from the N-th on fails
+ *                CALL:N!    death in the N-th CALL
  * QLOOM_FAULT_LOG  file that gets what happened where, or at the end how many writes, bytes and ticks there were, and a line with the
  *                number of each CALL */
 #define _GNU_SOURCE
@@ -61,6 +62,7 @@ static atomic_long writes, bytes, ticks, counts[CALLS];
 static long fail_at = -1, full_at = -1, kill_at = -1, tick_at = -1, stop_at = -1; /* -1: not chosen */
 static int chosen = CALLS;
 static long chosen_at, chosen_end;
+static int chosen_dies;
 static atomic_int started; /* what the loader does before is not the program's */
 
 /* The number behind `kind` in `fault`; -1: something else is chosen. */
@@ -90,20 +92,9 @@ start(void)
         chosen = i;
         chosen_at = n;
         chosen_end = strchr(fault, '+') ? INT64_MAX : n;
+        chosen_dies = strchr(fault, '!') != NULL;
     }
     started = 1;
-}
-
-/* Counts a call. True: it fails, with errno set. */
-static int
-fails(call which)
-{
-    const long n = started ? ++counts[which] : 0;
-
-    if (n == 0 || (int)which != chosen || n < chosen_at || n > chosen_end)
-        return 0;
-    errno = calls[which].error;
-    return 1;
 }
 
 static int
@@ -126,6 +117,20 @@ die(const char *what)
         backtrace_symbols_fd(frames, n, fd);
     }
     (void)syscall(SYS_kill, getpid(), SIGKILL);
+}
+
+/* Counts a call. True: it fails, with errno set. */
+static int
+fails(call which)
+{
+    const long n = started ? ++counts[which] : 0;
+
+    if (n == 0 || (int)which != chosen || n < chosen_at || n > chosen_end)
+        return 0;
+    if (chosen_dies)
+        die(calls[which].name);
+    errno = calls[which].error;
+    return 1;
 }
 
 /* Counts a write of `size` bytes. False: it fails, with errno set; *half: do half of it and die. */

@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <time.h>
 
+#include <qloom/tokenizer.h>
+
 #include "core/base/file.h"
-#include "text/tokenizer.h"
 
 static double
 cpu_seconds(void)

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <qloom/tokenizer.h>
+
 #include "base/json.h"
-#include "text/tokenizer.h"
 #include "cli.h"
 
 static const char usage[] =

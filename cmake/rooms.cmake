@@ -29,7 +29,7 @@ function(qloom_room name)
     file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.c)
     add_library(room-${name} OBJECT ${sources})
     set_target_properties(room-${name} PROPERTIES QLOOM_FOLDER ${folder} QLOOM_BELOW "${room_BELOW}")
-    target_include_directories(room-${name} PRIVATE ${CMAKE_SOURCE_DIR}/core/include ${door})
+    target_include_directories(room-${name} PRIVATE ${QLOOM_HEADERS} ${door})
     target_link_libraries(room-${name} PRIVATE ${room_LINK})
     # Which functions leave the library is said where it is linked (symbols.cmake); none is ever replaced by another library's.
     set_target_properties(room-${name} PROPERTIES C_VISIBILITY_PRESET default)

@@ -1,7 +1,8 @@
 # What the library exports, as glibc does it: the functions of the public headers (QL_API) under the version QLOOM_${PROJECT_VERSION_MAJOR};
 # every other function of its rooms under QLOOM_PRIVATE, for the program and the tests of the same build and for nobody else. So there is
 # one copy of the core in every process, whatever plugins link. Calls inside the library are bound when it is linked.
-file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/core/include/qloom/*.h)
+list(TRANSFORM QLOOM_HEADERS APPEND /qloom/*.h OUTPUT_VARIABLE headers)
+file(GLOB headers CONFIGURE_DEPENDS ${headers})
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${headers})
 set(public "")
 foreach(header IN LISTS headers)

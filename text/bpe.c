@@ -1,6 +1,5 @@
-/* Byte pair encoding of words: symbols of single characters (or bytes), merged by rank. Short words by looking for
- * the lowest rank again and again, long ones (without a pre-tokenizer a word may be a whole document) with a heap
- * over a linked list. */
+/* Byte pair encoding of words: symbols of single characters (or bytes), merged by rank. A word may be a whole document,
+ * where there is no pre-tokenizer, so a symbol takes 16 bytes at most. */
 #include "bpe.h"
 
 #include <stdlib.h>
@@ -11,7 +10,6 @@
 
 #include "unicode.h"
 
-#define SHORT_WORD 48   /* symbols up to which scanning beats a heap */
 #define WORDS_MAX 16384 /* cache slots: 1 MiB, what a second-level cache holds */
 
 /* --- words seen before ------------------------------------------------------------------------------------------- */
@@ -33,8 +31,8 @@ ql_bpe_work_fini(ql_bpe_work *work)
 {
     free(work->ids);
     free(work->words);
-    free(work->initial);
     free(work->symbols);
+    free(work->span);
     free(work->heap);
     free(work->mapped);
 }
@@ -58,7 +56,7 @@ ql_bpe_push(ql_ctx *cx, ql_bpe_work *work, int32_t id)
 /* --- the first symbols ------------------------------------------------------------------------------------------- */
 
 /* A character that is no token: its bytes if all of them are, else the unknown token, else nothing, as in the public
- * library. `initial` has room. */
+ * library. `symbols` has room. */
 static void
 missing(const ql_bpe *m, ql_bpe_work *work, int64_t *count, const char *text, size_t bytes)
 {
@@ -67,11 +65,11 @@ missing(const ql_bpe *m, ql_bpe_work *work, int64_t *count, const char *text, si
     for (size_t i = 0; i < bytes; i++)
         fallback = fallback && m->bytes[(unsigned char)text[i]] >= 0;
     for (size_t i = 0; fallback && i < bytes; i++)
-        work->initial[(*count)++] = m->bytes[(unsigned char)text[i]];
+        work->symbols[(*count)++] = m->bytes[(unsigned char)text[i]];
     if (fallback || m->unk < 0)
         return;
     if (!m->fuse_unk || *count != work->after_unk)
-        work->initial[(*count)++] = m->unk;
+        work->symbols[(*count)++] = m->unk;
     work->after_unk = *count;
 }
 
@@ -83,7 +81,7 @@ first_symbols(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, const char *text, 
 
     if (bytes > INT32_MAX)
         return QL_FAIL(cx, QL_UNSUPPORTED, "a word of %zu bytes: at most 2147483647 are supported", bytes);
-    QL_TRY(cx, ql_grow(cx, &work->initial, &work->initial_capacity, (int64_t)bytes, sizeof *work->initial));
+    QL_TRY(cx, ql_grow(cx, &work->symbols, &work->symbol_capacity, (int64_t)bytes, sizeof *work->symbols));
     work->after_unk = -1;
     for (size_t i = 0, step; i < bytes; i += step) {
         if (m->byte_level) {
@@ -97,7 +95,7 @@ first_symbols(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, const char *text, 
             id = ql_vocab_find(&m->vocab, text + i, step);
         }
         if (id >= 0)
-            work->initial[(*count)++] = (int32_t)id;
+            work->symbols[(*count)++] = (int32_t)id;
         else
             missing(m, work, count, text + i, step);
     }
@@ -106,132 +104,99 @@ first_symbols(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, const char *text, 
 
 /* --- merging ----------------------------------------------------------------------------------------------------- */
 
-/* Merges `ids` in place and returns how many are left. */
-static int
-merge_short(const ql_merges *m, int32_t *ids, int count)
-{
-    uint32_t rank[SHORT_WORD], merged[SHORT_WORD]; /* of symbol i with its successor */
-    const ql_merge *hit;
-
-    for (int i = 0; i + 1 < count; i++) {
-        hit = ql_merges_find(m, (uint32_t)ids[i], (uint32_t)ids[i + 1]);
-        rank[i] = hit ? hit->rank : UINT32_MAX;
-        merged[i] = hit ? hit->merged : 0;
-    }
-    while (count > 1) {
-        int best = 0;
-
-        for (int i = 1; i + 1 < count; i++)
-            if (rank[i] < rank[best])
-                best = i;
-        if (rank[best] == UINT32_MAX)
-            break;
-        ids[best] = (int32_t)merged[best];
-        count--;
-        for (int i = best + 1; i < count; i++) {
-            ids[i] = ids[i + 1];
-            rank[i - 1] = rank[i];
-            merged[i - 1] = merged[i];
-        }
-        for (int i = best > 0 ? best - 1 : 0; i <= best && i + 1 < count; i++) {
-            hit = ql_merges_find(m, (uint32_t)ids[i], (uint32_t)ids[i + 1]);
-            rank[i] = hit ? hit->rank : UINT32_MAX;
-            merged[i] = hit ? hit->merged : 0;
-        }
-    }
-    return count;
-}
-
+/* A merge that may happen is a number: its rank << 32 | the symbol's place, so that the lowest rank comes first and
+ * among equals the leftmost. Candidates lie in a heap. */
 static void
-sift_down(ql_candidate *heap, int64_t count, int64_t i)
+sift_down(uint64_t *heap, int64_t count, int64_t i)
 {
-    const ql_candidate moving = heap[i];
+    const uint64_t moving = heap[i];
 
     for (int64_t c; (c = 2 * i + 1) < count; i = c) {
-        if (c + 1 < count && heap[c + 1].order < heap[c].order)
+        if (c + 1 < count && heap[c + 1] < heap[c])
             c++;
-        if (heap[c].order >= moving.order)
+        if (heap[c] >= moving)
             break;
         heap[i] = heap[c];
     }
     heap[i] = moving;
 }
 
-static void
-heap_push(ql_bpe_work *w, ql_candidate c) /* room was made before: there are at most two candidates a symbol */
+static ql_status
+heap_push(ql_ctx *cx, ql_bpe_work *w, uint64_t candidate)
 {
     int64_t i = w->heap_count++;
 
-    while (i > 0 && w->heap[(i - 1) / 2].order > c.order) {
+    QL_TRY(cx, ql_grow(cx, &w->heap, &w->heap_capacity, w->heap_count, sizeof *w->heap));
+    for (; i > 0 && w->heap[(i - 1) / 2] > candidate; i = (i - 1) / 2)
         w->heap[i] = w->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    w->heap[i] = c;
+    w->heap[i] = candidate;
+    return QL_OK;
 }
 
-static ql_candidate
+static uint64_t
 heap_pop(ql_bpe_work *w)
 {
-    const ql_candidate top = w->heap[0];
+    const uint64_t top = w->heap[0];
 
     w->heap[0] = w->heap[--w->heap_count];
     sift_down(w->heap, w->heap_count, 0);
     return top;
 }
 
-static bool
-candidate(const ql_merges *m, const ql_symbol *symbols, int32_t at, ql_candidate *out)
+/* How the symbol at `at` merges with the next one; NULL: not at all. */
+static const ql_merge *
+with_next(const ql_merges *m, const ql_bpe_work *w, int64_t at, int64_t count)
 {
-    const ql_symbol *s = &symbols[at];
-    const ql_merge *hit = s->after < 0 ? NULL : ql_merges_find(m, (uint32_t)s->id, (uint32_t)symbols[s->after].id);
+    const int64_t next = at + w->span[at];
 
-    if (hit)
-        *out = (ql_candidate){.order = (uint64_t)hit->rank << 32 | (uint32_t)at, .merged = hit->merged};
-    return hit != NULL;
+    return next < count ? ql_merges_find(m, (uint32_t)w->symbols[at], (uint32_t)w->symbols[next]) : NULL;
 }
 
 static ql_status
-long_room(ql_ctx *cx, ql_bpe_work *w, int64_t count)
+add_candidate(ql_ctx *cx, const ql_merges *m, ql_bpe_work *w, int64_t at, int64_t count)
 {
-    QL_TRY(cx, ql_grow(cx, &w->symbols, &w->symbol_capacity, count, sizeof *w->symbols));
-    return ql_grow(cx, &w->heap, &w->heap_capacity, 2 * count, sizeof *w->heap);
+    const ql_merge *hit = with_next(m, w, at, count);
+
+    return hit ? heap_push(cx, w, (uint64_t)hit->rank << 32 | (uint64_t)at) : QL_OK;
 }
 
-static ql_status
-merge_long(ql_ctx *cx, const ql_merges *m, ql_bpe_work *w, int64_t count)
+/* Merges the symbol at `at` with the next one; the span of a symbol stands at both of its ends. */
+static void
+merge(ql_bpe_work *w, int64_t at, uint32_t merged)
 {
-    ql_symbol *s;
-    ql_candidate c;
+    const int64_t next = at + w->span[at];
+    const int32_t span = w->span[at] + w->span[next];
 
-    QL_TRY(cx, long_room(cx, w, count));
-    s = w->symbols;
+    w->symbols[at] = (int32_t)merged;
+    w->symbols[next] = -1;
+    w->span[at] = w->span[at + span - 1] = span;
+}
+
+/* Merges the `count` symbols of a word, and appends what is left. */
+static ql_status
+merge_all(ql_ctx *cx, const ql_merges *m, ql_bpe_work *w, int64_t count)
+{
+    QL_TRY(cx, ql_grow(cx, &w->span, &w->span_capacity, count, sizeof *w->span));
     w->heap_count = 0;
-    for (int32_t i = 0; i < count; i++)
-        s[i] = (ql_symbol){.id = w->initial[i], .before = i - 1, .after = i + 1 < count ? i + 1 : -1};
-    for (int32_t i = 0; i + 1 < count; i++)
-        if (candidate(m, s, i, &c))
-            w->heap[w->heap_count++] = c;
-    for (int64_t i = w->heap_count / 2; i-- > 0;)
-        sift_down(w->heap, w->heap_count, i);
+    for (int64_t i = 0; i < count; i++)
+        w->span[i] = 1;
+    for (int64_t i = 0; i + 1 < count; i++)
+        QL_TRY(cx, add_candidate(cx, m, w, i, count));
     while (w->heap_count) {
-        const ql_candidate top = heap_pop(w);
-        const int32_t at = (int32_t)(top.order & UINT32_MAX), gone = s[at].after;
+        const uint64_t top = heap_pop(w);
+        const int64_t at = (int64_t)(top & UINT32_MAX);
+        const uint32_t merged = m->merged[top >> 32];
+        const ql_merge *hit = w->symbols[at] < 0 ? NULL : with_next(m, w, at, count);
 
-        /* Stale, when one of the two has merged with another symbol since. */
-        if (s[at].id < 0 || !candidate(m, s, at, &c) || c.merged != top.merged)
+        if (!hit || hit->merged != merged) /* one of the two has merged with another symbol since */
             continue;
-        s[at].id = (int32_t)top.merged;
-        s[at].after = s[gone].after;
-        s[gone].id = -1;
-        if (s[at].after >= 0)
-            s[s[at].after].before = at;
-        if (s[at].before >= 0 && candidate(m, s, s[at].before, &c))
-            heap_push(w, c);
-        if (candidate(m, s, at, &c))
-            heap_push(w, c);
+        merge(w, at, merged);
+        if (at > 0)
+            QL_TRY(cx, add_candidate(cx, m, w, at - w->span[at - 1], count));
+        QL_TRY(cx, add_candidate(cx, m, w, at, count));
     }
-    for (int32_t i = 0; i >= 0; i = s[i].after)
-        QL_TRY(cx, ql_bpe_push(cx, w, s[i].id));
+    for (int64_t i = 0; i < count; i += w->span[i])
+        QL_TRY(cx, append(cx, w, &w->symbols[i], 1));
     return QL_OK;
 }
 
@@ -263,10 +228,7 @@ encode_new(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, const char *text, siz
             return ql_bpe_push(cx, work, (int32_t)id);
     }
     QL_TRY(cx, first_symbols(cx, m, work, text, bytes, &count));
-    if (count > SHORT_WORD)
-        return merge_long(cx, &m->merges, work, count);
-    count = merge_short(&m->merges, work->initial, (int)count);
-    return append(cx, work, work->initial, count);
+    return merge_all(cx, &m->merges, work, count);
 }
 
 ql_status

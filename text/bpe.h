@@ -19,25 +19,15 @@ typedef struct ql_word { /* what a short word became: one cache line, looked up 
     int32_t ids[8];
 } ql_word;
 
-typedef struct ql_symbol {     /* of a long word, in a doubly linked list */
-    int32_t id, before, after; /* id -1: merged into the one before it */
-} ql_symbol;
-
-typedef struct ql_candidate { /* a merge that may happen */
-    uint64_t order;           /* rank << 32 | position: the lowest rank, among equals the leftmost */
-    uint32_t merged;
-} ql_candidate;
-
 typedef struct ql_bpe_work { /* scratch and result of one call; zero is its empty value */
     int32_t *ids;
     int64_t count, capacity;
     ql_word *words;
     uint64_t word_mask;
-    int32_t *initial;                    /* symbols of the word at hand */
-    int64_t initial_capacity, after_unk; /* after_unk: count when the last symbol was the unknown token */
-    ql_symbol *symbols;
-    int64_t symbol_capacity;
-    ql_candidate *heap;
+    int32_t *symbols,
+        *span; /* of the word at hand: by the place of its first character; -1: merged into an earlier one */
+    int64_t symbol_capacity, span_capacity, after_unk; /* after_unk: count when the last symbol was the unknown token */
+    uint64_t *heap;
     int64_t heap_count, heap_capacity;
     char *mapped; /* the word at hand in the byte-level alphabet */
     int64_t mapped_capacity;

@@ -4,13 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "normalize.h"
 #include "unicode.h"
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
 enum { BYTE_LEVEL, REPLACE, BYTE_FALLBACK, FUSE, STRIP }; /* kinds of steps */
-
-/* --- reading ----------------------------------------------------------------------------------------------------- */
 
 static ql_status
 read_strip(ql_ctx *cx, const ql_json *v, int kind, void *steps)
@@ -38,38 +37,9 @@ ql_decoder_read(ql_ctx *cx, const ql_json *v, ql_text_steps *out)
     return ql_component_read(cx, v, "decoders", types, out);
 }
 
-/* --- pieces ------------------------------------------------------------------------------------------------------ */
+/* --- what a step makes of one piece ------------------------------------------------------------------------------ */
 
-ql_status
-ql_pieces_add(ql_ctx *cx, ql_pieces *p, const char *text, size_t bytes)
-{
-    QL_TRY(cx, ql_grow(cx, &p->items, &p->capacity, p->count + 1, sizeof *p->items));
-    p->items[p->count++] = (ql_piece){.at = p->text.count, .bytes = (int64_t)bytes};
-    return ql_text_put(cx, &p->text, text, bytes);
-}
-
-void
-ql_pieces_fini(ql_pieces *p)
-{
-    free(p->text.data);
-    free(p->items);
-}
-
-static const char *
-piece_text(const ql_pieces *p, int64_t i)
-{
-    return p->items[i].bytes ? p->text.data + p->items[i].at : "";
-}
-
-static void
-end_piece(ql_pieces *p) /* what was put after the last piece becomes part of it */
-{
-    p->items[p->count - 1].bytes = p->text.count - p->items[p->count - 1].at;
-}
-
-/* --- steps: from the pieces of `in` to those of `out`, which is empty -------------------------------------------- */
-
-/* Appends bytes as UTF-8; each invalid part becomes one U+FFFD. */
+/* Bytes as UTF-8; each invalid part becomes one U+FFFD. */
 static ql_status
 put_lossy(ql_ctx *cx, ql_text *out, const char *data, size_t bytes)
 {
@@ -104,22 +74,6 @@ put_bytes(ql_ctx *cx, ql_text *out, const char *text, size_t bytes)
     return QL_OK;
 }
 
-static ql_status
-byte_level(ql_ctx *cx, const ql_pieces *in, ql_pieces *out)
-{
-    ql_text raw = {0};
-    ql_status st = ql_pieces_add(cx, out, "", 0);
-
-    for (int64_t i = 0; i < in->count && st == QL_OK; i++)
-        st = put_bytes(cx, &raw, piece_text(in, i), (size_t)in->items[i].bytes);
-    if (st == QL_OK)
-        st = put_lossy(cx, &out->text, raw.data, (size_t)raw.count);
-    if (st == QL_OK)
-        end_piece(out);
-    free(raw.data);
-    return st;
-}
-
 static int
 hex(char c)
 {
@@ -127,130 +81,147 @@ hex(char c)
 }
 
 static int
-fallback_byte(const char *t, int64_t bytes) /* 0x41 for "<0x41>"; -1: no such token */
+fallback_byte(const char *t, size_t bytes) /* 0x41 for "<0x41>"; -1: no such token */
 {
     if (bytes != 6 || memcmp(t, "<0x", 3) != 0 || t[5] != '>' || hex(t[3]) < 0 || hex(t[4]) < 0)
         return -1;
     return hex(t[3]) * 16 + hex(t[4]);
 }
 
-/* Byte tokens in a row are one piece; if they are no UTF-8 together, every byte becomes U+FFFD. */
+/* Ends a run of bytes, which began at *run of `out`, as one piece; if they are no UTF-8 together, every byte becomes
+ * U+FFFD. */
 static ql_status
-byte_fallback(ql_ctx *cx, const ql_pieces *in, ql_pieces *out)
+end_run(ql_ctx *cx, ql_text *out, int64_t *run)
 {
-    for (int64_t i = 0, run; i < in->count; i += run) {
-        const int64_t begin = out->text.count;
-        int byte;
-        size_t bad;
+    const int64_t begin = *run;
+    int64_t bytes = out->count - begin;
+    size_t bad;
 
-        run = 1;
-        if (fallback_byte(piece_text(in, i), in->items[i].bytes) < 0) {
-            QL_TRY(cx, ql_pieces_add(cx, out, piece_text(in, i), (size_t)in->items[i].bytes));
-            continue;
-        }
-        QL_TRY(cx, ql_pieces_add(cx, out, "", 0));
-        for (run = 0; i + run < in->count; run++) {
-            char c;
+    *run = -1;
+    if (begin < 0)
+        return QL_OK;
+    ql_utf8_check(out->data + begin, (size_t)bytes, &bad);
+    if (bad)
+        for (out->count = begin; bytes > 0; bytes--)
+            QL_TRY(cx, ql_text_put(cx, out, replacement, 3));
+    return ql_text_put(cx, out, QL_PIECE_END, 1);
+}
 
-            byte = fallback_byte(piece_text(in, i + run), in->items[i + run].bytes);
-            if (byte < 0)
-                break;
-            c = (char)byte;
-            QL_TRY(cx, ql_text_put(cx, &out->text, &c, 1));
-        }
-        ql_utf8_check(out->text.data + begin, (size_t)run, &bad);
-        if (bad) {
-            out->text.count = begin;
-            for (int64_t k = 0; k < run; k++)
-                QL_TRY(cx, ql_text_put(cx, &out->text, replacement, 3));
-        }
-        end_piece(out);
+/* Byte tokens in a row are one piece. */
+static ql_status
+byte_fallback(ql_ctx *cx, const char *text, size_t bytes, ql_text *out, int64_t *run)
+{
+    const int byte = fallback_byte(text, bytes);
+    const char c = (char)byte;
+
+    if (byte >= 0) {
+        *run = *run < 0 ? out->count : *run;
+        return ql_text_put(cx, out, &c, 1);
     }
-    return QL_OK;
+    QL_TRY(cx, end_run(cx, out, run));
+    return ql_text_put(cx, out, text, bytes + 1);
 }
 
 static ql_status
-strip(ql_ctx *cx, const ql_text_step *step, const char *text, int64_t bytes, ql_pieces *out)
+strip(ql_ctx *cx, const ql_text_step *step, const char *text, size_t bytes, ql_text *out)
 {
-    const int64_t n = (int64_t)strlen(step->text);
+    const size_t n = strlen(step->text);
 
-    for (int64_t i = 0; i < step->start && bytes >= n && memcmp(text, step->text, (size_t)n) == 0; i++) {
+    for (int64_t i = 0; i < step->start && bytes >= n && memcmp(text, step->text, n) == 0; i++) {
         text += n;
         bytes -= n;
     }
-    for (int64_t i = 0; i < step->stop && bytes >= n && memcmp(text + bytes - n, step->text, (size_t)n) == 0; i++)
+    for (int64_t i = 0; i < step->stop && bytes >= n && memcmp(text + bytes - n, step->text, n) == 0; i++)
         bytes -= n;
-    return ql_pieces_add(cx, out, text, (size_t)bytes);
+    QL_TRY(cx, ql_text_put(cx, out, text, bytes));
+    return ql_text_put(cx, out, QL_PIECE_END, 1);
 }
 
-static ql_status
-join(ql_ctx *cx, const ql_pieces *in, const char *between, ql_pieces *out)
-{
-    QL_TRY(cx, ql_pieces_add(cx, out, "", 0));
-    for (int64_t i = 0; i < in->count; i++) {
-        if (i)
-            QL_TRY(cx, ql_text_put(cx, &out->text, between, strlen(between)));
-        QL_TRY(cx, ql_text_put(cx, &out->text, piece_text(in, i), (size_t)in->items[i].bytes));
-    }
-    end_piece(out);
-    return QL_OK;
-}
+/* --- steps over all pieces --------------------------------------------------------------------------------------- */
 
 static ql_status
-replace(ql_ctx *cx, const ql_text_step *step, const ql_pieces *in, ql_pieces *out)
-{
-    ql_regex_work work = {0};
-    ql_status st = QL_OK;
-
-    for (int64_t i = 0; i < in->count && st == QL_OK; i++) {
-        st = ql_pieces_add(cx, out, "", 0);
-        if (st == QL_OK)
-            st = ql_pattern_replace(cx, &step->pattern, &work, piece_text(in, i), (size_t)in->items[i].bytes,
-                                    step->text, &out->text);
-        if (st == QL_OK)
-            end_piece(out);
-    }
-    ql_regex_work_fini(&work);
-    return st;
-}
-
-static ql_status
-run_step(ql_ctx *cx, const ql_text_step *step, const ql_pieces *in, ql_pieces *out)
+run_piece(ql_ctx *cx, const ql_text_step *step, ql_regex_work *work, const char *text, size_t bytes, ql_text *out,
+          int64_t *run)
 {
     switch (step->kind) {
     case BYTE_LEVEL:
-        return byte_level(cx, in, out);
+        return put_bytes(cx, out, text, bytes);
     case BYTE_FALLBACK:
-        return byte_fallback(cx, in, out);
-    case FUSE:
-        return join(cx, in, "", out);
+        return byte_fallback(cx, text, bytes, out, run);
     case REPLACE:
-        return replace(cx, step, in, out);
+        QL_TRY(cx, ql_pattern_replace(cx, &step->pattern, work, text, bytes, step->text, out));
+        return ql_text_put(cx, out, QL_PIECE_END, 1);
+    case STRIP:
+        return strip(cx, step, text, bytes, out);
     default:
-        for (int64_t i = 0; i < in->count; i++)
-            QL_TRY(cx, strip(cx, step, piece_text(in, i), in->items[i].bytes, out));
-        return QL_OK;
+        return ql_text_put(cx, out, text, bytes);
     }
 }
 
-ql_status
-ql_decoder_run(ql_ctx *cx, const ql_text_steps *d, ql_pieces *p)
+/* What makes one piece of all of them leaves it without its end until here. */
+static ql_status
+end_step(ql_ctx *cx, const ql_text_step *step, ql_text *out, int64_t *run)
 {
-    const size_t original = (size_t)p->text.count;
+    ql_text raw = *out;
+    ql_status st;
+
+    if (step->kind == BYTE_FALLBACK)
+        return end_run(cx, out, run);
+    if (step->kind == FUSE)
+        return ql_text_put(cx, out, QL_PIECE_END, 1);
+    if (step->kind != BYTE_LEVEL)
+        return QL_OK;
+    *out = (ql_text){0};
+    st = put_lossy(cx, out, raw.data, (size_t)raw.count);
+    free(raw.data);
+    return st == QL_OK ? ql_text_put(cx, out, QL_PIECE_END, 1) : st;
+}
+
+static ql_status
+run_step(ql_ctx *cx, const ql_text_step *step, ql_regex_work *work, const ql_text *in, ql_text *out)
+{
+    int64_t run = -1;
+    size_t bytes;
+
+    for (const char *at = in->data, *end = at + in->count; at < end; at += bytes + 1) {
+        bytes = (size_t)((const char *)memchr(at, 0xff, (size_t)(end - at)) - at);
+        QL_TRY(cx, run_piece(cx, step, work, at, bytes, out, &run));
+    }
+    return end_step(cx, step, out, &run);
+}
+
+/* The pieces without their ends, which are spaces where there is no decoder. */
+static void
+join(ql_text *text, bool spaces)
+{
+    int64_t count = 0;
+
+    for (int64_t i = 0; i < text->count; i++)
+        if (text->data[i] != QL_PIECE_END[0])
+            text->data[count++] = text->data[i];
+        else if (spaces && i + 1 < text->count)
+            text->data[count++] = ' ';
+    text->count = count;
+}
+
+ql_status
+ql_decoder_run(ql_ctx *cx, const ql_text_steps *d, ql_text *text)
+{
+    const size_t original = (size_t)text->count;
+    ql_regex_work work = {0};
     ql_status st = QL_OK;
 
-    for (int i = 0; i <= d->count && st == QL_OK; i++) {
-        ql_pieces next = {0};
+    for (int i = 0; i < d->count && st == QL_OK; i++) {
+        ql_text next = {0};
 
-        if (i < d->count)
-            st = run_step(cx, &d->items[i], p, &next);
-        else
-            st = join(cx, p, d->present ? "" : " ", &next);
+        st = run_step(cx, &d->items[i], &work, text, &next);
         if (st == QL_OK)
-            st = ql_check_growth(cx, "decoder", original, next.text.count);
-        ql_pieces_fini(p);
-        *p = next;
+            st = ql_check_growth(cx, "decoder", original, next.count);
+        free(text->data);
+        *text = next;
     }
+    join(text, !d->present);
+    ql_regex_work_fini(&work);
     return st;
 }
 
@@ -262,12 +233,11 @@ ql_decoder_clean_up(ql_ctx *cx, ql_text *text)
                                            {" 've", "'ve"}, {" 're", "'re"}};
     ql_status st = QL_OK;
 
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs && st == QL_OK; i++) {
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs && st == QL_OK && text->count; i++) {
         const ql_pattern from = {.literal = (char *)pairs[i][0], .bytes = strlen(pairs[i][0])};
         ql_text next = {0};
 
-        if (text->count)
-            st = ql_pattern_replace(cx, &from, NULL, text->data, (size_t)text->count, pairs[i][1], &next);
+        st = ql_pattern_replace(cx, &from, NULL, text->data, (size_t)text->count, pairs[i][1], &next);
         free(text->data);
         *text = next;
     }

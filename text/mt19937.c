@@ -2,7 +2,7 @@
  * the samples of published procedures come out the same. */
 #include <string.h>
 
-#include <qloom/data.h>
+#include <qloom/mt19937.h>
 
 #define N 624
 #define M 397

@@ -63,24 +63,6 @@ ql_normalizer_read(ql_ctx *cx, const ql_json *v, ql_text_steps *out)
 
 /* --- forms of Unicode -------------------------------------------------------------------------------------------- */
 
-/* Can `c` change under NFC, or change what stands before it? Sure only when false; characters below U+0300 cannot. The
- * vowels and finals of Hangul are the only characters that join their predecessor and are no marks. */
-static bool
-may_compose(uint32_t c)
-{
-    const utf8proc_property_t *p;
-
-    if (c < 0x300)
-        return false;
-    p = utf8proc_get_property((utf8proc_int32_t)c);
-    if (p->category == UTF8PROC_CATEGORY_MN || p->category == UTF8PROC_CATEGORY_MC ||
-        p->category == UTF8PROC_CATEGORY_ME)
-        return true;
-    if (p->decomp_seqindex != UINT16_MAX && p->decomp_type == 0)
-        return true;
-    return (c >= 0x1161 && c <= 0x1175) || (c >= 0x11a8 && c <= 0x11c2);
-}
-
 /* Appends `bytes` of UTF-8 in the form `kind`. */
 static ql_status
 transform(ql_ctx *cx, ql_normal_work *work, int kind, ql_text *out, const char *text, size_t bytes)
@@ -122,7 +104,7 @@ unicode_form(ql_ctx *cx, ql_normal_work *work, int kind, ql_text *out, const cha
             i++;
         begin = i ? i - 1 : 0;
         for (; i < bytes && s[i] >= 0x80; i += step)
-            change |= may_compose(ql_utf8_char(s + i, &step)) || kind != NFC;
+            change |= ql_utf8_char(s + i, &step) >= 0x300 || kind != NFC; /* NFC leaves those below as they are */
         if (!change)
             continue;
         *same = false;

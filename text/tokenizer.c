@@ -298,8 +298,9 @@ ql_tokenizer_encode(ql_ctx *cx, const ql_tokenizer *tk, const char *text, size_t
 
 /* --- decoding ---------------------------------------------------------------------------------------------------- */
 
+/* The texts of the tokens, each with its end. */
 static ql_status
-collect(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, ql_pieces *out)
+collect(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, ql_text *out)
 {
     const ql_vocab *v = &tk->bpe.vocab;
 
@@ -310,11 +311,12 @@ collect(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, ql_pie
         if (a && a->special && (flags & QL_DECODE_SKIP_SPECIAL))
             continue;
         if (a)
-            QL_TRY(cx, ql_pieces_add(cx, out, a->shown, a->bytes));
+            QL_TRY(cx, ql_text_put(cx, out, a->shown, a->bytes));
         else if (id >= 0 && id < v->size && v->tokens[id].at != QL_NO_TOKEN)
-            QL_TRY(cx, ql_pieces_add(cx, out, v->pool + v->tokens[id].at, v->tokens[id].bytes));
+            QL_TRY(cx, ql_text_put(cx, out, v->pool + v->tokens[id].at, v->tokens[id].bytes));
         else
             return QL_FAIL(cx, QL_INVALID, "the tokenizer has no token with id %lld", (long long)id);
+        QL_TRY(cx, ql_text_put(cx, out, QL_PIECE_END, 1));
     }
     return QL_OK;
 }
@@ -322,18 +324,18 @@ collect(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, ql_pie
 ql_status
 ql_tokenizer_decode(ql_ctx *cx, const ql_tokenizer *tk, const ql_ids *ids, int flags, const char **text, size_t *bytes)
 {
-    ql_pieces pieces = {0};
-    ql_status st = collect(cx, tk, ids, flags, &pieces);
+    ql_text decoded = {0};
+    ql_status st = collect(cx, tk, ids, flags, &decoded);
 
     if (st == QL_OK)
-        st = ql_decoder_run(cx, &tk->decoder, &pieces);
+        st = ql_decoder_run(cx, &tk->decoder, &decoded);
     if (st == QL_OK && (flags & QL_DECODE_CLEAN_UP))
-        st = ql_decoder_clean_up(cx, &pieces.text);
+        st = ql_decoder_clean_up(cx, &decoded);
     if (st == QL_OK) {
-        *bytes = (size_t)pieces.text.count;
-        *text = ql_copy_text(cx, pieces.text.data ? pieces.text.data : "", *bytes);
+        *bytes = (size_t)decoded.count;
+        *text = ql_copy_text(cx, decoded.data ? decoded.data : "", *bytes);
         st = *text ? QL_OK : QL_MEMORY;
     }
-    ql_pieces_fini(&pieces);
+    free(decoded.data);
     return st;
 }

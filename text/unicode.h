@@ -2,7 +2,7 @@
 #ifndef QLOOM_TEXT_UNICODE_H
 #define QLOOM_TEXT_UNICODE_H
 
-#include <qloom/data.h>
+#include <qloom/tokenizer.h>
 
 /* The character at `s`, which begins valid UTF-8, and its length. */
 static inline uint32_t

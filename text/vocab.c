@@ -183,7 +183,8 @@ ql_merges_read(ql_ctx *cx, const ql_json *array, const ql_vocab *vocab, ql_merge
     out->mask = size - 1;
     out->shift = 64 - __builtin_ctzll(size);
     out->slots = ql_heap(cx, size, sizeof *out->slots);
-    if (!out->slots)
+    out->merged = ql_heap(cx, (size_t)n, sizeof *out->merged);
+    if (!out->slots || !out->merged)
         return QL_MEMORY;
     for (uint64_t i = 0; i < size; i++)
         out->slots[i].left = QL_NO_TOKEN;
@@ -193,6 +194,7 @@ ql_merges_read(ql_ctx *cx, const ql_json *array, const ql_vocab *vocab, ql_merge
         st = read_merge(cx, ql_json_item(array, i), vocab, &merge, &joined, &capacity);
         if (st == QL_OK)
             insert_merge(out, merge);
+        out->merged[i] = merge.merged;
     }
     free(joined);
     return st;
@@ -202,4 +204,5 @@ void
 ql_merges_fini(ql_merges *m)
 {
     free(m->slots);
+    free(m->merged);
 }

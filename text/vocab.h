@@ -26,6 +26,7 @@ typedef struct ql_merge {
 
 typedef struct ql_merges {
     ql_merge *slots;
+    uint32_t *merged; /* by rank */
     uint64_t mask;
     int shift;
 } ql_merges;

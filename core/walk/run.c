@@ -1,7 +1,8 @@
 /* A graph on an open device: a plan and a walk for every model. */
 #include "run.h"
 
-#include "text/tokenizer.h"
+#include <qloom/tokenizer.h>
+
 #include "walk.h"
 
 /* One walk, one load: says so, or which tensor was read again. */

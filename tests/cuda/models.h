@@ -4,9 +4,10 @@
 
 #include <unistd.h>
 
+#include <qloom/tokenizer.h>
+
 #include "core/base/file.h"
 #include "core/model/block.h"
-#include "text/tokenizer.h"
 #include "device.h"
 
 /* The folder of an architecture's model; NULL where the fixtures are absent. Its name is as long as the context's scope. */

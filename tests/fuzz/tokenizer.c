@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "core/base/ctx.h"
 #include "text/tokenizer.h"
 
 /* The line at *at, and its bytes; *at moves behind its end. */

@@ -1,6 +1,7 @@
 /* Perplexity of every fixture model on the bundled text, from the tokenizer to the loss, against golden.json. */
+#include <qloom/tokenizer.h>
+
 #include "core/base/json.h"
-#include "text/tokenizer.h"
 #include "models/lab.h"
 
 #define TEXT "bundled/eval.txt"

@@ -4,6 +4,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <qloom/data.h>
+
 #include "core/plugin/registry.h"
 #include "text/component.h"
 #include "text/tokenizer.h"

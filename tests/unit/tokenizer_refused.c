@@ -2,6 +2,7 @@
  * overrides; and decoding where a golden file would hide the reason. */
 #include "test.h"
 
+#include "core/base/ctx.h"
 #include "text/tokenizer.h"
 
 static ql_status

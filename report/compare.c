@@ -16,33 +16,18 @@ find_reference(const ql_result_set *set, const char *key)
 }
 
 static ql_status
-add_once(ql_ctx *cx, const char ***names, int64_t *count, int64_t *capacity, const char *name)
-{
-    const char **item;
-
-    for (int64_t i = 0; i < *count; i++)
-        if (strcmp((*names)[i], name) == 0)
-            return QL_OK;
-    item = ql_results_append(cx, names, count, capacity, sizeof *item);
-    if (item)
-        *item = name;
-    return item ? QL_OK : QL_MEMORY;
-}
-
-static ql_status
 check_key(ql_ctx *cx, const char *option, const char *key, const ql_result_set *sets, int64_t count)
 {
-    const char **names = NULL;
     ql_guess near = ql_guess_open(key);
-    int64_t n = 0, capacity = 0;
+    ql_names names = {0};
 
     for (int64_t s = 0; s < count; s++) {
         if (find_reference(&sets[s], key) >= 0)
             return QL_OK;
         for (int64_t i = 0; i < sets[s].reference_count; i++)
-            QL_TRY(cx, add_once(cx, &names, &n, &capacity, sets[s].references[i]));
+            QL_TRY(cx, ql_names_add(cx, &names, sets[s].references[i]));
     }
-    ql_guess_offer_all(&near, names, n);
+    ql_guess_offer_all(&near, names.items, names.count);
     return QL_FAIL(cx, QL_INVALID, "%s: no run tells its cells apart by '%s'%s", option, key,
                    ql_guess_text(cx, &near, ""));
 }
@@ -50,8 +35,8 @@ check_key(ql_ctx *cx, const char *option, const char *key, const ql_result_set *
 static ql_status
 check_label(ql_ctx *cx, const char *option, const ql_choice *c, const ql_result_set *sets, int64_t count)
 {
-    const char **names = NULL, *list = "";
-    int64_t n = 0, capacity = 0;
+    const char *list = "";
+    ql_names names = {0};
 
     for (int64_t s = 0; s < count; s++) {
         const int64_t r = find_reference(&sets[s], c->key);
@@ -63,11 +48,11 @@ check_label(ql_ctx *cx, const char *option, const ql_choice *c, const ql_result_
                 continue;
             if (strcmp(label, c->label) == 0)
                 return QL_OK;
-            QL_TRY(cx, add_once(cx, &names, &n, &capacity, label));
+            QL_TRY(cx, ql_names_add(cx, &names, label));
         }
     }
-    for (int64_t i = 0; i < n && list; i++)
-        list = ql_format(cx, "%s%s%s", list, i ? ", " : "", names[i]);
+    for (int64_t i = 0; i < names.count && list; i++)
+        list = ql_format(cx, "%s%s%s", list, i ? ", " : "", names.items[i]);
     return list
                ? QL_FAIL(cx, QL_INVALID, "%s: no cell has '%s' as its %s; there are %s", option, c->label, c->key, list)
                : QL_MEMORY;

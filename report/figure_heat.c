@@ -30,9 +30,9 @@ typedef struct atlas {
     ql_ctx *cx;
     const ql_figure_input *in;
     const char *stage, *name; /* the metric */
-    int64_t map_count, linear_count, linear_capacity, layers;
+    int64_t map_count, layers;
     map *maps;
-    const char **linears; /* "mlp.down_proj", in the order of their first appearance */
+    ql_names linears; /* "mlp.down_proj", in the order of their first appearance */
     double low, high;
     int columns; /* maps side by side */
     double step; /* width of a layer */
@@ -59,20 +59,6 @@ split(const char *name, int64_t *layer)
 }
 
 static ql_status
-linear_of(atlas *a, const char *name, int64_t *out)
-{
-    const char **item;
-
-    for (*out = 0; *out < a->linear_count; (*out)++)
-        if (strcmp(a->linears[*out], name) == 0)
-            return QL_OK;
-    item = ql_results_append(a->cx, &a->linears, &a->linear_count, &a->linear_capacity, sizeof *item);
-    if (item)
-        *item = name;
-    return item ? QL_OK : QL_MEMORY;
-}
-
-static ql_status
 add_map(atlas *a, const ql_result_set *set, const ql_result_cell *c)
 {
     map *m = &a->maps[a->map_count];
@@ -84,10 +70,13 @@ add_map(atlas *a, const ql_result_set *set, const ql_result_cell *c)
     for (int64_t i = 0; i < c->linear_count; i++) {
         const ql_result_linear *l = &c->linears[i];
         spot s = {.value = l->value};
+        const char *linear;
 
         if (strcmp(l->stage, a->stage) != 0 || strcmp(l->name, a->name) != 0 || !ql_svg_can_draw(l->value))
             continue;
-        QL_TRY(a->cx, linear_of(a, split(l->linear, &s.layer), &s.linear));
+        linear = split(l->linear, &s.layer);
+        QL_TRY(a->cx, ql_names_add(a->cx, &a->linears, linear));
+        s.linear = ql_names_find(&a->linears, linear);
         a->layers = s.layer + 1 > a->layers ? s.layer + 1 : a->layers;
         a->low = fmin(a->low, s.value);
         a->high = fmax(a->high, s.value);
@@ -133,14 +122,14 @@ shade(const atlas *a, double value)
 static ql_status
 draw_names(const atlas *a, FILE *out)
 {
-    const double bottom = HEAD + (double)a->linear_count * ROW;
+    const double bottom = HEAD + (double)a->linears.count * ROW;
     const int64_t each = 1 + (int64_t)(24 / a->step);
     char layer[24];
 
     fputs("<g class=\"small\">\n", out);
-    for (int64_t l = 0; l < a->linear_count; l++) {
-        const char *last = strrchr(a->linears[l], '.');
-        const char *name = ql_svg_fit(a->cx, last ? last + 1 : a->linears[l], NAMES - 6);
+    for (int64_t l = 0; l < a->linears.count; l++) {
+        const char *last = strrchr(a->linears.items[l], '.');
+        const char *name = ql_svg_fit(a->cx, last ? last + 1 : a->linears.items[l], NAMES - 6);
 
         if (!name)
             return QL_MEMORY;
@@ -177,7 +166,7 @@ draw_map(const atlas *a, const map *m, double x, double y, FILE *out)
                 NAMES + (double)s->layer * a->step, HEAD + (double)s->linear * ROW, a->step - gap, ROW - 1,
                 shade(a, s->value));
         fprintf(out, "layer %lld, ", (long long)s->layer);
-        ql_html_put(out, a->linears[s->linear]);
+        ql_html_put(out, a->linears.items[s->linear]);
         fprintf(out, ": %s</title></rect>\n", number);
     }
     fputs("</g>\n", out);
@@ -216,7 +205,7 @@ put_table(const atlas *a, FILE *out)
             fputs("<tr><td>", out);
             ql_html_put(out, a->maps[m].title);
             fprintf(out, "</td><td>%lld</td><td>", (long long)s->layer);
-            ql_html_put(out, a->linears[s->linear]);
+            ql_html_put(out, a->linears.items[s->linear]);
             fprintf(out, "</td><td class=\"n\">%s</td></tr>\n", number);
         }
     fputs("</tbody></table>\n", out);
@@ -226,7 +215,7 @@ static ql_status
 draw(atlas *a, FILE *out)
 {
     const int64_t shown = a->map_count < MAPS_MAX ? a->map_count : MAPS_MAX;
-    const double height = HEAD + (double)a->linear_count * ROW + FOOT;
+    const double height = HEAD + (double)a->linears.count * ROW + FOOT;
     int64_t lines;
 
     a->columns = shown > 1 && a->layers <= SIDE_BY_SIDE ? 2 : 1;

@@ -8,29 +8,15 @@
 
 #define NO_LABEL "-"
 
-static int64_t
-find(const ql_names *n, const char *name)
-{
-    for (int64_t i = 0; i < n->count; i++)
-        if (strcmp(n->items[i], name) == 0)
-            return i;
-    return -1;
-}
-
+/* Also a name that is there already. */
 static ql_status
 add(ql_ctx *cx, ql_names *n, const char *name)
 {
-    const char **item = name ? ql_results_append(cx, &n->items, &n->count, &n->capacity, sizeof *item) : NULL;
+    const char **item = name ? ql_results_append(cx, &n->items, &n->count, sizeof *item) : NULL;
 
     if (item)
         *item = name;
     return item ? QL_OK : QL_MEMORY;
-}
-
-static ql_status
-add_once(ql_ctx *cx, ql_names *n, const char *name)
-{
-    return name && find(n, name) >= 0 ? QL_OK : add(cx, n, name);
 }
 
 const char *
@@ -58,9 +44,9 @@ check_keys(ql_ctx *cx, const ql_layout *l, const ql_names *keys)
     QL_TRY(cx, add(cx, &all, QL_RUN_KEY));
     for (int64_t s = 0; s < l->set_count; s++)
         for (int64_t i = 0; i < l->sets[s]->reference_count; i++)
-            QL_TRY(cx, add_once(cx, &all, l->sets[s]->references[i]));
+            QL_TRY(cx, ql_names_add(cx, &all, l->sets[s]->references[i]));
     for (int64_t i = 0; i < keys->count; i++) {
-        if (find(&all, keys->items[i]) >= 0)
+        if (ql_names_find(&all, keys->items[i]) >= 0)
             continue;
         near = ql_guess_open(keys->items[i]);
         ql_guess_offer_all(&near, all.items, all.count);
@@ -87,9 +73,9 @@ static ql_status
 choose_keys(ql_ctx *cx, const ql_table_spec *spec, ql_layout *l)
 {
     for (int64_t i = 0; i < spec->column_count; i++)
-        QL_TRY(cx, add_once(cx, &l->column_keys, spec->columns[i]));
+        QL_TRY(cx, ql_names_add(cx, &l->column_keys, spec->columns[i]));
     for (int64_t i = 0; i < spec->row_count; i++)
-        QL_TRY(cx, add_once(cx, &l->row_keys, spec->rows[i]));
+        QL_TRY(cx, ql_names_add(cx, &l->row_keys, spec->rows[i]));
     QL_TRY(cx, check_keys(cx, l, &l->column_keys));
     QL_TRY(cx, check_keys(cx, l, &l->row_keys));
     if (l->row_keys.count)
@@ -101,7 +87,7 @@ choose_keys(ql_ctx *cx, const ql_table_spec *spec, ql_layout *l)
             const char *key = l->sets[s]->references[i];
 
             if (strcmp(key, QL_SEED_KEY) != 0 && !shown(&l->column_keys, key))
-                QL_TRY(cx, add_once(cx, &l->row_keys, key));
+                QL_TRY(cx, ql_names_add(cx, &l->row_keys, key));
         }
     return l->row_keys.count ? QL_OK : add(cx, &l->row_keys, QL_RUN_KEY);
 }
@@ -117,15 +103,16 @@ choose_metrics(ql_ctx *cx, const ql_table_spec *spec, ql_layout *l)
             const ql_result_cell *c = &l->sets[s]->cells[i];
 
             for (int64_t k = 0; k < c->metric_count; k++)
-                QL_TRY(cx, add_once(cx, &all, ql_format(cx, "%s.%s", c->metrics[k].stage, c->metrics[k].name)));
+                QL_TRY(cx, ql_names_add(cx, &all, ql_format(cx, "%s.%s", c->metrics[k].stage, c->metrics[k].name)));
         }
     if (!spec->value) {
         l->metrics = all;
         return QL_OK;
     }
     for (int i = 0; i < QL_COST_COUNT; i++)
-        QL_TRY(cx, add_once(cx, &all, ql_cost_names[i]));
-    if (all.count > QL_COST_COUNT && find(&all, spec->value) < 0) { /* where everything failed no metric has a name */
+        QL_TRY(cx, ql_names_add(cx, &all, ql_cost_names[i]));
+    if (all.count > QL_COST_COUNT &&
+        ql_names_find(&all, spec->value) < 0) { /* where everything failed no metric has a name */
         near = ql_guess_open(spec->value);
         ql_guess_offer_all(&near, all.items, all.count);
         return QL_FAIL(cx, QL_INVALID, "table: no cell has the metric '%s'%s", spec->value,

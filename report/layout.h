@@ -7,11 +7,6 @@
 #define QL_RUN_KEY "run"   /* the reference whose labels are the names of the runs */
 #define QL_SEED_KEY "seed" /* the axis that numbers are averaged over */
 
-typedef struct ql_names { /* a growing list */
-    const char **items;
-    int64_t count, capacity;
-} ql_names;
-
 typedef struct ql_tuples { /* distinct label combinations, `width` labels each */
     ql_names labels;
     int64_t width, count, baselines; /* the first `baselines` are of original models */

@@ -3,22 +3,147 @@
 
 #include "set.h"
 
+/* A column of a query, and the field of an item that it fills. */
+typedef struct column {
+    enum { END, TEXT, TEXT_OR_NULL, INT, ENUM, REAL, FLAG } type; /* INT: an int64_t; ENUM: an int */
+    size_t field;
+} column;
+
+/* A query over run ?1 whose rows are items of the set, or of its cell or node with the number in column 0. */
+typedef struct table {
+    const char *sql;
+    enum { SET, CELL, NODE } owner;
+    size_t items, count, size; /* of the array in the owner; size 0: the one row fills the set itself */
+    column columns[11];
+} table;
+
+#define ITEMS(type, name) offsetof(type, name##s), offsetof(type, name##_count)
+#define OF_SET(name, item) SET, ITEMS(ql_result_set, name), sizeof(item)
+#define OF_CELL(name, item) CELL, ITEMS(ql_result_cell, name), sizeof(item)
+
+#define FACTS                                                                                                        \
+    " FROM cell c JOIN cell_node n ON n.cell = c.id JOIN fact f ON f.node = n.node WHERE c.run = ?1 AND n.error IS " \
+    "NULL"
+#define IN_ORDER " ORDER BY c.number, n.position, f.block, f.position"
+#define NAME "n.prefix || f.name || ifnull('.' || f.part, '')"
+
+/* Facts with a number as their part are items of lists; those with a prefix are of what an exporter wrote, and only their numbers
+ * are shown. */
+static const table tables[] = {
+    {"SELECT name, version, device, seconds, peak_bytes FROM run WHERE id = ?1",
+     SET,
+     0,
+     0,
+     0,
+     {{TEXT, offsetof(ql_result_set, run)},
+      {TEXT_OR_NULL, offsetof(ql_result_set, version)},
+      {TEXT_OR_NULL, offsetof(ql_result_set, device)},
+      {REAL, offsetof(ql_result_set, seconds)},
+      {INT, offsetof(ql_result_set, peak)}}},
+    {"SELECT reference FROM axis WHERE run = ?1 ORDER BY position", OF_SET(reference, char *), {{TEXT, 0}}},
+    {"SELECT count(*) FROM axis WHERE run = ?1 AND in_matrix <> 0",
+     SET,
+     0,
+     0,
+     0,
+     {{INT, offsetof(ql_result_set, axis_count)}}},
+    {"SELECT baseline, original, error, bits, seconds, peak_bytes FROM cell WHERE run = ?1 ORDER BY number",
+     OF_SET(cell, ql_result_cell),
+     {{FLAG, offsetof(ql_result_cell, baseline)},
+      {INT, offsetof(ql_result_cell, original)},
+      {TEXT_OR_NULL, offsetof(ql_result_cell, error)},
+      {REAL, offsetof(ql_result_cell, bits)},
+      {REAL, offsetof(ql_result_cell, cost.seconds)},
+      {INT, offsetof(ql_result_cell, cost.peak)}}},
+    {"SELECT c.number, l.label FROM cell c JOIN axis a ON a.run = c.run LEFT JOIN label l ON l.cell = c.id"
+     " AND l.reference = a.reference WHERE c.run = ?1 ORDER BY c.number, a.position",
+     OF_CELL(label, char *),
+     {{TEXT_OR_NULL, 0}}},
+    {"SELECT c.number, n.stage, " NAME ", f.value" FACTS " AND f.block = -1 AND typeof(f.part) <> 'integer'" IN_ORDER,
+     OF_CELL(metric, ql_result_metric),
+     {{TEXT, offsetof(ql_result_metric, stage)},
+      {TEXT, offsetof(ql_result_metric, name)},
+      {REAL, offsetof(ql_result_metric, value)}}},
+    {"SELECT c.number, n.stage, f.name, f.value FROM cell c JOIN cell_node n ON n.cell = c.id JOIN note f"
+     " ON f.node = n.node WHERE c.run = ?1 AND n.error IS NULL AND n.prefix = '' AND f.block = -1" IN_ORDER,
+     OF_CELL(note, ql_result_note),
+     {{TEXT, offsetof(ql_result_note, stage)},
+      {TEXT, offsetof(ql_result_note, name)},
+      {TEXT, offsetof(ql_result_note, value)}}},
+    {"SELECT c.number, f.text FROM cell c JOIN footnote f ON f.cell = c.id WHERE c.run = ?1 ORDER BY c.number, "
+     "f.position",
+     OF_CELL(footnote, char *),
+     {{TEXT, 0}}},
+    {"SELECT c.number, n.stage, f.linear, " NAME ", f.value" FACTS " AND f.block >= 0 AND f.linear IS NOT NULL"
+     " AND typeof(f.part) <> 'integer' AND n.prefix = ''" IN_ORDER,
+     OF_CELL(linear, ql_result_linear),
+     {{TEXT, offsetof(ql_result_linear, stage)},
+      {TEXT, offsetof(ql_result_linear, linear)},
+      {TEXT, offsetof(ql_result_linear, name)},
+      {REAL, offsetof(ql_result_linear, value)}}},
+    {"SELECT c.number, n.stage, f.linear, f.name, count(*)" FACTS " AND typeof(f.part) = 'integer' AND n.prefix = ''"
+     " GROUP BY c.number, n.position, f.block, f.linear, f.name ORDER BY c.number, n.position, f.block, "
+     "min(f.position)",
+     OF_CELL(list, ql_result_list),
+     {{TEXT, offsetof(ql_result_list, stage)},
+      {TEXT_OR_NULL, offsetof(ql_result_list, linear)},
+      {TEXT, offsetof(ql_result_list, name)},
+      {INT, offsetof(ql_result_list, count)}}},
+    {"SELECT f.value" FACTS " AND typeof(f.part) = 'integer' AND n.prefix = ''" IN_ORDER,
+     OF_SET(value, double),
+     {{REAL, 0}}},
+    {"SELECT stage, name, unit, iif(better = 'lower', 1, iif(better = 'higher', 2, 0)), parts, exp FROM kind WHERE run "
+     "= ?1"
+     " ORDER BY position",
+     OF_SET(kind, ql_result_kind),
+     {{TEXT, offsetof(ql_result_kind, stage)},
+      {TEXT, offsetof(ql_result_kind, name)},
+      {TEXT_OR_NULL, offsetof(ql_result_kind, unit)},
+      {ENUM, offsetof(ql_result_kind, better)},
+      {TEXT_OR_NULL, offsetof(ql_result_kind, parts)},
+      {FLAG, offsetof(ql_result_kind, exp)}}},
+    {"SELECT stage, kind, label, cells, seconds, calls, up_bytes, down_bytes, peak_bytes FROM stage WHERE run = ?1"
+     " ORDER BY position",
+     OF_SET(node, ql_result_node),
+     {{TEXT, offsetof(ql_result_node, stage)},
+      {TEXT, offsetof(ql_result_node, kind)},
+      {TEXT, offsetof(ql_result_node, label)},
+      {INT, offsetof(ql_result_node, cells)},
+      {REAL, offsetof(ql_result_node, cost.seconds)},
+      {INT, offsetof(ql_result_node, cost.calls)},
+      {INT, offsetof(ql_result_node, cost.up)},
+      {INT, offsetof(ql_result_node, cost.down)},
+      {INT, offsetof(ql_result_node, cost.peak)}}},
+    {"SELECT stage, port, source FROM edge WHERE run = ?1 ORDER BY stage, position",
+     NODE,
+     ITEMS(ql_result_node, edge),
+     sizeof(ql_result_edge),
+     {{TEXT, offsetof(ql_result_edge, port)}, {INT, offsetof(ql_result_edge, from)}}},
+    {"SELECT stage, label, plugin, cite FROM citation WHERE run = ?1 ORDER BY position",
+     OF_SET(cite, ql_result_cite),
+     {{TEXT, offsetof(ql_result_cite, stage)},
+      {TEXT, offsetof(ql_result_cite, label)},
+      {TEXT, offsetof(ql_result_cite, plugin)},
+      {TEXT, offsetof(ql_result_cite, cite)}}},
+    {"SELECT reference FROM layout WHERE run = ?1 AND part = 'row' ORDER BY position",
+     OF_SET(table.row, char *),
+     {{TEXT, 0}}},
+    {"SELECT reference FROM layout WHERE run = ?1 AND part = 'column' ORDER BY position",
+     OF_SET(table.column, char *),
+     {{TEXT, 0}}},
+    {"SELECT reference FROM layout WHERE run = ?1 AND part = 'value'",
+     SET,
+     0,
+     0,
+     0,
+     {{TEXT, offsetof(ql_result_set, table.value)}}},
+};
+
 typedef struct loader {
     ql_ctx *cx;
-    ql_results *results;
-    int64_t run;
+    ql_query *rows;
     ql_result_set *set;
-    const char **references;
-    int64_t reference_capacity, row_capacity, column_capacity;
-    const char **rows, **columns;
 } loader;
-
-/* A query over the run, and what takes a row of it; `cell`: the checked number in column 0 where the query has one. */
-typedef struct rows_of {
-    const char *sql;
-    ql_status (*take)(loader *l, const ql_query *s, int64_t cell);
-    bool cell; /* column 0 is a cell */
-} rows_of;
 
 static ql_status
 damaged(const loader *l, const char *what)
@@ -26,333 +151,128 @@ damaged(const loader *l, const char *what)
     return QL_FAIL(l->cx, QL_IO, "results: run '%s' is damaged: %s", l->set->run, what);
 }
 
-/* A text that may not be NULL. */
 static ql_status
-text(loader *l, const ql_query *s, int column, const char **out)
+fill(const loader *l, const column *c, int at, void *field)
 {
-    QL_TRY(l->cx, ql_query_text(s, column, out));
-    return *out ? QL_OK : damaged(l, "a text is missing");
-}
+    const double real = ql_query_real(l->rows, at);
+    const int64_t number = ql_query_int(l->rows, at);
+    const bool flag = number != 0;
+    const int word = (int)number;
+    const char *text = NULL;
 
-static ql_status
-query(loader *l, const rows_of *q)
-{
-    ql_query *rows;
-    bool more;
-
-    QL_TRY(l->cx, ql_query_open(l->results, &rows, q->sql, "i", l->run));
-    for (;;) {
-        int64_t cell;
-
-        QL_TRY(l->cx, ql_query_next(rows, &more));
-        if (!more)
-            return QL_OK;
-        cell = q->cell ? ql_query_int(rows, 0) : 0;
-        if (q->cell && (cell < 0 || cell >= l->set->cell_count))
-            return damaged(l, "a row of a cell that it has not");
-        QL_TRY(l->cx, q->take(l, rows, cell));
+    switch (c->type) {
+    case INT:
+        memcpy(field, &number, sizeof number);
+        return QL_OK;
+    case ENUM:
+        memcpy(field, &word, sizeof word);
+        return QL_OK;
+    case REAL:
+        memcpy(field, &real, sizeof real);
+        return QL_OK;
+    case FLAG:
+        memcpy(field, &flag, sizeof flag);
+        return QL_OK;
+    default:
+        QL_TRY(l->cx, ql_query_text(l->rows, at, &text));
+        memcpy(field, &text, sizeof(char *));
+        return text || c->type == TEXT_OR_NULL ? QL_OK : damaged(l, "a text is missing");
     }
 }
 
+/* Whose the row is, by its column 0. */
 static ql_status
-take_run(loader *l, const ql_query *s, int64_t cell)
+owner_of(const loader *l, const table *t, void **out)
 {
-    (void)cell;
-    QL_TRY(l->cx, text(l, s, 4, &l->set->run));
-    QL_TRY(l->cx, ql_query_text(s, 0, &l->set->version));
-    QL_TRY(l->cx, ql_query_text(s, 1, &l->set->device));
-    l->set->seconds = ql_query_real(s, 2);
-    l->set->peak = (uint64_t)ql_query_int(s, 3);
+    const int64_t number = ql_query_int(l->rows, 0), count = t->owner == CELL ? l->set->cell_count : l->set->node_count;
+
+    *out = l->set;
+    if (t->owner == SET)
+        return QL_OK;
+    if (number < 0 || number >= count)
+        return damaged(l, "a row of a cell or stage that it has not");
+    *out = t->owner == CELL ? (void *)&l->set->cells[number] : (void *)&l->set->nodes[number];
     return QL_OK;
 }
 
 static ql_status
-take_axis(loader *l, const ql_query *s, int64_t cell)
+take(const loader *l, const table *t)
 {
-    ql_result_set *set = l->set;
-    const char **item;
+    void *owner, *item;
 
-    (void)cell;
-    if (ql_query_int(s, 1) && set->axis_count == set->reference_count)
-        set->axis_count++;
-    item = ql_results_append(l->cx, &l->references, &set->reference_count, &l->reference_capacity, sizeof *item);
-    set->references = l->references;
-    return item ? text(l, s, 0, item) : QL_MEMORY;
-}
-
-static ql_status
-take_cell(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_set *set = l->set;
-    ql_result_cell *c;
-
-    (void)cell;
-    if (ql_query_int(s, 0) != set->cell_count)
-        return damaged(l, "cells are missing");
-    c = ql_results_append(l->cx, &set->cells, &set->cell_count, &set->cell_capacity, sizeof *c);
-    if (!c)
+    QL_TRY(l->cx, owner_of(l, t, &owner));
+    item = t->size ? ql_results_append(l->cx, (char *)owner + t->items, (int64_t *)(void *)((char *)owner + t->count),
+                                       t->size)
+                   : owner;
+    if (!item)
         return QL_MEMORY;
-    *c = (ql_result_cell){
-        .baseline = ql_query_int(s, 1) != 0,
-        .original = ql_query_int(s, 2),
-        .bits = ql_query_real(s, 4),
-        .cost = {.seconds = ql_query_real(s, 5), .peak = (uint64_t)ql_query_int(s, 6)},
-    };
-    c->labels = ql_alloc(l->cx, (size_t)set->reference_count, sizeof *c->labels);
-    return c->labels ? ql_query_text(s, 3, &c->error) : QL_MEMORY;
+    for (int i = 0; t->columns[i].type != END; i++)
+        QL_TRY(l->cx, fill(l, &t->columns[i], i + (t->owner != SET), (char *)item + t->columns[i].field));
+    return QL_OK;
 }
 
+/* Values of lists follow each other as the lists do. */
 static ql_status
-take_label(loader *l, const ql_query *s, int64_t cell)
+share_values(const loader *l)
 {
-    const char *reference;
+    const ql_result_set *set = l->set;
+    int64_t at = 0;
 
-    QL_TRY(l->cx, text(l, s, 1, &reference));
-    for (int64_t i = 0; i < l->set->reference_count; i++)
-        if (strcmp(l->set->references[i], reference) == 0)
-            return ql_query_text(s, 2, &l->set->cells[cell].labels[i]);
-    return damaged(l, "a label of an axis that it has not");
-}
+    for (int64_t i = 0; i < set->cell_count; i++)
+        for (int64_t k = 0; k < set->cells[i].list_count; k++) {
+            ql_result_list *list = &set->cells[i].lists[k];
 
-static ql_status
-take_metric(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_cell *c = &l->set->cells[cell];
-    ql_result_metric *m = ql_results_append(l->cx, &c->metrics, &c->metric_count, &c->metric_capacity, sizeof *m);
-
-    if (!m)
-        return QL_MEMORY;
-    m->value = ql_query_real(s, 3);
-    QL_TRY(l->cx, text(l, s, 1, &m->stage));
-    return text(l, s, 2, &m->name);
-}
-
-static ql_status
-take_note(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_cell *c = &l->set->cells[cell];
-    ql_result_note *n = ql_results_append(l->cx, &c->notes, &c->note_count, &c->note_capacity, sizeof *n);
-
-    if (!n)
-        return QL_MEMORY;
-    QL_TRY(l->cx, text(l, s, 1, &n->stage));
-    QL_TRY(l->cx, text(l, s, 2, &n->name));
-    return text(l, s, 3, &n->value);
-}
-
-static ql_status
-take_footnote(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_cell *c = &l->set->cells[cell];
-    const char **item =
-        ql_results_append(l->cx, &c->footnotes, &c->footnote_count, &c->footnote_capacity, sizeof *item);
-
-    return item ? text(l, s, 1, item) : QL_MEMORY;
-}
-
-static ql_status
-take_linear(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_cell *c = &l->set->cells[cell];
-    ql_result_linear *r = ql_results_append(l->cx, &c->linears, &c->linear_count, &c->linear_capacity, sizeof *r);
-
-    if (!r)
-        return QL_MEMORY;
-    r->value = ql_query_real(s, 4);
-    QL_TRY(l->cx, text(l, s, 1, &r->stage));
-    QL_TRY(l->cx, text(l, s, 2, &r->linear));
-    return text(l, s, 3, &r->name);
-}
-
-/* Items of one list follow each other, the first one is number 0. */
-static ql_status
-take_list(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_cell *c = &l->set->cells[cell];
-    ql_result_list *list = c->list_count ? &c->lists[c->list_count - 1] : NULL;
-    const int64_t item = ql_query_int(s, 4);
-    double *value;
-
-    if (item == 0) {
-        list = ql_results_append(l->cx, &c->lists, &c->list_count, &c->list_capacity, sizeof *list);
-        if (!list)
-            return QL_MEMORY;
-        *list = (ql_result_list){0};
-        QL_TRY(l->cx, text(l, s, 1, &list->stage));
-        QL_TRY(l->cx, ql_query_text(s, 2, &list->linear));
-        QL_TRY(l->cx, text(l, s, 3, &list->name));
-    }
-    if (!list || item != list->count)
-        return damaged(l, "items of a list are missing");
-    value = ql_results_append(l->cx, &list->values, &list->count, &list->capacity, sizeof *value);
-    if (value)
-        *value = ql_query_real(s, 5);
-    return value ? QL_OK : QL_MEMORY;
-}
-
-static ql_status
-take_kind(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_set *set = l->set;
-    ql_result_kind *k = ql_results_append(l->cx, &set->kinds, &set->kind_count, &set->kind_capacity, sizeof *k);
-    const char *better = NULL;
-
-    (void)cell;
-    if (!k)
-        return QL_MEMORY;
-    *k = (ql_result_kind){.exp = ql_query_int(s, 5) != 0};
-    QL_TRY(l->cx, text(l, s, 0, &k->stage));
-    QL_TRY(l->cx, text(l, s, 1, &k->name));
-    QL_TRY(l->cx, ql_query_text(s, 2, &k->unit));
-    QL_TRY(l->cx, ql_query_text(s, 3, &better));
-    k->better = !better                         ? QL_BETTER_UNSAID
-                : strcmp(better, "lower") == 0  ? QL_BETTER_LOWER
-                : strcmp(better, "higher") == 0 ? QL_BETTER_HIGHER
-                                                : QL_BETTER_UNSAID;
-    return ql_query_text(s, 4, &k->parts);
-}
-
-static ql_status
-take_node(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_set *set = l->set;
-    ql_result_node *n;
-
-    (void)cell;
-    if (ql_query_int(s, 0) != set->node_count)
-        return damaged(l, "nodes are missing");
-    n = ql_results_append(l->cx, &set->nodes, &set->node_count, &set->node_capacity, sizeof *n);
-    if (!n)
-        return QL_MEMORY;
-    *n = (ql_result_node){.cells = ql_query_int(s, 4),
-                          .cost = {.seconds = ql_query_real(s, 5),
-                                   .calls = (uint64_t)ql_query_int(s, 6),
-                                   .up = (uint64_t)ql_query_int(s, 7),
-                                   .down = (uint64_t)ql_query_int(s, 8),
-                                   .peak = (uint64_t)ql_query_int(s, 9)}};
-    QL_TRY(l->cx, text(l, s, 1, &n->stage));
-    QL_TRY(l->cx, text(l, s, 2, &n->kind));
-    return text(l, s, 3, &n->label);
+            if (list->count < 0 || list->count > set->value_count - at)
+                return damaged(l, "items of a list are missing");
+            list->values = set->values + at;
+            at += list->count;
+        }
+    return QL_OK;
 }
 
 /* Inputs stand before their users, so a graph that is read has no cycle. */
 static ql_status
-take_edge(loader *l, const ql_query *s, int64_t cell)
+check(const loader *l)
 {
-    const int64_t node = ql_query_int(s, 0), from = ql_query_int(s, 2);
-    ql_result_node *n;
-    ql_result_edge *e;
+    const ql_result_set *set = l->set;
 
-    (void)cell;
-    if (node < 0 || node >= l->set->node_count || from < 0 || from >= node)
-        return damaged(l, "an edge of a node that it has not");
-    n = &l->set->nodes[node];
-    e = ql_results_append(l->cx, &n->edges, &n->edge_count, &n->edge_capacity, sizeof *e);
-    if (!e)
-        return QL_MEMORY;
-    e->from = from;
-    return text(l, s, 1, &e->port);
-}
-
-static ql_status
-take_cite(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_result_set *set = l->set;
-    ql_result_cite *c = ql_results_append(l->cx, &set->cites, &set->cite_count, &set->cite_capacity, sizeof *c);
-
-    (void)cell;
-    if (!c)
-        return QL_MEMORY;
-    QL_TRY(l->cx, text(l, s, 0, &c->stage));
-    QL_TRY(l->cx, text(l, s, 1, &c->label));
-    QL_TRY(l->cx, text(l, s, 2, &c->plugin));
-    return text(l, s, 3, &c->cite);
-}
-
-static ql_status
-take_layout(loader *l, const ql_query *s, int64_t cell)
-{
-    ql_table_spec *t = &l->set->table;
-    const char *part, *reference, **item;
-
-    (void)cell;
-    QL_TRY(l->cx, text(l, s, 0, &part));
-    QL_TRY(l->cx, text(l, s, 1, &reference));
-    if (strcmp(part, "value") == 0) {
-        t->value = reference;
-        return QL_OK;
-    }
-    item = strcmp(part, "row") == 0
-               ? ql_results_append(l->cx, &l->rows, &t->row_count, &l->row_capacity, sizeof *item)
-               : ql_results_append(l->cx, &l->columns, &t->column_count, &l->column_capacity, sizeof *item);
-    t->rows = l->rows;
-    t->columns = l->columns;
-    if (item)
-        *item = reference;
-    return item ? QL_OK : QL_MEMORY;
-}
-
-#define FACTS_OF                                                                                                    \
-    " FROM cell c JOIN cell_node n ON n.cell = c.id JOIN fact f ON f.node = n.node WHERE c.run = ? AND n.error IS " \
-    "NULL"
-#define IN_ORDER " ORDER BY c.number, n.position, f.block, f.position"
-#define NAME "n.prefix || f.name || ifnull('.' || f.part, '')"
-
-/* Facts with a number as their part are items of lists; those with a prefix are of what an exporter wrote, and only their numbers
- * are shown. */
-static const rows_of queries[] = {
-    {"SELECT version, device, seconds, peak_bytes, name FROM run WHERE id = ?", take_run, false},
-    {"SELECT reference, in_matrix FROM axis WHERE run = ? ORDER BY position", take_axis, false},
-    {"SELECT number, baseline, original, error, bits, seconds, peak_bytes FROM cell WHERE run = ? ORDER BY number",
-     take_cell, false},
-    {"SELECT c.number, l.reference, l.label FROM cell c JOIN label l ON l.cell = c.id WHERE c.run = ?", take_label,
-     true},
-    {"SELECT c.number, n.stage, " NAME ", f.value" FACTS_OF
-     " AND f.block = -1 AND typeof(f.part) <> 'integer'" IN_ORDER,
-     take_metric, true},
-    {"SELECT c.number, n.stage, f.name, f.value FROM cell c JOIN cell_node n ON n.cell = c.id JOIN note f"
-     " ON f.node = n.node WHERE c.run = ? AND n.error IS NULL AND n.prefix = '' AND f.block = -1" IN_ORDER,
-     take_note, true},
-    {"SELECT c.number, f.text FROM cell c JOIN footnote f ON f.cell = c.id WHERE c.run = ? ORDER BY c.number, "
-     "f.position",
-     take_footnote, true},
-    {"SELECT c.number, n.stage, f.linear, " NAME ", f.value" FACTS_OF " AND f.block >= 0 AND f.linear IS NOT NULL"
-     " AND typeof(f.part) <> 'integer' AND n.prefix = ''" IN_ORDER,
-     take_linear, true},
-    {"SELECT c.number, n.stage, f.linear, f.name, f.part, f.value" FACTS_OF " AND typeof(f.part) = 'integer'"
-     " AND n.prefix = ''" IN_ORDER,
-     take_list, true},
-    {"SELECT stage, name, unit, better, parts, exp FROM kind WHERE run = ? ORDER BY position", take_kind, false},
-    {"SELECT position, stage, kind, label, cells, seconds, calls, up_bytes, down_bytes, peak_bytes FROM stage"
-     " WHERE run = ? ORDER BY position",
-     take_node, false},
-    {"SELECT stage, port, source FROM edge WHERE run = ? ORDER BY stage, position", take_edge, false},
-    {"SELECT stage, label, plugin, cite FROM citation WHERE run = ? ORDER BY position", take_cite, false},
-    {"SELECT part, reference FROM layout WHERE run = ? ORDER BY part, position", take_layout, false},
-};
-
-static ql_status
-load(loader *l)
-{
-    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++)
-        QL_TRY(l->cx, query(l, &queries[i]));
-    for (int64_t i = 0; i < l->set->cell_count; i++) {
-        int64_t o = l->set->cells[i].original;
-
-        if (o < -1 || o >= l->set->cell_count)
-            return damaged(l, "a cell of a baseline that it has not");
-    }
+    for (int64_t i = 0; i < set->cell_count; i++)
+        if (set->cells[i].original < -1 || set->cells[i].original >= set->cell_count ||
+            set->cells[i].label_count != set->reference_count || set->axis_count > set->reference_count)
+            return damaged(l, "a cell without its labels or its baseline");
+    for (int64_t i = 0; i < set->node_count; i++)
+        for (int64_t k = 0; k < set->nodes[i].edge_count; k++)
+            if (set->nodes[i].edges[k].from < 0 || set->nodes[i].edges[k].from >= i)
+                return damaged(l, "an edge of a stage that it has not");
     return QL_OK;
+}
+
+static ql_status
+load(loader *l, ql_results *r, int64_t run)
+{
+    bool more;
+
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        QL_TRY(l->cx, ql_query_open(r, &l->rows, tables[i].sql, "i", run));
+        for (;;) {
+            QL_TRY(l->cx, ql_query_next(l->rows, &more));
+            if (!more)
+                break;
+            QL_TRY(l->cx, take(l, &tables[i]));
+        }
+    }
+    QL_TRY(l->cx, share_values(l));
+    return check(l);
 }
 
 ql_status
 ql_results_read(ql_ctx *cx, ql_results *r, int64_t run, ql_result_set *set)
 {
-    loader l = {.cx = cx, .results = r, .run = run, .set = set};
+    loader l = {.cx = cx, .set = set};
 
     *set = (ql_result_set){.run = ""};
     ql_scope_enter(cx, &set->memory);
-    return ql_scope_leave(cx, &set->memory, load(&l));
+    return ql_scope_leave(cx, &set->memory, load(&l, r, run));
 }
 
 /* "out/tiny-1a2b3c4d/" is the run of that name in out/results.db. */

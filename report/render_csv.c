@@ -70,7 +70,7 @@ put_notes(ql_ctx *cx, const ql_table *t, int64_t row, FILE *out)
 {
     const char *text = "";
 
-    for (int64_t number = 1; number <= t->footnote_count && text; number++) {
+    for (int64_t number = 1; number <= t->footnotes.count && text; number++) {
         bool used = false;
 
         for (int64_t k = 0; k < t->column_count; k++) {
@@ -80,7 +80,7 @@ put_notes(ql_ctx *cx, const ql_table *t, int64_t row, FILE *out)
                 used = used || n->items[i] == number;
         }
         if (used)
-            text = ql_format(cx, "%s%s%s", text, *text ? "; " : "", t->footnotes[number - 1]);
+            text = ql_format(cx, "%s%s%s", text, *text ? "; " : "", t->footnotes.items[number - 1]);
     }
     if (!text)
         return QL_MEMORY;

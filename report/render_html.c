@@ -39,17 +39,17 @@ put_row(const ql_table *t, int64_t row, const char *const *fields, FILE *out)
 static void
 put_notes(const ql_table *t, FILE *out)
 {
-    for (int64_t i = 0; i < t->remark_count; i++) {
+    for (int64_t i = 0; i < t->remarks.count; i++) {
         fputs("<p class=\"remark\">", out);
-        ql_html_put(out, t->remarks[i]);
+        ql_html_put(out, t->remarks.items[i]);
         fputs("</p>\n", out);
     }
-    if (!t->footnote_count)
+    if (!t->footnotes.count)
         return;
     fputs("<ol class=\"notes\">\n", out);
-    for (int64_t i = 0; i < t->footnote_count; i++) {
+    for (int64_t i = 0; i < t->footnotes.count; i++) {
         fputs("<li>", out);
-        ql_html_put(out, t->footnotes[i]);
+        ql_html_put(out, t->footnotes.items[i]);
         fputs("</li>\n", out);
     }
     fputs("</ol>\n", out);

@@ -42,15 +42,15 @@ put_row(const char *const *fields, int64_t count, FILE *out)
 static ql_status
 put_notes(ql_ctx *cx, const ql_table *t, FILE *out)
 {
-    for (int64_t i = 0; i < t->remark_count; i++) {
-        const char *text = escape(cx, t->remarks[i]);
+    for (int64_t i = 0; i < t->remarks.count; i++) {
+        const char *text = escape(cx, t->remarks.items[i]);
 
         if (!text)
             return QL_MEMORY;
         fprintf(out, "\\par\\footnotesize %s\n", text);
     }
-    for (int64_t i = 0; i < t->footnote_count; i++) {
-        const char *text = escape(cx, t->footnotes[i]);
+    for (int64_t i = 0; i < t->footnotes.count; i++) {
+        const char *text = escape(cx, t->footnotes.items[i]);
 
         if (!text)
             return QL_MEMORY;

@@ -81,14 +81,14 @@ put_line(ql_ctx *cx, const char *prefix, const char *text, FILE *out)
 static ql_status
 put_notes(ql_ctx *cx, const ql_table *t, FILE *out)
 {
-    for (int64_t i = 0; i < t->remark_count; i++)
-        QL_TRY(cx, put_line(cx, i ? "- " : "\n- ", t->remarks[i], out));
-    for (int64_t i = 0; i < t->footnote_count; i++) {
+    for (int64_t i = 0; i < t->remarks.count; i++)
+        QL_TRY(cx, put_line(cx, i ? "- " : "\n- ", t->remarks.items[i], out));
+    for (int64_t i = 0; i < t->footnotes.count; i++) {
         const char *prefix = ql_format(cx, "%s[^%lld]: ", i ? "" : "\n", (long long)i + 1);
 
         if (!prefix)
             return QL_MEMORY;
-        QL_TRY(cx, put_line(cx, prefix, t->footnotes[i], out));
+        QL_TRY(cx, put_line(cx, prefix, t->footnotes.items[i], out));
     }
     return QL_OK;
 }

@@ -12,22 +12,46 @@ ql_results_fini(ql_ctx *cx, ql_result_set *set)
 }
 
 void *
-ql_results_append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size)
+ql_results_append(ql_ctx *cx, void *items, int64_t *count, size_t size)
 {
     void **p = items;
+    const int64_t n = *count;
 
-    if (*count == *capacity) {
-        int64_t room = *capacity ? 2 * *capacity : 8;
-        void *grown = ql_alloc(cx, (size_t)room, size);
+    if ((n & (n - 1)) == 0) { /* room is a power of two, and full when the count is one */
+        void *grown = ql_alloc(cx, (size_t)(n ? 2 * n : 1), size);
 
         if (!grown)
             return NULL;
-        if (*count)
-            memcpy(grown, *p, (size_t)*count * size);
+        if (n)
+            memcpy(grown, *p, (size_t)n * size);
         *p = grown;
-        *capacity = room;
     }
-    return (char *)*p + (size_t)(*count)++ * size;
+    (*count)++;
+    return (char *)*p + (size_t)n * size;
+}
+
+int64_t
+ql_names_find(const ql_names *n, const char *name)
+{
+    for (int64_t i = 0; i < n->count; i++)
+        if (strcmp(n->items[i], name) == 0)
+            return i;
+    return -1;
+}
+
+ql_status
+ql_names_add(ql_ctx *cx, ql_names *n, const char *name)
+{
+    const char **item;
+
+    if (!name)
+        return QL_MEMORY;
+    if (ql_names_find(n, name) >= 0)
+        return QL_OK;
+    item = ql_results_append(cx, &n->items, &n->count, sizeof *item);
+    if (item)
+        *item = name;
+    return item ? QL_OK : QL_MEMORY;
 }
 
 const char *const ql_cost_names[QL_COST_COUNT] = {"cost.bits", "cost.seconds", "cost.memory"};

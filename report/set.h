@@ -21,7 +21,7 @@ typedef struct ql_result_linear {
 
 typedef struct ql_result_list {        /* numbers in order: the loss of each window, the singular values of a linear */
     const char *stage, *linear, *name; /* linear: NULL for a list of the whole stream */
-    int64_t count, capacity;
+    int64_t count;
     double *values;
 } ql_result_list;
 
@@ -32,8 +32,7 @@ typedef struct ql_result_cell {
     const char *error;   /* why the cell failed; NULL: it did not */
     double bits;         /* stored per weight: codes, scales, zeros, adapter; NaN: unknown */
     ql_cost cost;        /* of its own stages; what several cells share counts in each */
-    int64_t metric_count, metric_capacity, note_count, note_capacity, linear_count, linear_capacity, footnote_count,
-        footnote_capacity, list_count, list_capacity;
+    int64_t label_count, metric_count, note_count, linear_count, footnote_count, list_count;
     ql_result_metric *metrics;
     ql_result_note *notes;
     ql_result_linear *linears;
@@ -49,7 +48,7 @@ typedef struct ql_result_edge {
 typedef struct ql_result_node {       /* of the merged graph */
     const char *stage, *kind, *label; /* "quant", "quantizer", "NAME bits=3" */
     int64_t cells;                    /* that it serves */
-    int64_t edge_count, edge_capacity;
+    int64_t edge_count;
     ql_result_edge *edges;
     ql_cost cost; /* all cells together */
 } ql_result_node;
@@ -73,11 +72,12 @@ typedef struct ql_result_set {
     uint64_t peak;  /* bytes of host memory at most */
     int64_t axis_count, reference_count;
     const char *const *references; /* what labels answer to: the axes of the matrix first, then "quant.use", … */
-    int64_t cell_count, cell_capacity, node_count, node_capacity, kind_count, kind_capacity, cite_count, cite_capacity;
+    int64_t cell_count, node_count, kind_count, cite_count, value_count;
     ql_result_cell *cells; /* those of the graph in their order, then the baselines */
     ql_result_node *nodes;
     ql_result_kind *kinds;
     ql_result_cite *cites;
+    double *values;      /* of all lists, one behind the other */
     ql_table_spec table; /* of the pipeline file */
 } ql_result_set;
 
@@ -103,7 +103,17 @@ bool ql_results_value(const ql_result_cell *c, const char *metric, double *value
 const ql_result_list *ql_results_find_list(const ql_result_cell *c, const char *stage, const char *linear,
                                            const char *name);
 
-/* A fresh item at the end of `*items`, which grows inside the scope by doubling; NULL without memory. */
-void *ql_results_append(ql_ctx *cx, void *items, int64_t *count, int64_t *capacity, size_t size);
+/* A fresh zeroed item at the end of `*items`, which grows inside the scope by doubling; NULL without memory. */
+void *ql_results_append(ql_ctx *cx, void *items, int64_t *count, size_t size);
+
+typedef struct ql_names { /* a growing list */
+    const char **items;
+    int64_t count;
+} ql_names;
+
+/* Position of the name; -1: it isn't there. */
+int64_t ql_names_find(const ql_names *n, const char *name);
+/* At the end, each name once; `name` NULL: MEMORY, for what formatted it failed. The text is not copied. */
+ql_status ql_names_add(ql_ctx *cx, ql_names *n, const char *name);
 
 #endif

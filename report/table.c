@@ -24,22 +24,6 @@ typedef struct maker {
     place *places; /* [row_count * column_count] */
 } maker;
 
-static ql_status
-add_text(ql_ctx *cx, ql_names *n, const char *text)
-{
-    const char **item;
-
-    if (!text)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < n->count; i++)
-        if (strcmp(n->items[i], text) == 0)
-            return QL_OK;
-    item = ql_results_append(cx, &n->items, &n->count, &n->capacity, sizeof *item);
-    if (item)
-        *item = text;
-    return item ? QL_OK : QL_MEMORY;
-}
-
 /* --- numbers */
 
 static const char *
@@ -89,7 +73,7 @@ put(maker *m, int64_t at, const ql_result_set *set, const ql_result_cell *c, dou
     else
         *p = (place){.set = set, .cell = c};
     for (int64_t i = 0; i < c->footnote_count; i++)
-        QL_TRY(m->cx, add_text(m->cx, &p->texts, c->footnotes[i]));
+        QL_TRY(m->cx, ql_names_add(m->cx, &p->texts, c->footnotes[i]));
     if (c->error) {
         p->failures++;
         p->error = p->error ? p->error : c->error;
@@ -203,11 +187,11 @@ settle_failures(maker *m)
 
         e->failed = p->failures > 0 && e->count == 0;
         if (e->failed)
-            QL_TRY(m->cx, add_text(m->cx, &p->texts, p->error));
+            QL_TRY(m->cx, ql_names_add(m->cx, &p->texts, p->error));
         else if (p->failures > 0)
-            QL_TRY(m->cx, add_text(m->cx, &p->texts,
-                                   ql_format(m->cx, "%lld of %lld seeds failed: %s", (long long)p->failures,
-                                             (long long)(p->failures + e->count), p->error)));
+            QL_TRY(m->cx, ql_names_add(m->cx, &p->texts,
+                                       ql_format(m->cx, "%lld of %lld seeds failed: %s", (long long)p->failures,
+                                                 (long long)(p->failures + e->count), p->error)));
     }
     return QL_OK;
 }
@@ -226,19 +210,6 @@ notes_of(ql_ctx *cx, const ql_result_cell *c, const char *stage, size_t length)
     return text;
 }
 
-/* A remark holds for the whole table. */
-static ql_status
-remark(maker *m, const char *text)
-{
-    ql_names remarks = {.items = m->out->remarks, .count = m->out->remark_count, .capacity = m->out->remark_capacity};
-
-    QL_TRY(m->cx, add_text(m->cx, &remarks, text));
-    m->out->remarks = remarks.items;
-    m->out->remark_count = remarks.count;
-    m->out->remark_capacity = remarks.capacity;
-    return QL_OK;
-}
-
 static ql_status
 remark_differences(maker *m)
 {
@@ -251,8 +222,8 @@ remark_differences(maker *m)
             ql_format(m->cx, "%s%s %s=%s", from, i ? " and" : "", m->spec->against[i].key, m->spec->against[i].label);
     if (!from)
         return QL_MEMORY;
-    return remark(
-        m,
+    return ql_names_add(
+        m->cx, &m->out->remarks,
         ql_format(m->cx, "differences from %s, \xc2\xb1 paired standard error, over seeds standard deviation", from));
 }
 
@@ -279,11 +250,11 @@ note_metric(maker *m, int64_t metric)
         const char *text = p->cell && !p->cell->error ? notes_of(m->cx, p->cell, name, length) : "";
 
         if (*text)
-            QL_TRY(m->cx, add_text(m->cx, &p->texts, ql_format(m->cx, "%.*s: %s", (int)length, name, text)));
+            QL_TRY(m->cx, ql_names_add(m->cx, &p->texts, ql_format(m->cx, "%.*s: %s", (int)length, name, text)));
     }
     if (differ || !first)
         return QL_OK;
-    return remark(m, ql_format(m->cx, "%.*s: %s", (int)length, name, first));
+    return ql_names_add(m->cx, &m->out->remarks, ql_format(m->cx, "%.*s: %s", (int)length, name, first));
 }
 
 /* --- footnotes */
@@ -292,20 +263,11 @@ static ql_status
 mark(maker *m, ql_notes *notes, const char *text)
 {
     ql_table *t = m->out;
-    int64_t number = 0, *item;
-    const char **fresh;
+    int64_t number, *item;
 
-    if (!text)
-        return QL_MEMORY;
-    while (number < t->footnote_count && strcmp(t->footnotes[number], text) != 0)
-        number++;
-    if (number == t->footnote_count) {
-        fresh = ql_results_append(m->cx, &t->footnotes, &t->footnote_count, &t->footnote_capacity, sizeof *fresh);
-        if (!fresh)
-            return QL_MEMORY;
-        *fresh = text;
-    }
-    item = ql_results_append(m->cx, &notes->items, &notes->count, &notes->capacity, sizeof *item);
+    QL_TRY(m->cx, ql_names_add(m->cx, &t->footnotes, text));
+    number = ql_names_find(&t->footnotes, text);
+    item = ql_results_append(m->cx, &notes->items, &notes->count, sizeof *item);
     if (!item)
         return QL_MEMORY;
     for (; item > notes->items && item[-1] > number + 1; item--)
@@ -361,7 +323,7 @@ remark_cites(maker *m)
             for (int64_t k = 0; k < l->column_keys.count; k++)
                 named = named || names_stage(l->column_keys.items[k], c->stage);
             if (!named)
-                QL_TRY(m->cx, remark(m, cite_text(m->cx, c)));
+                QL_TRY(m->cx, ql_names_add(m->cx, &m->out->remarks, cite_text(m->cx, c)));
         }
     return QL_OK;
 }

@@ -9,7 +9,7 @@
 typedef enum ql_table_format { QL_TABLE_MARKDOWN, QL_TABLE_CSV, QL_TABLE_LATEX, QL_TABLE_JSON } ql_table_format;
 
 typedef struct ql_notes { /* numbers of footnotes, from 1, rising */
-    int64_t count, capacity;
+    int64_t count;
     int64_t *items;
 } ql_notes;
 
@@ -28,15 +28,14 @@ typedef struct ql_table_entry {
 } ql_table_entry;
 
 typedef struct ql_table {
-    int64_t key_count, row_count, column_count, baseline_count, footnote_count, footnote_capacity, remark_count,
-        remark_capacity;
-    const char *const *keys;           /* [key_count]: what the label columns are called */
-    ql_table_label *rows;              /* [row_count * key_count]; the first baseline_count rows are original models */
-    ql_table_label *columns;           /* [column_count] */
-    ql_table_entry *entries;           /* [row_count * column_count] */
-    const char *value;                 /* what the numbers are, where no column says it; else NULL */
-    bool differences;                  /* they are, so they have a sign */
-    const char **footnotes, **remarks; /* remarks hold for the whole table */
+    int64_t key_count, row_count, column_count, baseline_count;
+    const char *const *keys;     /* [key_count]: what the label columns are called */
+    ql_table_label *rows;        /* [row_count * key_count]; the first baseline_count rows are original models */
+    ql_table_label *columns;     /* [column_count] */
+    ql_table_entry *entries;     /* [row_count * column_count] */
+    const char *value;           /* what the numbers are, where no column says it; else NULL */
+    bool differences;            /* they are, so they have a sign */
+    ql_names footnotes, remarks; /* remarks hold for the whole table */
 } ql_table;
 
 /* Lays out `count` runs by `spec`; what it leaves out is chosen: rows: every axis (and the run, when there are

@@ -13,7 +13,7 @@ sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t o
     ql_result_cell *c;
 
     ql_scope_enter(cx, &set->memory);
-    c = ql_results_append(cx, &set->cells, &set->cell_count, &set->cell_capacity, sizeof *c);
+    c = ql_results_append(cx, &set->cells, &set->cell_count, sizeof *c);
     if (!c)
         exit(1);
     *c = (ql_result_cell){.original = original, .baseline = original < 0};
@@ -23,14 +23,14 @@ sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t o
     (void)ql_scope_leave(cx, &set->memory, QL_OK);
 }
 
-#define SETS_ADD(what, type, items, count, capacity)                                               \
+#define SETS_ADD(what, type, items, count)                                                         \
     static inline void sets_##what(ql_ctx *cx, ql_result_set *set, int64_t cell, const type *item) \
     {                                                                                              \
         ql_result_cell *c = &set->cells[cell];                                                     \
         type *to;                                                                                  \
                                                                                                    \
         ql_scope_enter(cx, &set->memory);                                                          \
-        to = ql_results_append(cx, &c->items, &c->count, &c->capacity, sizeof *to);                \
+        to = ql_results_append(cx, &c->items, &c->count, sizeof *to);                              \
         (void)ql_scope_leave(cx, &set->memory, QL_OK);                                             \
         if (!to)                                                                                   \
             exit(1);                                                                               \
@@ -38,11 +38,11 @@ sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t o
     }
 
 typedef const char *sets_text;
-SETS_ADD(add_metric, ql_result_metric, metrics, metric_count, metric_capacity)
-SETS_ADD(add_note, ql_result_note, notes, note_count, note_capacity)
-SETS_ADD(linear, ql_result_linear, linears, linear_count, linear_capacity)
-SETS_ADD(add_footnote, sets_text, footnotes, footnote_count, footnote_capacity)
-SETS_ADD(add_list, ql_result_list, lists, list_count, list_capacity)
+SETS_ADD(add_metric, ql_result_metric, metrics, metric_count)
+SETS_ADD(add_note, ql_result_note, notes, note_count)
+SETS_ADD(linear, ql_result_linear, linears, linear_count)
+SETS_ADD(add_footnote, sets_text, footnotes, footnote_count)
+SETS_ADD(add_list, ql_result_list, lists, list_count)
 
 /* A list with a copy of the values. */
 static inline void

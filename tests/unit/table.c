@@ -115,17 +115,17 @@ test_runs(ql_ctx *cx)
     CHECK_STR(table.keys[0], "run");
     CHECK_STR(table.rows[0].text, "a-00000000 (original)");
     CHECK_STR(table.rows[2 * 3].text, "a-00000000");
-    CHECK_INT(table.footnote_count, 3); /* the failure, the footnote, the paper */
+    CHECK_INT(table.footnotes.count, 3); /* the failure, the footnote, the paper */
 
     /* numbers made in different ways say so one by one */
     for (int64_t i = 0; i < 5; i++)
         if (i != 2)
             sets_note(cx, &b, i, "protocol", "llama.cpp");
     REQUIRE_OK(cx, ql_table_make(cx, sets, 2, &none, &table));
-    CHECK_INT(table.remark_count, 0);
-    CHECK_INT(table.footnote_count, 5);
-    CHECK_STR(table.footnotes[table.entries[0].notes.items[0] - 1], "ppl: protocol gptq, bos no");
-    CHECK_STR(table.footnotes[table.entries[1].notes.items[0] - 1], "ppl: protocol llama.cpp, bos no");
+    CHECK_INT(table.remarks.count, 0);
+    CHECK_INT(table.footnotes.count, 5);
+    CHECK_STR(table.footnotes.items[table.entries[0].notes.items[0] - 1], "ppl: protocol gptq, bos no");
+    CHECK_STR(table.footnotes.items[table.entries[1].notes.items[0] - 1], "ppl: protocol llama.cpp, bos no");
     ql_results_fini(cx, &a);
     ql_results_fini(cx, &b);
 }
@@ -159,8 +159,8 @@ test_seeds(ql_ctx *cx, uint64_t *random)
     CHECK_INT(table.entries[0].count, n);
     CHECK_NEAR(table.entries[0].mean, mean, 1e-12 * mean * (double)n);
     CHECK_NEAR(table.entries[0].sd, n > 1 ? sqrt(square / (double)(n - 1)) : 0, 1e-10);
-    CHECK_INT(table.footnote_count, 1);
-    CHECK(strstr(table.footnotes[0], "seeds failed: singular") != NULL);
+    CHECK_INT(table.footnotes.count, 1);
+    CHECK(strstr(table.footnotes.items[0], "seeds failed: singular") != NULL);
     ql_results_fini(cx, &set);
 }
 
@@ -250,7 +250,7 @@ test_differences(ql_ctx *cx)
     CHECK_NEAR(t.entries[5].mean, 0.02, 1e-12);
     CHECK(t.entries[5].spread && t.entries[5].sd > 0);
     CHECK_STR(
-        t.remarks[t.remark_count - 1],
+        t.remarks.items[t.remarks.count - 1],
         "differences from the cell with quant=rtn|x, \xc2\xb1 paired standard error, over seeds standard deviation");
     text = render(cx, sets, 1, &spec, QL_TABLE_MARKDOWN);
     CHECK(strstr(text, "+0.02000 \xc2\xb1 "));

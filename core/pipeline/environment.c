@@ -1,7 +1,9 @@
-/* ${VAR} and ${VAR:-default} in the values of a YAML tree. */
+/* ${VAR} and ${VAR:-default} in the values of a YAML tree; which values stay in the environment. */
+#include <ctype.h>
 #include <string.h>
 
 #include "base/env.h"
+#include "base/printer.h"
 #include "yaml.h"
 
 /* One character each, so that columns stay: U+E000 and U+E001, which mean nothing to YAML and to anybody else. */
@@ -20,50 +22,41 @@ find_close(const char *at, const char *end)
     return NULL;
 }
 
-static bool
-contains(const char *text, size_t bytes, const char *mark)
-{
-    for (size_t i = 0; i + MARK_BYTES <= bytes; i++)
-        if (memcmp(text + i, mark, MARK_BYTES) == 0)
-            return true;
-    return false;
-}
-
 ql_status
 ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes)
 {
-    const char *end = *text + *bytes, *close = NULL;
-    size_t count = 0, used = 0;
-    char *out;
+    const char *const end = *text + *bytes, *close = NULL;
+    size_t count = 0;
+    char *out, *to;
 
-    if (contains(*text, *bytes, OPEN) || contains(*text, *bytes, CLOSE))
-        return QL_OK;
-    for (const char *p = *text; p + 1 < end; p++)
+    for (const char *p = *text; p + MARK_BYTES <= end; p++) {
+        if (memcmp(p, OPEN, MARK_BYTES) == 0 || memcmp(p, CLOSE, MARK_BYTES) == 0)
+            return QL_OK;
         count += p[0] == '$' && p[1] == '{' && find_close(p, end);
+    }
     if (count == 0)
         return QL_OK;
-    out = ql_alloc(cx, *bytes + count * 2 * (MARK_BYTES - 1), 1);
+    out = to = ql_alloc(cx, *bytes + count * 2 * (MARK_BYTES - 1), 1);
     if (!out)
         return QL_MEMORY;
     for (const char *p = *text; p < end; p++) {
         const bool opens = !close && p + 1 < end && p[0] == '$' && p[1] == '{' && find_close(p, end);
+        const bool closes = p == close;
 
-        if (p == close) {
-            memcpy(out + used, CLOSE, MARK_BYTES);
-            used += MARK_BYTES;
-            close = NULL;
-            continue;
-        }
-        out[used++] = *p;
         if (opens) {
             close = find_close(p, end);
-            memcpy(out + used, OPEN, MARK_BYTES);
-            used += MARK_BYTES;
-            p++;
+            *to++ = *p++;
         }
+        if (opens || closes) {
+            memcpy(to, opens ? OPEN : CLOSE, MARK_BYTES);
+            to += MARK_BYTES;
+        } else {
+            *to++ = *p;
+        }
+        close = closes ? NULL : close;
     }
     *text = out;
-    *bytes = used;
+    *bytes = (size_t)(to - out);
     return QL_OK;
 }
 
@@ -83,78 +76,147 @@ ql_yaml_unmask(char *text)
     *out = '\0';
 }
 
-static bool
-is_name(const char *s, size_t n)
-{
-    bool ok = n > 0 && !(s[0] >= '0' && s[0] <= '9');
+/* --- secrets ----------------------------------------------------------------------------------------------------- */
 
-    for (size_t i = 0; i < n && ok; i++)
-        ok =
-            s[i] == '_' || (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z');
-    return ok;
+/* Is `word` (n bytes, upper or lower case) among `words`? */
+static bool
+is_among(const char *word, size_t n, const char *const *words)
+{
+    for (; *words; words++) {
+        size_t i = 0;
+
+        while (i < n && (*words)[i] && toupper((unsigned char)word[i]) == (*words)[i])
+            i++;
+        if (i == n && !(*words)[i])
+            return true;
+    }
+    return false;
 }
 
-/* What the reference `ref` (between the braces, n bytes) stands for; NULL with the problem told. */
-static const char *
-look_up(ql_ctx *cx, ql_problems *problems, ql_place place, const char *ref, size_t n)
+/* HF_TOKEN, AWS_SECRET_ACCESS_KEY, PGPASSWORD, but not TOKENIZER, KEYBOARD and API_TOKEN_FILE, which is a place. */
+static bool
+name_is_secret(const char *name)
 {
-    const char *text = ql_copy_text(cx, ref, n), *dash = text ? strstr(text, ":-") : NULL, *value, *name;
-    const size_t length = dash ? (size_t)(dash - text) : n;
+    static const char *const secrets[] = {"TOKEN",      "SECRET",      "PASSWORD",   "PASSWD", "PASSPHRASE",
+                                          "CREDENTIAL", "CREDENTIALS", "PGPASSWORD", "APIKEY", NULL};
+    static const char *const keys[] = {"KEY", NULL}; /* behind another word only */
+    static const char *const places[] = {"FILE", "PATH", "DIR", "FOLDER", "SOCK", NULL};
+    bool secret = false;
 
-    name = text ? ql_copy_text(cx, text, length) : NULL;
+    for (const char *p = name; *p;) {
+        const size_t n = strcspn(p, "_");
+
+        secret = secret || is_among(p, n, secrets) || (p > name && is_among(p, n, keys));
+        if (!p[n] && is_among(p, n, places))
+            return false;
+        p += n + (p[n] == '_');
+    }
+    return secret;
+}
+
+/* The beginnings that services give their keys, a private key, an address with a password in it. */
+static bool
+value_is_secret(const char *value)
+{
+    static const char *const beginnings[] = {"hf_",    "sk-",   "sk_",   "ghp_", "gho_", "ghs_", "ghu_", "github_pat_",
+                                             "glpat-", "xoxb-", "xoxp-", "AKIA", "ASIA", "AIza", "eyJ",  "-----BEGIN "};
+    const char *scheme = strstr(value, "://"), *at = scheme ? strchr(scheme, '@') : NULL;
+
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
+        if (strncmp(value, beginnings[i], strlen(beginnings[i])) == 0 && strlen(value) >= 16)
+            return true;
+    return at && memchr(scheme + 3, ':', (size_t)(at - scheme - 3));
+}
+
+/* --- references -------------------------------------------------------------------------------------------------- */
+
+static bool
+is_name(const char *s)
+{
+    static const char letters[] = "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+    return *s && !(*s >= '0' && *s <= '9') && s[strspn(s, letters)] == '\0';
+}
+
+/* Prints what the reference `ref` (between the braces) stands for; false with the problem told. A secret stands for its
+ * reference: what a pipeline says is written into its run folder. */
+static bool
+print_reference(ql_ctx *cx, ql_problems *problems, ql_place place, const char *ref, FILE *out)
+{
+    const char *dash = strstr(ref, ":-"), *value;
+    const char *name = ql_copy_text(cx, ref, dash ? (size_t)(dash - ref) : strlen(ref));
+
     if (!name) {
         problems->failed = QL_MEMORY;
-        return NULL;
+        return false;
     }
-    if (!is_name(name, length) || strchr(text, '{')) { /* a reference in a default would be left as it is */
+    if (!is_name(name) || strchr(ref, '{')) { /* a reference in a default would be left as it is */
         ql_problem_add(cx, problems, place,
-                       "'${%s}' is no reference to the environment: expected ${NAME} or ${NAME:-default}", text);
-        return NULL;
+                       "'${%s}' is no reference to the environment: expected ${NAME} or ${NAME:-default}", ref);
+        return false;
     }
     value = ql_env(name);
-    if (dash && (!value || !*value))
-        return dash + 2;
-    if (!value)
+    if (dash && (!value || !*value)) {
+        fputs(dash + 2, out);
+    } else if (!value) {
         ql_problem_add(cx, problems, place,
                        "the environment has no variable '%s'; ${%s:-default} would give a value of its own", name,
                        name);
-    return value;
+        return false;
+    } else if (*value && (name_is_secret(name) || value_is_secret(value))) {
+        ql_warn(cx,
+                "%s:%lld:%lld: the value of '%s' looks like a secret and stays in the environment: the text keeps "
+                "${%s}",
+                place.file, (long long)place.line, (long long)place.column, name, name);
+        fprintf(out, "${%s}", name);
+    } else {
+        fputs(value, out);
+    }
+    return true;
 }
 
-static void
-expand_text(ql_ctx *cx, ql_problems *problems, ql_yaml *v)
+/* The text of `v` with its references replaced onto `out`; false with the problem told. */
+static bool
+print_expanded(ql_ctx *cx, ql_problems *problems, const ql_yaml *v, FILE *out)
 {
-    const char *at = v->text, *open, *text = "";
+    const char *at = v->text, *open;
 
     while ((open = strstr(at, "${")) != NULL) {
-        const char *close = strchr(open, '}'), *value;
+        const char *close = strchr(open, '}'), *ref;
 
         if (!close) {
             ql_problem_add(cx, problems, v->place, "'${' without '}' in '%s'", v->text);
-            return;
+            return false;
         }
-        value = look_up(cx, problems, v->place, open + 2, (size_t)(close - open - 2));
-        if (!value)
-            return;
-        text = ql_format(cx, "%s%.*s%s", text, (int)(open - at), at, value);
-        if (!text) {
+        fwrite(at, 1, (size_t)(open - at), out);
+        ref = ql_copy_text(cx, open + 2, (size_t)(close - open - 2));
+        if (!ref)
             problems->failed = QL_MEMORY;
-            return;
-        }
+        if (!ref || !print_reference(cx, problems, v->place, ref, out))
+            return false;
         at = close + 1;
     }
-    if (at == v->text)
-        return;
-    v->text = ql_format(cx, "%s%s", text, at);
-    if (!v->text)
-        problems->failed = QL_MEMORY;
+    fputs(at, out);
+    return true;
 }
 
 void
 ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v)
 {
+    const char *text;
+    ql_printer p;
+    bool ok;
+
     for (int64_t i = 0; i < v->count; i++)
         ql_yaml_environment(cx, problems, v->items[i]);
-    if (v->kind == QL_YAML_SCALAR && problems->failed == QL_OK)
-        expand_text(cx, problems, v);
+    if (v->kind != QL_YAML_SCALAR || problems->failed != QL_OK || !strstr(v->text, "${"))
+        return;
+    problems->failed = ql_printer_open(cx, &p);
+    if (problems->failed != QL_OK)
+        return;
+    ok = print_expanded(cx, problems, v, p.out);
+    if (ql_printer_close(cx, &p, &text) != QL_OK)
+        problems->failed = QL_MEMORY;
+    else if (ok)
+        v->text = text;
 }

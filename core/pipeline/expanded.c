@@ -1,6 +1,5 @@
 /* The pipeline as it was understood: environment, -s and defaults filled in, paths absolute, so that the text runs
  * anywhere. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "build.h"
@@ -18,51 +17,41 @@ append_text(ql_build *b, ql_yaml *map, const char *key, const char *text)
     return ql_yaml_append(b->cx, map, name, value);
 }
 
+/* Every row of a table that `map` does not give and that has a value. */
 static ql_status
-append(ql_build *b, ql_yaml *map, const ql_yaml *from, const char *key)
+append_rows(ql_build *b, const ql_plugin *table, const void *self, ql_yaml *map)
 {
-    const int64_t i = ql_yaml_find(from, key);
+    for (const ql_param *row = table->params; row->type != QL_T_END; row++) {
+        const char *text = ql_yaml_get(map, row->name) ? NULL : ql_build_row_text(b, row, self);
 
-    return i < 0 ? QL_OK : ql_yaml_append(b->cx, map, from->keys[i], from->items[i]);
+        if (text)
+            QL_TRY(b->cx, append_text(b, map, row->name, text));
+    }
+    return b->problems.failed;
 }
 
-/* Relative paths of a stage, and of the anonymous stages in it, become absolute. */
 static ql_status
-resolve_paths(ql_build *b, const ql_plugin *p, const ql_yaml *map)
+make_absolute(ql_build *b, ql_yaml *v)
+{
+    if (v->kind == QL_YAML_SCALAR && *v->text && v->text[0] != '/')
+        v->text = ql_build_text(b, ql_format(b->cx, "%s/%s", b->folder, v->text));
+    return b->problems.failed;
+}
+
+/* Relative paths of a stage, and of the anonymous stages in it. */
+static ql_status
+resolve_paths(ql_build *b, const ql_plugin *p, ql_yaml *map)
 {
     for (int64_t i = 0; p && map->kind == QL_YAML_MAP && i < map->count; i++) {
         const ql_param *row = ql_param_find(p, map->keys[i]->text);
         ql_yaml *v = map->items[i];
-        const ql_yaml *use = v->kind == QL_YAML_MAP ? ql_yaml_get(v, "use") : NULL;
+        const ql_yaml *use = ql_yaml_get(v, "use");
         const ql_found *found = use && use->kind == QL_YAML_SCALAR ? ql_registry_find(b->registry, use->text) : NULL;
 
-        if (row && row->type == QL_T_PATH && v->kind == QL_YAML_SCALAR && *v->text && v->text[0] != '/') {
-            v->text = ql_format(b->cx, "%s/%s", b->folder, v->text);
-            if (!v->text)
-                return QL_MEMORY;
-        }
+        if (row && row->type == QL_T_PATH)
+            QL_TRY(b->cx, make_absolute(b, v));
         if (found)
             QL_TRY(b->cx, resolve_paths(b, found->plugin, v));
-    }
-    return QL_OK;
-}
-
-/* Defaults of an entry. One whose plugin the matrix replaces keeps what it says only: a written default would be
- * inherited by a plugin that has another. */
-static ql_status
-add_defaults(ql_build *b, const ql_build_stage *s, ql_yaml *entry)
-{
-    void *self = ql_alloc(b->cx, 1, s->plugin->self_size);
-
-    if (!self)
-        return QL_MEMORY;
-    ql_param_defaults(s->plugin, self);
-    for (const ql_param *row = s->plugin->params; row->type != QL_T_END; row++) {
-        const bool text = row->type == QL_T_STRING || row->type == QL_T_PATH;
-
-        if (ql_yaml_get(entry, row->name) || row->type == QL_T_LIST || (text && !row->def_text))
-            continue;
-        QL_TRY(b->cx, append_text(b, entry, row->name, text ? row->def_text : ql_param_print(b->cx, row, self)));
     }
     return QL_OK;
 }
@@ -81,17 +70,17 @@ settle_sets(ql_build *b, const ql_build_stage *s, ql_yaml *entry)
     int64_t kept = 0;
 
     for (int64_t i = 0; i < entry->count; i++) {
-        const bool stays = !entry->items[i]->set || knows(s->plugin, entry->keys[i]->text);
+        ql_yaml *key = entry->keys[i], *v = entry->items[i];
+        const bool stays = !v->set || knows(s->plugin, key->text);
 
         for (int64_t k = 0; !stays && a && k < a->values->count; k++) {
             ql_yaml *variant = a->values->items[k];
 
-            if (a->plugins[k] && ql_param_find(a->plugins[k], entry->keys[i]->text) &&
-                !ql_yaml_get(variant, entry->keys[i]->text))
-                QL_TRY(b->cx, ql_yaml_append(b->cx, variant, entry->keys[i], entry->items[i]));
+            if (a->plugins[k] && ql_param_find(a->plugins[k], key->text) && !ql_yaml_get(variant, key->text))
+                QL_TRY(b->cx, ql_yaml_append(b->cx, variant, key, v));
         }
-        entry->keys[kept] = entry->keys[i];
-        entry->items[kept] = entry->items[i];
+        entry->keys[kept] = key;
+        entry->items[kept] = v;
         kept += stays;
     }
     entry->count = kept;
@@ -99,61 +88,48 @@ settle_sets(ql_build *b, const ql_build_stage *s, ql_yaml *entry)
 }
 
 static ql_status
-expand_stages(ql_build *b)
+expand_stage(ql_build *b, const ql_build_stage *s)
 {
-    for (int64_t s = 0; s < b->stage_count; s++) {
-        const ql_build_stage *stage = &b->stages[s];
-        const ql_build_axis *a = stage->variants < 0 ? NULL : &b->axes[stage->variants];
-        ql_yaml *entry = ql_yaml_get(ql_yaml_get(b->root, "stages"), stage->name);
+    const ql_build_axis *a = s->variants < 0 ? NULL : &b->axes[s->variants];
+    ql_yaml *entry = ql_yaml_get(ql_yaml_get(b->root, "stages"), s->name);
+    void *defaults = ql_build_alloc(b, 1, s->plugin->self_size);
 
-        QL_TRY(b->cx, settle_sets(b, stage, entry));
-        QL_TRY(b->cx, resolve_paths(b, stage->plugin, entry));
-        for (int64_t i = 0; a && i < a->values->count; i++)
-            QL_TRY(b->cx, resolve_paths(b, a->plugins[i], a->values->items[i]));
-        if (!a)
-            QL_TRY(b->cx, add_defaults(b, stage, entry));
+    if (!defaults)
+        return QL_MEMORY;
+    QL_TRY(b->cx, settle_sets(b, s, entry));
+    QL_TRY(b->cx, resolve_paths(b, s->plugin, entry));
+    for (int64_t i = 0; a && i < a->values->count; i++)
+        QL_TRY(b->cx, resolve_paths(b, a->plugins[i], a->values->items[i]));
+    for (int64_t i = 0; i < s->axis_count; i++) {
+        const ql_build_axis *values = &b->axes[s->axes[i]];
+        const ql_param *row = values->parameter ? ql_param_find(s->plugin, values->parameter) : NULL;
+
+        for (int64_t k = 0; row && row->type == QL_T_PATH && k < values->values->count; k++)
+            QL_TRY(b->cx, make_absolute(b, values->values->items[k]));
     }
-    for (int64_t i = 0; i < b->axis_count; i++) {
-        const ql_build_axis *a = &b->axes[i];
-        const ql_param *row =
-            a->parameter && b->stages[a->stage].plugin ? ql_param_find(b->stages[a->stage].plugin, a->parameter) : NULL;
-
-        for (int64_t k = 0; row && row->type == QL_T_PATH && k < a->values->count; k++) {
-            ql_yaml *v = a->values->items[k];
-
-            if (v->kind == QL_YAML_SCALAR && v->text[0] != '/' &&
-                !(v->text = ql_format(b->cx, "%s/%s", b->folder, v->text)))
-                return QL_MEMORY;
-        }
-    }
-    return QL_OK;
+    if (a) /* a written default would be inherited by a plugin that has another */
+        return QL_OK;
+    ql_param_defaults(s->plugin, defaults);
+    return append_rows(b, s->plugin, defaults, entry);
 }
 
 ql_status
-ql_build_expanded(ql_build *b, ql_graph *g)
+ql_build_expanded(ql_build *b, const ql_file_keys *keys, ql_graph *g)
 {
+    static const char *const sections[] = {"stages", "matrix", "exclude", "table"};
     ql_yaml *root = ql_yaml_scalar(b->cx, nowhere, "");
 
     if (!root)
         return QL_MEMORY;
     root->kind = QL_YAML_MAP;
-    QL_TRY(b->cx, append(b, root, b->root, "qloom"));
-    QL_TRY(b->cx, append_text(b, root, "name", g->name));
-    QL_TRY(b->cx, append_text(b, root, "device", g->device));
-    QL_TRY(b->cx, append(b, root, b->root, "compute"));
-    QL_TRY(b->cx, append_text(b, root, "seed", ql_format(b->cx, "%" PRIu64, g->seed)));
-    QL_TRY(b->cx, append_text(b, root, "memory", ql_format(b->cx, "%" PRIu64, g->memory)));
-    if (g->cache)
-        QL_TRY(b->cx, append_text(b, root, "cache", g->cache));
-    if (g->cache_limit)
-        QL_TRY(b->cx, append_text(b, root, "cache_limit", ql_format(b->cx, "%" PRIu64, g->cache_limit)));
-    QL_TRY(b->cx, append_text(b, root, "chunk_tokens", ql_format(b->cx, "%" PRId64, g->chunk_tokens)));
-    QL_TRY(b->cx, append_text(b, root, "baseline", g->baseline ? "true" : "false"));
-    QL_TRY(b->cx, append(b, root, b->root, "propagate"));
-    QL_TRY(b->cx, expand_stages(b));
-    QL_TRY(b->cx, append(b, root, b->root, "stages"));
-    QL_TRY(b->cx, append(b, root, b->root, "matrix"));
-    QL_TRY(b->cx, append(b, root, b->root, "exclude"));
-    QL_TRY(b->cx, append(b, root, b->root, "table"));
+    QL_TRY(b->cx, append_rows(b, &ql_file_table, keys, root));
+    for (int64_t s = 0; s < b->stage_count; s++)
+        QL_TRY(b->cx, expand_stage(b, &b->stages[s]));
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        const int64_t at = ql_yaml_find(b->root, sections[i]);
+
+        if (at >= 0)
+            QL_TRY(b->cx, ql_yaml_append(b->cx, root, b->root->keys[at], b->root->items[at]));
+    }
     return ql_yaml_emit(b->cx, root, &g->expanded);
 }

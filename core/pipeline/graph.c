@@ -7,6 +7,48 @@
 #include "base/file.h"
 #include "build.h"
 
+bool
+ql_wrong(ql_build *b, ql_place place, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    ql_problem_vadd(b->cx, &b->problems, place, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+void *
+ql_build_alloc(ql_build *b, int64_t count, size_t size)
+{
+    void *memory = ql_alloc(b->cx, (size_t)count, size);
+
+    if (!memory)
+        b->problems.failed = QL_MEMORY;
+    return memory;
+}
+
+const char *
+ql_build_text(ql_build *b, const char *text)
+{
+    if (!text)
+        b->problems.failed = QL_MEMORY;
+    return text ? text : "";
+}
+
+bool
+ql_build_take(ql_build *b, ql_place place, const char *prefix, ql_status st)
+{
+    if (st == QL_INVALID || st == QL_NOT_FOUND || st == QL_UNSUPPORTED) {
+        ql_wrong(b, place, "%s%s", prefix, ql_error(b->cx));
+        if (b->problems.failed == QL_OK)
+            ql_error_clear(b->cx);
+    } else if (st != QL_OK) {
+        b->problems.failed = st;
+    }
+    return st == QL_OK;
+}
+
 /* The folder of FILE without links and dots, so that keys do not depend on where one stands; as written when there is
  * none. */
 static const char *
@@ -22,38 +64,51 @@ folder_of(ql_ctx *cx, const char *file)
     return folder;
 }
 
-/* Everything below the root; what is wrong is collected, the status tells failures only. */
+/* The tree of the file, with the command line and the environment in it. */
+static bool
+read_root(ql_build *b, const char *file, const char *text, size_t bytes, const char *const *sets)
+{
+    const ql_place start = {.file = file, .line = 1, .column = 1};
+    const ql_status st = ql_yaml_parse(b->cx, &b->problems, file, text, bytes, &b->root);
+
+    if (st != QL_OK)
+        b->problems.failed = st;
+    if (st != QL_OK || b->problems.count)
+        return b->root && b->root->kind == QL_YAML_MAP && ql_build_sets(b, sets);
+    if (!b->root || b->root->kind != QL_YAML_MAP)
+        return ql_wrong(b, b->root ? b->root->place : start,
+                        "not a pipeline file: expected a mapping that begins with 'qloom: 1'");
+    return ql_build_sets(b, sets);
+}
+
+/* Everything below the root. What is wrong is collected: each step looks at what it can. */
 static ql_status
 build(ql_build *b, ql_graph *g)
 {
-    QL_TRY(b->cx, ql_build_top(b, g));
-    QL_TRY(b->cx, ql_build_stages(b));
-    QL_TRY(b->cx, ql_build_matrix(b));
+    ql_file_keys keys;
+
+    ql_yaml_environment(b->cx, &b->problems, b->root);
+    (void)ql_build_file(b, g->file, &keys);
+    *g = (ql_graph){.file = g->file,
+                    .folder = b->folder,
+                    .name = keys.name,
+                    .device = keys.device,
+                    .compute = ql_file_compute(&keys),
+                    .seed = keys.seed,
+                    .memory = keys.memory,
+                    .cache = keys.cache,
+                    .cache_limit = keys.cache_limit,
+                    .chunk_tokens = keys.chunk_tokens,
+                    .baseline = keys.baseline};
+    (void)ql_build_stages(b);
+    (void)ql_build_matrix(b);
     for (int64_t s = 0; s < b->stage_count; s++)
         ql_check_entry(b, s);
-    QL_TRY(b->cx, ql_build_exclude(b));
-    QL_TRY(b->cx, ql_build_table(b, g));
-    if (b->stage_count)
+    (void)ql_build_exclude(b);
+    (void)ql_build_table(b, g);
+    if (b->stage_count && b->problems.failed == QL_OK)
         QL_TRY(b->cx, ql_build_cells(b, g));
-    return b->problems.count ? QL_OK : ql_build_expanded(b, g);
-}
-
-static ql_status
-read_root(ql_build *b, const char *file, const char *text, size_t bytes, const char *const *sets)
-{
-    QL_TRY(b->cx, ql_yaml_parse(b->cx, &b->problems, file, text, bytes, &b->root));
-    if (b->problems.count == 0 && (!b->root || b->root->kind != QL_YAML_MAP)) {
-        ql_problem_add(b->cx, &b->problems, b->root ? b->root->place : (ql_place){.file = file, .line = 1, .column = 1},
-                       "not a pipeline file: expected a mapping that begins with 'qloom: 1'");
-        b->root = NULL;
-    }
-    if (!b->root || b->root->kind != QL_YAML_MAP) {
-        b->root = NULL;
-        return b->problems.failed;
-    }
-    QL_TRY(b->cx, ql_build_sets(b, sets));
-    ql_yaml_environment(b->cx, &b->problems, b->root);
-    return b->problems.failed;
+    return b->problems.count || b->problems.failed != QL_OK ? b->problems.failed : ql_build_expanded(b, &keys, g);
 }
 
 ql_status
@@ -61,13 +116,12 @@ ql_graph_parse(ql_ctx *cx, ql_registry *registry, const char *file, const char *
                const ql_graph_options *opt, ql_graph *out)
 {
     ql_build b = {.cx = cx, .registry = registry, .problems = {.file = file}};
-    ql_status st;
+    ql_status st = QL_MEMORY;
 
     *out = (ql_graph){.file = file};
-    b.folder = out->folder = folder_of(cx, file);
-    st = b.folder ? read_root(&b, file, text, bytes, opt ? opt->sets : NULL) : QL_MEMORY;
-    if (st == QL_OK && b.root)
-        st = build(&b, out);
+    b.folder = folder_of(cx, file);
+    if (b.folder)
+        st = read_root(&b, file, text, bytes, opt ? opt->sets : NULL) ? build(&b, out) : b.problems.failed;
     if (st == QL_OK)
         st = ql_problems_end(cx, &b.problems);
     ql_problems_fini(&b.problems);

@@ -1,10 +1,11 @@
 /* `matrix:`: axes, their variants and values, and a distinct label for each. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/printer.h"
 #include "build.h"
+
+/* --- labels ------------------------------------------------------------------------------------------------------ */
 
 /* "x" of {use: x}, the label of one that has it, "3" of a value, "wiki" of a reference. */
 static const char *
@@ -17,8 +18,8 @@ plain_label(ql_build *b, const ql_build_axis *a, int64_t i)
         word = ql_yaml_get(v, "use");
     if (!word && v->kind == QL_YAML_MAP && !a->parameter && a->stage >= 0)
         word = ql_yaml_get(b->stages[a->stage].entry, "use");
-    text = ql_yaml_line(b->cx, word ? word : v);
-    return text && *text == '$' ? text + 1 : text;
+    text = ql_build_text(b, ql_yaml_line(b->cx, word ? word : v));
+    return *text == '$' && text[1] != '{' ? text + 1 : text;
 }
 
 /* Is there another variant with the same plain label where `key` has another value, or none? */
@@ -37,98 +38,98 @@ differs(const ql_build_axis *a, const char *const *plain, int64_t i, const char 
 }
 
 /* "PLUGIN sym=true": the plain label and what differs from the others that have the same. */
-static ql_status
-long_label(ql_build *b, const ql_build_axis *a, const char *const *plain, int64_t i, const char **out)
+static const char *
+long_label(ql_build *b, const ql_build_axis *a, const char *const *plain, int64_t i)
 {
     const ql_yaml *v = a->values->items[i];
-    ql_printer p;
+    const char *label = plain[i];
 
-    QL_TRY(b->cx, ql_printer_open(b->cx, &p));
-    fputs(plain[i], p.out);
     for (int64_t k = 0; v->kind == QL_YAML_MAP && k < v->count; k++)
-        if (strcmp(v->keys[k]->text, "label") != 0 && differs(a, plain, i, v->keys[k]->text)) {
-            const char *text = ql_yaml_line(b->cx, v->items[k]);
-
-            fprintf(p.out, " %s=%s", v->keys[k]->text, text ? text : "");
-        }
-    return ql_printer_close(b->cx, &p, out);
+        if (strcmp(v->keys[k]->text, "label") != 0 && differs(a, plain, i, v->keys[k]->text))
+            label = ql_build_text(b, ql_format(b->cx, "%s %s=%s", label, v->keys[k]->text,
+                                               ql_build_text(b, ql_yaml_line(b->cx, v->items[k]))));
+    return label;
 }
 
-static ql_status
+static bool
 make_labels(ql_build *b, ql_build_axis *a)
 {
     const int64_t n = a->values->count;
-    const char **plain = ql_alloc(b->cx, (size_t)n, sizeof *plain);
+    const char **plain = ql_build_alloc(b, n, sizeof *plain);
 
-    a->labels = ql_alloc(b->cx, (size_t)n, sizeof *a->labels);
+    a->labels = ql_build_alloc(b, n, sizeof *a->labels);
     if (!plain || !a->labels)
-        return QL_MEMORY;
+        return false;
     for (int64_t i = 0; i < n; i++)
-        if (!(plain[i] = plain_label(b, a, i)))
-            return QL_MEMORY;
+        plain[i] = plain_label(b, a, i);
     for (int64_t i = 0; i < n; i++) {
-        bool shared = false;
+        int64_t twin = 0;
 
-        for (int64_t j = 0; j < n && !shared; j++)
-            shared = j != i && strcmp(plain[i], plain[j]) == 0;
-        a->labels[i] = plain[i];
-        if (shared)
-            QL_TRY(b->cx, long_label(b, a, plain, i, &a->labels[i]));
-        for (int64_t j = 0; j < i; j++)
-            if (strcmp(a->labels[i], a->labels[j]) == 0) {
-                ql_problem_add(b->cx, &b->problems, a->values->items[i]->place, "matrix '%s': '%s' stands there twice",
-                               a->key->text, a->labels[i]);
-                break;
-            }
+        while (twin < n && (twin == i || strcmp(plain[i], plain[twin]) != 0))
+            twin++;
+        a->labels[i] = twin < n ? long_label(b, a, plain, i) : plain[i];
+        for (twin = 0; twin < i && strcmp(a->labels[i], a->labels[twin]) != 0; twin++)
+            continue;
+        if (twin < i)
+            ql_wrong(b, a->values->items[i]->place, "matrix '%s': '%s' stands there twice", a->key->text, a->labels[i]);
     }
-    return QL_OK;
+    return true;
 }
+
+/* --- axes -------------------------------------------------------------------------------------------------------- */
 
 /* Each variant is a mapping and of the kind of the stage. */
-static ql_status
-read_variants(ql_build *b, ql_build_axis *a)
+static const ql_plugin *
+read_variant(ql_build *b, const ql_build_axis *a, const ql_yaml *v)
 {
     const ql_build_stage *s = &b->stages[a->stage];
+    const ql_yaml *use = ql_yaml_get(v, "use"), *path = ql_yaml_get(v, "path");
+    const ql_plugin *p;
 
-    a->plugins = ql_alloc(b->cx, (size_t)a->values->count, sizeof(ql_plugin *));
-    if (!a->plugins)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < a->values->count; i++) {
-        const ql_yaml *v = a->values->items[i], *use = ql_yaml_get(v, "use"), *path = ql_yaml_get(v, "path");
-        const char *got = ql_yaml_describe(b->cx, v);
-
-        if (v->kind != QL_YAML_MAP) {
-            ql_problem_add(b->cx, &b->problems, v->place,
-                           "matrix '%s': got %s, expected a variant of the stage, such as {use: PLUGIN, …}",
-                           a->key->text, got ? got : "");
-            continue;
-        }
-        path = path ? path : ql_yaml_get(s->entry, "path");
-        if (!use && path != ql_yaml_get(s->entry, "path"))
-            use = ql_yaml_get(s->entry, "use"); /* `auto` may mean another plugin there */
-        a->plugins[i] = use ? ql_build_plugin(b, s->name, use, path) : s->plugin;
-        if (a->plugins[i] && s->plugin && a->plugins[i]->kind != s->plugin->kind) {
-            ql_problem_add(b->cx, &b->problems, use->place, "stage '%s': '%s' is a %s, and the stage is a %s (%s)",
-                           s->name, a->plugins[i]->name, ql_kind_name(a->plugins[i]->kind),
-                           ql_kind_name(s->plugin->kind), s->plugin->name);
-            a->plugins[i] = NULL;
-        }
+    if (v->kind != QL_YAML_MAP) {
+        ql_wrong(b, v->place, "matrix '%s': got %s, expected a variant of the stage, such as {use: PLUGIN, …}",
+                 a->key->text, ql_yaml_describe(b->cx, v));
+        return NULL;
     }
-    return QL_OK;
+    if (!use && path)
+        use = ql_yaml_get(s->entry, "use"); /* `auto` may mean another plugin there */
+    p = use ? ql_build_plugin(b, s->prefix, use, path ? path : ql_yaml_get(s->entry, "path")) : s->plugin;
+    if (!p || !s->plugin || p->kind == s->plugin->kind)
+        return p;
+    ql_wrong(b, use->place, "%s'%s' is a %s, and the stage is a %s (%s)", s->prefix, p->name, ql_kind_name(p->kind),
+             ql_kind_name(s->plugin->kind), s->plugin->name);
+    return NULL;
 }
 
-static ql_status
-read_seeds(ql_build *b, ql_build_axis *a)
+static bool
+read_values(ql_build *b, ql_build_axis *a)
 {
-    a->seeds = ql_alloc(b->cx, (size_t)a->values->count, sizeof *a->seeds);
-    if (!a->seeds)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < a->values->count; i++)
-        (void)ql_build_seed(b, a->values->items[i], &a->seeds[i]);
-    return QL_OK;
+    ql_build_stage *s = a->stage < 0 ? NULL : &b->stages[a->stage];
+    const ql_param *seed = ql_param_find(&ql_file_table, "seed");
+    ql_file_keys keys;
+
+    if (s)
+        s->axes[s->axis_count++] = a - b->axes;
+    if (a->parameter) {
+        a->name = ql_yaml_scalar(b->cx, a->key->place, a->parameter);
+        return ql_build_text(b, a->name ? "name" : NULL) && make_labels(b, a);
+    }
+    a->plugins = s ? ql_build_alloc(b, a->values->count, sizeof(ql_plugin *)) : NULL;
+    a->seeds = s ? NULL : ql_build_alloc(b, a->values->count, sizeof *a->seeds);
+    if (!a->plugins && !a->seeds)
+        return false;
+    if (s)
+        s->variants = a - b->axes;
+    for (int64_t i = 0; i < a->values->count; i++) {
+        if (s)
+            a->plugins[i] = read_variant(b, a, a->values->items[i]);
+        else if (ql_build_value(b, "", seed, a->values->items[i], &keys))
+            a->seeds[i] = keys.seed;
+    }
+    return make_labels(b, a);
 }
 
-/* What the key varies; false with the problem told. */
+/* What the key varies. */
 static bool
 read_target(ql_build *b, ql_build_axis *a)
 {
@@ -137,40 +138,30 @@ read_target(ql_build *b, ql_build_axis *a)
     a->stage = -1;
     if (strcmp(key, "seed") == 0)
         return true;
-    a->stage = ql_build_stage_find(b, key, dot ? (size_t)(dot - key) : strlen(key));
+    name = ql_build_text(b, ql_copy_text(b->cx, key, strcspn(key, ".")));
+    a->stage = ql_build_stage_find(b, name);
     a->parameter = dot ? dot + 1 : NULL;
-    name = ql_copy_text(b->cx, key, dot ? (size_t)(dot - key) : strlen(key));
-    if (!name) {
-        b->problems.failed = QL_MEMORY;
-    } else if (a->stage < 0) {
-        ql_build_no_stage(b, a->key->place, "matrix: ", name);
-    } else if (dot && (strcmp(dot, ".use") == 0 || strcmp(dot, ".label") == 0)) {
-        ql_problem_add(b->cx, &b->problems, a->key->place,
-                       "matrix: '%s' can't be varied alone; vary the stage: '%s: [{use: …}, …]'", key, name);
-    } else {
-        return true;
-    }
-    return false;
+    if (a->stage < 0)
+        return ql_build_no_stage(b, a->key->place, "matrix: ", name);
+    if (dot && (strcmp(dot, ".use") == 0 || strcmp(dot, ".label") == 0))
+        return ql_wrong(b, a->key->place, "matrix: '%s' can't be varied alone; vary the stage: '%s: [{use: …}, …]'",
+                        key, name);
+    return true;
 }
 
-static ql_status
-read_axis(ql_build *b, ql_build_axis *a)
+static bool
+read_axis(ql_build *b, const ql_yaml *key, const ql_yaml *values)
 {
-    ql_build_stage *s = a->stage < 0 ? NULL : &b->stages[a->stage];
+    ql_build_axis *a = &b->axes[b->axis_count];
 
-    if (s)
-        s->axes[s->axis_count++] = a - b->axes;
-    if (a->stage < 0) {
-        QL_TRY(b->cx, read_seeds(b, a));
-    } else if (!a->parameter) {
-        s->variants = a - b->axes;
-        QL_TRY(b->cx, read_variants(b, a));
-    } else {
-        a->name = ql_yaml_scalar(b->cx, a->key->place, a->parameter);
-        if (!a->name)
-            return QL_MEMORY;
-    }
-    return make_labels(b, a);
+    *a = (ql_build_axis){.key = key, .values = values};
+    if (!read_target(b, a))
+        return false;
+    if (values->kind != QL_YAML_LIST || values->count == 0)
+        return ql_wrong(b, values->place, "matrix '%s': expected a list of at least one %s", key->text,
+                        a->stage >= 0 && !a->parameter ? "variant" : "value");
+    b->axis_count++;
+    return read_values(b, a);
 }
 
 /* A value that a variant gives and an axis varies would be lost without a word. */
@@ -184,13 +175,12 @@ check_both(ql_build *b, const ql_build_axis *a)
         const int64_t k = ql_yaml_find(variants->items[i], a->parameter);
 
         if (k >= 0)
-            ql_problem_add(b->cx, &b->problems, variants->items[i]->keys[k]->place,
-                           "stage '%s': '%s' is given here and varied by the matrix key '%s'", s->name, a->parameter,
-                           a->key->text);
+            ql_wrong(b, variants->items[i]->keys[k]->place, "%s'%s' is given here and varied by the matrix key '%s'",
+                     s->prefix, a->parameter, a->key->text);
     }
 }
 
-/* Combinations of each stage's own axes; false when the matrix is too large to be looked at. */
+/* Combinations of each stage's own axes; a matrix that is too large to be looked at ends the build. */
 static bool
 count_combinations(ql_build *b)
 {
@@ -201,9 +191,10 @@ count_combinations(ql_build *b)
         const ql_build_axis *a = &b->axes[i];
 
         if (a->values->count > most / cells) {
-            ql_problem_add(b->cx, &b->problems, ql_build_key_place(b, "matrix"),
-                           "matrix: more than %" PRId64 " combinations, the most that %" PRId64 " stages may have",
-                           most, b->stage_count);
+            ql_wrong(b, ql_build_key_place(b, "matrix"),
+                     "matrix: more than %" PRId64 " combinations, the most that %" PRId64 " stages may have", most,
+                     b->stage_count);
+            b->problems.failed = ql_problems_end(b->cx, &b->problems);
             return false;
         }
         cells *= a->values->count;
@@ -213,50 +204,22 @@ count_combinations(ql_build *b)
     return true;
 }
 
-static ql_status
-read_axes(ql_build *b, const ql_yaml *matrix)
-{
-    for (int64_t i = 0; i < matrix->count; i++) {
-        ql_build_axis *a = &b->axes[b->axis_count];
-
-        *a = (ql_build_axis){.key = matrix->keys[i], .values = matrix->items[i]};
-        if (!read_target(b, a))
-            continue;
-        if (a->values->kind != QL_YAML_LIST || a->values->count == 0) {
-            ql_problem_add(b->cx, &b->problems, a->values->place, "matrix '%s': expected a list of at least one %s",
-                           a->key->text, a->stage >= 0 && !a->parameter ? "variant" : "value");
-            continue;
-        }
-        b->axis_count++;
-        QL_TRY(b->cx, read_axis(b, a));
-    }
-    return QL_OK;
-}
-
-ql_status
+bool
 ql_build_matrix(ql_build *b)
 {
     const ql_yaml *matrix = ql_yaml_get(b->root, "matrix");
 
     if (!matrix || ql_yaml_empty(matrix))
-        return QL_OK;
-    if (matrix->kind != QL_YAML_MAP) {
-        ql_problem_add(b->cx, &b->problems, matrix->place,
-                       "matrix: expected a mapping such as 'quant.bits: [2, 3, 4]'");
-        return b->problems.failed;
-    }
-    if (matrix->count > QL_AXES_MAX) {
-        ql_problem_add(b->cx, &b->problems, matrix->place, "matrix: %" PRId64 " keys, at most %d are allowed",
-                       matrix->count, QL_AXES_MAX);
-        return b->problems.failed;
-    }
-    b->axes = ql_alloc(b->cx, (size_t)matrix->count, sizeof *b->axes);
-    if (!b->axes)
-        return QL_MEMORY;
-    QL_TRY(b->cx, read_axes(b, matrix));
+        return true;
+    if (matrix->kind != QL_YAML_MAP)
+        return ql_wrong(b, matrix->place, "matrix: expected a mapping such as 'quant.bits: [2, 3, 4]'");
+    if (matrix->count > QL_AXES_MAX)
+        return ql_wrong(b, matrix->place, "matrix: %" PRId64 " keys, at most %d are allowed", matrix->count,
+                        QL_AXES_MAX);
+    b->axes = ql_build_alloc(b, matrix->count, sizeof *b->axes);
+    for (int64_t i = 0; b->axes && i < matrix->count; i++)
+        (void)read_axis(b, matrix->keys[i], matrix->items[i]);
     for (int64_t i = 0; i < b->axis_count; i++)
         check_both(b, &b->axes[i]);
-    if (!count_combinations(b))
-        return ql_problems_end(b->cx, &b->problems);
-    return b->problems.failed;
+    return count_combinations(b);
 }

@@ -13,8 +13,8 @@ typedef struct ql_merger {
 } ql_merger;
 
 /* The node of an instance with the inputs `from`, in the order of its links: one that is there already, or a new one
- * if its edges are right. *out stays as it is when they aren't, which has been told. */
-ql_status ql_merge(ql_merger *m, const ql_instance *in, ql_node *const *from, ql_node **out);
+ * if its edges are right; NULL when they aren't. */
+ql_node *ql_merge(ql_merger *m, const ql_instance *in, ql_node *const *from);
 void ql_merger_fini(ql_merger *m); /* the nodes live on in their scope */
 
 #endif

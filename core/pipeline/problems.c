@@ -15,18 +15,12 @@ same_place(const ql_place *a, const ql_place *b)
 }
 
 void
-ql_problem_add(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, ...)
+ql_problem_vadd(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, va_list ap)
 {
-    const char *text;
-    va_list ap;
+    const char *text = ql_problems_full(p) ? NULL : ql_vformat(cx, fmt, ap);
 
-    if (ql_problems_full(p))
-        return;
-    va_start(ap, fmt);
-    text = ql_vformat(cx, fmt, ap);
-    va_end(ap);
     if (!text) {
-        p->failed = QL_MEMORY;
+        p->failed = ql_problems_full(p) ? p->failed : QL_MEMORY;
         return;
     }
     for (int64_t i = 0; i < p->count; i++) /* the same stage is looked at in many cells */
@@ -39,15 +33,14 @@ ql_problem_add(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, ...)
     p->count++;
 }
 
-ql_status
-ql_problem_take(ql_ctx *cx, ql_problems *p, ql_place place, const char *prefix, ql_status st)
+void
+ql_problem_add(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, ...)
 {
-    if (st != QL_INVALID && st != QL_NOT_FOUND && st != QL_UNSUPPORTED)
-        return st;
-    ql_problem_add(cx, p, place, "%s%s%s", prefix ? prefix : "", prefix ? ": " : "", ql_error(cx));
-    if (p->failed == QL_OK)
-        ql_error_clear(cx);
-    return p->failed;
+    va_list ap;
+
+    va_start(ap, fmt);
+    ql_problem_vadd(cx, p, place, fmt, ap);
+    va_end(ap);
 }
 
 bool
@@ -56,16 +49,15 @@ ql_problems_full(const ql_problems *p)
     return p->failed != QL_OK || p->count >= PROBLEMS_MAX;
 }
 
+/* In file order; what has no line, because it was given on the command line, at the end. */
 static int
 compare(const void *a, const void *b)
 {
     const ql_problem *x = a, *y = b;
-    const bool xs = x->place.line == 0, ys = y->place.line == 0;
+    const int64_t lines[] = {x->place.line ? x->place.line : INT64_MAX, y->place.line ? y->place.line : INT64_MAX};
 
-    if (xs != ys)
-        return xs ? 1 : -1;
-    if (x->place.line != y->place.line)
-        return x->place.line < y->place.line ? -1 : 1;
+    if (lines[0] != lines[1])
+        return lines[0] < lines[1] ? -1 : 1;
     if (x->place.column != y->place.column)
         return x->place.column < y->place.column ? -1 : 1;
     return x->order < y->order ? -1 : 1;

@@ -20,8 +20,8 @@ typedef struct ql_problems {
 /* Adds one unless the same stands there already. Line 0: the place has no line ("-s quant.bits=9"). */
 void ql_problem_add(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* Adds the context's error when `st` is INVALID, "PREFIX: TEXT" (prefix may be NULL); other failures are passed on. */
-ql_status ql_problem_take(ql_ctx *cx, ql_problems *p, ql_place place, const char *prefix, ql_status st);
+void ql_problem_vadd(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
 /* So many that looking further helps nobody. */
 bool ql_problems_full(const ql_problems *p);
 /* QL_OK when there is none, else INVALID with one line a problem as the error's text. */

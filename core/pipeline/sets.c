@@ -52,30 +52,24 @@ set_top(ql_build *b, const char *key, ql_yaml *value)
 
     if (axis && strcmp(key, "seed") == 0)
         return put_axis(b, axis, value);
-    for (const char *const *k = ql_top_keys; *k; k++)
-        if (strcmp(*k, key) == 0)
-            return put(b, b->root, key, value);
-    ql_problem_add(b->cx, &b->problems, value->place,
-                   "expected KEY=VALUE or STAGE.PARAMETER=VALUE; the file has no key '%s'", key);
+    if (ql_is_file_key(key))
+        return put(b, b->root, key, value);
+    ql_wrong(b, value->place, "expected KEY=VALUE or STAGE.PARAMETER=VALUE; the file has no key '%s'", key);
     return QL_OK;
 }
 
 static ql_status
-set_stage(ql_build *b, const char *stage, const char *key, ql_yaml *value)
+set_stage(ql_build *b, const char *path, const char *stage, const char *key, ql_yaml *value)
 {
     ql_yaml *entry = ql_yaml_get(ql_yaml_get(b->root, "stages"), stage), *matrix = ql_yaml_get(b->root, "matrix");
-    ql_yaml *variants = ql_yaml_get(matrix, stage), *axis = NULL;
-    const char *path = ql_format(b->cx, "%s.%s", stage, key);
+    ql_yaml *variants = ql_yaml_get(matrix, stage), *axis = ql_yaml_get(matrix, path);
 
-    if (!path)
-        return QL_MEMORY;
-    axis = ql_yaml_get(matrix, path);
     if (!entry || entry->kind != QL_YAML_MAP) {
-        ql_problem_add(b->cx, &b->problems, value->place, "there is no stage '%s'", stage);
+        ql_wrong(b, value->place, "there is no stage '%s'", stage);
         return QL_OK;
     }
     if (variants && strcmp(key, "use") == 0) {
-        ql_problem_add(b->cx, &b->problems, value->place, "the matrix varies 'use' of stage '%s'", stage);
+        ql_wrong(b, value->place, "the matrix varies 'use' of stage '%s'", stage);
         return QL_OK;
     }
     if (axis)
@@ -90,17 +84,16 @@ set_stage(ql_build *b, const char *stage, const char *key, ql_yaml *value)
 static ql_status
 set_one(ql_build *b, const char *argument)
 {
-    const char *equals = strchr(argument, '='), *where = ql_format(b->cx, "-s %s", argument), *key, *dot;
+    const char *equals = strchr(argument, '='), *where = ql_format(b->cx, "-s %s", argument), *key, *stage;
     const int64_t before = b->problems.count;
     ql_yaml *value;
 
     if (!where)
         return QL_MEMORY;
     if (!equals || equals == argument) {
-        ql_problem_add(b->cx, &b->problems, (ql_place){.file = where}, "expected KEY=VALUE or STAGE.PARAMETER=VALUE");
+        ql_wrong(b, (ql_place){.file = where}, "expected KEY=VALUE or STAGE.PARAMETER=VALUE");
         return QL_OK;
     }
-    key = ql_copy_text(b->cx, argument, (size_t)(equals - argument));
     QL_TRY(b->cx, ql_yaml_parse(b->cx, &b->problems, where, equals + 1, strlen(equals + 1), &value));
     for (int64_t i = before; i < b->problems.count; i++) /* lines mean nothing on the command line */
         b->problems.items[i].place.line = 0;
@@ -108,20 +101,18 @@ set_one(ql_build *b, const char *argument)
         return QL_OK;
     if (!value)
         value = ql_yaml_scalar(b->cx, (ql_place){.file = where}, "");
-    if (!key || !value)
+    key = ql_copy_text(b->cx, argument, (size_t)(equals - argument));
+    stage = key ? ql_copy_text(b->cx, key, strcspn(key, ".")) : NULL;
+    if (!stage || !value)
         return QL_MEMORY;
     mark_set(value, where);
-    dot = strchr(key, '.');
-    if (!dot)
-        return set_top(b, key, value);
-    key = ql_copy_text(b->cx, key, (size_t)(dot - key));
-    return key ? set_stage(b, key, dot + 1, value) : QL_MEMORY;
+    return strchr(key, '.') ? set_stage(b, key, stage, strchr(key, '.') + 1, value) : set_top(b, key, value);
 }
 
-ql_status
+bool
 ql_build_sets(ql_build *b, const char *const *sets)
 {
-    for (; sets && *sets; sets++)
-        QL_TRY(b->cx, set_one(b, *sets));
-    return b->problems.failed;
+    for (; sets && *sets && b->problems.failed == QL_OK; sets++)
+        b->problems.failed = set_one(b, *sets);
+    return b->problems.failed == QL_OK;
 }

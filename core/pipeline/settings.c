@@ -12,15 +12,25 @@ ql_setting_find(const ql_settings *s, const char *key)
     return NULL;
 }
 
+int64_t
+ql_combination(const ql_build *b, int64_t s, const int64_t *at)
+{
+    const ql_build_stage *stage = &b->stages[s];
+    int64_t i = 0;
+
+    for (int64_t k = 0; k < stage->axis_count; k++)
+        i = i * b->axes[stage->axes[k]].values->count + at[stage->axes[k]];
+    return i;
+}
+
 const ql_port *
 ql_plugin_input(const ql_plugin *p, const char *name)
 {
-    const ql_port *const tables[] = {ql_kind_ports(p->kind), p->ports};
+    const ql_port *port;
 
-    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
-        for (const ql_port *port = tables[t]; port && port->type != QL_EDGE_NONE; port++)
-            if (!port->output && strcmp(port->name, name) == 0)
-                return port;
+    for (int64_t i = 0; (port = ql_port_at(p, i)) != NULL; i++)
+        if (!port->output && strcmp(port->name, name) == 0)
+            return port;
     return NULL;
 }
 
@@ -28,45 +38,39 @@ ql_plugin_input(const ql_plugin *p, const char *name)
 static bool
 outlives_plugin(ql_kind kind, const char *key)
 {
-    if (strcmp(key, "overrides") == 0 || strcmp(key, "propagate") == 0 || ql_param_shared(kind, key))
-        return true;
-    for (const ql_port *port = ql_kind_ports(kind); port->type != QL_EDGE_NONE; port++)
-        if (!port->output && strcmp(port->name, key) == 0)
-            return true;
-    return false;
+    const ql_plugin any = {.kind = kind};
+
+    return strcmp(key, "overrides") == 0 || ql_param_find(&ql_stage_table, key) || ql_param_shared(kind, key) ||
+           ql_plugin_input(&any, key);
 }
 
 static void
-put(ql_settings *s, ql_setting setting)
+put(ql_settings *s, ql_yaml *key, const ql_yaml *value, bool inherited)
 {
-    for (int64_t i = 0; i < s->count; i++)
-        if (strcmp(s->items[i].key->text, setting.key->text) == 0) {
-            s->items[i] = setting;
-            return;
-        }
-    s->items[s->count++] = setting;
+    int64_t i = 0;
+
+    while (i < s->count && strcmp(s->items[i].key->text, key->text) != 0)
+        i++;
+    s->items[i] = (ql_setting){.key = key, .value = value, .inherited = inherited};
+    s->count += i == s->count;
 }
 
-/* The keys of an entry, with another plugin only those that outlive it. */
+/* The keys of a mapping that was written for `plugin`; under another one only those that outlive it. */
 static void
-put_entry(ql_settings *s, const ql_yaml *entry, const ql_plugin *plugin)
+put_map(ql_settings *s, const ql_yaml *map, const ql_plugin *plugin)
 {
-    for (int64_t i = 0; i < entry->count; i++) {
-        const ql_yaml *key = entry->keys[i];
+    for (int64_t i = 0; i < map->count; i++) {
+        const char *key = map->keys[i]->text;
 
-        if (strcmp(key->text, "use") == 0 || (plugin != s->plugin && !outlives_plugin(s->plugin->kind, key->text)))
-            continue;
-        put(s, (ql_setting){
-                   .key = key, .value = entry->items[i], .inherited = plugin != s->plugin || entry->items[i]->set});
+        if (strcmp(key, "use") != 0 && (plugin == s->plugin || outlives_plugin(s->plugin->kind, key)))
+            put(s, map->keys[i], map->items[i], plugin != s->plugin || map->items[i]->set);
     }
 }
 
 static bool
 room_for(ql_build *b, ql_settings *s, int64_t count)
 {
-    s->items = ql_alloc(b->cx, (size_t)count, sizeof *s->items);
-    if (!s->items)
-        b->problems.failed = QL_MEMORY;
+    s->items = ql_build_alloc(b, count, sizeof *s->items);
     return s->items != NULL;
 }
 
@@ -74,27 +78,38 @@ bool
 ql_settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out)
 {
     const ql_build_stage *stage = &b->stages[s];
-    const ql_build_axis *variants = stage->variants < 0 ? NULL : &b->axes[stage->variants];
-    const ql_yaml *variant = variants ? variants->values->items[at[stage->variants]] : NULL;
+    const ql_build_axis *a = stage->variants < 0 ? NULL : &b->axes[stage->variants];
+    const ql_yaml *variant = a ? a->values->items[at[stage->variants]] : NULL;
 
     *out = (ql_settings){.stage = stage->name,
+                         .prefix = stage->prefix,
                          .place = variant ? variant->place : stage->key->place,
-                         .plugin = variants ? variants->plugins[at[stage->variants]] : stage->plugin};
+                         .plugin = a ? a->plugins[at[stage->variants]] : stage->plugin};
     if (!out->plugin || !stage->plugin ||
         !room_for(b, out, stage->entry->count + (variant ? variant->count : 0) + stage->axis_count))
         return false;
-    put_entry(out, stage->entry, stage->plugin);
+    put_map(out, stage->entry, stage->plugin);
     for (int64_t i = 0; variant && i < variant->count; i++)
         if (strcmp(variant->keys[i]->text, "use") != 0 && strcmp(variant->keys[i]->text, "label") != 0)
-            put(out,
-                (ql_setting){.key = variant->keys[i], .value = variant->items[i], .inherited = variant->items[i]->set});
+            put(out, variant->keys[i], variant->items[i], variant->items[i]->set);
     for (int64_t i = 0; i < stage->axis_count; i++) {
-        const ql_build_axis *a = &b->axes[stage->axes[i]];
-
+        a = &b->axes[stage->axes[i]];
         if (a->parameter)
-            put(out, (ql_setting){.key = a->name, .value = a->values->items[at[stage->axes[i]]], .inherited = true});
+            put(out, a->name, a->values->items[at[stage->axes[i]]], true);
     }
     return true;
+}
+
+/* The plugin that an absent quantizer input means. */
+static const ql_plugin *
+default_plugin(ql_build *b, const ql_settings *parent, const ql_port *port)
+{
+    const ql_found *found = ql_registry_find(b->registry, port->def);
+
+    if (!found || !found->plugin)
+        ql_wrong(b, parent->place, "%sinput '%s' means '%s', and there is no such plugin", parent->prefix, port->name,
+                 port->def);
+    return found ? found->plugin : NULL;
 }
 
 bool
@@ -102,22 +117,18 @@ ql_settings_anonymous(ql_build *b, const ql_settings *parent, const ql_port *por
 {
     const ql_yaml *use = ql_yaml_get(v, "use");
 
-    *out = (ql_settings){.stage = ql_format(b->cx, "%s.%s", parent->stage, port->name), .place = v->place};
-    if (!out->stage) {
-        b->problems.failed = QL_MEMORY;
+    *out = (ql_settings){.place = v ? v->place : parent->place, .driven = port->type == QL_EDGE_QUANTIZER};
+    out->stage = ql_build_text(b, ql_format(b->cx, "%s.%s", parent->stage, port->name));
+    out->prefix = ql_build_text(b, ql_format(b->cx, "stage '%s': ", out->stage));
+    if (v && !use)
+        return ql_wrong(b, v->place, "%smissing 'use', the name of its plugin", out->prefix);
+    out->plugin = v ? ql_build_plugin(b, out->prefix, use, ql_yaml_get(v, "path")) : default_plugin(b, parent, port);
+    if (!out->plugin || !room_for(b, out, (v ? v->count : 0) + parent->count))
         return false;
-    }
-    if (!use) {
-        ql_problem_add(b->cx, &b->problems, v->place, "stage '%s': missing 'use', the name of its plugin", out->stage);
-        return false;
-    }
-    out->plugin = ql_build_plugin(b, out->stage, use, ql_yaml_get(v, "path"));
-    if (!out->plugin || !room_for(b, out, v->count + parent->count))
-        return false;
-    out->driven = port->type == QL_EDGE_QUANTIZER;
-    for (int64_t i = 0; out->driven && i < parent->count; i++)
+    for (int64_t i = 0; v && out->driven && i < parent->count; i++)
         if (outlives_plugin(out->plugin->kind, parent->items[i].key->text))
-            put(out, (ql_setting){.key = parent->items[i].key, .value = parent->items[i].value, .inherited = true});
-    put_entry(out, v, out->plugin);
+            put(out, parent->items[i].key, parent->items[i].value, true);
+    if (v)
+        put_map(out, v, out->plugin);
     return true;
 }

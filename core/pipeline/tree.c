@@ -1,9 +1,12 @@
-/* What one asks of a YAML tree: members, comparison, one-line texts. */
-#include "yaml.h"
-
+/* What one asks of a YAML tree: members, comparison, one-line texts; the tree as YAML again. */
 #include <string.h>
+#include <yaml.h>
 
 #include "base/printer.h"
+#include "yaml.h"
+
+#define BLOCK_DEPTH 2 /* mappings deeper than this are written on one line */
+#define WIDTH 120
 
 int64_t
 ql_yaml_find(const ql_yaml *map, const char *key)
@@ -28,18 +31,25 @@ ql_status
 ql_yaml_append(ql_ctx *cx, ql_yaml *to, ql_yaml *key, ql_yaml *item)
 {
     const size_t n = (size_t)to->count;
-    ql_yaml **keys = ql_alloc(cx, n + 1, sizeof(ql_yaml *)), **items = ql_alloc(cx, n + 1, sizeof(ql_yaml *));
 
-    if (!keys || !items || !item)
+    if (!item)
         return QL_MEMORY;
-    if (n) {
-        memcpy(keys, to->keys, n * sizeof(ql_yaml *));
-        memcpy(items, to->items, n * sizeof(ql_yaml *));
+    if (to->count >= to->capacity) {
+        const size_t capacity = n ? 2 * n : 4;
+        ql_yaml **keys = ql_alloc(cx, capacity, sizeof(ql_yaml *)), **items = ql_alloc(cx, capacity, sizeof(ql_yaml *));
+
+        if (!keys || !items)
+            return QL_MEMORY;
+        if (n) {
+            memcpy(keys, to->keys, n * sizeof(ql_yaml *));
+            memcpy(items, to->items, n * sizeof(ql_yaml *));
+        }
+        to->keys = keys;
+        to->items = items;
+        to->capacity = (int64_t)capacity;
     }
-    keys[n] = key;
-    items[n] = item;
-    to->keys = keys;
-    to->items = items;
+    to->keys[n] = key;
+    to->items[n] = item;
     to->count++;
     return QL_OK;
 }
@@ -63,14 +73,12 @@ ql_yaml_empty(const ql_yaml *v)
 const char *
 ql_yaml_describe(ql_ctx *cx, const ql_yaml *v)
 {
-    switch (v->kind) {
-    case QL_YAML_LIST:
-        return "a list";
-    case QL_YAML_MAP:
-        return "a mapping";
-    default:
-        return ql_yaml_empty(v) ? "nothing" : ql_format(cx, "'%s'", v->text);
-    }
+    const char *text = v->kind == QL_YAML_LIST  ? "a list"
+                       : v->kind == QL_YAML_MAP ? "a mapping"
+                       : ql_yaml_empty(v)       ? "nothing"
+                                                : ql_format(cx, "'%s'", v->text);
+
+    return text ? text : "";
 }
 
 static void
@@ -120,4 +128,91 @@ ql_yaml_equal(const ql_yaml *a, const ql_yaml *b)
             return false;
     }
     return true;
+}
+
+/* --- YAML again, through libyaml's emitter: stages and variants one a line, the rest in blocks ------------------- */
+
+static int
+write_bytes(void *user, unsigned char *data, size_t bytes)
+{
+    return fwrite(data, 1, bytes, user) == bytes;
+}
+
+/* Emits an event that was made if `made`. */
+static bool
+emit(yaml_emitter_t *e, int made, yaml_event_t *event)
+{
+    return made && yaml_emitter_emit(e, event);
+}
+
+static bool
+emit_scalar(yaml_emitter_t *e, const ql_yaml *v)
+{
+    const yaml_scalar_style_t style = v->quoted ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
+    const yaml_char_t *text = (const yaml_char_t *)v->text;
+    yaml_event_t event;
+
+    return emit(e, yaml_scalar_event_initialize(&event, NULL, NULL, text, (int)strlen(v->text), 1, 1, style), &event);
+}
+
+static bool
+has_collections(const ql_yaml *v)
+{
+    for (int64_t i = 0; i < v->count; i++)
+        if (v->items[i]->kind != QL_YAML_SCALAR)
+            return true;
+    return false;
+}
+
+static bool
+emit_node(yaml_emitter_t *e, const ql_yaml *v, int depth)
+{
+    const bool map = v->kind == QL_YAML_MAP;
+    const bool block = map ? depth < BLOCK_DEPTH : depth <= BLOCK_DEPTH && has_collections(v);
+    const yaml_mapping_style_t map_style = block ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE;
+    const yaml_sequence_style_t list_style = block ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE;
+    yaml_event_t event;
+    bool ok;
+
+    if (v->kind == QL_YAML_SCALAR)
+        return emit_scalar(e, v);
+    ok = emit(e,
+              map ? yaml_mapping_start_event_initialize(&event, NULL, NULL, 1, map_style)
+                  : yaml_sequence_start_event_initialize(&event, NULL, NULL, 1, list_style),
+              &event);
+    for (int64_t i = 0; ok && i < v->count; i++)
+        ok = (!map || emit_scalar(e, v->keys[i])) && emit_node(e, v->items[i], depth + 1);
+    return ok && emit(e, map ? yaml_mapping_end_event_initialize(&event) : yaml_sequence_end_event_initialize(&event),
+                      &event);
+}
+
+static bool
+emit_document(yaml_emitter_t *e, const ql_yaml *v)
+{
+    yaml_event_t event;
+
+    return emit(e, yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING), &event) &&
+           emit(e, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 1), &event) && emit_node(e, v, 0) &&
+           emit(e, yaml_document_end_event_initialize(&event, 1), &event) &&
+           emit(e, yaml_stream_end_event_initialize(&event), &event);
+}
+
+ql_status
+ql_yaml_emit(ql_ctx *cx, const ql_yaml *v, const char **out)
+{
+    yaml_emitter_t e;
+    ql_printer p;
+    bool ok;
+
+    QL_TRY(cx, ql_printer_open(cx, &p));
+    ok = yaml_emitter_initialize(&e) != 0;
+    if (ok) {
+        yaml_emitter_set_output(&e, write_bytes, p.out);
+        yaml_emitter_set_unicode(&e, 1);
+        yaml_emitter_set_width(&e, WIDTH);
+        ok = emit_document(&e, v);
+        yaml_emitter_delete(&e);
+    }
+    QL_TRY(cx, ql_printer_close(cx, &p, out));
+    return ok ? QL_OK : QL_FAIL(cx, QL_BUG, "the pipeline can't be written as YAML");
 }

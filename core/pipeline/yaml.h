@@ -15,7 +15,8 @@ struct ql_yaml {
     const char *text; /* of a scalar */
     bool quoted;      /* "3" in quotes is a string */
     bool set;         /* given on the command line */
-    int64_t count;
+    bool used;        /* of a key: some cell takes its value */
+    int64_t count, capacity;
     ql_yaml **keys;  /* of a map, scalars all; in file order, distinct */
     ql_yaml **items; /* of a list or map */
 };
@@ -42,7 +43,8 @@ const char *ql_yaml_describe(ql_ctx *cx, const ql_yaml *v);
 const char *ql_yaml_line(ql_ctx *cx, const ql_yaml *v);
 bool ql_yaml_equal(const ql_yaml *a, const ql_yaml *b);
 
-/* ${VAR} and ${VAR:-default} in every value below `v`. */
+/* ${VAR} and ${VAR:-default} in every value below `v`. What looks like a secret by the variable's name or its value stays
+ * ${VAR}, with a warning: values of a pipeline are written into run folders, tables and logs. */
 void ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v);
 
 /* Braces of ${…} would end a word inside {…} or […]: they are masked before a text is parsed, into a copy, and

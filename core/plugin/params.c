@@ -149,7 +149,8 @@ refuse(ql_ctx *cx, const ql_param *row, const ql_value *v)
 
     ql_param_allowed(row, allowed, sizeof allowed);
     for (const char *const *w = row->type == QL_T_ENUM ? row->values : NULL; w && *w; w++)
-        ql_guess_offer(&near, *w);
+        if (row->values[1]) /* there is a choice */
+            ql_guess_offer(&near, *w);
     return QL_FAIL(cx, QL_INVALID, "%s: got %s%.200s%s, expected %s%s%s%s (%s)", row->name, mark, got, mark, allowed,
                    near.best ? "; did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "",
                    row->help ? row->help : "");

@@ -241,6 +241,13 @@ test_exclude(void)
     for (int64_t i = 0; i < g.cell_count; i++)
         CHECK(strcmp(ql_cell_label(&cx, &g, &g.cells[i], "quant.use"), "plain") != 0 ||
               strcmp(ql_cell_label(&cx, &g, &g.cells[i], "fix.use"), "keep") == 0);
+    /* what counts is the value that a cell has: a default, a number however written, nothing where a plugin lacks the key */
+    g = parse(CHAIN "matrix:\n  quant: [{use: plain}, {use: clever, damp: 0.010}, {use: driver}]\n"
+                    "exclude: [{quant.rounds: 5}, {quant.damp: 0.01}]\n");
+    CHECK_INT(g.cell_count, 1);
+    CHECK_STR(ql_cell_label(&cx, &g, &g.cells[0], "quant.use"), "plain");
+    g = parse(CHAIN "matrix: {quant.bits: [2, 3]}\nseed: 4\nexclude: [{seed: 4, quant.bits: 3}, {seed: 5}]\n");
+    CHECK_INT(g.cell_count, 1);
     check_error(CHAIN "matrix: {quant.bits: [2, 3]}\nexclude: [{quant.bits: 2}, {quant.bits: 3}]\n",
                 "t.yaml:10:1: exclude: no cell is left");
 }

@@ -159,6 +159,56 @@ test_environment(void)
                              "f:1:38: '${1}' is no reference to the environment: expected ${NAME} or ${NAME:-default}");
 }
 
+/* Values that look like secrets stay in the environment; their references stand in the text. */
+static void
+test_secrets(void)
+{
+    static const char *const secrets[][2] = {{"HF_TOKEN", "abc"},
+                                             {"aws_secret_access_key", "k3y"},
+                                             {"PGPASSWORD", "x"},
+                                             {"QLOOM_TEST_A", "hf_0123456789abcdef"},
+                                             {"QLOOM_TEST_A", "https://me:word@host/x"}};
+    static const char *const others[][2] = {
+        {"TOKENIZER", "abc"},         {"KEY", "k"},       {"API_TOKEN_FILE", "/run/token"},
+        {"QLOOM_TEST_A", "hf_model"}, {"KEYBOARD", "us"}, {"HF_TOKEN", ""}};
+
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
+        const char *text = ql_format(&cx, "[\"x-${%s}\", ${%s:-d}]", secrets[i][0], secrets[i][0]);
+
+        setenv(secrets[i][0], secrets[i][1], 1);
+        CHECK_STR(expand(text), ql_format(&cx, "[x-${%s}, ${%s}]", secrets[i][0], secrets[i][0]));
+        CHECK_STR(ql_error(&cx), "");
+        unsetenv(secrets[i][0]);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        setenv(others[i][0], others[i][1], 1);
+        CHECK_STR(expand(ql_format(&cx, "[\"x-${%s}\"]", others[i][0])), ql_format(&cx, "[x-%s]", others[i][1]));
+        unsetenv(others[i][0]);
+    }
+}
+
+/* Work and memory grow with the text, not with its square. */
+static void
+test_many_references(void)
+{
+    const int count = 16000;
+    char *text = malloc((size_t)count * 16);
+    const char *expanded;
+    size_t used = 1;
+
+    if (!text)
+        SKIP("no memory");
+    text[0] = '"';
+    for (int i = 0; i < count; i++)
+        used += (size_t)snprintf(text + used, 16, "${QL_NONE:-x}");
+    text[used] = '"';
+    text[used + 1] = '\0';
+    expanded = expand(text);
+    CHECK_INT(strlen(expanded), count);
+    CHECK_INT(strspn(expanded, "x"), count);
+    free(text);
+}
+
 /* What is written reads back equal, at any width and with any text. */
 static void
 test_emit(void)
@@ -199,6 +249,8 @@ main(void)
     test_refused();
     test_size();
     test_environment();
+    test_secrets();
+    test_many_references();
     test_emit();
     test_append();
     ql_ctx_fini(&cx);

@@ -1,0 +1,337 @@
+/* A stage's keys through its plugin's tables: the filled parameter struct, the links to its inputs, the rules for single
+ * linears, its canonical print. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/printer.h"
+#include "build.h"
+
+/* --- keys -------------------------------------------------------------------------------------------------------- */
+
+static bool
+unknown_parameter(ql_build *b, const ql_settings *s, const ql_yaml *key)
+{
+    const ql_plugin *p = s->plugin;
+    ql_guess near = ql_guess_open(key->text);
+    const ql_port *port;
+
+    for (const ql_param *row = p->params; row->type != QL_T_END; row++)
+        ql_guess_offer(&near, row->name);
+    for (int64_t i = 0; (port = ql_port_at(p, i)) != NULL; i++)
+        if (!port->output)
+            ql_guess_offer(&near, port->name);
+    if (ql_kind_of(p->kind)->per_linear)
+        ql_guess_offer(&near, "overrides");
+    for (const ql_param *row = ql_stage_table.params; ql_reads_statistics(p) && row->type != QL_T_END; row++)
+        ql_guess_offer(&near, row->name);
+    return ql_wrong(b, key->place, "%sunknown parameter '%s'%s", s->prefix, key->text,
+                    near.best
+                        ? ql_guess_text(b->cx, &near, "")
+                        : ql_build_text(b, ql_format(b->cx, "; 'qloom plugins %s' lists what there is", p->name)));
+}
+
+static bool
+read_link(ql_build *b, const ql_settings *s, const ql_port *port, const ql_yaml *v, ql_link *out)
+{
+    const char *prefix = ql_build_text(b, ql_format(b->cx, "%sinput '%s': ", s->prefix, port->name));
+    ql_settings anonymous;
+
+    *out = (ql_link){.port = port, .place = v->place, .stage = -1};
+    if (v->kind == QL_YAML_MAP) {
+        if (ql_settings_anonymous(b, s, port, v, &anonymous))
+            out->anonymous = ql_instantiate(b, &anonymous);
+        return out->anonymous != NULL;
+    }
+    if (v->kind != QL_YAML_SCALAR || v->text[0] != '$' || v->text[1] == '{')
+        return ql_wrong(b, v->place, "%sgot %s, expected a stage: '$NAME' or {use: PLUGIN, …}", prefix,
+                        ql_yaml_describe(b->cx, v));
+    out->stage = ql_build_stage_find(b, v->text + 1);
+    return out->stage >= 0 || ql_build_no_stage(b, v->place, prefix, v->text + 1);
+}
+
+static bool
+read_setting(ql_build *b, const ql_settings *s, const ql_setting *setting, ql_instance *out)
+{
+    const char *key = setting->key->text;
+    const ql_port *port = ql_plugin_input(s->plugin, key);
+    const ql_param *row = ql_param_find(s->plugin, key);
+    const ql_param *own = ql_reads_statistics(s->plugin) ? ql_param_find(&ql_stage_table, key) : NULL;
+    ql_stage_keys keys;
+
+    setting->key->used = true;
+    if (port && out->link_count < QL_LINKS_MAX)
+        return read_link(b, s, port, setting->value, &out->links[out->link_count++]);
+    if (row)
+        return ql_build_value(b, s->prefix, row, setting->value, out->self);
+    if (ql_kind_of(s->plugin->kind)->per_linear && strcmp(key, "overrides") == 0) /* after all parameters */
+        return true;
+    if (own) {
+        const bool ok = ql_build_value(b, s->prefix, own, setting->value, &keys);
+
+        out->propagate = ok ? (ql_propagate)(keys.propagate + 1) : out->propagate;
+        return ok;
+    }
+    setting->key->used = false;
+    if (setting->inherited && ql_param_shared(s->plugin->kind, key))
+        return true;
+    return unknown_parameter(b, s, setting->key);
+}
+
+/* Required parameters and inputs that nobody gave. */
+static bool
+is_complete(ql_build *b, const ql_settings *s)
+{
+    const ql_port *port;
+    bool ok = true;
+
+    for (const ql_param *row = s->plugin->params; row->type != QL_T_END; row++)
+        if (row->required && !ql_setting_find(s, row->name))
+            ok = ql_wrong(b, s->place, "%smissing parameter '%s' (%s)", s->prefix, row->name,
+                          row->help ? row->help : "");
+    for (int64_t i = 0; !s->driven && (port = ql_port_at(s->plugin, i)) != NULL; i++)
+        if (ql_port_needed(s->plugin, port) && !ql_setting_find(s, port->name))
+            ok = ql_wrong(b, s->place, "%smissing input '%s' (%s: %s)", s->prefix, port->name, ql_edge_name(port->type),
+                          port->help ? port->help : "");
+    return ok;
+}
+
+/* Driven quantizers that nobody named; then all links in the order of the tables: the one of a file means nothing. */
+static bool
+complete_links(ql_build *b, const ql_settings *s, ql_instance *out)
+{
+    const ql_link *const given = out->links;
+    const int64_t count = out->link_count;
+    const ql_port *port;
+
+    out->links = ql_build_alloc(b, QL_LINKS_MAX, sizeof *out->links);
+    out->link_count = 0;
+    for (int64_t i = 0; out->links && (port = ql_port_at(s->plugin, i)) != NULL; i++) {
+        const bool driven = !port->output && port->def && port->type == QL_EDGE_QUANTIZER;
+        ql_settings base;
+        int64_t k = 0;
+
+        while (k < count && given[k].port != port)
+            k++;
+        if ((k == count && !driven) || out->link_count == QL_LINKS_MAX)
+            continue;
+        out->links[out->link_count] = k < count ? given[k] : (ql_link){.port = port, .place = s->place, .stage = -1};
+        if (k == count && ql_settings_anonymous(b, s, port, NULL, &base))
+            out->links[out->link_count].anonymous = ql_instantiate(b, &base);
+        if (k == count && !out->links[out->link_count].anonymous)
+            return false;
+        out->link_count++;
+    }
+    return out->links != NULL;
+}
+
+/* --- overrides: -------------------------------------------------------------------------------------------------- */
+
+typedef struct rule_keys {
+    const char *match;
+    bool skip;
+} rule_keys;
+
+static const ql_param rule_rows[] = {
+    QL_TEXT(rule_keys, match, NULL, "a glob over the full names of linears"),
+    QL_FLAG(rule_keys, skip, false, "leave them as they are"),
+    QL_PARAMS_END,
+};
+static const ql_plugin rule_table = {.name = "rule", .params = rule_rows, .self_size = sizeof(rule_keys)};
+
+/* One key of a rule into the rule's own parameters. */
+static bool
+read_rule_key(ql_build *b, const ql_settings *s, const char *prefix, const ql_setting *all, const ql_yaml *rule,
+              int64_t i, void *self, rule_keys *keys)
+{
+    const ql_yaml *key = rule->keys[i], *v = rule->items[i];
+    const ql_param *row = ql_param_find(&rule_table, key->text);
+    ql_guess near = ql_guess_open(key->text);
+
+    if (row)
+        return ql_build_value(b, prefix, row, v, keys);
+    row = ql_param_find(s->plugin, key->text);
+    if (row)
+        return ql_build_value(b, s->prefix, row, v, self);
+    if (all->inherited) /* it belonged to the plugin that this one replaces, whose entry has been checked */
+        return true;
+    for (row = s->plugin->params; row->type != QL_T_END; row++)
+        ql_guess_offer(&near, row->name);
+    for (row = rule_rows; row->type != QL_T_END; row++)
+        ql_guess_offer(&near, row->name);
+    return ql_wrong(b, key->place, "%sunknown parameter '%s'%s", prefix, key->text, ql_guess_text(b->cx, &near, ""));
+}
+
+static bool
+read_rule(ql_build *b, const ql_settings *s, const ql_setting *all, const ql_yaml *rule, void *self, ql_override *out)
+{
+    const ql_yaml *match = ql_yaml_get(rule, "match"), *skip = ql_yaml_get(rule, "skip");
+    const char *prefix = ql_build_text(b, ql_format(b->cx, "%soverrides: ", s->prefix));
+    rule_keys keys;
+    bool ok = true;
+
+    if (rule->kind != QL_YAML_MAP || !match || match->kind != QL_YAML_SCALAR || !*match->text)
+        return ql_wrong(b, match ? match->place : rule->place,
+                        "%sexpected rules such as {match: \"*.down_proj\", bits: 4} or {match: GLOB, skip: true}",
+                        prefix);
+    ql_param_defaults(&rule_table, &keys);
+    for (int64_t i = 0; i < rule->count; i++)
+        ok = read_rule_key(b, s, prefix, all, rule, i, self, &keys) && ok;
+    *out = (ql_override){.match = match->text, .skip = keys.skip, .self = self, .place = rule->place};
+    if (!keys.skip)
+        return ok && (!s->plugin->check || ql_build_take(b, rule->place, s->prefix, s->plugin->check(b->cx, self)));
+    out->self = NULL;
+    return (rule->count <= 2 || ql_wrong(b, skip->place, "%sa rule that skips can't set parameters too", prefix)) && ok;
+}
+
+static bool
+read_overrides(ql_build *b, const ql_settings *s, ql_instance *out)
+{
+    const ql_setting *all = s->items;
+    ql_override *rules;
+    bool ok = true;
+
+    while (all < s->items + s->count && strcmp(all->key->text, "overrides") != 0)
+        all++;
+    if (all == s->items + s->count || !ql_kind_of(s->plugin->kind)->per_linear)
+        return true;
+    if (all->value->kind != QL_YAML_LIST)
+        return ql_wrong(b, all->value->place, "%soverrides: expected a list of rules", s->prefix);
+    rules = ql_build_alloc(b, all->value->count, sizeof *rules);
+    for (int64_t i = 0; rules && i < all->value->count; i++) {
+        void *own = ql_build_alloc(b, 1, s->plugin->self_size);
+
+        if (!own)
+            return false;
+        if (s->plugin->self_size)
+            memcpy(own, out->self, s->plugin->self_size);
+        ok = read_rule(b, s, all, all->value->items[i], own, &rules[i]) && ok;
+    }
+    out->overrides = rules;
+    out->override_count = all->value->count;
+    return ok && rules;
+}
+
+/* --- prints ------------------------------------------------------------------------------------------------------ */
+
+/* All parameters; a print that fails leaves the error on the context. */
+static bool
+print_parameters(ql_build *b, FILE *out, const ql_plugin *p, const void *self)
+{
+    for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
+        const char *text = ql_param_print(b->cx, row, self);
+
+        if (!text)
+            return false;
+        fprintf(out, "\n%s=%s", row->name, text);
+    }
+    return true;
+}
+
+static ql_status
+print_canonical(ql_build *b, ql_instance *in)
+{
+    static const char *const propagates[] = {"default", "original", "quantized", "compensated"};
+    ql_printer p;
+    bool ok;
+
+    QL_TRY(b->cx, ql_printer_open(b->cx, &p));
+    fprintf(p.out, "%s %s", in->plugin->name, in->plugin->version ? in->plugin->version : "");
+    ok = print_parameters(b, p.out, in->plugin, in->self);
+    for (int64_t i = 0; ok && i < in->override_count; i++) {
+        const ql_override *o = &in->overrides[i];
+
+        fprintf(p.out, "\noverride %zu:%s%s", strlen(o->match), o->match, o->skip ? " skip" : "");
+        ok = o->skip || print_parameters(b, p.out, in->plugin, o->self);
+    }
+    if (ql_reads_statistics(in->plugin))
+        fprintf(p.out, "\npropagate=%s", propagates[in->propagate]);
+    QL_TRY(b->cx, ql_printer_close(b->cx, &p, &in->canonical));
+    if (!ok)
+        return QL_MEMORY;
+    ql_hash_bytes(in->canonical, strlen(in->canonical), in->hash);
+    return QL_OK;
+}
+
+/* "PLUGIN bits=3": the parameters that are not at their defaults; of a path the last part. */
+static ql_status
+print_label(ql_build *b, ql_instance *in)
+{
+    void *defaults = ql_alloc(b->cx, 1, in->plugin->self_size);
+    ql_printer p;
+
+    if (!defaults)
+        return QL_MEMORY;
+    ql_param_defaults(in->plugin, defaults);
+    QL_TRY(b->cx, ql_printer_open(b->cx, &p));
+    fputs(in->plugin->name, p.out);
+    for (const ql_param *row = in->plugin->params; row->type != QL_T_END; row++) {
+        const char *mine = ql_param_print(b->cx, row, in->self), *theirs = ql_param_print(b->cx, row, defaults);
+        const char *slash = mine && row->type == QL_T_PATH ? strrchr(mine, '/') : NULL;
+
+        if (mine && theirs && strcmp(mine, theirs) != 0)
+            fprintf(p.out, " %s=%s", row->name, slash ? slash + 1 : mine);
+    }
+    if (in->override_count)
+        fprintf(p.out, " +%" PRId64 " overrides", in->override_count);
+    return ql_printer_close(b->cx, &p, &in->label);
+}
+
+/* --- the instance ------------------------------------------------------------------------------------------------ */
+
+static ql_instance *
+new_instance(ql_build *b, const ql_settings *s)
+{
+    ql_instance *in = ql_build_alloc(b, 1, sizeof *in);
+    void *self = ql_build_alloc(b, 1, s->plugin->self_size);
+    ql_link *links = ql_build_alloc(b, QL_LINKS_MAX, sizeof *links);
+
+    if (!in || !self || !links)
+        return NULL;
+    ql_param_defaults(s->plugin, self);
+    *in = (ql_instance){.stage = s->stage, .place = s->place, .plugin = s->plugin, .self = self, .links = links};
+    if (ql_reads_statistics(s->plugin))
+        in->propagate = b->propagate;
+    return in;
+}
+
+ql_instance *
+ql_instantiate(ql_build *b, const ql_settings *s)
+{
+    ql_instance *in = new_instance(b, s);
+    bool ok = in != NULL;
+
+    for (int64_t i = 0; in && i < s->count; i++)
+        ok = read_setting(b, s, &s->items[i], in) && ok;
+    if (!in)
+        return NULL;
+    ok = is_complete(b, s) && complete_links(b, s, in) && ok;
+    if (ok && s->plugin->check)
+        ok = ql_build_take(b, s->place, s->prefix, s->plugin->check(b->cx, in->self));
+    ok = read_overrides(b, s, in) && ok;
+    ok = ok && ql_build_take(b, s->place, "", print_canonical(b, in)) &&
+         ql_build_take(b, s->place, "", print_label(b, in));
+    return ok && b->problems.failed == QL_OK ? in : NULL;
+}
+
+void
+ql_check_entry(ql_build *b, int64_t s)
+{
+    const ql_build_stage *stage = &b->stages[s];
+    ql_settings own = {
+        .stage = stage->name, .prefix = stage->prefix, .place = stage->key->place, .plugin = stage->plugin};
+    ql_instance *in = stage->plugin ? new_instance(b, &own) : NULL;
+
+    own.items = in ? ql_build_alloc(b, stage->entry->count, sizeof *own.items) : NULL;
+    for (int64_t i = 0; own.items && i < stage->entry->count; i++)
+        if (strcmp(stage->entry->keys[i]->text, "use") != 0)
+            own.items[own.count++] = (ql_setting){.key = stage->entry->keys[i],
+                                                  .value = stage->entry->items[i],
+                                                  .inherited = stage->entry->items[i]->set};
+    for (int64_t i = 0; i < own.count; i++) {
+        (void)read_setting(b, &own, &own.items[i], in);
+        own.items[i].key->used = false; /* no cell has it yet */
+    }
+    if (own.items)
+        (void)read_overrides(b, &own, in);
+}

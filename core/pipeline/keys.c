@@ -1,0 +1,257 @@
+/* Keys that are rows of a parameter table: those of a pipeline file, of its table, and of every stage that reads
+ * statistics; and -s KEY=VALUE, which puts values of the command line in their place before anything looks at them. */
+#include <string.h>
+
+#include "build.h"
+
+#define PIPELINE_VERSION "1"
+
+static const char *const versions[] = {PIPELINE_VERSION, NULL};
+static const char *const computes[] = {"fp32", "bf16", "fp16", NULL};
+static const char *const propagates[] = {"original", "quantized", "compensated", NULL};
+
+static const ql_param file_rows[] = {
+    {.name = "qloom",
+     .help = "the version of pipeline files that this program reads",
+     .type = QL_T_ENUM,
+     .offset = offsetof(ql_file_keys, version),
+     .values = versions,
+     .required = true},
+    QL_TEXT(ql_file_keys, name, NULL, "of the run's folder; default: the file's name"),
+    QL_TEXT(ql_file_keys, device, "auto", "auto, the name of a backend, or BACKEND:NUMBER"),
+    QL_ENUM(ql_file_keys, compute, -1, computes, "of activations and weights; without the key the device chooses"),
+    QL_UINT64(ql_file_keys, seed, 0, "of everything that is drawn"),
+    QL_BYTES(ql_file_keys, memory, 0, "most that buffers of the device may take; 0: no limit"),
+    QL_PATH(ql_file_keys, cache, false, "folder of finished work; default: the one beside the runs"),
+    QL_BYTES(ql_file_keys, cache_limit, 0, "bytes to which the cache is trimmed after a run; 0: never"),
+    QL_NUM(ql_file_keys, chunk_tokens, 8192, 1, 1 << 24, "tokens that go through a block together, at most"),
+    QL_FLAG(ql_file_keys, baseline, true, "evaluate the original model too"),
+    QL_ENUM(ql_file_keys, propagate, -1, propagates, "through which model the statistics come"),
+    QL_PARAMS_END,
+};
+static const ql_param stage_rows[] = {
+    QL_ENUM(ql_stage_keys, propagate, -1, propagates, "through which model the statistics come"),
+    QL_PARAMS_END,
+};
+
+typedef struct table_keys {
+    ql_strings rows, columns;
+    const char *value;
+} table_keys;
+
+static const ql_param table_rows[] = {
+    QL_LIST(table_keys, rows, "keys such as quant.use, or a list of them"),
+    QL_LIST(table_keys, columns, "keys such as quant.use, or a list of them"),
+    QL_TEXT(table_keys, value, NULL, "STAGE.METRIC, such as ppl.perplexity; default: every metric a column"),
+    QL_PARAMS_END,
+};
+
+const ql_plugin ql_file_table = {.name = "pipeline", .params = file_rows, .self_size = sizeof(ql_file_keys)};
+const ql_plugin ql_stage_table = {.name = "stage", .params = stage_rows, .self_size = sizeof(ql_stage_keys)};
+static const ql_plugin table_table = {.name = "table", .params = table_rows, .self_size = sizeof(table_keys)};
+
+/* Keys that have a tree of their own instead of a row. */
+static const char *const sections[] = {"stages", "matrix", "exclude", "table"};
+
+bool
+ql_is_file_key(const char *key)
+{
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (strcmp(sections[i], key) == 0)
+            return true;
+    return ql_param_find(&ql_file_table, key) != NULL;
+}
+
+ql_dtype
+ql_file_compute(const ql_file_keys *keys)
+{
+    static const ql_dtype dtypes[] = {QL_F32, QL_BF16, QL_F16}; /* in the order of `computes` */
+
+    return keys->compute < 0 ? QL_DTYPE_NONE : dtypes[keys->compute];
+}
+
+ql_place
+ql_build_key_place(const ql_build *b, const char *key)
+{
+    const int64_t i = ql_yaml_find(b->root, key);
+
+    return i < 0 ? b->root->place : b->root->keys[i]->place;
+}
+
+/* --- values ------------------------------------------------------------------------------------------------------ */
+
+static bool
+is_null(const ql_yaml *v)
+{
+    return v->kind == QL_YAML_SCALAR && !v->quoted &&
+           (!*v->text || strcmp(v->text, "~") == 0 || strcmp(v->text, "null") == 0);
+}
+
+bool
+ql_build_value(ql_build *b, const char *prefix, const ql_param *row, const ql_yaml *v, void *self)
+{
+    ql_value value = {.text = v->kind == QL_YAML_SCALAR && !is_null(v) ? v->text : NULL, .quoted = v->quoted};
+    const bool list = v->kind == QL_YAML_LIST, one = row->type == QL_T_LIST && value.text; /* a list of one word */
+    const char **items = list || one ? ql_build_alloc(b, one ? 1 : v->count, sizeof *items) : NULL;
+
+    if (v->kind == QL_YAML_MAP)
+        return ql_wrong(b, v->place, "%s%s: got a mapping, expected a value (%s)", prefix, row->name,
+                        row->help ? row->help : "");
+    if ((list || one) && !items)
+        return false;
+    for (int64_t i = 0; list && i < v->count; i++) {
+        if (v->items[i]->kind != QL_YAML_SCALAR)
+            return ql_wrong(b, v->items[i]->place, "%s%s: a list of texts or numbers can't hold %s", prefix, row->name,
+                            ql_yaml_describe(b->cx, v->items[i]));
+        items[i] = v->items[i]->text;
+    }
+    if (one)
+        items[0] = v->text;
+    if (items)
+        value = (ql_value){.count = one ? 1 : v->count, .items = items};
+    return ql_build_take(b, v->place, prefix, ql_param_set(b->cx, row, &value, b->folder, self));
+}
+
+const char *
+ql_build_row_text(ql_build *b, const ql_param *row, const void *self)
+{
+    const bool text = row->type == QL_T_STRING || row->type == QL_T_PATH;
+    const char *print = text ? *(const char *const *)((const char *)self + row->offset)
+                             : ql_build_text(b, ql_param_print(b->cx, row, self));
+
+    return row->type == QL_T_LIST || (!text && strcmp(print, "null") == 0) ? NULL : print;
+}
+
+/* Every key of `map` that is a row of `table` into `self`; other keys, but the sections of a file, are told. */
+static bool
+read_keys(ql_build *b, const char *prefix, const ql_plugin *table, const ql_yaml *map, bool with_sections, void *self)
+{
+    bool ok = true;
+
+    for (int64_t i = 0; i < map->count; i++) {
+        const ql_yaml *key = map->keys[i];
+        const ql_param *row = ql_param_find(table, key->text);
+        ql_guess near = ql_guess_open(key->text);
+
+        if (row) {
+            ok = ql_build_value(b, prefix, row, map->items[i], self) && ok;
+            continue;
+        }
+        if (with_sections && ql_is_file_key(key->text))
+            continue;
+        for (row = table->params; row->type != QL_T_END; row++)
+            ql_guess_offer(&near, row->name);
+        if (with_sections)
+            ql_guess_offer_all(&near, sections, sizeof sections / sizeof *sections);
+        ok = ql_wrong(b, key->place, "%sunknown key '%s'%s", prefix, key->text,
+                      ql_guess_text(b->cx, &near, with_sections ? "" : "; expected rows, columns or value"));
+    }
+    return ok;
+}
+
+/* --- the file ---------------------------------------------------------------------------------------------------- */
+
+/* auto, a backend, or a backend and the number of a device: cuda:1. */
+static bool
+check_device(ql_build *b, const char *device)
+{
+    const int64_t i = ql_yaml_find(b->root, "device");
+    const ql_place at = i < 0 ? b->root->place : b->root->items[i]->place;
+    const char *colon = strchr(device, ':'), *name;
+    const ql_found *found;
+
+    if (strcmp(device, "auto") == 0)
+        return true;
+    if (!*device || (colon && (!colon[1] || colon[1 + strspn(colon + 1, "0123456789")])))
+        return ql_wrong(b, at, "device: got '%s', expected auto, the name of a backend, or BACKEND:NUMBER", device);
+    name = ql_build_text(b, ql_copy_text(b->cx, device, strcspn(device, ":")));
+    found = ql_registry_find(b->registry, name);
+    if (!found)
+        return ql_wrong(b, at, "device: there is no backend '%s'", name);
+    if (!found->plugin)
+        return ql_wrong(b, at, "device: backend '%s' can't be used: %s", name, found->problem);
+    if (found->plugin->kind != QL_BACKEND)
+        return ql_wrong(b, at, "device: '%s' is a %s, not a backend", name, ql_kind_name(found->plugin->kind));
+    return true;
+}
+
+bool
+ql_build_file(ql_build *b, const char *file, ql_file_keys *keys)
+{
+    const char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file, *dot = strrchr(base, '.');
+
+    ql_param_defaults(&ql_file_table, keys);
+    (void)read_keys(b, "", &ql_file_table, b->root, true, keys);
+    if (!ql_yaml_get(b->root, "qloom"))
+        ql_wrong(b, b->root->place, "missing key 'qloom': the version of the file, " PIPELINE_VERSION);
+    if (!ql_yaml_get(b->root, "stages"))
+        ql_wrong(b, b->root->place, "missing key 'stages'");
+    if (keys->name && !*keys->name)
+        ql_wrong(b, ql_build_key_place(b, "name"), "name: got nothing, expected a text");
+    if (!keys->name) /* "tiny" of "pipelines/tiny.yaml" */
+        keys->name =
+            ql_build_text(b, ql_copy_text(b->cx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base)));
+    keys->device = keys->device ? keys->device : "auto";
+    b->seed = keys->seed;
+    b->propagate = (ql_propagate)(keys->propagate + 1);
+    return check_device(b, keys->device);
+}
+
+/* --- table: ------------------------------------------------------------------------------------------------------ */
+
+/* Each of `names`, which `v` gives as a list or as one word, must mean something. */
+static bool
+check_references(ql_build *b, const char *prefix, const ql_yaml *v, const ql_strings *names)
+{
+    ql_reference ref;
+    bool ok = true;
+
+    for (int64_t i = 0; i < names->count; i++)
+        ok = ql_build_reference(b, v->kind == QL_YAML_LIST ? v->items[i]->place : v->place, prefix, names->items[i],
+                                &ref) &&
+             ok;
+    return ok;
+}
+
+static bool
+check_metric(ql_build *b, ql_place place, const char *text)
+{
+    const char *dot = strchr(text, '.'), *name;
+    const ql_plugin *p;
+
+    if (!dot || dot == text || !dot[1])
+        return ql_wrong(b, place, "table: value: expected STAGE.METRIC, such as ppl.perplexity");
+    name = ql_build_text(b, ql_copy_text(b->cx, text, (size_t)(dot - text)));
+    if (ql_build_stage_find(b, name) < 0)
+        return ql_build_no_stage(b, place, "table: value: ", name);
+    p = b->stages[ql_build_stage_find(b, name)].plugin;
+    return !p || ql_kind_of(p->kind)->sink ||
+           ql_wrong(b, place, "table: value: stage '%s' (%s) is a %s; only evaluators and exporters give metrics", name,
+                    p->name, ql_kind_name(p->kind));
+}
+
+bool
+ql_build_table(ql_build *b, ql_graph *g)
+{
+    const ql_yaml *table = ql_yaml_get(b->root, "table");
+    table_keys keys;
+
+    if (!table || ql_yaml_empty(table))
+        return true;
+    if (table->kind != QL_YAML_MAP)
+        return ql_wrong(
+            b, table->place,
+            "table: expected a mapping such as {rows: [quant.bits], columns: fix.use, value: ppl.perplexity}");
+    ql_param_defaults(&table_table, &keys);
+    (void)read_keys(b, "table: ", &table_table, table, false, &keys);
+    (void)check_references(b, "table: rows: ", ql_yaml_get(table, "rows"), &keys.rows);
+    (void)check_references(b, "table: columns: ", ql_yaml_get(table, "columns"), &keys.columns);
+    if (keys.value)
+        (void)check_metric(b, ql_yaml_get(table, "value")->place, keys.value);
+    g->table.rows = keys.rows.items;
+    g->table.row_count = keys.rows.count;
+    g->table.columns = keys.columns.items;
+    g->table.column_count = keys.columns.count;
+    g->table.value = keys.value;
+    return true;
+}

@@ -180,11 +180,12 @@ static ql_status
 sort(ql_ctx *cx, ql_tuples *t, int64_t first)
 {
     const int64_t n = t->count - first, width = t->width;
-    const char **from = t->labels.items + first * width, **sorted;
+    const char **from, **sorted;
     int64_t *rank, *order;
 
     if (n < 2 || width == 0)
         return QL_OK;
+    from = t->labels.items + first * width;
     rank = ql_alloc(cx, (size_t)(n * width), sizeof *rank);
     order = ql_alloc(cx, (size_t)n, sizeof *order);
     sorted = ql_alloc(cx, (size_t)(n * width), sizeof *sorted);

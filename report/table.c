@@ -336,7 +336,8 @@ make_columns(maker *m)
     const ql_layout *l = &m->layout;
 
     for (int64_t i = 0; i < m->out->column_count; i++) {
-        const char *const *labels = l->columns.labels.items + i / l->metrics.count * l->columns.width;
+        const char *const *labels =
+            l->columns.width ? l->columns.labels.items + i / l->metrics.count * l->columns.width : NULL;
         const char *metric = l->metrics.items[i % l->metrics.count];
         ql_table_label *column = &m->out->columns[i];
 

@@ -3,31 +3,26 @@
 #define QLOOM_TEXT_ADDED_H
 
 #include "normalize.h"
+#include "vocab.h"
 
 typedef struct ql_added {
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
     char *content;
+    uint64_t hash;  /* of the content */
     char *shown;    /* what it is matched as and decoded to: the content, in its normal form if it is matched in that */
     uint32_t bytes; /* of `shown` */
 } ql_added;
 
-typedef struct ql_trie_node { /* node 0 is the root; 0 as a link: none */
-    uint32_t child, next;
-    uint32_t token; /* index + 1 of the added token that ends here */
-    unsigned char byte;
-} ql_trie_node;
-
-typedef struct ql_trie {
-    ql_trie_node *nodes; /* NULL: no tokens */
-    int64_t count, capacity;
-    bool first[256]; /* bytes that tokens begin with */
-} ql_trie;
+typedef struct ql_added_list { /* tokens by first byte, among equals the longest first */
+    const ql_added **items;
+    int64_t begin[257]; /* where the tokens of a byte begin */
+} ql_added_list;
 
 typedef struct ql_added_tokens {
     ql_added *items; /* by id */
-    int64_t count;
-    ql_trie raw, normal; /* matched in the text as it is, and in normalized text */
+    int64_t count, capacity;
+    ql_added_list raw, normal; /* matched in the text as it is, and in normalized text */
 } ql_added_tokens;
 
 typedef struct ql_cut {    /* the next token in a text: [begin, end) with the white space that it swallows */
@@ -35,11 +30,15 @@ typedef struct ql_cut {    /* the next token in a text: [begin, end) with the wh
     size_t begin, end;
 } ql_cut;
 
-ql_status ql_added_read(ql_ctx *cx, const ql_json *array, const ql_text_steps *n, ql_added_tokens *out);
+/* The `added_tokens` of tokenizer.json, then those that only tokenizer_config.json (NULL: none) knows, with the ids that
+ * the public library gives them, whatever the files say: that of the vocabulary, or the next free one. */
+ql_status ql_added_read(ql_ctx *cx, const ql_json *array, const ql_json *config, const ql_vocab *vocab,
+                        const ql_text_steps *n, ql_added_tokens *out);
 void ql_added_fini(ql_added_tokens *a);
 const ql_added *ql_added_find(const ql_added_tokens *a, int64_t id); /* NULL: no added token */
+int64_t ql_added_id(const ql_added_tokens *a, const char *content);  /* -1: no added token */
 
 /* The first match at or after `from`, which is where the match before ended. */
-ql_cut ql_added_next(const ql_added_tokens *a, const ql_trie *trie, const char *text, size_t bytes, size_t from);
+ql_cut ql_added_next(const ql_added_list *list, const char *text, size_t bytes, size_t from);
 
 #endif

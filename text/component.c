@@ -71,6 +71,18 @@ ql_step_read_replace(ql_ctx *cx, const ql_json *v, int kind, void *steps)
 }
 
 void
+ql_prefix_space(ql_ctx *cx, const ql_json *v, const void *steps, bool *own)
+{
+    const int asked = ((const ql_text_steps *)steps)->prefix_space;
+
+    if (asked == 0 || (asked > 0) == *own)
+        return;
+    ql_info(cx, "%s: add_prefix_space: %s of tokenizer_config.json is followed", ql_json_where(cx, v),
+            asked > 0 ? "true" : "false");
+    *own = asked > 0;
+}
+
+void
 ql_steps_fini(ql_text_steps *s)
 {
     for (int i = 0; i < s->count; i++) {

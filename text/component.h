@@ -17,7 +17,8 @@ typedef struct ql_text_step { /* of a normalizer, pre-tokenizer or decoder */
 } ql_text_step;
 
 typedef struct ql_text_steps {
-    bool present; /* is there such a component at all? */
+    bool present;     /* is there such a component at all? */
+    int prefix_space; /* a space before a text? What tokenizer_config.json says: 1: yes, -1: no, 0: nothing */
     int count;
     ql_text_step items[QL_STEPS_MAX];
 } ql_text_steps;
@@ -38,6 +39,9 @@ ql_status ql_step_add(ql_ctx *cx, const ql_json *v, int kind, void *steps, ql_te
 ql_status ql_step_read(ql_ctx *cx, const ql_json *v, int kind, void *steps);
 ql_status ql_step_read_replace(ql_ctx *cx, const ql_json *v, int kind, void *steps);
 void ql_steps_fini(ql_text_steps *s);
+
+/* Does a step put a space before a text? What tokenizer_config.json says goes before what the step says. */
+void ql_prefix_space(ql_ctx *cx, const ql_json *v, const void *steps, bool *own);
 
 /* The required member `key` of `v`, a text, copied to the heap. */
 ql_status ql_read_text(ql_ctx *cx, const ql_json *v, const char *key, char **out);

@@ -1,4 +1,4 @@
-/* What a tokenizer adds around a text: the post-processor's template, overridden by tokenizer_config.json. */
+/* What a tokenizer adds around a text: what the post-processor says. */
 #include "post.h"
 
 #include <string.h>
@@ -101,55 +101,38 @@ ql_post_read(ql_ctx *cx, const ql_json *v, ql_post *out)
     return ql_component_read(cx, v, "processors", types, out);
 }
 
-/* "bos_token" is a text or an object with one; -1 for none. */
-static ql_status
-find_special(ql_ctx *cx, const ql_json *config, const char *key, const ql_added_tokens *added, const ql_vocab *vocab,
-             int64_t *out)
+/* "bos_token" is a text or an object with one, which is an added token by now; -1 for none. */
+static int64_t
+find_special(const ql_json *config, const char *key, const ql_added_tokens *added)
 {
     const ql_json *v = ql_json_member(config, key);
-    const char *text;
+    const char *text = ql_json_string(ql_json_is_object(v) ? ql_json_member(v, "content") : v);
 
-    *out = -1;
-    if (!v)
-        return QL_OK;
-    text = ql_json_string(ql_json_is_object(v) ? ql_json_member(v, "content") : v);
-    if (!text)
-        return ql_json_expected(cx, v, "a text, or an object with 'content'");
-    for (int64_t i = 0; i < added->count && *out < 0; i++)
-        if (strcmp(added->items[i].content, text) == 0)
-            *out = added->items[i].id;
-    if (*out < 0)
-        *out = ql_vocab_find(vocab, text, strlen(text));
-    if (*out < 0)
-        return QL_FAIL(cx, QL_INVALID, "%s: the tokenizer has no token %s", ql_json_where(cx, v),
-                       ql_json_quote(cx, text, strlen(text)));
-    return QL_OK;
+    return text ? ql_added_id(added, text) : -1;
 }
 
+/* What tokenizer_config.json says of adding a token has no effect in current transformers, where the post-processor of
+ * tokenizer.json counts. */
 static ql_status
-override(ql_ctx *cx, const ql_json *config, const char *key, int64_t id, ql_specials *out)
+compare(ql_ctx *cx, const ql_json *config, const char *key, const ql_specials *added)
 {
     const ql_json *v = ql_json_member(config, key);
     bool add;
 
-    if (!v)
-        return QL_OK;
     QL_TRY(cx, ql_json_bool(cx, config, key, false, &add));
-    out->count = 0;
-    if (!add)
-        return QL_OK;
-    if (id < 0)
-        return QL_FAIL(cx, QL_INVALID, "%s is true, but there is no such token", ql_json_where(cx, v));
-    return add_special(cx, v, id, out);
+    if (v && add != (added->count > 0))
+        ql_warn(cx, "%s is %s, but the post_processor of tokenizer.json %s: it is followed, as in current transformers",
+                ql_json_where(cx, v), add ? "true" : "false", add ? "adds none" : "adds one");
+    return QL_OK;
 }
 
 ql_status
-ql_post_configure(ql_ctx *cx, const ql_json *config, const ql_added_tokens *added, const ql_vocab *vocab, ql_post *out)
+ql_post_configure(ql_ctx *cx, const ql_json *config, const ql_added_tokens *added, ql_post *out)
 {
-    QL_TRY(cx, find_special(cx, config, "bos_token", added, vocab, &out->bos));
-    QL_TRY(cx, find_special(cx, config, "eos_token", added, vocab, &out->eos));
-    QL_TRY(cx, override(cx, config, "add_bos_token", out->bos, &out->before));
-    QL_TRY(cx, override(cx, config, "add_eos_token", out->eos, &out->after));
+    out->bos = find_special(config, "bos_token", added);
+    out->eos = find_special(config, "eos_token", added);
+    QL_TRY(cx, compare(cx, config, "add_bos_token", &out->before));
+    QL_TRY(cx, compare(cx, config, "add_eos_token", &out->after));
     if (out->bos < 0 && out->before.count)
         out->bos = out->before.ids[0];
     if (out->eos < 0 && out->after.count)

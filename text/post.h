@@ -1,4 +1,4 @@
-/* What a tokenizer adds around a text: the post-processor's template, overridden by tokenizer_config.json. */
+/* What a tokenizer adds around a text: what the post-processor says. */
 #ifndef QLOOM_TEXT_POST_H
 #define QLOOM_TEXT_POST_H
 
@@ -21,7 +21,6 @@ typedef struct ql_post {
 
 /* `v` NULL: no post-processor; `config` NULL: no tokenizer_config.json. */
 ql_status ql_post_read(ql_ctx *cx, const ql_json *v, ql_post *out);
-ql_status ql_post_configure(ql_ctx *cx, const ql_json *config, const ql_added_tokens *added, const ql_vocab *vocab,
-                            ql_post *out);
+ql_status ql_post_configure(ql_ctx *cx, const ql_json *config, const ql_added_tokens *added, ql_post *out);
 
 #endif

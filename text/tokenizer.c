@@ -60,22 +60,43 @@ safe_mark(const ql_bpe *m, const char *mark)
     return mark;
 }
 
+/* add_prefix_space of tokenizer_config.json: the tokenizer classes of model families follow it, the general one takes
+ * tokenizer.json as it is. 1: yes, -1: no, 0: nothing to follow. */
+static ql_status
+read_prefix_space(ql_ctx *cx, const ql_json *config, int *out)
+{
+    const char *class;
+    bool value;
+
+    *out = 0;
+    QL_TRY(cx, ql_json_bool(cx, config, "add_prefix_space", false, &value));
+    QL_TRY(cx, ql_json_text(cx, config, "tokenizer_class", "", &class));
+    if (ql_json_member(config, "add_prefix_space") && *class && !strstr(class, "PreTrained") &&
+        strcmp(class, "TokenizersBackend") != 0)
+        *out = value ? 1 : -1;
+    return QL_OK;
+}
+
 static ql_status
 read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *tk)
 {
     const ql_json *model = ql_json_member(root, "model");
+    int prefix_space = 0;
 
     if (!ql_json_is_object(root))
         return ql_json_expected(cx, root, "an object");
     if (!ql_json_is_object(model))
         return QL_FAIL(cx, QL_INVALID, "%s: no 'model', an object", ql_json_where(cx, root));
+    QL_TRY(cx, read_prefix_space(cx, config, &prefix_space));
+    tk->normalizer.prefix_space = tk->splitter.steps.prefix_space = prefix_space;
     QL_TRY(cx, ql_normalizer_read(cx, ql_json_member(root, "normalizer"), &tk->normalizer));
     QL_TRY(cx, ql_splitter_read(cx, ql_json_member(root, "pre_tokenizer"), &tk->splitter));
     QL_TRY(cx, ql_post_read(cx, ql_json_member(root, "post_processor"), &tk->post));
     QL_TRY(cx, ql_decoder_read(cx, ql_json_member(root, "decoder"), &tk->decoder));
-    QL_TRY(cx, ql_added_read(cx, ql_json_member(root, "added_tokens"), &tk->normalizer, &tk->added));
     QL_TRY(cx, ql_bpe_read(cx, model, tk->splitter.byte_level, &tk->bpe));
-    QL_TRY(cx, ql_post_configure(cx, config, &tk->added, &tk->bpe.vocab, &tk->post));
+    QL_TRY(cx, ql_added_read(cx, ql_json_member(root, "added_tokens"), config, &tk->bpe.vocab, &tk->normalizer,
+                             &tk->added));
+    QL_TRY(cx, ql_post_configure(cx, config, &tk->added, &tk->post));
     if (!tk->splitter.splits)
         tk->mark = safe_mark(&tk->bpe, space_mark);
     return QL_OK;
@@ -221,7 +242,7 @@ encode_piece(ql_ctx *cx, encoder *e, const char *text, size_t bytes, bool start)
         return QL_OK;
     QL_TRY(cx, ql_normalize(cx, &e->tk->normalizer, &e->normal, &text, &bytes));
     for (size_t at = 0; at < bytes; at = cut.end) {
-        cut = ql_added_next(added, &added->normal, text, bytes, at);
+        cut = ql_added_next(&added->normal, text, bytes, at);
         QL_TRY(cx,
                ql_split(cx, &e->tk->splitter, &e->split, start && at == 0, text + at, cut.begin - at, encode_word, e));
         if (cut.token)
@@ -238,7 +259,7 @@ encode_text(ql_ctx *cx, encoder *e, const char *text, size_t bytes)
 
     QL_TRY(cx, ql_bpe_work_init(cx, &e->bpe, bytes));
     for (size_t at = 0; at < bytes; at = cut.end) {
-        cut = ql_added_next(added, &added->raw, text, bytes, at);
+        cut = ql_added_next(&added->raw, text, bytes, at);
         QL_TRY(cx, encode_piece(cx, e, text + at, cut.begin - at, at == 0));
         if (cut.token)
             QL_TRY(cx, ql_bpe_push(cx, &e->bpe, cut.token->id));

@@ -73,6 +73,7 @@ ql_vocab_read(ql_ctx *cx, const ql_json *object, ql_vocab *out)
     const char *key;
 
     QL_TRY(cx, measure_vocab(cx, object, out, &pool));
+    out->count = n;
     out->mask = table_size(n) - 1;
     out->tokens = ql_heap(cx, (size_t)out->size, sizeof *out->tokens);
     out->pool = ql_heap(cx, pool, 1);

@@ -14,6 +14,7 @@ typedef struct ql_token { /* `at` is its place in the pool; QL_NO_TOKEN for an i
 
 typedef struct ql_vocab {
     int64_t size;     /* ids are below */
+    int64_t count;    /* tokens */
     ql_token *tokens; /* by id */
     char *pool;
     uint32_t *slots; /* id + 1; 0: empty */

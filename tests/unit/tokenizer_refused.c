@@ -97,8 +97,10 @@ static const struct {
     {WITH("\"added_tokens\": [1]"), QL_INVALID, "t.json: 'added_tokens[0]': expected an object, got 1"},
     {WITH("\"added_tokens\": [{\"content\": \"x\"}]"), QL_INVALID, "t.json: 'added_tokens[0]': no 'id'"},
     {WITH("\"added_tokens\": [{\"id\": 9}]"), QL_INVALID, "t.json: 'added_tokens[0]': no 'content', a text"},
-    {WITH("\"added_tokens\": [{\"id\": 9, \"content\": \"x\"}, {\"id\": 9, \"content\": \"y\"}]"), QL_INVALID,
-     "t.json: 'added_tokens': id 9 occurs twice"},
+    {WITH("\"added_tokens\": [{\"id\": -1, \"content\": \"x\"}]"), QL_INVALID,
+     "t.json: 'added_tokens[0].id': expected an id from 0 to 4194303, got -1"},
+    {WITH("\"post_processor\": {\"type\": \"RobertaProcessing\", \"sep\": [\"</s>\", 1]}"), QL_INVALID,
+     "t.json: 'post_processor': no token with its id"},
 };
 
 static void
@@ -108,37 +110,36 @@ test_refused(ql_ctx *cx)
 
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         CHECK_ERROR(cx, parse(cx, refused[i].json, NULL, &tk), refused[i].status, refused[i].error);
-    CHECK_ERROR(cx, parse(cx, WITH("\"version\": \"1.0\""), "{\"bos_token\": \"<s>\"}", &tk), QL_INVALID,
-                "c.json: 'bos_token': the tokenizer has no token \"<s>\"");
     CHECK_ERROR(cx, parse(cx, WITH("\"version\": \"1.0\""), "{\"bos_token\": [1]}", &tk), QL_INVALID,
                 "c.json: 'bos_token': expected a text, or an object with 'content', got an array");
-    CHECK_ERROR(cx, parse(cx, WITH("\"version\": \"1.0\""), "{\"add_bos_token\": true}", &tk), QL_INVALID,
-                "c.json: 'add_bos_token' is true, but there is no such token");
+    CHECK_ERROR(cx, parse(cx, WITH("\"version\": \"1.0\""), "{\"add_bos_token\": 1}", &tk), QL_INVALID,
+                "c.json: 'add_bos_token': expected true or false, got 1");
     CHECK_ERROR(cx, ql_tokenizer_open(cx, "/nowhere", &tk), QL_NOT_FOUND,
                 "/nowhere/tokenizer.json: No such file or directory");
     CHECK(tk == NULL);
 }
 
 #define TEMPLATE                                                                                                    \
-    WITH("\"added_tokens\": [{\"id\": 7, \"content\": \"<s>\", \"special\": true}, {\"id\": 8, \"content\": "       \
+    WITH("\"added_tokens\": [{\"id\": 3, \"content\": \"<s>\", \"special\": true}, {\"id\": 4, \"content\": "       \
          "\"</s>\"}],"                                                                                              \
          "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"B\"}}," \
-         "{\"Sequence\": {\"id\": \"A\"}}], \"special_tokens\": {\"B\": {\"ids\": [7]}}}")
+         "{\"Sequence\": {\"id\": \"A\"}}], \"special_tokens\": {\"B\": {\"ids\": [3]}}}")
 
-/* The ids of "ab" as digits. */
+/* The ids of a text as digits. */
 static const char *
-encoded(ql_ctx *cx, const ql_tokenizer *tk, ql_bos bos)
+encoded(ql_ctx *cx, const ql_tokenizer *tk, const char *s, ql_bos bos)
 {
     ql_ids ids = {0};
     const char *text = "";
 
-    if (ql_tokenizer_encode(cx, tk, "ab", 2, bos, &ids) != QL_OK)
+    if (ql_tokenizer_encode(cx, tk, s, strlen(s), bos, &ids) != QL_OK)
         return ql_error(cx);
     for (int64_t i = 0; i < ids.count; i++)
         text = ql_format(cx, "%s%d", text, (int)ids.ids[i]);
     return text;
 }
 
+/* The post-processor counts, whatever tokenizer_config.json says of adding tokens. */
 static void
 test_bos(ql_ctx *cx)
 {
@@ -147,13 +148,16 @@ test_bos(ql_ctx *cx)
         int64_t bos, eos;
         const char *automatic, *yes;
     } cases[] = {
-        {TEMPLATE, NULL, 7, -1, "72", "72"},
-        {TEMPLATE, "{\"add_bos_token\": false, \"bos_token\": \"<s>\"}", 7, -1, "2", "72"},
-        {TEMPLATE, "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\", \"add_eos_token\": true}", 7, 8,
-         "728", "728"},
-        {TEMPLATE, "{\"bos_token\": \"a\", \"add_bos_token\": true, \"eos_token\": null}", 0, -1, "02", "02"},
-        {WITH("\"version\": \"1.0\""), "{\"eos_token\": \"b\"}", -1, 1, "2",
+        {TEMPLATE, NULL, 3, -1, "32", "32"},
+        {TEMPLATE, "{\"add_bos_token\": false, \"bos_token\": \"<s>\"}", 3, -1, "32", "32"},
+        {TEMPLATE, "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\", \"add_eos_token\": true}", 3, 4,
+         "32", "32"},
+        {WITH("\"version\": \"1.0\""), "{\"bos_token\": \"<s>\", \"add_bos_token\": true, \"eos_token\": null}", 3, -1,
+         "2", "32"},
+        {WITH("\"version\": \"1.0\""), "{\"eos_token\": \"b \"}", -1, 3, "2",
          "bos: yes, but the tokenizer has no BOS token"},
+        {WITH("\"post_processor\": {\"type\": \"RobertaProcessing\", \"sep\": [\"b\", 1], \"cls\": [\"a\", 0]}"), NULL,
+         0, 1, "021", "021"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -162,12 +166,98 @@ test_bos(ql_ctx *cx)
         REQUIRE_OK(cx, parse(cx, cases[i].json, cases[i].config, &tk));
         CHECK_INT(ql_tokenizer_bos(tk), cases[i].bos);
         CHECK_INT(ql_tokenizer_eos(tk), cases[i].eos);
-        CHECK_STR(encoded(cx, tk, QL_BOS_AUTO), cases[i].automatic);
-        CHECK_STR(encoded(cx, tk, QL_BOS_YES), cases[i].yes);
-        CHECK_STR(encoded(cx, tk, QL_BOS_NO), "2");
+        CHECK_STR(encoded(cx, tk, "ab", QL_BOS_AUTO), cases[i].automatic);
+        CHECK_STR(encoded(cx, tk, "ab", QL_BOS_YES), cases[i].yes);
+        CHECK_STR(encoded(cx, tk, "ab", QL_BOS_NO), "2");
         CHECK(ql_tokenizer_adds_bos(tk) == (strlen(cases[i].automatic) > 1));
         ql_tokenizer_close(tk);
     }
+}
+
+/* Added tokens have the ids that the public library gives them: the vocabulary's, or the next free one. */
+static void
+test_added_ids(ql_ctx *cx)
+{
+    static const struct {
+        const char *json, *config, *text, *ids;
+    } cases[] = {
+        {WITH("\"added_tokens\": [{\"id\": 9, \"content\": \"<x>\"}]"), NULL, "<x>a", "30"},
+        {WITH("\"added_tokens\": [{\"id\": 9, \"content\": \"b\"}, {\"id\": 0, \"content\": \"<x>\"}]"), NULL, "<x>ab",
+         "301"},
+        {WITH("\"added_tokens\": [{\"id\": 4, \"content\": \"<x>\"}, {\"id\": 3, \"content\": \"<y>\"}]"), NULL,
+         "<x><y>", "34"},
+        {WITH("\"added_tokens\": [{\"id\": 3, \"content\": \"<x>\"}, {\"id\": 4, \"content\": \"<x>\"}]"), NULL, "<x>a",
+         "30"},
+        {WITH("\"added_tokens\": [{\"id\": 3, \"content\": \"\"}, {\"id\": 4, \"content\": \"<x>\"}]"), NULL, "<x>a",
+         "30"},
+        {WITH("\"added_tokens\": [{\"id\": 3, \"content\": \"<x>\"}]"),
+         "{\"added_tokens_decoder\": {\"3\": {\"content\": \"<x>\"}, \"4\": {\"content\": \"<y>\"}}, \"pad_token\": "
+         "\"<p>\", "
+         "\"bos_token\": {\"content\": \"<s>\"}, \"additional_special_tokens\": [\"<p>\", \"<z>\"]}",
+         "<x><y><s><p><z>a", "345670"},
+    };
+    ql_tokenizer *tk;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        REQUIRE_OK(cx, parse(cx, cases[i].json, cases[i].config, &tk));
+        CHECK_STR(encoded(cx, tk, cases[i].text, QL_BOS_NO), cases[i].ids);
+        ql_tokenizer_close(tk);
+    }
+}
+
+/* add_prefix_space of tokenizer_config.json: the classes of model families follow it, the general one does not. */
+static void
+test_prefix_space(ql_ctx *cx)
+{
+#define SPACED(parts) \
+    "{" parts ", \"model\": {\"vocab\": {\"a\": 0, \"_\": 1, \"\u0120\": 2, \"_a\": 3}, \"merges\": [\"_ a\"]}}"
+    static const struct {
+        const char *json, *config, *ids;
+    } cases[] = {
+        {SPACED("\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}"), "{\"tokenizer_class\": \"L\"}", "3"},
+        {SPACED("\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}"),
+         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0"},
+        {SPACED("\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}"),
+         "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"add_prefix_space\": false}", "3"},
+        {SPACED("\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\"}"),
+         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0"},
+        {SPACED("\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}"),
+         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": true}", "20"},
+        {SPACED("\"pre_tokenizer\": {\"type\": \"ByteLevel\"}"),
+         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0"},
+    };
+    ql_tokenizer *tk;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        REQUIRE_OK(cx, parse(cx, cases[i].json, cases[i].config, &tk));
+        CHECK_STR(encoded(cx, tk, "a", QL_BOS_NO), cases[i].ids);
+        ql_tokenizer_close(tk);
+    }
+}
+
+/* What a text grows to in a normalizer or a decoder has a limit. */
+static void
+test_growth(ql_ctx *cx)
+{
+#define TWENTY "aaaaaaaaaaaaaaaaaaaa"
+#define GROW "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"" TWENTY "\"}"
+    char *text = ql_alloc(cx, 20001, 1);
+    ql_ids ids = {.count = 1, .ids = (int32_t[]){0}}, none = {0};
+    ql_tokenizer *tk;
+    const char *decoded;
+    size_t bytes;
+
+    memset(text, 'a', 20000);
+    REQUIRE_OK(
+        cx, parse(cx,
+                  WITH("\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [" GROW ", " GROW ", " GROW "]}, "
+                       "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [" GROW ", " GROW ", " GROW ", " GROW "]}"),
+                  NULL, &tk));
+    CHECK_ERROR(cx, ql_tokenizer_encode(cx, tk, text, 20000, QL_BOS_NO, &none), QL_UNSUPPORTED,
+                "the tokenizer's normalizer makes 8000000 bytes of a text of 20000: more than 64 times as many");
+    CHECK_ERROR(cx, ql_tokenizer_decode(cx, tk, &ids, 0, &decoded, &bytes), QL_UNSUPPORTED,
+                "the tokenizer's decoder makes 160001 bytes of a text of 2: more than 64 times as many");
+    ql_tokenizer_close(tk);
 }
 
 static void
@@ -230,6 +320,9 @@ main(void)
     ql_scope_open(&cx, &scope);
     test_refused(&cx);
     test_bos(&cx);
+    test_added_ids(&cx);
+    test_prefix_space(&cx);
+    test_growth(&cx);
     test_texts(&cx);
     test_clean_up(&cx);
     ql_scope_close(&cx, &scope);

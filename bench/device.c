@@ -10,6 +10,7 @@
 #include "core/plugin/registry.h"
 #include "make_model.h"
 
+#include <qloom/factor.h>
 #include <qloom/lowrank.h>
 
 #define MOST_LINEARS 16

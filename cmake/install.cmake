@@ -5,8 +5,8 @@ include(CMakePackageConfigHelpers)
 file(STRINGS ${CMAKE_SOURCE_DIR}/core/include/qloom/plugin.h abi REGEX "^#define QL_ABI_(MAJOR|MINOR)")
 string(REGEX REPLACE ".*QL_ABI_MAJOR ([0-9]+).*QL_ABI_MINOR ([0-9]+).*" "\\1.\\2" QLOOM_ABI "${abi}")
 
-install(TARGETS qloom qloom-cli EXPORT qloomTargets)
-install(DIRECTORY core/include/qloom text/include/qloom DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS qloom qloom-methods qloom-cli EXPORT qloomTargets)
+install(DIRECTORY core/include/qloom text/include/qloom methods/include/qloom DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES LICENSE THIRD-PARTY-NOTICES DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 set(config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/qloom)

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tensor/check.h"
-#include "tensor/memo.h"
+#include <qloom/factor.h>
 
 #define FLOOR_ROUNDS 6
 
@@ -92,7 +91,9 @@ read_vector(ql_ctx *cx, const ql_tensor *v, double **out)
     QL_TRY(cx, ql_convert(cx, v, QL_F64, &wide));
     QL_TRY(cx, ql_map(cx, wide, QL_READ, &host));
     memcpy(*out, host, (size_t)ql_count(v) * sizeof **out);
-    return ql_unmap(cx, wide);
+    QL_TRY(cx, ql_unmap(cx, wide));
+    ql_drop(cx, &wide);
+    return QL_OK;
 }
 
 /* The diagonal of H; NUMERIC when anything in H is not finite. */
@@ -112,7 +113,9 @@ read_diag(ql_ctx *cx, work *w, const ql_tensor *deciding)
         return QL_MEMORY;
     QL_TRY(cx, ql_diag(cx, w->h, &d));
     QL_TRY(cx, read_vector(cx, d, &w->diag));
-    return read_vector(cx, deciding ? deciding : d, &w->seen);
+    QL_TRY(cx, read_vector(cx, deciding ? deciding : d, &w->seen));
+    ql_drop(cx, &d);
+    return QL_OK;
 }
 
 /* A rescue round adds `floor` to an element of the diagonal, and leaves none below it. */
@@ -273,37 +276,16 @@ factor(ql_ctx *cx, work *w, ql_factor *out)
     return QL_OK;
 }
 
-/* Puts what the factor consists of into `scope`, beyond the one that it was made in. */
-static ql_status
-keep(ql_ctx *cx, ql_scope *scope, int64_t n, ql_factor *f)
-{
-    const ql_tensor *const made[] = {f->u, f->perm, f->live};
-    ql_scope *open = cx->scope;
-    ql_status st = QL_OK;
-    ql_tensor *same;
-    int32_t *order;
-
-    cx->scope = scope;
-    for (size_t i = 0; i < sizeof made / sizeof *made && st == QL_OK; i++)
-        if (made[i])
-            st = ql_tensor_borrow(cx, made[i], &same);
-    if (st == QL_OK && f->order) {
-        order = ql_alloc(cx, (size_t)n, sizeof *order);
-        if (order)
-            memcpy(order, f->order, (size_t)n * sizeof *order);
-        f->order = order;
-        st = order ? QL_OK : QL_MEMORY;
-    }
-    cx->scope = open;
-    return st;
-}
-
 static ql_status
 spec_check(ql_ctx *cx, const ql_tensor *h, const ql_factor_spec *spec)
 {
-    const ql_operand operands[] = {{"H", h, QL_REAL_DTYPE, 2, -1, ql_dim(h, 0)}, {0}};
+    const ql_dtype dtype = ql_dtype_of(h);
 
-    QL_TRY(cx, ql_operands_check(cx, "factor", operands));
+    if (!h)
+        return QL_FAIL(cx, QL_INVALID, "factor: H: missing");
+    if (ql_ndim(h) != 2 || ql_dim(h, 0) != ql_dim(h, 1) || (dtype != QL_F32 && dtype != QL_F64))
+        return QL_FAIL(cx, QL_INVALID, "factor: H: got %s [%lld, %lld], expected a square of f32 or f64",
+                       ql_dtype_name(dtype), (long long)ql_dim(h, 0), (long long)ql_dim(h, 1));
     if (!(spec->damp > 0.0 && spec->damp < 1.0))
         return QL_FAIL(cx, QL_INVALID, "factor: damp is %g, expected a number between 0 and 1", spec->damp);
     if (!(spec->damp_inc >= 0.0))
@@ -313,32 +295,49 @@ spec_check(ql_ctx *cx, const ql_tensor *h, const ql_factor_spec *spec)
     return QL_OK;
 }
 
+/* A factor among the results that are kept with the statistics. */
+typedef struct kept {
+    ql_factor factor;
+    int32_t order[]; /* where the factor has one */
+} kept;
+
+static ql_status
+keep(ql_ctx *cx, const ql_stats *stats, const char *key, int64_t n, const ql_factor *f)
+{
+    const size_t order = f->order ? (size_t)n * sizeof *f->order : 0;
+    kept *k = ql_alloc(cx, 1, sizeof *k + order);
+
+    if (!k)
+        return QL_MEMORY;
+    k->factor = *f;
+    if (order)
+        memcpy(k->order, f->order, order);
+    return ql_stats_put(cx, stats, key, k, sizeof *k + order, (const ql_tensor *const[]){f->u, f->perm, f->live}, 3);
+}
+
 ql_status
 ql_factor_inverse(ql_ctx *cx, const ql_stats *stats, const ql_factor_spec *spec, ql_factor *out)
 {
     work w = {.spec = spec, .h = stats->h, .deciding = stats->diag, .n = ql_dim(stats->h, 0)};
-    ql_factor f = {0};
-    const ql_factor *kept;
-    ql_scope scope;
-    ql_status st;
+    const kept *k;
     char key[160];
+
+    *out = (ql_factor){0};
 
     QL_TRY(cx, spec_check(cx, stats->h, spec));
     snprintf(key, sizeof key, "factor %a %a %d %lld %d", spec->damp, spec->damp_inc, (int)spec->order,
              spec->order == QL_ORDER_GROUP ? (long long)spec->group : 0, spec->fp64);
-    kept = stats->memo ? ql_memo_find(stats->memo, key) : NULL;
-    if (kept) {
-        *out = *kept;
-        return QL_OK;
+    k = ql_stats_get(stats, key);
+    if (!k) {
+        QL_TRY(cx, factor(cx, &w, out));
+        ql_drop(cx, &w.reversed);
+        ql_drop(cx, &w.flip);
+        QL_TRY(cx, keep(cx, stats, key, w.n, out));
+        k = ql_stats_get(stats, key);
     }
-    ql_scope_open(cx, &scope);
-    st = factor(cx, &w, &f);
-    if (st == QL_OK)
-        st = keep(cx, stats->memo ? &stats->memo->scope : scope.up, w.n, &f);
-    ql_scope_close(cx, &scope);
-    if (st == QL_OK && stats->memo)
-        st = ql_memo_put(cx, stats->memo, key, &f, sizeof f);
-    if (st == QL_OK)
-        *out = f;
-    return st;
+    if (k) {
+        *out = k->factor;
+        out->order = out->order ? k->order : NULL;
+    }
+    return QL_OK;
 }

@@ -4,39 +4,10 @@
 
 #include <qloom/lowrank.h>
 
-#include "base/hash.h"
-#include "tensor/check.h"
-
 #define EXACT_ROWS 512 /* up to here the dense eigenproblem is cheap enough to be preferred */
 #define OVERSAMPLED 12 /* columns of a block beyond the rank */
 #define WIDE 40        /* columns of E to one of a block: beyond, one iteration more */
 #define ITERATIONS 4   /* with which what is left is less than 1e-3 above the best, even of white noise */
-
-/* The key of a stream of random numbers: never the method's, so that whoever asks for the same thing gets the same numbers. */
-static void
-random_key(const ql_ctx *cx, ql_purpose purpose, uint32_t key[2])
-{
-    const ql_site *at = &cx->site;
-    const int64_t where[] = {(int64_t)at->seed, at->block, at->subset, purpose == QL_PROBE ? at->index : -1, purpose};
-    uint64_t hash[2];
-
-    ql_hash_bytes(where, sizeof where, hash);
-    key[0] = (uint32_t)hash[0];
-    key[1] = (uint32_t)(hash[0] >> 32);
-}
-
-ql_status
-ql_random(ql_ctx *cx, ql_purpose purpose, ql_tensor *t)
-{
-    uint32_t key[2];
-
-    QL_TRY(cx,
-           ql_operands_check(cx, "random", (const ql_operand[]){{"the tensor", t, QL_BIT(QL_F32), 2, -1, -1}, {0}}));
-    if (ql_count(t) == 0)
-        return QL_OK;
-    random_key(cx, purpose, key);
-    return ql_op_done(cx, "random", cx->device->backend->random(cx, cx->device->dev, key, purpose == QL_SKETCH, t));
-}
 
 /* y = x H, for a dense, diagonal or identity H. */
 static ql_status
@@ -68,7 +39,10 @@ top_eigen(ql_ctx *cx, ql_tensor *t, int64_t r, ql_tensor **p, double *sig2)
     }
     QL_TRY(cx, ql_unmap(cx, w));
     QL_TRY(cx, ql_upload(cx, QL_I32, r, -1, order, &index));
-    return ql_gather(cx, t, index, NULL, p);
+    QL_TRY(cx, ql_gather(cx, t, index, NULL, p));
+    ql_drop(cx, &w);
+    ql_drop(cx, &index);
+    return QL_OK;
 }
 
 /* Components of no energy are zero in U and V: their direction is noise. */
@@ -90,7 +64,9 @@ clear_empty(ql_ctx *cx, ql_lowrank_result *out)
         return QL_OK;
     QL_TRY(cx, ql_upload(cx, QL_F32, out->rank, -1, keep, &mask));
     QL_TRY(cx, ql_scale_cols(cx, mask, out->u));
-    return ql_scale_rows(cx, mask, out->v);
+    QL_TRY(cx, ql_scale_rows(cx, mask, out->v));
+    ql_drop(cx, &mask);
+    return QL_OK;
 }
 
 /* T = E H E^T and its eigenvectors, all in double. */
@@ -114,7 +90,11 @@ exact(ql_ctx *cx, const ql_tensor *e, const ql_tensor *h, double *sig2, ql_lowra
     QL_TRY(cx, ql_convert(cx, p, QL_F32, &p32));
     QL_TRY(cx, ql_transpose(cx, p32, &out->u));
     QL_TRY(cx, ql_new(cx, QL_F32, out->rank, ql_dim(e, 1), &out->v));
-    return ql_gemm(cx, QL_NN, 1, p32, e, 0, out->v);
+    QL_TRY(cx, ql_gemm(cx, QL_NN, 1, p32, e, 0, out->v));
+    ql_drop(cx, &t);
+    ql_drop(cx, &p);
+    ql_drop(cx, &p32);
+    return QL_OK;
 }
 
 /* y = E H E^T z for z [m, p]: three products with p rows or columns. */
@@ -151,6 +131,7 @@ orthonormal_block(ql_ctx *cx, ql_tensor *z, int64_t first, ql_tensor *block)
         QL_TRY(cx, ql_orth(cx, block));
     }
     ql_drop(cx, &inside);
+    ql_drop(cx, &before);
     return QL_OK;
 }
 
@@ -169,10 +150,13 @@ krylov(ql_ctx *cx, const ql_tensor *e, const ql_tensor *h, int64_t p, ql_tensor 
             QL_TRY(cx, apply(cx, e, h, source, block));
         else
             QL_TRY(cx, ql_copy(cx, source, block));
+        ql_drop(cx, &source);
         QL_TRY(cx, orthonormal_block(cx, z, first, block));
         QL_TRY(cx, ql_cols(cx, gz, first, p, &source));
         QL_TRY(cx, apply(cx, e, h, block, source));
+        ql_drop(cx, &block);
     }
+    ql_drop(cx, &source);
     return QL_OK;
 }
 
@@ -182,7 +166,7 @@ randomized(ql_ctx *cx, const ql_tensor *e, const ql_tensor *h, const int64_t siz
            ql_lowrank_result *out)
 {
     const int64_t m = ql_dim(e, 0), p = size[0], q = p * size[1];
-    ql_tensor *z, *gz, *t, *t64, *vectors, *p32;
+    ql_tensor *z, *gz, *t, *t64, *vectors, *p32, **const done[] = {&z, &gz, &t, &t64, &vectors, &p32};
 
     QL_TRY(cx, ql_new(cx, QL_F32, m, q, &z));
     QL_TRY(cx, ql_new(cx, QL_F32, m, q, &gz));
@@ -195,7 +179,10 @@ randomized(ql_ctx *cx, const ql_tensor *e, const ql_tensor *h, const int64_t siz
     QL_TRY(cx, ql_new(cx, QL_F32, m, out->rank, &out->u));
     QL_TRY(cx, ql_gemm(cx, QL_NT, 1, z, p32, 0, out->u));
     QL_TRY(cx, ql_new(cx, QL_F32, out->rank, ql_dim(e, 1), &out->v));
-    return ql_gemm(cx, QL_TN, 1, out->u, e, 0, out->v);
+    QL_TRY(cx, ql_gemm(cx, QL_TN, 1, out->u, e, 0, out->v));
+    for (size_t i = 0; i < sizeof done / sizeof *done; i++)
+        ql_drop(cx, done[i]);
+    return QL_OK;
 }
 
 /* tr(E H E^T). */
@@ -221,8 +208,6 @@ ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowra
     const int64_t p = r + OVERSAMPLED, iterations = ITERATIONS + (least > WIDE * p);
     int64_t size[] = {p, 1 + (spec->iterations > 0 ? spec->iterations : iterations)};
     double *sig2 = ql_alloc(cx, (size_t)(r > 0 ? r : 1), sizeof *sig2);
-    ql_scope scope;
-    ql_status st;
 
     if (!sig2)
         return QL_MEMORY;
@@ -235,12 +220,11 @@ ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowra
         size[0] = least;
         size[1] = 1;
     }
-    ql_scope_open(cx, &scope); /* blocks as tall as E go now, not with the caller's scope */
-    st = spec->exact || m <= EXACT_ROWS || size[0] >= m ? exact(cx, e, spec->h, sig2, out)
-                                                        : randomized(cx, e, spec->h, size, sig2, out);
-    if (st == QL_OK)
-        st = clear_empty(cx, out);
-    return ql_scope_yield(cx, &scope, st, (ql_tensor * *const[]){&out->u, &out->v}, 2);
+    if (spec->exact || m <= EXACT_ROWS || size[0] >= m)
+        QL_TRY(cx, exact(cx, e, spec->h, sig2, out));
+    else
+        QL_TRY(cx, randomized(cx, e, spec->h, size, sig2, out));
+    return clear_empty(cx, out);
 }
 
 /* sqrt of the norm of each row of v, and its inverse (0 where the row is empty), on the device. */

@@ -12,6 +12,15 @@ typedef struct holder {
     size_t bytes;
 } holder;
 
+void
+ql_device_bind(ql_device *d)
+{
+    for (const ql_op_row *const *list = d->backend->ops; *list; list++)
+        for (const ql_op_row *row = *list; row->code != QL_OP_NONE; row++)
+            if (row->code < QL_OP_CODES) /* a newer backend may have more */
+                d->ops[row->code] = row;
+}
+
 static ql_status
 make(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit, ql_device **out)
 {
@@ -23,6 +32,7 @@ make(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t
     d->limit = limit;
     d->sync = opt->sync;
     d->threads = opt->threads;
+    ql_device_bind(d);
     *out = d;
     return QL_OK;
 }

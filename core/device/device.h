@@ -23,8 +23,9 @@ struct ql_device {
     const ql_backend *backend;
     void *dev;
     ql_device_info info;
-    bool sync;                 /* wait after every operation, so that an error names its own */
-    int threads;               /* host threads that it was opened with */
+    const ql_op_row *ops[QL_OP_CODES]; /* what the backend has, by code; NULL: it has not */
+    bool sync;                         /* wait after every operation, so that an error names its own */
+    int threads;                       /* host threads that it was opened with */
     const double *clock;       /* seconds of a rehearsal (rehearsal.h), whose memory nobody may read; NULL: real */
     size_t limit;              /* bytes, 0: none */
     size_t used, peak, mark;   /* bytes; mark: the most used since somebody set it */
@@ -43,6 +44,8 @@ ql_status ql_device_open(ql_ctx *cx, const ql_backend *backend, const ql_device_
 /* The same where no such device answers, as far as plans go: info, limit and the sizes of scratch. */
 ql_status ql_device_imagine(ql_ctx *cx, const ql_backend *backend, const ql_device_options *opt, size_t limit,
                             ql_device **out);
+/* Finds the rows of d->backend. For who makes a device. */
+void ql_device_bind(ql_device *d);
 void ql_device_close(ql_device *d); /* NULL is fine; all its tensors must be gone */
 /* Bytes that may be in use: the limit, else the memory of a device that has its own; 0: the system says. */
 size_t ql_device_room(const ql_device *d);

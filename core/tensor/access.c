@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "op.h"
 
+/* `t` must be on the device at hand, and not lent for reading only where it is written. */
 static ql_status
-tensor_check(ql_ctx *cx, const char *op, const ql_tensor *t)
+tensor_check(ql_ctx *cx, const char *function, const ql_tensor *t, bool written)
 {
-    return ql_operands_check(cx, op, (const ql_operand[]){{"the tensor", t, QL_ANY_DTYPE, 0, -1, -1}, {0}});
+    return ql_operands_check(cx, function, written ? "the tensor:any[..]!" : "the tensor:any[..]", &(ql_op){.t = {t}});
 }
 
 ql_status
@@ -21,22 +22,7 @@ ql_zeros(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, ql_tensor **out
 ql_status
 ql_copy(ql_ctx *cx, const ql_tensor *src, ql_tensor *dst)
 {
-    char a[128], b[128];
-    bool equal = ql_ndim(src) == ql_ndim(dst);
-
-    QL_TRY(cx, ql_operands_check(cx, "copy",
-                                 (const ql_operand[]){{"the source", src, QL_ANY_DTYPE, 0, -1, -1},
-                                                      {"the target", dst, QL_ANY_DTYPE, 0, -1, -1},
-                                                      {0}}));
-    for (int i = 0; i < src->ndim && equal; i++)
-        equal = src->dims[i] == dst->dims[i];
-    if (!equal)
-        return QL_FAIL(cx, QL_INVALID, "copy: the source is %s, the target %s; expected equal shapes",
-                       ql_tensor_text(src, a, sizeof a), ql_tensor_text(dst, b, sizeof b));
-    QL_TRY(cx, ql_apart_check(cx, "copy", "the target", dst, "the source", src));
-    if (ql_count(src) == 0)
-        return QL_OK;
-    return ql_op_done(cx, "copy", cx->device->backend->copy(cx, cx->device->dev, src, dst));
+    return ql_op_run(cx, &(ql_op){.code = QL_OP_COPY, .t = {src, dst}});
 }
 
 ql_status
@@ -51,7 +37,7 @@ ql_writable(ql_ctx *cx, ql_tensor **t)
 {
     ql_tensor *copy, *old = *t;
 
-    if (atomic_load(&old->refs) == 1 && atomic_load(&old->buffer->refs) == 1)
+    if (!old->lent && atomic_load(&old->refs) == 1 && atomic_load(&old->buffer->refs) == 1)
         return QL_OK;
     QL_TRY(cx, ql_convert(cx, old, old->dtype, &copy));
     ql_drop(cx, &old);
@@ -137,7 +123,7 @@ ql_map(ql_ctx *cx, const ql_tensor *t, ql_access access, void *host_out)
     ql_scope scope;
     void *host;
 
-    QL_TRY(cx, tensor_check(cx, "map", t));
+    QL_TRY(cx, tensor_check(cx, "map", t, access & QL_WRITE));
     QL_TRY(cx, ql_op_done(cx, "map", cx->device->backend->sync(cx, cx->device->dev)));
     if (t->mapped)
         return QL_FAIL(cx, QL_BUG, "map: the tensor is mapped already");
@@ -229,7 +215,7 @@ ql_item(ql_ctx *cx, const ql_tensor *t, int64_t index, double *out)
     size_t size = ql_dtype_size(ql_dtype_of(t));
     ql_device *d = cx->device;
 
-    QL_TRY(cx, tensor_check(cx, "item", t));
+    QL_TRY(cx, tensor_check(cx, "item", t, false));
     if (index < 0 || index >= ql_count(t))
         return QL_FAIL(cx, QL_INVALID, "item: element %lld of a tensor that has %lld", (long long)index,
                        (long long)ql_count(t));

@@ -4,10 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct ql_memo_item {
-    ql_memo_item *next;
+#include "tensor.h"
+
+typedef struct item {
+    struct item *next;
     const char *key;
     void *value;
+} item;
+
+struct ql_memo {
+    ql_scope scope; /* owns what is kept */
+    item *items;
 };
 
 ql_status
@@ -22,38 +29,55 @@ ql_memo_free(ql_ctx *cx, ql_memo *m)
 {
     if (!m)
         return;
-    m->scope.up = cx->scope;
-    cx->scope = &m->scope;
+    ql_scope_enter(cx, &m->scope);
     ql_scope_close(cx, &m->scope);
     free(m);
 }
 
 const void *
-ql_memo_find(const ql_memo *m, const char *key)
+ql_stats_get(const ql_stats *stats, const char *key)
 {
-    for (const ql_memo_item *i = m->items; i; i = i->next)
+    for (const item *i = stats->memo ? stats->memo->items : NULL; i; i = i->next)
         if (strcmp(i->key, key) == 0)
             return i->value;
     return NULL;
 }
 
-ql_status
-ql_memo_put(ql_ctx *cx, ql_memo *m, const char *key, const void *value, size_t size)
+/* A copy of the value, in the innermost scope, and the tensors beside it. */
+static ql_status
+copy(ql_ctx *cx, const char *key, const void *value, size_t size, const ql_tensor *const *tensors, int count,
+     item **out)
 {
-    ql_scope *open = cx->scope;
-    ql_memo_item *item;
+    ql_tensor *same;
 
-    cx->scope = &m->scope;
-    item = ql_alloc(cx, 1, sizeof *item);
-    if (item) {
-        item->key = ql_copy_text(cx, key, strlen(key));
-        item->value = ql_alloc(cx, 1, size);
-    }
-    cx->scope = open;
-    if (!item || !item->key || !item->value)
+    for (int i = 0; i < count; i++)
+        if (tensors[i])
+            QL_TRY(cx, ql_tensor_borrow(cx, tensors[i], &same));
+    *out = ql_alloc(cx, 1, sizeof **out);
+    if (!*out)
         return QL_MEMORY;
-    memcpy(item->value, value, size);
-    item->next = m->items;
-    m->items = item;
+    (*out)->key = ql_copy_text(cx, key, strlen(key));
+    (*out)->value = ql_alloc(cx, 1, size);
+    if (!(*out)->key || !(*out)->value)
+        return QL_MEMORY;
+    memcpy((*out)->value, value, size);
+    return QL_OK;
+}
+
+ql_status
+ql_stats_put(ql_ctx *cx, const ql_stats *stats, const char *key, const void *value, size_t size,
+             const ql_tensor *const *tensors, int count)
+{
+    ql_memo *m = stats->memo;
+    item *made = NULL;
+    ql_status st;
+
+    if (!m)
+        return QL_OK;
+    ql_scope_enter(cx, &m->scope);
+    st = copy(cx, key, value, size, tensors, count, &made);
+    QL_TRY(cx, ql_scope_leave(cx, &m->scope, st));
+    made->next = m->items;
+    m->items = made;
     return QL_OK;
 }

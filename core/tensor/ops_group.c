@@ -1,8 +1,8 @@
-/* Operations of group quantization: checks, outputs, dispatch. A weight that is worked on in double is converted here,
- * so that a backend sees one precision per call. */
-#include "check.h"
-
+/* The typed functions of group quantization. A weight that is worked on in double is converted here, so that a backend sees one
+ * precision a call. */
 #include <math.h>
+
+#include "op.h"
 
 static ql_status
 grid_check(ql_ctx *cx, const char *op, const ql_grid *g)
@@ -19,178 +19,116 @@ grid_check(ql_ctx *cx, const char *op, const ql_grid *g)
     return QL_OK;
 }
 
-static ql_dtype
-arithmetic(const ql_grid *g)
-{
-    return g->fp64 ? QL_F64 : QL_F32;
-}
-
-static int64_t
-groups(const ql_grid *g, int64_t columns)
-{
-    return columns / g->group + (columns % g->group != 0);
-}
-
-/* The weight in the arithmetic of the grid. */
+/* Checks the grid, says how many groups and levels there are for `columns` columns, and begins. */
 static ql_status
-weight(ql_ctx *cx, const char *op, const ql_grid *g, const ql_tensor *w, const ql_tensor **out)
+begin(ql_ctx *cx, ql_op *op, int64_t columns)
 {
-    ql_dtype dtype = arithmetic(g);
+    const ql_grid *g = op->grid;
+
+    QL_TRY(cx, grid_check(cx, ql_op_name(op->code), g));
+    op->n[0] = columns / g->group + (columns % g->group != 0);
+    op->n[1] = (int64_t)1 << g->bits;
+    return ql_op_begin(cx, op);
+}
+
+static ql_status
+convert_and_call(ql_ctx *cx, ql_op *op, ql_dtype dtype)
+{
     ql_tensor *converted;
 
-    QL_TRY(cx, grid_check(cx, op, g));
-    QL_TRY(cx,
-           ql_operands_check(cx, op, (const ql_operand[]){{"W", w, QL_BIT(dtype) | QL_BIT(QL_F32), 2, -1, -1}, {0}}));
-    *out = w;
-    if (w->dtype == dtype)
-        return QL_OK;
-    QL_TRY(cx, ql_convert(cx, w, dtype, &converted));
-    *out = converted;
-    return QL_OK;
+    QL_TRY(cx, ql_convert(cx, op->t[0], dtype, &converted));
+    op->t[0] = converted;
+    return ql_op_call(cx, op);
 }
 
-/* Scales, zeros or levels, and the group index of a grid for a weight [m, n]. */
+/* Calls with the weight, the first operand, in the arithmetic of the grid. */
 static ql_status
-parts_check(ql_ctx *cx, const char *op, const ql_qlinear *q, int64_t m, int64_t n)
+call(ql_ctx *cx, ql_op *op)
 {
-    int64_t count = groups(&q->grid, n);
-    unsigned dtype = QL_BIT(arithmetic(&q->grid));
-    const ql_operand scales[] = {{"scales", q->scales, dtype, 2, m, count}, {0}};
-    const ql_operand zeros[] = {{"zeros", q->zeros, dtype, 2, m, count}, {0}};
-    const ql_operand levels[] = {{"levels", q->levels, dtype, 1, (int64_t)1 << q->grid.bits, -1}, {0}};
-    const ql_operand index[] = {{"the group index", q->g_idx, QL_BIT(QL_I32), 1, n, -1}, {0}};
+    const ql_dtype dtype = op->grid->fp64 ? QL_F64 : QL_F32;
+    ql_scope scope;
+    ql_status st;
 
-    QL_TRY(cx, ql_operands_check(cx, op, scales));
-    QL_TRY(cx, ql_operands_check(cx, op, q->levels ? levels : zeros));
-    return q->g_idx ? ql_operands_check(cx, op, index) : QL_OK;
-}
-
-static ql_status
-minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros)
-{
-    const ql_tensor *x;
-
-    QL_TRY(cx, weight(cx, "group_minmax", grid, w, &x));
-    if (ql_count(x) == 0)
-        return QL_OK;
-    return ql_op_done(cx, "group_minmax",
-                      cx->device->backend->group_minmax(cx, cx->device->dev, x, grid, scales, zeros));
-}
-
-/* New [m, G] tensors for scales and zeros. */
-static ql_status
-new_scales(ql_ctx *cx, const ql_grid *grid, const ql_tensor *w, ql_tensor **scales, ql_tensor **zeros)
-{
-    int64_t count = groups(grid, ql_dim(w, 1));
-
-    QL_TRY(cx, ql_new(cx, arithmetic(grid), ql_dim(w, 0), count, scales));
-    return ql_new(cx, arithmetic(grid), ql_dim(w, 0), count, zeros);
+    if (ql_dtype_of(op->t[0]) == dtype)
+        return ql_op_call(cx, op);
+    ql_scope_open(cx, &scope);
+    st = convert_and_call(cx, op, dtype);
+    ql_scope_close(cx, &scope);
+    return st;
 }
 
 ql_status
 ql_group_minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor **scales, ql_tensor **zeros)
 {
-    ql_scope scope;
-    ql_status st;
+    ql_op op = {.code = QL_OP_GROUP_MINMAX, .t = {w}, .grid = grid};
 
-    QL_TRY(cx, grid_check(cx, "group_minmax", grid));
-    QL_TRY(cx, new_scales(cx, grid, w, scales, zeros));
-    ql_scope_open(cx, &scope);
-    st = minmax(cx, w, grid, *scales, *zeros);
-    ql_scope_close(cx, &scope);
-    return st;
+    QL_TRY(cx, begin(cx, &op, ql_dim(w, 1)));
+    *scales = ql_op_made(&op, 1);
+    *zeros = ql_op_made(&op, 2);
+    return call(cx, &op);
 }
 
+/* A grid without levels needs zeros. */
 static ql_status
-encode(ql_ctx *cx, const ql_tensor *w, ql_qlinear *out)
+zeros_check(ql_ctx *cx, const char *op, const ql_qlinear *q)
 {
-    const ql_tensor *x;
-
-    QL_TRY(cx, weight(cx, "group_encode", &out->grid, w, &x));
-    QL_TRY(cx, parts_check(cx, "group_encode", out, x->dims[0], x->dims[1]));
-    if (ql_count(x) == 0)
-        return QL_OK;
-    return ql_op_done(cx, "group_encode", cx->device->backend->group_encode(cx, cx->device->dev, x, out));
+    return q->zeros || q->levels ? QL_OK : QL_FAIL(cx, QL_INVALID, "%s: zeros: missing", op);
 }
 
 ql_status
 ql_group_encode(ql_ctx *cx, const ql_tensor *w, ql_qlinear *out)
 {
-    ql_scope scope;
-    ql_status st;
+    ql_op op = {.code = QL_OP_GROUP_ENCODE,
+                .t = {w, out->scales, out->levels ? NULL : out->zeros, out->levels, out->g_idx},
+                .grid = &out->grid};
 
-    QL_TRY(cx, ql_new(cx, QL_U8, ql_dim(w, 0), ql_dim(w, 1), &out->codes));
-    ql_scope_open(cx, &scope);
-    st = encode(cx, w, out);
-    ql_scope_close(cx, &scope);
-    return st;
+    QL_TRY(cx, begin(cx, &op, ql_dim(w, 1)));
+    QL_TRY(cx, zeros_check(cx, "group_encode", out));
+    out->codes = ql_op_made(&op, 5);
+    return call(cx, &op);
 }
 
 ql_status
 ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w)
 {
-    const ql_operand codes[] = {{"codes", q->codes, QL_BIT(QL_U8), 2, -1, -1}, {0}};
+    ql_op op = {.code = QL_OP_GROUP_DECODE,
+                .t = {q->codes, q->scales, q->levels ? NULL : q->zeros, q->levels, q->g_idx},
+                .grid = &q->grid};
 
-    QL_TRY(cx, grid_check(cx, "group_decode", &q->grid));
-    QL_TRY(cx, ql_operands_check(cx, "group_decode", codes));
-    QL_TRY(cx, parts_check(cx, "group_decode", q, q->codes->dims[0], q->codes->dims[1]));
-    QL_TRY(cx, ql_new(cx, arithmetic(&q->grid), q->codes->dims[0], q->codes->dims[1], w));
-    if (ql_count(*w) == 0)
-        return QL_OK;
-    return ql_op_done(cx, "group_decode", cx->device->backend->group_decode(cx, cx->device->dev, q, *w));
+    QL_TRY(cx, begin(cx, &op, ql_dim(q->codes, 1)));
+    QL_TRY(cx, zeros_check(cx, "group_decode", q));
+    *w = ql_op_made(&op, 5);
+    return ql_op_call(cx, &op);
 }
 
 ql_status
 ql_pack(ql_ctx *cx, const ql_tensor *codes, int bits, ql_tensor **out)
 {
-    const int64_t m = ql_dim(codes, 0), n = ql_dim(codes, 1);
+    const int64_t n = ql_dim(codes, 1);
+    ql_op op = {.code = QL_OP_PACK, .t = {codes}, .n = {n / 32 * bits + (n % 32 * bits + 31) / 32, bits}};
 
-    QL_TRY(cx, ql_operands_check(cx, "pack", (const ql_operand[]){{"codes", codes, QL_BIT(QL_U8), 2, -1, -1}, {0}}));
     if (bits < 1 || bits > 8)
         return QL_FAIL(cx, QL_INVALID, "pack: %d bits, expected 1 to 8", bits);
-    QL_TRY(cx, ql_new(cx, QL_I32, m, n / 32 * bits + (n % 32 * bits + 31) / 32, out));
-    if (ql_count(*out) == 0)
-        return QL_OK;
-    return ql_op_done(cx, "pack", cx->device->backend->pack(cx, cx->device->dev, codes, bits, *out));
-}
-
-static ql_status
-sweep(ql_ctx *cx, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, bool fit, ql_qlinear *out)
-{
-    const ql_tensor *x;
-    int64_t n = ql_dim(w, 1);
-    const ql_operand factor[] = {{"U", u, QL_BIT(arithmetic(&out->grid)), 2, n, n}, {0}};
-    const ql_operand index[] = {{"the group of each column", group_of, QL_BIT(QL_I32), 1, n, -1}, {0}};
-
-    QL_TRY(cx, weight(cx, "feedback_sweep", &out->grid, w, &x));
-    QL_TRY(cx, ql_operands_check(cx, "feedback_sweep", factor));
-    QL_TRY(cx, parts_check(cx, "feedback_sweep", out, x->dims[0], n));
-    if (out->levels || (fit && group_of))
-        return QL_FAIL(cx, QL_INVALID, "feedback_sweep: %s",
-                       out->levels ? "a table of levels is given, expected a uniform grid"
-                                   : "groups of columns are given without their scales");
-    if (group_of)
-        QL_TRY(cx, ql_operands_check(cx, "feedback_sweep", index));
-    out->loss = 0.0;
-    if (ql_count(x) == 0)
-        return QL_OK;
-    return ql_op_done(cx, "feedback_sweep",
-                      cx->device->backend->feedback_sweep(cx, cx->device->dev, x, u, group_of, fit, out));
+    return ql_op_make(cx, &op, out);
 }
 
 ql_status
 ql_feedback_sweep(ql_ctx *cx, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, ql_qlinear *out)
 {
-    bool fit = !out->scales;
-    ql_scope scope;
-    ql_status st;
+    const bool fit = !out->scales;
+    ql_op op = {.code = fit ? QL_OP_SWEEP_FIT : QL_OP_SWEEP_GIVEN,
+                .t = {w, u, out->scales, fit ? NULL : out->zeros, NULL, group_of},
+                .grid = &out->grid,
+                .result = &out->loss};
 
-    QL_TRY(cx, grid_check(cx, "feedback_sweep", &out->grid));
-    if (fit)
-        QL_TRY(cx, new_scales(cx, &out->grid, w, &out->scales, &out->zeros));
-    QL_TRY(cx, ql_new(cx, QL_U8, ql_dim(w, 0), ql_dim(w, 1), &out->codes));
-    ql_scope_open(cx, &scope);
-    st = sweep(cx, w, u, group_of, fit, out);
-    ql_scope_close(cx, &scope);
-    return st;
+    if (out->levels || (fit && group_of))
+        return QL_FAIL(cx, QL_INVALID, "feedback_sweep: %s",
+                       out->levels ? "a table of levels is given, expected a uniform grid"
+                                   : "groups of columns are given without their scales");
+    QL_TRY(cx, begin(cx, &op, ql_dim(w, 1)));
+    out->scales = ql_op_made(&op, 2);
+    out->zeros = ql_op_made(&op, 3);
+    out->codes = ql_op_made(&op, 4);
+    out->loss = 0.0;
+    return call(cx, &op);
 }

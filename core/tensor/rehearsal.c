@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "op.h"
 
 /* Times of operations by their own count, in those of a product: what bench-kernels finds on a processor. */
 #define ELEMENT 50      /* one element read and written: memory, not arithmetic */
@@ -18,11 +19,13 @@
 #define REPEATS 3
 
 typedef struct rehearsal {
-    ql_backend backend; /* under the real one's name */
+    ql_backend backend;              /* under the real one's name */
+    ql_op_row rows[QL_OP_CODES + 1]; /* of what the real one has */
+    const ql_op_row *lists[2];
     const ql_device *real, *self;
     double rate, seconds;
     int64_t dots;
-    uintptr_t next; /* where the next buffer would lie: nobody goes there */
+    uintptr_t next; /* where the next buffer would lie, which nothing reads */
 } rehearsal;
 
 static ql_status
@@ -32,35 +35,6 @@ spend(void *dev, double operations)
 
     r->seconds += operations / r->rate;
     return QL_OK;
-}
-
-static ql_status
-touch(void *dev, const ql_tensor *t)
-{
-    return spend(dev, ELEMENT * (double)ql_count(t));
-}
-
-static double
-precision(const ql_tensor *t)
-{
-    return ql_dtype_of(t) == QL_F64 ? DOUBLE : 1;
-}
-
-static double
-cube(const ql_tensor *a)
-{
-    return pow((double)ql_dim(a, 0), 3) * precision(a);
-}
-
-/* The scratch that the real device's operation would take. */
-static ql_status
-work(ql_ctx *cx, void *dev, ql_worker op, const ql_tensor *t)
-{
-    const ql_device *real = ((const rehearsal *)dev)->real;
-    const size_t bytes = real->backend->scratch(real->dev, op, ql_dim(t, 0), ql_dim(t, 1), ql_dtype_of(t));
-    void *nobody_goes_there;
-
-    return bytes ? ql_scratch(cx, bytes, &nobody_goes_there) : QL_OK;
 }
 
 /* --- memory --- */
@@ -137,248 +111,128 @@ rehearsed_park(ql_ctx *cx, void *dev, const void *from, void *to, size_t bytes)
 
 /* --- operations --- */
 
-static ql_status
-rehearsed_copy(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst)
+static double
+rows(const ql_tensor *t)
 {
-    (void)cx;
-    (void)src;
-    return touch(dev, dst);
+    return (double)ql_dim(t, 0);
 }
 
-static ql_status
-rehearsed_fill(ql_ctx *cx, void *dev, ql_tensor *t, double value)
+static double
+elements(const ql_tensor *t)
 {
-    (void)cx;
-    (void)value;
-    return touch(dev, t);
+    return (double)ql_count(t);
 }
 
-static ql_status
-rehearsed_gather(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols,
-                 ql_tensor *out)
+static double
+precision(const ql_tensor *t)
 {
-    (void)cx;
-    (void)src;
-    (void)rows;
-    (void)cols;
-    return touch(dev, out);
+    return ql_dtype_of(t) == QL_F64 ? DOUBLE : 1;
 }
 
-static ql_status
-rehearsed_random(ql_ctx *cx, void *dev, const uint32_t key[2], bool normal, ql_tensor *t)
+static double
+cube(const ql_tensor *a)
 {
-    (void)cx;
-    (void)key;
-    (void)normal;
-    return touch(dev, t);
+    return pow(rows(a), 3) * precision(a);
 }
 
-static ql_status
-rehearsed_vector(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
+/* What is made is smaller than what it is taken from. */
+static double
+taken(const ql_op *op)
 {
-    (void)cx;
-    (void)v;
-    return touch(dev, t);
+    return ELEMENT * elements(op->t[op->code == QL_OP_GATHER ? 3 : 1]);
 }
 
-static ql_status
-rehearsed_gemm(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
-               ql_tensor *c)
+static double
+product(const ql_op *op)
 {
-    const double k = (double)ql_dim(a, op == QL_TN ? 0 : 1);
+    const double k = (double)ql_dim(op->t[0], op->code == QL_OP_GEMM_TN ? 0 : 1);
 
-    (void)cx;
-    (void)alpha;
-    (void)b;
-    (void)beta;
-    return spend(dev, 2 * (double)ql_count(c) * k * precision(c));
+    return 2 * elements(op->t[2]) * k * precision(op->t[2]);
 }
 
-static ql_status
-rehearsed_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
+static double
+symmetric_product(const ql_op *op)
 {
-    (void)comp;
-    QL_TRY(cx, work(cx, dev, QL_WORK_GRAM, x));
-    return spend(dev, (double)ql_count(sum) * (double)ql_dim(x, 0)); /* half of a product: it is symmetric */
+    return elements(op->t[1]) * rows(op->t[0]);
 }
 
-static ql_status
-rehearsed_potrf(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok)
+static double
+factorization(const ql_op *op)
 {
-    *ok = true;
-    QL_TRY(cx, work(cx, dev, QL_WORK_POTRF, a));
-    return spend(dev, FACTORIZATION * cube(a) / 3);
+    return FACTORIZATION * cube(op->t[0]) / 3;
 }
 
-static ql_status
-rehearsed_trtri(ql_ctx *cx, void *dev, ql_tensor *a)
+static double
+eigenproblem(const ql_op *op)
 {
-    QL_TRY(cx, work(cx, dev, QL_WORK_TRTRI, a));
-    return spend(dev, FACTORIZATION * cube(a) / 3);
+    return EIGEN * cube(op->t[0]);
 }
 
-static ql_status
-rehearsed_syevd(ql_ctx *cx, void *dev, ql_tensor *a, ql_tensor *w)
+static double
+orthogonalization(const ql_op *op)
 {
-    (void)w;
-    QL_TRY(cx, work(cx, dev, QL_WORK_SYEVD, a));
-    return spend(dev, EIGEN * cube(a));
+    return 4 * DOUBLE * elements(op->t[0]) * (double)ql_dim(op->t[0], 1);
 }
 
-static ql_status
-rehearsed_orth(ql_ctx *cx, void *dev, ql_tensor *y)
+/* Two products over half of all pairs of tokens, at half of a product's speed. */
+static double
+attention(const ql_op *op)
 {
-    QL_TRY(cx, work(cx, dev, QL_WORK_ORTH, y));
-    return spend(dev, 4 * DOUBLE * (double)ql_count(y) * (double)ql_dim(y, 1));
-}
+    const ql_seqs *seqs = op->seqs;
+    double pairs = 0;
 
-static ql_status
-rehearsed_axpby(ql_ctx *cx, void *dev, double alpha, const ql_tensor *x, double beta, ql_tensor *y)
-{
-    (void)cx;
-    (void)alpha;
-    (void)x;
-    (void)beta;
-    return touch(dev, y);
-}
-
-static ql_status
-rehearsed_dot(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, double *out)
-{
-    rehearsal *r = dev;
-
-    (void)cx;
-    (void)b;
-    *out = 1 - 0.05 * (double)(r->dots++ % 10); /* an error that falls keeps a method at work for all of its rounds */
-    return touch(dev, a);
-}
-
-static ql_status
-rehearsed_nonfinite(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first)
-{
-    (void)cx;
-    *first = -1;
-    return touch(dev, t);
-}
-
-static ql_status
-rehearsed_rmsnorm(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y)
-{
-    (void)cx;
-    (void)x;
-    (void)w;
-    (void)eps;
-    return touch(dev, y);
-}
-
-static ql_status
-rehearsed_rope(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
-{
-    (void)cx;
-    (void)seqs;
-    (void)spec;
-    return touch(dev, x);
-}
-
-static ql_status
-rehearsed_attention(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec,
-                    const ql_tensor *const qkv[3], ql_tensor *y)
-{
-    double pairs = 0; /* two products over half of them, at half of a product's speed */
-
-    (void)cx;
-    (void)qkv;
-    (void)y;
     for (int64_t s = 0; s < seqs->count; s++)
         pairs += pow((double)(seqs->offsets[s + 1] - seqs->offsets[s]), 2);
-    return spend(dev, 4 * pairs * (double)(spec->heads * spec->head_dim));
+    return 4 * pairs * (double)op->n[0];
 }
 
-static ql_status
-rehearsed_pair(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, ql_tensor *y)
+static double
+logits(const ql_op *op)
 {
-    (void)cx;
-    (void)a;
-    (void)b;
-    return touch(dev, y);
+    return 2 * (op->code == QL_OP_KL ? 2 : 1) * elements(op->t[op->code == QL_OP_KL ? 2 : 1]) * rows(op->t[0]);
 }
 
-static ql_status
-rehearsed_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets,
-              ql_tensor *out)
+static double
+sweep(const ql_op *op)
 {
-    (void)targets;
-    (void)out;
-    QL_TRY(cx, work(cx, dev, QL_WORK_NLL, x));
-    return spend(dev, 2 * (double)ql_count(head) * (double)ql_dim(x, 0));
+    return SWEEP * elements(op->t[0]) * rows(op->t[1]) * precision(op->t[0]);
 }
 
-static ql_status
-rehearsed_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head,
-             ql_tensor *const out[2])
+/* What an operation costs, in operations of a product; NULL: it touches each element of its first operand. */
+static double (*const costs[QL_OP_CODES])(const ql_op *op) = {
+    [QL_OP_GATHER] = taken,        [QL_OP_DIAG] = taken,
+    [QL_OP_GEMM_NN] = product,     [QL_OP_GEMM_NT] = product,
+    [QL_OP_GEMM_TN] = product,     [QL_OP_GRAM] = symmetric_product,
+    [QL_OP_POTRF] = factorization, [QL_OP_TRTRI] = factorization,
+    [QL_OP_SYEVD] = eigenproblem,  [QL_OP_ORTH] = orthogonalization,
+    [QL_OP_ATTENTION] = attention, [QL_OP_NLL] = logits,
+    [QL_OP_KL] = logits,           [QL_OP_SWEEP_FIT] = sweep,
+    [QL_OP_SWEEP_GIVEN] = sweep,
+};
+
+/* Numbers that the host waits for. An error that falls keeps a method at work for all of its rounds. */
+static void
+invent(rehearsal *r, const ql_op *op)
 {
-    (void)ref;
-    (void)out;
-    QL_TRY(cx, work(cx, dev, QL_WORK_KL, x));
-    return spend(dev, 4 * (double)ql_count(head) * (double)ql_dim(x, 0));
+    if (op->code == QL_OP_DOT)
+        *(double *)op->result = 1 - 0.05 * (double)(r->dots++ % 10);
+    if (op->code == QL_OP_SWEEP_FIT || op->code == QL_OP_SWEEP_GIVEN)
+        *(double *)op->result = 1;
 }
 
+/* Any operation: the scratch that the real device's would take, its time, and its result. */
 static ql_status
-rehearsed_abs_stats(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
-                    ql_tensor *abs_max)
+rehearse(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    (void)seqs;
-    (void)abs_sum;
-    (void)abs_max;
-    QL_TRY(cx, work(cx, dev, QL_WORK_ABS_STATS, x));
-    return touch(dev, x);
-}
+    rehearsal *r = dev;
+    const ql_op_row *real = r->real->ops[op->code];
+    const size_t bytes = real->scratch ? real->scratch(r->real->dev, op) : 0;
+    void *unused;
 
-static ql_status
-rehearsed_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales,
-                       ql_tensor *zeros)
-{
-    (void)cx;
-    (void)grid;
-    (void)scales;
-    (void)zeros;
-    return touch(dev, w);
-}
-
-static ql_status
-rehearsed_group_encode(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out)
-{
-    (void)cx;
-    (void)out;
-    return touch(dev, w);
-}
-
-static ql_status
-rehearsed_group_decode(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w)
-{
-    (void)cx;
-    (void)q;
-    return touch(dev, w);
-}
-
-static ql_status
-rehearsed_pack(ql_ctx *cx, void *dev, const ql_tensor *codes, int bits, ql_tensor *out)
-{
-    (void)cx;
-    (void)bits;
-    (void)out;
-    return touch(dev, codes);
-}
-
-static ql_status
-rehearsed_feedback_sweep(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of,
-                         bool fit, ql_qlinear *out)
-{
-    (void)group_of;
-    (void)fit;
-    out->loss = 1;
-    QL_TRY(cx, work(cx, dev, QL_WORK_SWEEP, w));
-    return spend(dev, SWEEP * (double)ql_count(w) * (double)ql_dim(u, 0) * precision(w));
+    if (bytes)
+        QL_TRY(cx, ql_scratch(cx, bytes, &unused));
+    invent(r, op);
+    return spend(dev, costs[op->code] ? costs[op->code](op) : ELEMENT * elements(op->t[0]));
 }
 
 static const ql_backend rehearsed = {
@@ -394,38 +248,6 @@ static const ql_backend rehearsed = {
     .unpark = rehearsed_park,
     .prefetch = rehearsed_upload,
     .arrive = rehearsed_sync,
-    .copy = rehearsed_copy,
-    .fill = rehearsed_fill,
-    .gather = rehearsed_gather,
-    .transpose = rehearsed_copy,
-    .random = rehearsed_random,
-    .diag = rehearsed_vector,
-    .diag_set = rehearsed_vector,
-    .gemm = rehearsed_gemm,
-    .gram = rehearsed_gram,
-    .potrf = rehearsed_potrf,
-    .trtri = rehearsed_trtri,
-    .syevd = rehearsed_syevd,
-    .orth = rehearsed_orth,
-    .axpby = rehearsed_axpby,
-    .scale_cols = rehearsed_vector,
-    .scale_rows = rehearsed_vector,
-    .dot = rehearsed_dot,
-    .nonfinite = rehearsed_nonfinite,
-    .rmsnorm = rehearsed_rmsnorm,
-    .rope = rehearsed_rope,
-    .attention = rehearsed_attention,
-    .swiglu = rehearsed_pair,
-    .add = rehearsed_pair,
-    .add_bias = rehearsed_vector,
-    .nll = rehearsed_nll,
-    .kl = rehearsed_kl,
-    .abs_stats = rehearsed_abs_stats,
-    .group_minmax = rehearsed_group_minmax,
-    .group_encode = rehearsed_group_encode,
-    .group_decode = rehearsed_group_decode,
-    .pack = rehearsed_pack,
-    .feedback_sweep = rehearsed_feedback_sweep,
 };
 
 /* --- the device --- */
@@ -457,6 +279,19 @@ ql_rehearsal_rate(ql_ctx *cx, double *out)
     return QL_OK;
 }
 
+/* Rows for what the real device has. */
+static void
+bind(rehearsal *r)
+{
+    ql_op_row *row = r->rows;
+
+    for (int code = 0; code < QL_OP_CODES; code++)
+        if (r->real->ops[code])
+            *row++ = (ql_op_row){.code = (ql_op_code)code, .run = rehearse, .supports = r->real->ops[code]->supports};
+    r->lists[0] = r->rows;
+    r->backend.ops = r->lists;
+}
+
 ql_status
 ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_device **out)
 {
@@ -477,6 +312,8 @@ ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_device **ou
                      .threads = real->threads,
                      .limit = real->limit,
                      .clock = &r->seconds};
+    bind(r);
+    ql_device_bind(d);
     st = ql_device_reserve(cx, d);
     if (st == QL_OK)
         *out = d;

@@ -236,6 +236,7 @@ header(ql_ctx *cx, const ql_tensor *like, ql_buffer *buffer, ql_tensor **out)
     memcpy(t->dims, like->dims, sizeof t->dims);
     memcpy(t->strides, like->strides, sizeof t->strides);
     t->offset = like->offset;
+    t->lent = like->lent;
     t->buffer = buffer;
     atomic_init(&t->refs, 1);
     *out = cx->scope->tensors[cx->scope->count++] = t;
@@ -247,6 +248,14 @@ view(ql_ctx *cx, const ql_tensor *like, ql_tensor **out)
 {
     QL_TRY(cx, header(cx, like, like->buffer, out));
     atomic_fetch_add_explicit(&like->buffer->refs, 1, memory_order_relaxed);
+    return QL_OK;
+}
+
+ql_status
+ql_tensor_lend(ql_ctx *cx, const ql_tensor *t, ql_tensor **out)
+{
+    QL_TRY(cx, view(cx, t, out));
+    (*out)->lent = true;
     return QL_OK;
 }
 

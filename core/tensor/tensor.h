@@ -13,6 +13,7 @@ struct ql_tensor {
     int64_t dims[QL_MAX_DIMS], strides[QL_MAX_DIMS]; /* in elements; the last stride is 1 */
     size_t offset;                                   /* bytes into the buffer */
     ql_buffer *buffer;
+    bool lent;    /* for reading only: no operation and no map writes to it, nor to a view of it */
     void *mapped; /* host copy while mapped, on devices whose memory the host can't read */
     ql_access access;
 };
@@ -21,6 +22,9 @@ struct ql_tensor {
 ql_tensor *ql_tensor_ref(const ql_tensor *t);
 /* Puts a reference into the innermost scope: the tensor is released when that scope closes. */
 ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
+
+/* The same elements for reading only, as a view in the innermost scope: what the host hands to plugins. */
+ql_status ql_tensor_lend(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 
 /* Closes `scope` and moves what `kept` points to into the one around it: NULL stays so, and all becomes NULL when `st` is no success.
  * Returns `st`, or why a move failed. */

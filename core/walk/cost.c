@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "base/clock.h"
-#include "tensor/check.h"
+#include "tensor/tensor.h"
 #include "walk.h"
 
 #define EXPONENT_BITS 8 /* of a scale that is a power of two */

@@ -2,7 +2,7 @@
  * is never seen by arithmetic. */
 #include <stdlib.h>
 
-#include "tensor/check.h"
+#include "tensor/tensor.h"
 #include "walk.h"
 
 ql_status

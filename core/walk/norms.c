@@ -15,17 +15,15 @@ measure(ql_ctx *cx, const ql_linear_result *in, norms *out)
 ql_status
 ql_linear_norms(ql_ctx *cx, const ql_linear_result *in, double *output, double *weight)
 {
-    ql_memo *memo = in->stats->memo;
     const char *key = ql_format(cx, "norms of %s", in->name);
-    const norms *kept = key && memo ? ql_memo_find(memo, key) : NULL;
+    const norms *kept = key ? ql_stats_get(in->stats, key) : NULL;
     norms made;
 
     if (!key)
         return QL_MEMORY;
     if (!kept) {
         QL_TRY(cx, measure(cx, in, &made));
-        if (memo)
-            QL_TRY(cx, ql_memo_put(cx, memo, key, &made, sizeof made));
+        QL_TRY(cx, ql_stats_put(cx, in->stats, key, &made, sizeof made, NULL, 0));
         kept = &made;
     }
     *output = kept->output;

@@ -3,6 +3,7 @@
 #ifndef QLOOM_QUANTIZERS_FEEDBACK_H
 #define QLOOM_QUANTIZERS_FEEDBACK_H
 
+#include <qloom/factor.h>
 #include <qloom/quantizer.h>
 
 /* Damping used, dead columns and status of a factor that was asked for with `damp`. */

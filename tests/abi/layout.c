@@ -4,6 +4,7 @@
 
 #include <qloom/backend.h>
 #include <qloom/exporter.h>
+#include <qloom/factor.h>
 
 #define SIZE(type, n)                     \
     {                                     \
@@ -254,9 +255,17 @@ static const struct {
     SIZE(ql_device_info, 184),
     AT(ql_device_info, memory, 168),
     AT(ql_device_info, reserved, 176),
-    SIZE(ql_backend, 384),
-    AT(ql_backend, scratch, 32),
-    AT(ql_backend, feedback_sweep, 376),
+    SIZE(ql_backend, 128),
+    AT(ql_backend, ops, 32),
+    AT(ql_backend, arrive, 120),
+    SIZE(ql_op, 136),
+    AT(ql_op, t, 8),
+    AT(ql_op, alpha, 72),
+    AT(ql_op, n, 88),
+    AT(ql_op, seqs, 104),
+    AT(ql_op, result, 128),
+    SIZE(ql_op_row, 32),
+    AT(ql_op_row, supports, 24),
 };
 
 int

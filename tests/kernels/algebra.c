@@ -378,66 +378,6 @@ diagonals(kernel *k)
     k_close(k, k_get(k, t), a, n * n, 0, 0);
 }
 
-/* What the operation since the last call took is about what plans are told. */
-static void
-told(kernel *k, const char *op, ql_worker worker, const ql_tensor *t)
-{
-    ql_device *d = k->cx->device;
-    const double taken = (double)(d->mark - d->used);
-    const double plan = (double)d->backend->scratch(d->dev, worker, ql_dim(t, 0), ql_dim(t, 1), ql_dtype_of(t));
-
-    if (fabs(plan - taken) > 0.1 * taken + 16384)
-        TEST_FAIL("%s of [%lld, %lld] took %.0f bytes of scratch, plans are told %.0f", op, (long long)ql_dim(t, 0),
-                  (long long)ql_dim(t, 1), taken, plan);
-    d->mark = d->used;
-}
-
-static void
-scratch(kernel *k)
-{
-    const int64_t m = k_int(k, 130, 200), n = k_int(k, 130, 200), offsets[] = {0, m};
-    const ql_dtype d = real_dtype(k);
-    double *x = k_normal(k, m * n), *square = k_doubles(k, n * n);
-    ql_tensor *tx = k_put(k, d, m, n, x), *tall, *a, *w, *sums[2], *words, *nll, *targets;
-    ql_qlinear q = {.grid = {.bits = 4, .group = 32, .sym = true, .scale_dtype = QL_F32, .fp64 = d == QL_F64}};
-    bool ok;
-
-    for (int64_t i = 0; i < n * n; i++)
-        square[i] = i % n == i / n ? 2 : 0.001;
-    a = k_put(k, d, n, n, square);
-    REQUIRE_OK(k->cx, ql_zeros(k->cx, d, n, n, &sums[0]));
-    REQUIRE_OK(k->cx, ql_zeros(k->cx, d, n, n, &sums[1]));
-    k->cx->device->mark = k->cx->device->used;
-    REQUIRE_OK(k->cx, ql_gram(k->cx, tx, sums[0], sums[1]));
-    told(k, "gram", QL_WORK_GRAM, tx);
-    REQUIRE_OK(k->cx, ql_new(k->cx, d, n, -1, &w));
-    REQUIRE_OK(k->cx, ql_syevd(k->cx, sums[0], w));
-    told(k, "syevd", QL_WORK_SYEVD, a);
-    REQUIRE_OK(k->cx, ql_cols(k->cx, tx, 0, 60, &tall));
-    REQUIRE_OK(k->cx, ql_orth(k->cx, tall));
-    told(k, "orth", QL_WORK_ORTH, tall);
-    REQUIRE_OK(k->cx, ql_potrf(k->cx, a, &ok));
-    told(k, "potrf", QL_WORK_POTRF, a);
-    REQUIRE_OK(k->cx, ql_trtri(k->cx, a));
-    told(k, "trtri", QL_WORK_TRTRI, a);
-    REQUIRE_OK(k->cx, ql_transpose(k->cx, a, &a));
-    k->cx->device->mark = k->cx->device->used;
-    REQUIRE_OK(k->cx, ql_feedback_sweep(k->cx, tx, a, NULL, &q));
-    told(k, "feedback_sweep", QL_WORK_SWEEP, tx);
-    REQUIRE_OK(k->cx, ql_fill(k->cx, w, 0));
-    REQUIRE_OK(k->cx, ql_convert(k->cx, w, d, &sums[0]));
-    REQUIRE_OK(k->cx, ql_abs_stats(k->cx, &(ql_seqs){.count = 1, .offsets = offsets}, tx, sums[0], w));
-    told(k, "abs_stats", QL_WORK_ABS_STATS, tx);
-    if (d == QL_F64)
-        return;
-    REQUIRE_OK(k->cx, ql_zeros(k->cx, d, 11, n, &words));
-    REQUIRE_OK(k->cx, ql_zeros(k->cx, QL_I32, m, -1, &targets));
-    REQUIRE_OK(k->cx, ql_nll(k->cx, tx, words, targets, &nll));
-    told(k, "nll", QL_WORK_NLL, tx);
-    REQUIRE_OK(k->cx, ql_kl(k->cx, tx, tx, words, &nll, &targets));
-    told(k, "kl", QL_WORK_KL, tx);
-}
-
 static const kernel_case cases[] = {
     {"gemm", gemm},
     {"gemm without beta", gemm_ignores_c_without_beta},
@@ -458,7 +398,6 @@ static const kernel_case cases[] = {
     {"copy to integers", integers},
     {"gather", gather},
     {"diag, diag_set, fill", diagonals},
-    {"scratch", scratch},
 };
 
 int

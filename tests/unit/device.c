@@ -1,4 +1,5 @@
 /* The device pool, its out-of-memory texts, and the checks in front of every operation. */
+#include "core/tensor/tensor.h"
 #include "host_backend.h"
 #include "test.h"
 
@@ -69,7 +70,7 @@ pool(void)
 static ql_tensor *idle; /* what make_room lets go of, by an operation of its own */
 
 static ql_status
-scratchy_fill(ql_ctx *cx, void *dev, ql_tensor *t, double value)
+scratchy_fill(ql_ctx *cx, void *dev, const ql_op *op)
 {
     char *a, *b;
 
@@ -78,7 +79,7 @@ scratchy_fill(ql_ctx *cx, void *dev, ql_tensor *t, double value)
     QL_TRY(cx, ql_scratch(cx, 200, &b));
     memset(b, 2, 200);
     CHECK_INT(a[99], 1); /* still its own, whatever made room for the second */
-    return host_fill(cx, dev, t, value);
+    return host_fill(cx, dev, op);
 }
 
 static ql_status
@@ -102,12 +103,13 @@ reserving_info(ql_ctx *cx, void *dev, ql_device_info *out)
 static void
 scratch(void)
 {
+    const ql_op_row fills[] = {QL_OP_ROW(FILL, scratchy_fill), QL_OP_ROWS_END};
     ql_backend backend = host_backend;
     ql_scope scope;
     ql_tensor *t;
     ql_ctx cx;
 
-    backend.fill = scratchy_fill;
+    backend.ops = (const ql_op_row *const[]){host_rows, fills, NULL}; /* the last one counts */
     backend.info = reserving_info;
     ql_ctx_init(&cx, NULL);
     REQUIRE_OK(&cx, ql_device_open(&cx, &backend, &(ql_device_options){.threads = 1}, 450, &cx.device));
@@ -345,15 +347,15 @@ refusals(void)
     CHECK_TEXT(ql_gemm(&cx, QL_NN, 1.0, NULL, b, 0.0, a), "gemm: A: missing");
     CHECK_TEXT(ql_gram(&cx, h, b, b), "gram: sum and comp share memory");
     CHECK_TEXT(ql_gram(&cx, h, b, v), "gram: comp: got f32 [4], expected f32 [4, 4]");
-    CHECK_TEXT(ql_potrf(&cx, a, &ok), "potrf: A: got f32 [3, 4], expected f32 or f64 [*, 3]");
-    CHECK_TEXT(ql_trtri(&cx, h), "trtri: A: got bf16 [3, 4], expected f32 or f64 [*, 3]");
+    CHECK_TEXT(ql_potrf(&cx, a, &ok), "potrf: A: got f32 [3, 4], expected f32 or f64 [3, 3]");
+    CHECK_TEXT(ql_trtri(&cx, h), "trtri: A: got bf16 [3, 4], expected f32 or f64 [*, *]");
     CHECK_TEXT(ql_syevd(&cx, b, i), "syevd: the eigenvalues: got i32 [4], expected f32 [4]");
     CHECK_TEXT(ql_orth(&cx, a), "orth: y is f32 [3, 4], expected no more columns than rows");
     CHECK_TEXT(ql_axpby(&cx, 1.0, a, 1.0, b), "axpby: y: got f32 [4, 4], expected f32 [3, 4]");
     CHECK_TEXT(ql_scale_rows(&cx, v, a), "scale_rows: the factors: got f32 [4], expected f32 [3]");
     CHECK_TEXT(ql_gather(&cx, a, v, NULL, &out), "gather: rows: got f32 [4], expected i32 [*]");
     CHECK_TEXT(ql_gather(&cx, make(&cx, QL_F32, 0, 4), i, NULL, &out), "gather: elements of an empty tensor");
-    CHECK_TEXT(ql_diag(&cx, a, &out), "diag: A: got f32 [3, 4], expected f32 or f64 [*, 3]");
+    CHECK_TEXT(ql_diag(&cx, a, &out), "diag: A: got f32 [3, 4], expected f32 or f64 [3, 3]");
     CHECK_TEXT(ql_dot(&cx, a, h, &x), "dot: B: got bf16 [3, 4], expected f32 [3, 4]");
     CHECK_TEXT(ql_quad(&cx, a, a, &x), "quad: H: got f32 [3, 4], expected f32 [4, 4]");
     CHECK_TEXT(ql_rmsnorm(&cx, h, v, 1e-6, &out), "rmsnorm: the weight: got f32 [4], expected bf16 [4]");
@@ -377,7 +379,7 @@ refusals(void)
     CHECK_TEXT(ql_nll(&cx, a, b, i, &out), "nll: the targets: got i32 [4], expected i32 [3]");
     CHECK_TEXT(ql_abs_stats(&cx, &seqs, a, v, v), "abs_stats: the sums and the maxima share memory");
     CHECK_TEXT(ql_nonfinite(&cx, i, &(int64_t){0}),
-               "nonfinite: the tensor: got i32 [4], expected f32 or f64 or f16 or bf16");
+               "nonfinite: the tensor: got i32 [4], expected f32 or f64 or f16 or bf16 [4]");
     host_end(&other);
     host_end(&cx);
     CHECK_INT(host.used, 0);
@@ -429,6 +431,45 @@ group_refusals(void)
     q = (ql_qlinear){.grid = grid};
     CHECK_TEXT(ql_feedback_sweep(&cx, w, make(&cx, QL_F64, 7, 7), NULL, &q),
                "feedback_sweep: U: got f64 [7, 7], expected f32 [7, 7]");
+    host_end(&cx);
+    CHECK_INT(host.used, 0);
+}
+
+/* What is lent is read by everything and written by nothing; what the backend has not is said by name. */
+static void
+lent_and_lacking(void)
+{
+    const int64_t offsets[] = {0, 3};
+    const ql_seqs seqs = {.count = 1, .offsets = offsets};
+    ql_ctx cx;
+    ql_scope scope;
+    ql_tensor *a, *t, *lent, *row, *copy, *y;
+    float *p;
+
+    host_begin(&cx, &scope, 0);
+    a = make(&cx, QL_F32, 3, 4);
+    t = make(&cx, QL_F32, 3, 4);
+    REQUIRE_OK(&cx, ql_tensor_lend(&cx, t, &lent));
+    CHECK_OK(&cx, ql_axpby(&cx, 2.0, lent, 0.0, a));
+    CHECK_NEAR(host_2d(a, 2, 3), (double)(float)(2 * host_2d(t, 2, 3)), 0.0);
+    CHECK_TEXT(ql_axpby(&cx, 1.0, a, 1.0, lent), "axpby: y: lent for reading only; write to a copy");
+    CHECK_TEXT(ql_axpby(&cx, 1.0, lent, 1.0, lent), "axpby: y: lent for reading only; write to a copy");
+    CHECK_TEXT(ql_copy(&cx, a, lent), "copy: the target: lent for reading only; write to a copy");
+    REQUIRE_OK(&cx, ql_rows(&cx, lent, 1, 1, &row));
+    CHECK_TEXT(ql_fill(&cx, row, 1.0), "fill: the tensor: lent for reading only; write to a copy");
+    CHECK_TEXT(ql_map(&cx, row, QL_WRITE, &p), "map: the tensor: lent for reading only; write to a copy");
+    CHECK_OK(&cx, ql_map(&cx, row, QL_READ, &p));
+    CHECK_OK(&cx, ql_unmap(&cx, row));
+    copy = lent;
+    REQUIRE_OK(&cx, ql_writable(&cx, &copy));
+    CHECK(copy != lent);
+    CHECK_OK(&cx, ql_fill(&cx, copy, 1.0));
+    CHECK_OK(&cx, ql_fill(&cx, t, 1.0)); /* whoever lent it may still write */
+    CHECK_NEAR(host_2d(t, 2, 3), 1.0, 0.0);
+
+    CHECK_INT(ql_attention(&cx, &seqs, &(ql_attention_spec){2, 2, 2, 0}, (const ql_tensor *const[]){a, a, a}, &y),
+              QL_UNSUPPORTED);
+    CHECK_STR(ql_error(&cx), "attention: the plain backend has no such operation");
     host_end(&cx);
     CHECK_INT(host.used, 0);
 }
@@ -488,6 +529,7 @@ main(void)
     element_operations();
     refusals();
     group_refusals();
+    lent_and_lacking();
     nothing_to_do();
     return TEST_DONE();
 }

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <core/tensor/memo.h>
+#include <qloom/factor.h>
 
 static uint64_t seed;
 
@@ -239,6 +240,7 @@ memo(void)
     ql_ctx cx;
     ql_scope scope, call;
     ql_factor f, g;
+    ql_tensor *t;
     int potrfs;
 
     host_begin(&cx, &scope, 0);
@@ -262,9 +264,16 @@ memo(void)
     REQUIRE_OK(&cx, ql_factor_inverse(&cx, &stats, &other, &g));
     CHECK_INT(host.potrfs, potrfs + 2);
 
-    CHECK(ql_memo_find(stats.memo, "square root") == NULL);
-    CHECK_OK(&cx, ql_memo_put(&cx, stats.memo, "square root", &stats, sizeof stats));
-    CHECK(memcmp(ql_memo_find(stats.memo, "square root"), &stats, sizeof stats) == 0);
+    CHECK(ql_stats_get(&stats, "square root") == NULL);
+    ql_scope_open(&cx, &call);
+    REQUIRE_OK(&cx, ql_zeros(&cx, QL_F32, 3, -1, &t));
+    CHECK_OK(&cx, ql_stats_put(&cx, &stats, "square root", &t, sizeof t, (const ql_tensor *const[]){t, NULL}, 2));
+    ql_scope_close(&cx, &call);
+    CHECK(ql_stats_get(&stats, "square root") != NULL);
+    memcpy(&t, ql_stats_get(&stats, "square root"), sizeof t);
+    CHECK(host_item(t, 2) == 0); /* it outlives its scope */
+    CHECK_OK(&cx, ql_stats_put(&cx, &(ql_stats){0}, "square root", &t, sizeof t, NULL, 0));
+    CHECK(ql_stats_get(&(ql_stats){0}, "square root") == NULL);
     ql_memo_free(&cx, stats.memo);
     ql_memo_free(&cx, NULL);
     CHECK(cx.scope == scope.opened);
@@ -298,7 +307,7 @@ refusals(void)
     CHECK_ERROR(&cx, ql_factor_inverse(&cx, &(ql_stats){0}, &spec, &f), QL_INVALID, "factor: H: missing");
     REQUIRE_OK(&cx, ql_rows(&cx, h, 0, 3, &rectangle));
     CHECK_ERROR(&cx, ql_factor_inverse(&cx, &(ql_stats){.h = rectangle}, &spec, &f), QL_INVALID,
-                "factor: H: got f32 [3, 4], expected f32 or f64 [*, 3]");
+                "factor: H: got f32 [3, 4], expected a square of f32 or f64");
     cx.interrupt = &stop;
     CHECK_ERROR(&cx, ql_factor_inverse(&cx, &stats, &spec, &f), QL_INTERRUPTED, "interrupted");
     stop = 0;

@@ -131,7 +131,7 @@ host_item(const ql_tensor *t, int64_t i)
 }
 
 static inline void
-host_set(ql_tensor *t, int64_t i, double v)
+host_set(const ql_tensor *t, int64_t i, double v)
 {
     host_put(ql_dtype_of(t), host_at(t, i), v);
 }
@@ -211,8 +211,9 @@ host_download(ql_ctx *cx, void *dev, const void *ptr, void *to, size_t bytes)
 }
 
 static ql_status
-host_copy(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst)
+host_copy(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *src = op->t[0], *dst = op->t[1];
     (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_count(src); i++)
         host_set(dst, i, host_item(src, i));
@@ -220,17 +221,19 @@ host_copy(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst)
 }
 
 static ql_status
-host_fill(ql_ctx *cx, void *dev, ql_tensor *t, double value)
+host_fill(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *t = op->t[0];
     (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_count(t); i++)
-        host_set(t, i, value);
+        host_set(t, i, op->alpha);
     return QL_OK;
 }
 
 static ql_status
-host_gather(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out)
+host_gather(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *src = op->t[0], *rows = op->t[1], *cols = op->t[2], *out = op->t[3];
     int64_t n = ql_dim(out, 1);
 
     (void)cx, (void)dev;
@@ -242,8 +245,9 @@ host_gather(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, 
 }
 
 static ql_status
-host_diag(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d)
+host_diag(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *d = op->t[1];
     (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_dim(a, 0); i++)
         host_set(d, i, host_2d(a, i, i));
@@ -251,44 +255,56 @@ host_diag(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d)
 }
 
 static ql_status
-host_diag_set(ql_ctx *cx, void *dev, const ql_tensor *d, ql_tensor *a)
+host_diag_set(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *d = op->t[1];
     (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_dim(a, 0); i++)
         host_set(a, i * ql_dim(a, 0) + i, host_item(d, i));
     return QL_OK;
 }
 
-static ql_status
-host_gemm(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
-          ql_tensor *c)
+/* C = alpha A B + beta C; element p, i of A^T and j, p of B^T where they are transposed. */
+static void
+host_product(const ql_op *op, bool ta, bool tb, const ql_tensor *const abc[3])
 {
-    int64_t k = ql_dim(a, op == QL_TN ? 0 : 1), n = ql_dim(c, 1);
+    const ql_tensor *a = abc[0], *b = abc[1], *c = abc[2];
+    int64_t k = ql_dim(a, ta ? 0 : 1), n = ql_dim(c, 1);
 
-    (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_dim(c, 0); i++) {
         for (int64_t j = 0; j < n; j++) {
             double sum = 0.0;
 
             for (int64_t p = 0; p < k; p++)
-                sum += (op == QL_TN ? host_2d(a, p, i) : host_2d(a, i, p)) *
-                       (op == QL_NT ? host_2d(b, j, p) : host_2d(b, p, j));
-            host_set(c, i * n + j, alpha * sum + (beta == 0.0 ? 0.0 : beta * host_2d(c, i, j)));
+                sum += (ta ? host_2d(a, p, i) : host_2d(a, i, p)) * (tb ? host_2d(b, j, p) : host_2d(b, p, j));
+            host_set(c, i * n + j, op->alpha * sum + (op->beta == 0.0 ? 0.0 : op->beta * host_2d(c, i, j)));
         }
     }
+}
+
+static ql_status
+host_gemm(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    (void)cx, (void)dev;
+    host_product(op, op->code == QL_OP_GEMM_TN, op->code == QL_OP_GEMM_NT, op->t);
     return QL_OK;
 }
 
 static ql_status
-host_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
+host_gram(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    (void)comp;
-    return host_gemm(cx, dev, QL_TN, 1.0, x, x, 1.0, sum);
+    const ql_op sum = {.alpha = 1, .beta = 1};
+
+    (void)cx, (void)dev;
+    host_product(&sum, true, false, (const ql_tensor *const[]){op->t[0], op->t[0], op->t[1]});
+    return QL_OK;
 }
 
 static ql_status
-host_potrf(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok)
+host_potrf(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0];
+    bool *ok = op->result;
     int64_t n = ql_dim(a, 0);
 
     (void)cx, (void)dev;
@@ -309,8 +325,9 @@ host_potrf(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok)
 }
 
 static ql_status
-host_trtri(ql_ctx *cx, void *dev, ql_tensor *a)
+host_trtri(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0];
     int64_t n = ql_dim(a, 0);
 
     (void)cx, (void)dev;
@@ -330,17 +347,19 @@ host_trtri(ql_ctx *cx, void *dev, ql_tensor *a)
 }
 
 static ql_status
-host_axpby(ql_ctx *cx, void *dev, double alpha, const ql_tensor *x, double beta, ql_tensor *y)
+host_axpby(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *y = op->t[1];
     (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_count(x); i++)
-        host_set(y, i, alpha * host_item(x, i) + beta * host_item(y, i));
+        host_set(y, i, op->alpha * host_item(x, i) + op->beta * host_item(y, i));
     return QL_OK;
 }
 
 static ql_status
-host_scale_cols(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
+host_scale_cols(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *t = op->t[0], *v = op->t[1];
     (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_count(t); i++)
         host_set(t, i, host_item(t, i) * host_item(v, i % ql_dim(t, 1)));
@@ -348,8 +367,9 @@ host_scale_cols(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
 }
 
 static ql_status
-host_scale_rows(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
+host_scale_rows(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *t = op->t[0], *v = op->t[1];
     (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_count(t); i++)
         host_set(t, i, host_item(t, i) * host_item(v, i / ql_dim(t, 1)));
@@ -357,8 +377,10 @@ host_scale_rows(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
 }
 
 static ql_status
-host_dot(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, double *out)
+host_dot(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *b = op->t[1];
+    double *out = op->result;
     *out = 0.0;
     for (int64_t i = 0; i < ql_count(a); i++)
         *out += host_item(a, i) * host_item(b, i);
@@ -366,8 +388,10 @@ host_dot(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, double *
 }
 
 static ql_status
-host_nonfinite(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first)
+host_nonfinite(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *t = op->t[0];
+    int64_t *first = op->result;
     *first = -1;
     for (int64_t i = 0; i < ql_count(t) && *first < 0; i++)
         *first = isfinite(host_item(t, i)) ? -1 : i;
@@ -375,19 +399,44 @@ host_nonfinite(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first)
 }
 
 static ql_status
-host_add(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, ql_tensor *y)
+host_add(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *b = op->t[1], *y = op->t[2];
     (void)cx, (void)dev;
     for (int64_t i = 0; i < ql_count(a); i++)
         host_set(y, i, host_item(a, i) + host_item(b, i));
     return QL_OK;
 }
 
+static const ql_op_row host_rows[] = {
+    QL_OP_ROW(COPY, host_copy),
+    QL_OP_ROW(FILL, host_fill),
+    QL_OP_ROW(GATHER, host_gather),
+    QL_OP_ROW(DIAG, host_diag),
+    QL_OP_ROW(DIAG_SET, host_diag_set),
+    QL_OP_ROW(GEMM_NN, host_gemm),
+    QL_OP_ROW(GEMM_NT, host_gemm),
+    QL_OP_ROW(GEMM_TN, host_gemm),
+    QL_OP_ROW(GRAM, host_gram),
+    QL_OP_ROW(POTRF, host_potrf),
+    QL_OP_ROW(TRTRI, host_trtri),
+    QL_OP_ROW(AXPBY, host_axpby),
+    QL_OP_ROW(SCALE_COLS, host_scale_cols),
+    QL_OP_ROW(SCALE_ROWS, host_scale_rows),
+    QL_OP_ROW(DOT, host_dot),
+    QL_OP_ROW(NONFINITE, host_nonfinite),
+    QL_OP_ROW(ADD, host_add),
+    QL_OP_ROWS_END,
+};
+
+static const ql_op_row *const host_ops[] = {host_rows, NULL};
+
 static const ql_backend host_backend = {
     .device = "plain",
     .open = host_open,
     .close = host_close,
     .info = host_info,
+    .ops = host_ops,
     .alloc = host_alloc,
     .free = host_free,
     .upload = host_upload,
@@ -399,21 +448,6 @@ static const ql_backend host_backend = {
     .unpark = host_upload,
     .prefetch = host_upload,
     .arrive = host_sync,
-    .copy = host_copy,
-    .fill = host_fill,
-    .gather = host_gather,
-    .diag = host_diag,
-    .diag_set = host_diag_set,
-    .gemm = host_gemm,
-    .gram = host_gram,
-    .potrf = host_potrf,
-    .trtri = host_trtri,
-    .axpby = host_axpby,
-    .scale_cols = host_scale_cols,
-    .scale_rows = host_scale_rows,
-    .dot = host_dot,
-    .nonfinite = host_nonfinite,
-    .add = host_add,
 };
 
 /* A context with this device and an open scope; `limit` as `memory:`. */

@@ -244,8 +244,7 @@ copies(void)
     CHECK_NEAR(host_2d(t, 3, 5), host_2d(t, 3, 2), 0.0);
     CHECK_ERROR(&cx, ql_copy(&cx, left, over), QL_INVALID, "copy: the target and the source share memory");
     REQUIRE_OK(&cx, ql_new(&cx, QL_F16, 3, 4, &other));
-    CHECK_ERROR(&cx, ql_copy(&cx, left, other), QL_INVALID,
-                "copy: the source is f32 [4, 3], the target f16 [3, 4]; expected equal shapes");
+    CHECK_ERROR(&cx, ql_copy(&cx, left, other), QL_INVALID, "copy: the target: got f16 [3, 4], expected [4, 3]");
     CHECK_ERROR(&cx, ql_copy(&cx, NULL, other), QL_INVALID, "copy: the source: missing");
     host_end(&cx);
 }

@@ -1,8 +1,9 @@
-/* Device backends: the operations of ops.h on one kind of device. All that a backend includes.
+/* Device backends: memory and the operations of ops.h on one kind of device. All that a backend includes.
  *
- * The host has checked every argument (dtypes, shapes, device, aliasing) before it calls, has made the outputs, and passes `dev`,
- * what `open` returned. Work is queued in order; only entries that return a host value, download and sync wait. Every entry of the
- * table must be there. Meanings are those of the functions of the same name in ops.h and tensor.h. [one thread per device] */
+ * An operation is a record that the host has checked against the operation's rule (dtypes, shapes, device, aliasing) and whose
+ * outputs it has made. A backend binds a function to every operation that it has; `dev` is what `open` returned. Work is queued in
+ * order; only operations with a host value, download and sync wait. Meanings are those of the functions of the same name in ops.h
+ * and tensor.h. [one thread per device] */
 #ifndef QLOOM_BACKEND_H
 #define QLOOM_BACKEND_H
 
@@ -21,18 +22,107 @@ QL_API void *ql_ptr(const ql_tensor *t);
  * room. */
 QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
 
-/* Operations whose scratch is worth planning for, and the matrix that says how much it is. */
-typedef enum ql_worker {
-    QL_WORK_GRAM,      /* x */
-    QL_WORK_POTRF,     /* A */
-    QL_WORK_TRTRI,     /* A */
-    QL_WORK_SYEVD,     /* A */
-    QL_WORK_ORTH,      /* y */
-    QL_WORK_NLL,       /* x */
-    QL_WORK_KL,        /* x */
-    QL_WORK_ABS_STATS, /* x */
-    QL_WORK_SWEEP,     /* w */
-} ql_worker;
+/* --- operations --------------------------------------------------------------------------------------------------------
+ *
+ * One row an operation: code, name, operands. New rows are appended and none is renumbered, so that a backend made before them stays
+ * valid. An operand is written `name:dtype[shape]marks`:
+ *
+ *   dtype   any, float (f32, f64, f16, bf16), real (f32, f64), f32, i32, u8; `same`: as the first operand; `sum`: f64 where the first
+ *           operand is, else f32; `grid`: f64 with grid->fp64, else f32; a | b: one of them
+ *   shape   a letter is the same length wherever it stands, a capital one is at least 1; #0 and #1 are n[0] and n[1] of the record;
+ *           [..] is any shape, the same wherever it stands
+ *   marks   ! written: not lent for reading only, and apart from the other operands; + made by the host, then written;
+ *           ? may be absent; ~ may also be the first operand itself, element on element
+ *
+ * `@t`: the operation runs over the record's sequences, which have t tokens. Where the first operand or one that is written is empty
+ * there is nothing to do, and the backend is not called. What else a record holds is said in the comment. */
+
+/* clang-format off */
+#define QL_OP_LIST(X) \
+    X(COPY, "copy", "the source:any[..], the target:any[..]!") \
+    X(FILL, "fill", "the tensor:any[..]!") /* alpha: the value */ \
+    X(GATHER, "gather", "the source:any[m,n], rows:i32[r]?, columns:i32[c]?, the result:same[#0,#1]+") \
+    X(TRANSPOSE, "transpose", "the matrix:any[m,n], the result:same[n,m]+") \
+    /* t[i, j] from Philox 4x32-10 with counter (i, j) and the key uint32_t[2] at spec: words (a, b) of the block give the normal \
+     * number sqrt(-2 ln((a + 1) 2^-32)) cos(2 pi b 2^-32) where n[0] is 1, else the uniform one a 2^-32 - 1/2 */ \
+    X(RANDOM, "random", "the tensor:f32[m,n]!") \
+    X(DIAG, "diag", "A:real[n,n], the diagonal:same[n]+") \
+    X(DIAG_SET, "diag_set", "A:real[n,n]!, the diagonal:same[n]") \
+    X(GEMM_NN, "gemm", "A:float[m,k], B:same[k,n], C:same|sum[m,n]!") /* alpha, beta */ \
+    X(GEMM_NT, "gemm", "A:float[m,k], B:same[n,k], C:same|sum[m,n]!") \
+    X(GEMM_TN, "gemm", "A:float[k,m], B:same[k,n], C:same|sum[m,n]!") \
+    X(GRAM, "gram", "x:float[t,n], sum:sum[n,n]!, comp:sum[n,n]!") \
+    X(POTRF, "potrf", "A:real[n,n]!") /* result: bool *ok, true before */ \
+    X(TRTRI, "trtri", "A:real[n,n]!") \
+    X(SYEVD, "syevd", "A:real[n,n]!, the eigenvalues:same[n]!") \
+    X(ORTH, "orth", "y:real[m,n]!") \
+    X(AXPBY, "axpby", "x:real[..], y:same[..]!~") /* alpha, beta */ \
+    X(SCALE_COLS, "scale_cols", "the matrix:real[m,n]!, the factors:same[n]") \
+    X(SCALE_ROWS, "scale_rows", "the matrix:real[m,n]!, the factors:same[m]") \
+    X(DOT, "dot", "A:real[..], B:same[..]") /* result: double * */ \
+    X(NONFINITE, "nonfinite", "the tensor:float[..]") /* result: int64_t *, -1 before */ \
+    X(RMSNORM, "rmsnorm", "x:float[t,n], the weight:same[n], y:same[t,n]+") /* alpha: eps */ \
+    X(ROPE, "rope", "x:float[t,n]!, @t") /* spec: ql_rope_spec */ \
+    X(ATTENTION, "attention", "q:float[t,#0], k:same[t,#1], v:same[t,#1], y:same[t,#0]+, @t") /* spec: ql_attention_spec */ \
+    X(SWIGLU, "swiglu", "the gate:float[t,n], the other factor:same[t,n], y:same[t,n]+") \
+    X(ADD, "add", "A:float[t,n], B:same[t,n], y:same[t,n]+") \
+    X(ADD_BIAS, "add_bias", "y:float[t,n]!, the bias:same[n]") \
+    X(NLL, "nll", "x:float[t,N], the head:same[V,N], the targets:i32[t], the result:sum[t]+") \
+    X(KL, "kl", "the reference:float[t,N], x:same[t,N], the head:same[V,N], the divergence:sum[t]+, the agreement:u8[t]+") \
+    X(ABS_STATS, "abs_stats", "x:float[t,n], the sums:sum[n]!, the maxima:sum[n]!, @t") \
+    /* Group quantization: grid. W arrives in the grid's arithmetic. NUMERIC texts of group_minmax name row and column of the weight \
+     * that is not finite, or of the group and its scale. */ \
+    X(GROUP_MINMAX, "group_minmax", "W:grid|f32[m,n], scales:grid[m,#0]+, zeros:grid[m,#0]+") \
+    X(GROUP_ENCODE, "group_encode", "W:grid|f32[m,n], scales:grid[m,#0], zeros:grid[m,#0]?, levels:grid[#1]?, " \
+      "the group index:i32[n]?, codes:u8[m,n]+") \
+    X(GROUP_DECODE, "group_decode", "codes:u8[m,n], scales:grid[m,#0], zeros:grid[m,#0]?, levels:grid[#1]?, " \
+      "the group index:i32[n]?, W:grid[m,n]+") \
+    X(PACK, "pack", "codes:u8[m,n], the result:i32[m,#0]+") /* n[1]: bits */ \
+    /* feedback_sweep with scales and zeros to be found, and with given ones. result: double *loss, 0 before */ \
+    X(SWEEP_FIT, "feedback_sweep", "W:grid|f32[m,n], U:grid[n,n], scales:grid[m,#0]+, zeros:grid[m,#0]+, codes:u8[m,n]+") \
+    X(SWEEP_GIVEN, "feedback_sweep", "W:grid|f32[m,n], U:grid[n,n], scales:grid[m,#0], zeros:grid[m,#0], codes:u8[m,n]+, " \
+      "the group of each column:i32[n]?")
+/* clang-format on */
+
+typedef enum ql_op_code {
+    QL_OP_NONE,
+#define QL_OP_ENUM(code, name, operands) QL_OP_##code,
+    QL_OP_LIST(QL_OP_ENUM)
+#undef QL_OP_ENUM
+        QL_OP_CODES, /* of this header */
+} ql_op_code;
+
+#define QL_OPERANDS 8
+
+typedef struct ql_op {
+    ql_op_code code;
+    const ql_tensor *t[QL_OPERANDS]; /* in the order of the rule; NULL: absent */
+    double alpha, beta;
+    int64_t n[2];
+    const ql_seqs *seqs;
+    const ql_grid *grid;
+    const void *spec;
+    void *result; /* on the host; the operation waits for it */
+} ql_op;
+
+/* What a backend has for one operation. */
+typedef struct ql_op_row {
+    ql_op_code code;
+    ql_status (*run)(ql_ctx *cx, void *dev, const ql_op *op);
+    /* About the bytes that it asks of ql_scratch, for plans; NULL: none. What libraries take is left out with dev NULL. */
+    size_t (*scratch)(void *dev, const ql_op *op);
+    /* UNSUPPORTED, and why, where it can't be run on these operands although the rule allows them; asked by plans too, whose tensors have
+     * no contents. NULL: it always can. */
+    ql_status (*supports)(ql_ctx *cx, const ql_op *op);
+} ql_op_row;
+
+/* A row without scratch, for whatever operands. */
+/* clang-format off */
+#define QL_OP_ROW(op, run) {QL_OP_##op, run, NULL, NULL}
+#define QL_OP_ROWS_END {QL_OP_NONE, NULL, NULL, NULL}
+/* clang-format on */
+
+/* --- devices ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct ql_device_options {
     int index;        /* cuda:N */
@@ -55,8 +145,9 @@ typedef struct ql_backend {
     void (*close)(void *dev);
     /* With dev NULL what holds for such a device wherever it is, for plans that are made elsewhere. */
     ql_status (*info)(ql_ctx *cx, void *dev, ql_device_info *out);
-    /* About the bytes that an operation on a matrix asks of ql_scratch; what libraries take is left out with dev NULL. */
-    size_t (*scratch)(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype);
+
+    /* What it has: lists of rows, each ending with QL_OP_ROWS_END; the last list is NULL. */
+    const ql_op_row *const *ops;
 
     /* memory; alloc: NULL when there is none, without an error text; upload has read `host` when it returns */
     void *(*alloc)(void *dev, size_t bytes);
@@ -74,54 +165,6 @@ typedef struct ql_backend {
     /* An upload beside the operations: `host` stays readable and `ptr` alone until `arrive`, which waits for all of them. */
     ql_status (*prefetch)(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);
     ql_status (*arrive)(ql_ctx *cx, void *dev);
-
-    ql_status (*copy)(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst);
-    ql_status (*fill)(ql_ctx *cx, void *dev, ql_tensor *t, double value);
-    ql_status (*gather)(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols,
-                        ql_tensor *out);
-    ql_status (*transpose)(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *out);
-    /* t[i, j] from Philox 4x32-10 with counter (i, j) and `key`: words (a, b) of the block give the normal number
-     * sqrt(-2 ln((a + 1) 2^-32)) cos(2 pi b 2^-32), or the uniform one a 2^-32 - 1/2 */
-    ql_status (*random)(ql_ctx *cx, void *dev, const uint32_t key[2], bool normal, ql_tensor *t);
-    ql_status (*diag)(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d);
-    ql_status (*diag_set)(ql_ctx *cx, void *dev, const ql_tensor *d, ql_tensor *a);
-
-    ql_status (*gemm)(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b,
-                      double beta, ql_tensor *c);
-    ql_status (*gram)(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
-    ql_status (*potrf)(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok);
-    ql_status (*trtri)(ql_ctx *cx, void *dev, ql_tensor *a);
-    ql_status (*syevd)(ql_ctx *cx, void *dev, ql_tensor *a, ql_tensor *w);
-    ql_status (*orth)(ql_ctx *cx, void *dev, ql_tensor *y);
-    ql_status (*axpby)(ql_ctx *cx, void *dev, double alpha, const ql_tensor *x, double beta, ql_tensor *y);
-    ql_status (*scale_cols)(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t);
-    ql_status (*scale_rows)(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t);
-    ql_status (*dot)(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, double *out);
-    ql_status (*nonfinite)(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first);
-
-    ql_status (*rmsnorm)(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y);
-    ql_status (*rope)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x);
-    ql_status (*attention)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec,
-                           const ql_tensor *const qkv[3], ql_tensor *y);
-    ql_status (*swiglu)(ql_ctx *cx, void *dev, const ql_tensor *gate, const ql_tensor *up, ql_tensor *y);
-    ql_status (*add)(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, ql_tensor *y);
-    ql_status (*add_bias)(ql_ctx *cx, void *dev, const ql_tensor *bias, ql_tensor *y);
-    ql_status (*nll)(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets,
-                     ql_tensor *out);
-    ql_status (*kl)(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head,
-                    ql_tensor *const out[2]); /* the divergence f32 and the agreement u8, both [T] */
-    ql_status (*abs_stats)(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
-                           ql_tensor *abs_max);
-
-    /* NUMERIC texts of group_minmax name row and column of the weight that is not finite, or of the group and its scale. */
-    ql_status (*group_minmax)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales,
-                              ql_tensor *zeros);
-    ql_status (*group_encode)(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out);
-    ql_status (*group_decode)(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w);
-    ql_status (*pack)(ql_ctx *cx, void *dev, const ql_tensor *codes, int bits, ql_tensor *out);
-    ql_status (*feedback_sweep)(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u,
-                                const ql_tensor *group_of, bool fit,
-                                ql_qlinear *out); /* fit: scales are to be found, else given */
 } ql_backend;
 
 #ifdef __cplusplus

@@ -46,6 +46,14 @@ QL_API ql_status ql_scale_rows(ql_ctx *cx, const ql_tensor *v, ql_tensor *t); /*
 QL_API ql_status ql_gather(ql_ctx *cx, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols,
                            ql_tensor **out);
 
+/* What random numbers are for. Streams are keyed by the seed, the subset (a probe: the linear) and the purpose, never by method:
+ * methods that ask for the same thing get the same numbers, whatever else runs. */
+typedef enum ql_purpose { QL_SKETCH, QL_PROBE } ql_purpose;
+
+/* Fills t[m, n] f32 by a counter-based generator (Philox 4x32-10): SKETCH with normal, PROBE with uniform numbers in [-1/2, 1/2).
+ * Element (i, j) depends on (i, j) and the key alone, so a wider sketch begins with the narrower one. */
+QL_API ql_status ql_random(ql_ctx *cx, ql_purpose purpose, ql_tensor *t);
+
 /* out = src^T for a matrix of any dtype. `out` is made. */
 QL_API ql_status ql_transpose(ql_ctx *cx, const ql_tensor *src, ql_tensor **out);
 

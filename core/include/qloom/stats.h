@@ -1,4 +1,4 @@
-/* What a stream saw at the input of a subset of linears, and the factorization that its users share. */
+/* What a stream saw at the input of a subset of linears, and results of it that its users share. */
 #ifndef QLOOM_STATS_H
 #define QLOOM_STATS_H
 
@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-typedef struct ql_memo ql_memo; /* results that depend on the stats alone, made once; the host's */
+typedef struct ql_memo ql_memo; /* what ql_stats_put keeps; the host's */
 
 /* Sums over the tokens of one calibration stream; x[tokens, n] is what the subset's linears read. Padding never enters. */
 typedef struct ql_stats {
@@ -17,42 +17,18 @@ typedef struct ql_stats {
     const ql_tensor *abs_max;  /* [n] f32: largest per-sequence mean of |x_j| */
     const ql_tensor *diag;     /* [n] f32: what decides column orders and dead columns; NULL: the diagonal of h */
     int64_t tokens, sequences;
-    ql_memo *memo; /* NULL: nothing is memoised (a projected H, say) */
+    ql_memo *memo; /* NULL: nothing is kept (a projected H, say) */
 } ql_stats;
 
-/* Column orders of error feedback (Frantar et al., arXiv:2210.17323; act_group_aware of GPTQModel). */
-typedef enum ql_order {
-    QL_ORDER_NATURAL, /* as stored */
-    QL_ORDER_DESC,    /* by decreasing diag(H), ties by index */
-    QL_ORDER_GROUP, /* columns inside a group by decreasing diag(H), groups by their largest; a ragged last group stays last */
-} ql_order;
-
-/* How H is damped, ordered and factored. Equal specs on equal stats give the same, shared, factor. */
-typedef struct ql_factor_spec {
-    double damp;     /* added to the diagonal as damp * mean(diag H over live columns); 0 < damp < 1 */
-    double damp_inc; /* added to damp after a failed factorization, while damp < 1 */
-    ql_order order;
-    int64_t group; /* for QL_ORDER_GROUP */
-    bool fp64;     /* factor in double precision */
-} ql_factor_spec;
-
-typedef struct ql_factor {
-    const ql_tensor *u;    /* [n, n] upper, f32 or f64: (H + lambda I)^-1 = U^T U in processing order; NULL: failed */
-    const ql_tensor *perm; /* [n] i32: processing position -> column; NULL: natural */
-    const int32_t *order;  /* the same on the host; NULL: natural */
-    const ql_tensor *live; /* [n] f32, in stored order: 0 where H_jj == 0 (nothing was seen), else 1; NULL: all live */
-    double damp;           /* damp that succeeded */
-    double lambda;         /* what was added to the diagonal of H (sums, not means) */
-    int64_t dead;          /* number of dead columns */
-    int floor_rounds;      /* rescue rounds that were needed (GPTQModel's diagonal floors), 0 normally */
-} ql_factor;
-
-/* The upper Cholesky factor of the inverse of the damped, ordered H, by one Cholesky of the reversed matrix and a triangular
- * inverse (docs/methods.md 3.1): never an explicit H^-1. Dead columns get the mean live diagonal before damping. Tries damp,
- * damp + inc, … < 1, then six floor rounds; when all fail, returns OK with u == NULL and the caller decides (plain rounding, say).
- * The factor lives as long as the stats (or the innermost scope when stats->memo is NULL).
- * NUMERIC when H is not finite. [one thread per context] */
-QL_API ql_status ql_factor_inverse(ql_ctx *cx, const ql_stats *stats, const ql_factor_spec *spec, ql_factor *out);
+/* Results that depend on the statistics alone are kept with them, so that all who need one share it. A key names the result and whatever
+ * else it depends on: "factor", its damping, its order. [one thread per context]
+ *
+ * What was kept under `key`; NULL: nothing yet. */
+QL_API const void *ql_stats_get(const ql_stats *stats, const char *key);
+/* Keeps a copy of the `size` bytes at `value` under a copy of `key`, and the `count` tensors (NULL ones are passed over) as long as the
+ * statistics. Without a memo nothing is kept, and the tensors live as long as they did. */
+QL_API ql_status ql_stats_put(ql_ctx *cx, const ql_stats *stats, const char *key, const void *value, size_t size,
+                              const ql_tensor *const *tensors, int count);
 
 #ifdef __cplusplus
 }

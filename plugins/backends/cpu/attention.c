@@ -140,18 +140,22 @@ list_tiles(const ql_seqs *seqs, int64_t (*tiles)[2])
     return count;
 }
 
-ql_status
-cpu_attention(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
-              ql_tensor *y)
+static ql_status
+cpu_attention(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    attention a = {dev, seqs, spec, cpu_mat(qkv[0]), cpu_mat(qkv[1]), cpu_mat(qkv[2]), cpu_mat(y), NULL};
+    const ql_seqs *seqs = op->seqs;
+    const ql_attention_spec *spec = op->spec;
+    attention a = {dev, seqs, spec, cpu_mat(op->t[0]), cpu_mat(op->t[1]), cpu_mat(op->t[2]), cpu_mat(op->t[3]), NULL};
     int64_t count = list_tiles(seqs, NULL);
     size_t floats = (size_t)(2 * QUERIES + 2 * KEYS) * (size_t)spec->head_dim + QUERIES * KEYS;
 
-    if (a.q.dtype == QL_F64)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "attention on the cpu works in f32, got f64");
     QL_TRY(cx, cpu_fits(cx, &a.q));
     QL_TRY(cx, ql_scratch(cx, (size_t)count * sizeof *a.tiles, &a.tiles));
     list_tiles(seqs, a.tiles);
     return cpu_run(cx, dev, count * spec->heads, sizeof(workspace) + floats * sizeof(float), attention_task, &a);
 }
+
+const ql_op_row cpu_attention_ops[] = {
+    {QL_OP_ATTENTION, cpu_attention, NULL, cpu_no_double},
+    QL_OP_ROWS_END,
+};

@@ -95,25 +95,6 @@ cpu_info(ql_ctx *cx, void *dev, ql_device_info *out)
     return QL_OK;
 }
 
-/* Of all workers together; what each has to itself is a few tiles. */
-static size_t
-working_space(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype)
-{
-    const size_t m = (size_t)rows, n = (size_t)cols, size = ql_dtype_size(dtype);
-
-    (void)dev;
-    switch (op) {
-    case QL_WORK_SYEVD:
-        return (2 * n * n + 6 * n + 1) * size + (5 * n + 3) * sizeof(int);
-    case QL_WORK_ORTH:
-        return (m + n + 65) * n * sizeof(double);
-    case QL_WORK_SWEEP:
-        return dtype == QL_F32 ? (n / 2 + 8) * n * sizeof(float) : 0;
-    default:
-        return 0;
-    }
-}
-
 static void *
 cpu_alloc(void *dev, size_t bytes)
 {
@@ -170,12 +151,18 @@ cpu_sync(ql_ctx *cx, void *dev)
     return QL_OK;
 }
 
+static const ql_op_row *const ops[] = {
+    cpu_attention_ops, cpu_elementwise_ops, cpu_gemm_ops,   cpu_gram_ops, cpu_group_ops,
+    cpu_kl_ops,        cpu_lapack_ops,      cpu_memory_ops, cpu_nll_ops,  cpu_norm_rope_ops,
+    cpu_random_ops,    cpu_reduce_ops,      cpu_sweep_ops,  NULL,
+};
+
 static const ql_backend backend = {
     .device = "cpu",
     .open = cpu_open,
     .close = cpu_close,
     .info = cpu_info,
-    .scratch = working_space,
+    .ops = ops,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_upload,
@@ -187,38 +174,6 @@ static const ql_backend backend = {
     .unpark = cpu_upload,
     .prefetch = cpu_upload,
     .arrive = cpu_sync,
-    .copy = cpu_copy,
-    .fill = cpu_fill,
-    .gather = cpu_gather,
-    .transpose = cpu_transpose,
-    .random = cpu_random,
-    .diag = cpu_diag,
-    .diag_set = cpu_diag_set,
-    .gemm = cpu_gemm,
-    .gram = cpu_gram,
-    .potrf = cpu_potrf,
-    .trtri = cpu_trtri,
-    .syevd = cpu_syevd,
-    .orth = cpu_orth,
-    .axpby = cpu_axpby,
-    .scale_cols = cpu_scale_cols,
-    .scale_rows = cpu_scale_rows,
-    .dot = cpu_dot,
-    .nonfinite = cpu_nonfinite,
-    .rmsnorm = cpu_rmsnorm,
-    .rope = cpu_rope,
-    .attention = cpu_attention,
-    .swiglu = cpu_swiglu,
-    .add = cpu_add,
-    .add_bias = cpu_add_bias,
-    .nll = cpu_nll,
-    .kl = cpu_kl,
-    .abs_stats = cpu_abs_stats,
-    .group_minmax = cpu_group_minmax,
-    .group_encode = cpu_group_encode,
-    .group_decode = cpu_group_decode,
-    .pack = cpu_pack,
-    .feedback_sweep = cpu_feedback_sweep,
 };
 
 static const ql_param params[] = {QL_PARAMS_END};

@@ -93,41 +93,25 @@ typedef struct product {
 } product;
 void cpu_product(const blas *b, const product *p);
 
-#define CPU_OP(name, ...) ql_status cpu_##name(ql_ctx *cx, void *dev, __VA_ARGS__)
+/* reduce.c: linear index of the first element that is NaN or infinite, -1 when there is none. */
+ql_status cpu_nonfinite(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first);
 
-CPU_OP(copy, const ql_tensor *src, ql_tensor *dst);
-CPU_OP(fill, ql_tensor *t, double value);
-CPU_OP(gather, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out);
-CPU_OP(transpose, const ql_tensor *src, ql_tensor *out);
-CPU_OP(random, const uint32_t key[2], bool normal, ql_tensor *t);
-CPU_OP(diag, const ql_tensor *a, ql_tensor *d);
-CPU_OP(diag_set, const ql_tensor *d, ql_tensor *a);
-CPU_OP(gemm, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c);
-CPU_OP(gram, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
-CPU_OP(potrf, ql_tensor *a, bool *ok);
-CPU_OP(trtri, ql_tensor *a);
-CPU_OP(syevd, ql_tensor *a, ql_tensor *w);
-CPU_OP(orth, ql_tensor *y);
-CPU_OP(axpby, double alpha, const ql_tensor *x, double beta, ql_tensor *y);
-CPU_OP(scale_cols, const ql_tensor *v, ql_tensor *t);
-CPU_OP(scale_rows, const ql_tensor *v, ql_tensor *t);
-CPU_OP(dot, const ql_tensor *a, const ql_tensor *b, double *out);
-CPU_OP(nonfinite, const ql_tensor *t, int64_t *first);
-CPU_OP(rmsnorm, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y);
-CPU_OP(rope, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x);
-CPU_OP(attention, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3], ql_tensor *y);
-CPU_OP(swiglu, const ql_tensor *gate, const ql_tensor *up, ql_tensor *y);
-CPU_OP(add, const ql_tensor *a, const ql_tensor *b, ql_tensor *y);
-CPU_OP(add_bias, const ql_tensor *bias, ql_tensor *y);
-CPU_OP(nll, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor *out);
-CPU_OP(kl, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor *const out[2]);
-CPU_OP(abs_stats, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max);
-CPU_OP(group_minmax, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros);
-CPU_OP(group_encode, const ql_tensor *w, ql_qlinear *out);
-CPU_OP(group_decode, const ql_qlinear *q, ql_tensor *w);
-CPU_OP(pack, const ql_tensor *codes, int bits, ql_tensor *out);
-CPU_OP(feedback_sweep, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, bool fit, ql_qlinear *out);
+/* logits.c: UNSUPPORTED in double, for what has no such form. */
+ql_status cpu_no_double(ql_ctx *cx, const ql_op *op);
 
-#undef CPU_OP
+/* What each file has of the operations. */
+extern const ql_op_row cpu_attention_ops[];
+extern const ql_op_row cpu_elementwise_ops[];
+extern const ql_op_row cpu_gemm_ops[];
+extern const ql_op_row cpu_gram_ops[];
+extern const ql_op_row cpu_group_ops[];
+extern const ql_op_row cpu_kl_ops[];
+extern const ql_op_row cpu_lapack_ops[];
+extern const ql_op_row cpu_memory_ops[];
+extern const ql_op_row cpu_nll_ops[];
+extern const ql_op_row cpu_norm_rope_ops[];
+extern const ql_op_row cpu_random_ops[];
+extern const ql_op_row cpu_reduce_ops[];
+extern const ql_op_row cpu_sweep_ops[];
 
 #endif

@@ -106,10 +106,11 @@ scale_rows_rows(void *arg, int64_t first, int64_t last)
     }
 }
 
-ql_status
-cpu_axpby(ql_ctx *cx, void *dev, double alpha, const ql_tensor *x, double beta, ql_tensor *y)
+static ql_status
+cpu_axpby(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    elementwise e = {.a = cpu_mat(x), .b = cpu_mat(y), .y = cpu_mat(y), .alpha = alpha, .beta = beta};
+    const ql_tensor *x = op->t[0], *y = op->t[1];
+    elementwise e = {.a = cpu_mat(x), .b = cpu_mat(y), .y = cpu_mat(y), .alpha = op->alpha, .beta = op->beta};
 
     (void)cx;
     cpu_rows(dev, e.y.rows, e.y.cols, axpby_rows, &e);
@@ -126,9 +127,10 @@ repeated(const ql_tensor *v)
     return m;
 }
 
-ql_status
-cpu_scale_cols(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
+static ql_status
+cpu_scale_cols(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *v = op->t[1], *t = op->t[0];
     elementwise e = {.a = repeated(v), .b = cpu_mat(t), .y = cpu_mat(t)};
 
     (void)cx;
@@ -136,9 +138,10 @@ cpu_scale_cols(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
     return QL_OK;
 }
 
-ql_status
-cpu_scale_rows(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
+static ql_status
+cpu_scale_rows(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *v = op->t[1], *t = op->t[0];
     elementwise e = {.a = cpu_mat(v), .y = cpu_mat(t)};
 
     (void)cx;
@@ -146,9 +149,10 @@ cpu_scale_rows(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
     return QL_OK;
 }
 
-ql_status
-cpu_add(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, ql_tensor *y)
+static ql_status
+cpu_add(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *b = op->t[1], *y = op->t[2];
     elementwise e = {.a = cpu_mat(a), .b = cpu_mat(b), .y = cpu_mat(y)};
 
     (void)cx;
@@ -156,9 +160,10 @@ cpu_add(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, ql_tensor
     return QL_OK;
 }
 
-ql_status
-cpu_add_bias(ql_ctx *cx, void *dev, const ql_tensor *bias, ql_tensor *y)
+static ql_status
+cpu_add_bias(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *bias = op->t[1], *y = op->t[0];
     elementwise e = {.a = cpu_mat(y), .b = repeated(bias), .y = cpu_mat(y)};
 
     (void)cx;
@@ -166,9 +171,10 @@ cpu_add_bias(ql_ctx *cx, void *dev, const ql_tensor *bias, ql_tensor *y)
     return QL_OK;
 }
 
-ql_status
-cpu_swiglu(ql_ctx *cx, void *dev, const ql_tensor *gate, const ql_tensor *up, ql_tensor *y)
+static ql_status
+cpu_swiglu(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *gate = op->t[0], *up = op->t[1], *y = op->t[2];
     cpu *d = dev;
     elementwise e = {.isa = d->isa, .a = cpu_mat(gate), .b = cpu_mat(up), .y = cpu_mat(y)};
 
@@ -176,3 +182,13 @@ cpu_swiglu(ql_ctx *cx, void *dev, const ql_tensor *gate, const ql_tensor *up, ql
     cpu_rows(d, e.y.rows, e.y.cols, swiglu_rows, &e);
     return QL_OK;
 }
+
+const ql_op_row cpu_elementwise_ops[] = {
+    QL_OP_ROW(AXPBY, cpu_axpby),
+    QL_OP_ROW(SCALE_COLS, cpu_scale_cols),
+    QL_OP_ROW(SCALE_ROWS, cpu_scale_rows),
+    QL_OP_ROW(ADD, cpu_add),
+    QL_OP_ROW(ADD_BIAS, cpu_add_bias),
+    QL_OP_ROW(SWIGLU, cpu_swiglu),
+    QL_OP_ROWS_END,
+};

@@ -13,7 +13,7 @@
 typedef struct gemm {
     const cpu *d;
     mat a, b, c;
-    ql_trans op;
+    ql_op_code code;
     double alpha, beta;
     int64_t k, tile_rows, tile_cols, across;
 } gemm;
@@ -48,7 +48,7 @@ load_tile(const gemm *g, const mat *m, int64_t r, int64_t c, int64_t rows, int64
 static void
 wide_tile(const gemm *g, int64_t i, int64_t j, int64_t m, int64_t n)
 {
-    bool ta = g->op == QL_TN, tb = g->op == QL_NT;
+    bool ta = g->code == QL_OP_GEMM_TN, tb = g->code == QL_OP_GEMM_NT;
 
     cpu_product(&g->d->blas, &(product){.f64 = g->c.dtype == QL_F64,
                                         .ta = ta,
@@ -70,7 +70,7 @@ wide_tile(const gemm *g, int64_t i, int64_t j, int64_t m, int64_t n)
 static void
 narrow_tile(const gemm *g, int64_t i, int64_t j, int64_t m, int64_t n, float *scratch)
 {
-    bool ta = g->op == QL_TN, tb = g->op == QL_NT;
+    bool ta = g->code == QL_OP_GEMM_TN, tb = g->code == QL_OP_GEMM_NT;
     float *a = scratch, *b = a + TILE * DEPTH, *c = b + TILE * DEPTH;
 
     if (g->beta == 0)
@@ -136,18 +136,31 @@ choose_tiles(gemm *g)
     g->across = cpu_div_up(g->c.cols, c);
 }
 
-ql_status
-cpu_gemm(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
-         ql_tensor *c)
+static ql_status
+cpu_gemm(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *b = op->t[1], *c = op->t[2];
     cpu *d = dev;
-    gemm g = {.d = d, .a = cpu_mat(a), .b = cpu_mat(b), .c = cpu_mat(c), .op = op, .alpha = alpha, .beta = beta};
+    gemm g = {.d = d,
+              .a = cpu_mat(a),
+              .b = cpu_mat(b),
+              .c = cpu_mat(c),
+              .code = op->code,
+              .alpha = op->alpha,
+              .beta = op->beta};
     size_t bytes = is_wide(g.a.dtype) ? 0 : (size_t)(2 * TILE * DEPTH + TILE * TILE) * sizeof(float);
 
     QL_TRY(cx, cpu_fits(cx, &g.a));
     QL_TRY(cx, cpu_fits(cx, &g.b));
     QL_TRY(cx, cpu_fits(cx, &g.c));
-    g.k = op == QL_TN ? g.a.rows : g.a.cols;
+    g.k = op->code == QL_OP_GEMM_TN ? g.a.rows : g.a.cols;
     choose_tiles(&g);
     return cpu_run(cx, d, cpu_div_up(g.c.rows, g.tile_rows) * g.across, bytes, gemm_tile, &g);
 }
+
+const ql_op_row cpu_gemm_ops[] = {
+    QL_OP_ROW(GEMM_NN, cpu_gemm),
+    QL_OP_ROW(GEMM_NT, cpu_gemm),
+    QL_OP_ROW(GEMM_TN, cpu_gemm),
+    QL_OP_ROWS_END,
+};

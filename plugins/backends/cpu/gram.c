@@ -97,9 +97,10 @@ gram_tile(void *arg, int64_t task, void *scratch)
     }
 }
 
-ql_status
-cpu_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
+static ql_status
+cpu_gram(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *sum = op->t[1], *comp = op->t[2];
     gram g = {.d = dev, .x = cpu_mat(x), .sum = cpu_mat(sum), .comp = cpu_mat(comp)};
     int64_t side = cpu_div_up(g.sum.rows, TILE);
     size_t bytes = TILE * TILE * sizeof(double) + 2 * TILE * TOKENS * sizeof(float);
@@ -107,3 +108,8 @@ cpu_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *c
     QL_TRY(cx, cpu_fits(cx, &g.x));
     return cpu_run(cx, dev, side * (side + 1) / 2, bytes, gram_tile, &g);
 }
+
+const ql_op_row cpu_gram_ops[] = {
+    QL_OP_ROW(GRAM, cpu_gram),
+    QL_OP_ROWS_END,
+};

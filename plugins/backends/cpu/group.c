@@ -54,9 +54,11 @@ minmax_task(void *arg, int64_t task, void *scratch)
         }
 }
 
-ql_status
-cpu_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros)
+static ql_status
+cpu_group_minmax(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *w = op->t[0], *scales = op->t[1], *zeros = op->t[2];
+    const ql_grid *grid = op->grid;
     group g = {
         .loops = grid_choose(grid), .grid = *grid, .w = cpu_mat(w), .scales = cpu_mat(scales), .zeros = cpu_mat(zeros)};
     int64_t tasks = cpu_div_up(g.w.rows, ROWS);
@@ -145,32 +147,33 @@ check_index(ql_ctx *cx, const group *g)
 }
 
 static ql_status
-run(ql_ctx *cx, void *dev, const ql_qlinear *q, const ql_tensor *w, cpu_task fn)
+run(ql_ctx *cx, void *dev, const ql_op *op, const ql_tensor *w, const ql_tensor *codes, cpu_task fn)
 {
-    group g = {.loops = grid_choose(&q->grid),
-               .grid = q->grid,
+    const ql_tensor *zeros = op->t[2], *levels = op->t[3], *g_idx = op->t[4];
+    group g = {.loops = grid_choose(op->grid),
+               .grid = *op->grid,
                .w = cpu_mat(w),
-               .codes = cpu_mat(q->codes),
-               .scales = cpu_mat(q->scales),
-               .levels = q->levels ? ql_ptr(q->levels) : NULL,
-               .g_idx = q->g_idx ? ql_ptr(q->g_idx) : NULL};
+               .codes = cpu_mat(codes),
+               .scales = cpu_mat(op->t[1]),
+               .levels = levels ? ql_ptr(levels) : NULL,
+               .g_idx = g_idx ? ql_ptr(g_idx) : NULL};
 
-    if (q->zeros)
-        g.zeros = cpu_mat(q->zeros);
+    if (zeros)
+        g.zeros = cpu_mat(zeros);
     QL_TRY(cx, check_index(cx, &g));
     return cpu_run(cx, dev, cpu_div_up(g.codes.rows, ROWS), 0, fn, &g);
 }
 
-ql_status
-cpu_group_encode(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out)
+static ql_status
+cpu_group_encode(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    return run(cx, dev, out, w, encode_task);
+    return run(cx, dev, op, op->t[0], op->t[5], encode_task);
 }
 
-ql_status
-cpu_group_decode(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w)
+static ql_status
+cpu_group_decode(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    return run(cx, dev, q, w, decode_task);
+    return run(cx, dev, op, op->t[5], op->t[0], decode_task);
 }
 
 /* --- packing --- */
@@ -205,12 +208,22 @@ pack_rows(void *arg, int64_t first, int64_t last)
     }
 }
 
-ql_status
-cpu_pack(ql_ctx *cx, void *dev, const ql_tensor *codes, int bits, ql_tensor *out)
+static ql_status
+cpu_pack(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *codes = op->t[0], *out = op->t[1];
+    const int bits = (int)op->n[1];
     packing p = {cpu_mat(codes), cpu_mat(out), bits};
 
     (void)cx;
     cpu_rows(dev, p.codes.rows, p.codes.cols, pack_rows, &p);
     return QL_OK;
 }
+
+const ql_op_row cpu_group_ops[] = {
+    QL_OP_ROW(GROUP_MINMAX, cpu_group_minmax),
+    QL_OP_ROW(GROUP_ENCODE, cpu_group_encode),
+    QL_OP_ROW(GROUP_DECODE, cpu_group_decode),
+    QL_OP_ROW(PACK, cpu_pack),
+    QL_OP_ROWS_END,
+};

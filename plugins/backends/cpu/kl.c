@@ -95,16 +95,16 @@ token_kl(const partial *parts, int64_t spans, bool *agree)
     return kl < 0 ? 0 : kl; /* by rounding; NaN stays */
 }
 
-ql_status
-cpu_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor *const out[2])
+static ql_status
+cpu_kl(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *ref = op->t[0], *x = op->t[1], *head = op->t[2];
+    const ql_tensor *const *out = op->t + 3;
     divergence k = {.d = dev, .ref = cpu_mat(ref), .x = cpu_mat(x), .head = cpu_mat(head)};
     const size_t floats = 2 * LOGIT_TILE + logits_work(k.x.dtype);
     float *y = ql_ptr(out[0]);
     uint8_t *agree = ql_ptr(out[1]);
 
-    if (k.x.dtype == QL_F64)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "kl on the cpu works in f32, got f64");
     QL_TRY(cx, cpu_fits(cx, &k.x));
     QL_TRY(cx, cpu_fits(cx, &k.head));
     k.spans = cpu_div_up(k.head.rows, LOGIT_SPAN);
@@ -118,3 +118,8 @@ cpu_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql
     }
     return QL_OK;
 }
+
+const ql_op_row cpu_kl_ops[] = {
+    {QL_OP_KL, cpu_kl, NULL, cpu_no_double},
+    QL_OP_ROWS_END,
+};

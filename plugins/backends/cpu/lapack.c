@@ -30,9 +30,11 @@ clear_upper(const mat *m)
         memset(mat_at(m, i, i + 1), 0, (size_t)(m->cols - i - 1) * m->size);
 }
 
-ql_status
-cpu_potrf(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok)
+static ql_status
+cpu_potrf(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0];
+    bool *ok = op->result;
     const cpu *d = dev;
     mat m = cpu_mat(a);
     int n = (int)m.rows, lda = (int)m.ld, info = 0;
@@ -53,9 +55,10 @@ cpu_potrf(ql_ctx *cx, void *dev, ql_tensor *a, bool *ok)
     return QL_OK;
 }
 
-ql_status
-cpu_trtri(ql_ctx *cx, void *dev, ql_tensor *a)
+static ql_status
+cpu_trtri(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0];
     const cpu *d = dev;
     mat m = cpu_mat(a);
     int n = (int)m.rows, lda = (int)m.ld, info = 0;
@@ -73,9 +76,19 @@ cpu_trtri(ql_ctx *cx, void *dev, ql_tensor *a)
     return QL_OK;
 }
 
-ql_status
-cpu_syevd(ql_ctx *cx, void *dev, ql_tensor *a, ql_tensor *w)
+static size_t
+syevd_scratch(void *dev, const ql_op *op)
 {
+    const size_t n = (size_t)ql_dim(op->t[0], 0);
+
+    (void)dev;
+    return (2 * n * n + 6 * n + 1) * ql_dtype_size(ql_dtype_of(op->t[0])) + (5 * n + 3) * sizeof(int);
+}
+
+static ql_status
+cpu_syevd(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const ql_tensor *a = op->t[0], *w = op->t[1];
     cpu *d = dev;
     mat m = cpu_mat(a);
     int64_t bad, order = m.rows, ints = 3 + 5 * order, reals = 1 + 6 * order + 2 * order * order;
@@ -145,9 +158,19 @@ cholesky_qr(const cpu *d, const mat *y, double *a, double *g)
     return true;
 }
 
-ql_status
-cpu_orth(ql_ctx *cx, void *dev, ql_tensor *y)
+static size_t
+orth_scratch(void *dev, const ql_op *op)
 {
+    const size_t m = (size_t)ql_dim(op->t[0], 0), n = (size_t)ql_dim(op->t[0], 1);
+
+    (void)dev;
+    return (m + n + 65) * n * sizeof(double);
+}
+
+static ql_status
+cpu_orth(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const ql_tensor *y = op->t[0];
     cpu *d = dev;
     mat t = cpu_mat(y);
     int k = (int)t.cols, m = (int)t.rows, lda = m > 0 ? m : 1, lwork, info = 0;
@@ -177,3 +200,11 @@ cpu_orth(ql_ctx *cx, void *dev, ql_tensor *y)
     columns(&t, a, true);
     return QL_OK;
 }
+
+const ql_op_row cpu_lapack_ops[] = {
+    QL_OP_ROW(POTRF, cpu_potrf),
+    QL_OP_ROW(TRTRI, cpu_trtri),
+    {QL_OP_SYEVD, cpu_syevd, syevd_scratch, NULL},
+    {QL_OP_ORTH, cpu_orth, orth_scratch, NULL},
+    QL_OP_ROWS_END,
+};

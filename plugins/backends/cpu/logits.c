@@ -61,3 +61,9 @@ logits_add(const cpu *d, float *row, int64_t word, int64_t words, logit_sum *to)
     to->sum += (double)d->isa->exp_sum(row, words, to->max);
     return shrink;
 }
+
+ql_status
+cpu_no_double(ql_ctx *cx, const ql_op *op)
+{
+    return ql_dtype_of(op->t[0]) == QL_F64 ? QL_FAIL(cx, QL_UNSUPPORTED, "the cpu works in f32, got f64") : QL_OK;
+}

@@ -18,9 +18,10 @@ copy_rows(void *arg, int64_t first, int64_t last)
         cpu_convert(m->isa, m->src.dtype, mat_at(&m->src, i, 0), m->dst.dtype, m->dst.cols, mat_at(&m->dst, i, 0));
 }
 
-ql_status
-cpu_copy(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst)
+static ql_status
+cpu_copy(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *src = op->t[0], *dst = op->t[1];
     cpu *d = dev;
     move m = {.isa = d->isa, .src = cpu_mat(src), .dst = cpu_mat(dst)};
 
@@ -53,9 +54,11 @@ fill_rows(void *arg, int64_t first, int64_t last)
     }
 }
 
-ql_status
-cpu_fill(ql_ctx *cx, void *dev, ql_tensor *t, double value)
+static ql_status
+cpu_fill(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *t = op->t[0];
+    const double value = op->alpha;
     filling f = {.t = cpu_mat(t)};
 
     (void)cx;
@@ -113,9 +116,10 @@ check_indices(ql_ctx *cx, const ql_tensor *index, int64_t limit, const char *wha
     return QL_OK;
 }
 
-ql_status
-cpu_gather(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out)
+static ql_status
+cpu_gather(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *src = op->t[0], *rows = op->t[1], *cols = op->t[2], *out = op->t[3];
     move m = {.src = cpu_mat(src),
               .dst = cpu_mat(out),
               .rows = rows ? ql_ptr(rows) : NULL,
@@ -146,17 +150,19 @@ transpose_strip(void *arg, int64_t task, void *scratch)
             memcpy(mat_at(&t->dst, i, j), mat_at(&t->src, j, i), size);
 }
 
-ql_status
-cpu_transpose(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *out)
+static ql_status
+cpu_transpose(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *src = op->t[0], *out = op->t[1];
     turn t = {.src = cpu_mat(src), .dst = cpu_mat(out)};
 
     return cpu_run(cx, dev, cpu_div_up(t.dst.rows, TILE), 0, transpose_strip, &t);
 }
 
-ql_status
-cpu_diag(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d)
+static ql_status
+cpu_diag(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *d = op->t[1];
     mat from = cpu_mat(a);
     char *to = ql_ptr(d);
 
@@ -167,9 +173,10 @@ cpu_diag(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d)
     return QL_OK;
 }
 
-ql_status
-cpu_diag_set(ql_ctx *cx, void *dev, const ql_tensor *d, ql_tensor *a)
+static ql_status
+cpu_diag_set(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *d = op->t[1], *a = op->t[0];
     mat to = cpu_mat(a);
     const char *from = ql_ptr(d);
 
@@ -179,3 +186,13 @@ cpu_diag_set(ql_ctx *cx, void *dev, const ql_tensor *d, ql_tensor *a)
         memcpy(mat_at(&to, i, i), from + (size_t)i * to.size, to.size);
     return QL_OK;
 }
+
+const ql_op_row cpu_memory_ops[] = {
+    QL_OP_ROW(COPY, cpu_copy),
+    QL_OP_ROW(FILL, cpu_fill),
+    QL_OP_ROW(GATHER, cpu_gather),
+    QL_OP_ROW(TRANSPOSE, cpu_transpose),
+    QL_OP_ROW(DIAG, cpu_diag),
+    QL_OP_ROW(DIAG_SET, cpu_diag_set),
+    QL_OP_ROWS_END,
+};

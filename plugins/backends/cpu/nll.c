@@ -60,15 +60,14 @@ check_targets(ql_ctx *cx, const nll *n)
     return QL_OK;
 }
 
-ql_status
-cpu_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor *out)
+static ql_status
+cpu_nll(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *head = op->t[1], *targets = op->t[2], *out = op->t[3];
     nll n = {.d = dev, .x = cpu_mat(x), .head = cpu_mat(head), .targets = ql_ptr(targets)};
     size_t floats = LOGIT_TILE + logits_work(n.x.dtype);
     float *y = ql_ptr(out);
 
-    if (n.x.dtype == QL_F64)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "nll on the cpu works in f32, got f64");
     QL_TRY(cx, cpu_fits(cx, &n.x));
     QL_TRY(cx, cpu_fits(cx, &n.head));
     QL_TRY(cx, check_targets(cx, &n));
@@ -80,3 +79,8 @@ cpu_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const 
         y[t] = n.targets[t] < 0 ? 0 : (float)token_nll(&n, t);
     return QL_OK;
 }
+
+const ql_op_row cpu_nll_ops[] = {
+    {QL_OP_NLL, cpu_nll, NULL, cpu_no_double},
+    QL_OP_ROWS_END,
+};

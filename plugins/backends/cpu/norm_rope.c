@@ -44,9 +44,11 @@ norm_rows(void *arg, int64_t task, void *scratch)
         norm_row(n, i, x, w);
 }
 
-ql_status
-cpu_rmsnorm(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y)
+static ql_status
+cpu_rmsnorm(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *w = op->t[1], *y = op->t[2];
+    const double eps = op->alpha;
     norm n = {.d = dev, .x = cpu_mat(x), .w = cpu_mat(w), .y = cpu_mat(y), .eps = eps};
 
     n.grain = cpu_div_up(CPU_SPAN, n.x.cols);
@@ -122,11 +124,20 @@ rope_rows(void *arg, int64_t task, void *scratch)
     }
 }
 
-ql_status
-cpu_rope(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
+static ql_status
+cpu_rope(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0];
+    const ql_seqs *seqs = op->seqs;
+    const ql_rope_spec *spec = op->spec;
     rope r = {.d = dev, .seqs = seqs, .spec = spec, .x = cpu_mat(x)};
 
     r.grain = cpu_div_up(CPU_SPAN, r.x.cols);
     return cpu_run(cx, dev, cpu_div_up(r.x.rows, r.grain), 2 * (size_t)spec->head_dim * sizeof(double), rope_rows, &r);
 }
+
+const ql_op_row cpu_norm_rope_ops[] = {
+    QL_OP_ROW(RMSNORM, cpu_rmsnorm),
+    QL_OP_ROW(ROPE, cpu_rope),
+    QL_OP_ROWS_END,
+};

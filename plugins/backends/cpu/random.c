@@ -48,12 +48,20 @@ fill_rows(void *arg, int64_t first, int64_t last)
         }
 }
 
-ql_status
-cpu_random(ql_ctx *cx, void *dev, const uint32_t key[2], bool normal, ql_tensor *t)
+static ql_status
+cpu_random(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *t = op->t[0];
+    const uint32_t *key = op->spec;
+    const bool normal = op->n[0] == 1;
     fill f = {.t = cpu_mat(t), .key = {key[0], key[1]}, .normal = normal};
 
     (void)cx;
     cpu_rows(dev, f.t.rows, f.t.cols, fill_rows, &f);
     return QL_OK;
 }
+
+const ql_op_row cpu_random_ops[] = {
+    QL_OP_ROW(RANDOM, cpu_random),
+    QL_OP_ROWS_END,
+};

@@ -41,9 +41,11 @@ dot_part(void *arg, int64_t part, void *scratch)
     r->parts[part] = sum;
 }
 
-ql_status
-cpu_dot(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, double *out)
+static ql_status
+cpu_dot(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *b = op->t[1];
+    double *out = op->result;
     reduction r = {.a = cpu_mat(a), .b = cpu_mat(b)};
     int64_t parts = cpu_min(r.a.rows, CPU_PARTS);
 
@@ -101,6 +103,12 @@ cpu_nonfinite(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first)
     return QL_OK;
 }
 
+static ql_status
+cpu_first_nonfinite(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    return cpu_nonfinite(cx, dev, op->t[0], op->result);
+}
+
 typedef struct abs_stats {
     const ql_seqs *seqs;
     mat x, sum, max;
@@ -146,10 +154,19 @@ abs_columns(void *arg, int64_t task, void *scratch)
     cpu_store_double(a->max.dtype, max, cols, mat_at(&a->max, 0, col));
 }
 
-ql_status
-cpu_abs_stats(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max)
+static ql_status
+cpu_abs_stats(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *abs_sum = op->t[1], *abs_max = op->t[2];
+    const ql_seqs *seqs = op->seqs;
     abs_stats a = {seqs, cpu_mat(x), cpu_mat(abs_sum), cpu_mat(abs_max)};
 
     return cpu_run(cx, dev, cpu_div_up(a.x.cols, PIECE), 0, abs_columns, &a);
 }
+
+const ql_op_row cpu_reduce_ops[] = {
+    QL_OP_ROW(DOT, cpu_dot),
+    QL_OP_ROW(NONFINITE, cpu_first_nonfinite),
+    QL_OP_ROW(ABS_STATS, cpu_abs_stats),
+    QL_OP_ROWS_END,
+};

@@ -98,22 +98,38 @@ check_groups(ql_ctx *cx, const sweep *s)
     return QL_OK;
 }
 
-ql_status
-cpu_feedback_sweep(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, bool fit,
-                   ql_qlinear *out)
+/* Of all workers together; what each has to itself is a few tiles. */
+static size_t
+sweep_scratch(void *dev, const ql_op *op)
 {
+    const size_t n = (size_t)ql_dim(op->t[0], 1);
+
+    (void)dev;
+    return op->grid->fp64 ? 0 : (n / 2 + 8) * n * sizeof(float);
+}
+
+static ql_status
+cpu_feedback_sweep(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const ql_tensor *group_of = op->t[5];
     sweep s = {.d = dev,
-               .grid = out->grid,
-               .w = cpu_mat(w),
-               .u = cpu_mat(u),
-               .codes = cpu_mat(out->codes),
-               .scales = cpu_mat(out->scales),
-               .zeros = cpu_mat(out->zeros),
+               .grid = *op->grid,
+               .w = cpu_mat(op->t[0]),
+               .u = cpu_mat(op->t[1]),
+               .scales = cpu_mat(op->t[2]),
+               .zeros = cpu_mat(op->t[3]),
+               .codes = cpu_mat(op->t[4]),
                .group_of = group_of ? ql_ptr(group_of) : NULL,
-               .fit = fit};
+               .fit = op->code == QL_OP_SWEEP_FIT};
 
     QL_TRY(cx, check_groups(cx, &s));
-    QL_TRY(cx, out->grid.fp64 ? sweep_double(cx, dev, &s) : sweep_float(cx, dev, &s));
-    collect(cx, &s, &out->loss);
+    QL_TRY(cx, op->grid->fp64 ? sweep_double(cx, dev, &s) : sweep_float(cx, dev, &s));
+    collect(cx, &s, op->result);
     return QL_OK;
 }
+
+const ql_op_row cpu_sweep_ops[] = {
+    {QL_OP_SWEEP_FIT, cpu_feedback_sweep, sweep_scratch, NULL},
+    {QL_OP_SWEEP_GIVEN, cpu_feedback_sweep, sweep_scratch, NULL},
+    QL_OP_ROWS_END,
+};

@@ -185,23 +185,37 @@ attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec
     return cuda_launched(cx, dev, "attention");
 }
 
-ql_status
-cuda_attention(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
-               ql_tensor *y)
+static ql_status
+supports(ql_ctx *cx, const ql_op *op)
 {
-    const mat m[4] = {cuda_mat(qkv[0]), cuda_mat(qkv[1]), cuda_mat(qkv[2]), cuda_mat(y)};
+    const int64_t dim = static_cast<const ql_attention_spec *>(op->spec)->head_dim;
 
-    if (spec->head_dim > HEAD_MOST)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "attention on cuda works with heads of up to %d numbers, got %lld",
-                       HEAD_MOST, static_cast<long long>(spec->head_dim));
+    if (dim > HEAD_MOST)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "cuda has heads of up to %d numbers, got %lld", HEAD_MOST,
+                       static_cast<long long>(dim));
+    if (ql_dtype_of(op->t[0]) == QL_F64)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "cuda works in f32, bf16 or f16, got f64");
+    return QL_OK;
+}
+
+static ql_status
+cuda_attention(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const ql_seqs *seqs = op->seqs;
+    const ql_attention_spec *spec = static_cast<const ql_attention_spec *>(op->spec);
+    const mat m[4] = {cuda_mat(op->t[0]), cuda_mat(op->t[1]), cuda_mat(op->t[2]), cuda_mat(op->t[3])};
+
     switch (m[0].dtype) {
     case QL_F32:
         return attend<float>(cx, dev, seqs, spec, m);
     case QL_BF16:
         return attend<__nv_bfloat16>(cx, dev, seqs, spec, m);
-    case QL_F16:
-        return attend<__half>(cx, dev, seqs, spec, m);
     default:
-        return QL_FAIL(cx, QL_UNSUPPORTED, "attention on cuda works in f32, bf16 or f16, got f64");
+        return attend<__half>(cx, dev, seqs, spec, m);
     }
 }
+
+const ql_op_row cuda_attention_ops[] = {
+    {QL_OP_ATTENTION, cuda_attention, nullptr, supports},
+    QL_OP_ROWS_END,
+};

@@ -51,13 +51,13 @@ cuda_products(ql_ctx *cx, void *dev, double alpha, const mat *a, const mat *b, c
     return cuda_blas_check(cx, d, s, "cublasGemmStridedBatchedEx");
 }
 
-ql_status
-cuda_gemm(ql_ctx *cx, void *dev, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta,
-          ql_tensor *c)
+static ql_status
+cuda_gemm(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const mat ma = cuda_mat(a), mb = cuda_mat(b), mc = cuda_mat(c);
+    const mat a = cuda_mat(op->t[0]), b = cuda_mat(op->t[1]), c = cuda_mat(op->t[2]);
+    const ql_trans trans = op->code == QL_OP_GEMM_NN ? QL_NN : op->code == QL_OP_GEMM_NT ? QL_NT : QL_TN;
 
-    return cuda_product(cx, dev, op, alpha, &ma, &mb, beta, &mc);
+    return cuda_product(cx, dev, trans, op->alpha, &a, &b, op->beta, &c);
 }
 
 static int64_t
@@ -66,10 +66,13 @@ least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-size_t
-cuda_gram_scratch(int64_t n, ql_dtype dtype)
+static size_t
+gram_scratch(void *dev, const ql_op *op)
 {
-    return (size_t)(least(PANEL, n) * n) * ql_dtype_size(dtype);
+    const int64_t n = ql_dim(op->t[1], 0);
+
+    (void)dev;
+    return (size_t)(least(PANEL, n) * n) * ql_dtype_size(ql_dtype_of(op->t[1]));
 }
 
 /* Rows [i, i + PANEL) of x^T x up to the diagonal join theirs of the pair, by way of `partial`. */
@@ -89,14 +92,15 @@ add_panel(ql_ctx *cx, void *dev, const mat *x, int64_t i, void *partial, const m
     return cuda_launched(cx, dev, "join_gram");
 }
 
-ql_status
-cuda_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
+static ql_status
+cuda_gram(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *sum = op->t[1], *comp = op->t[2];
     const mat mx = cuda_mat(x), pair[2] = {cuda_mat(sum), cuda_mat(comp)};
     const int64_t n = pair[0].rows;
     void *partial;
 
-    QL_TRY(cx, ql_scratch(cx, cuda_gram_scratch(n, pair[0].dtype), &partial));
+    QL_TRY(cx, ql_scratch(cx, gram_scratch(dev, op), &partial));
     for (int64_t t = 0; t < mx.rows; t += PARTIAL) {
         const mat tokens = cuda_part(&mx, t, 0, least(PARTIAL, mx.rows - t), n);
 
@@ -105,3 +109,11 @@ cuda_gram(ql_ctx *cx, void *dev, const ql_tensor *x, ql_tensor *sum, ql_tensor *
     }
     return QL_OK;
 }
+
+const ql_op_row cuda_blas_ops[] = {
+    QL_OP_ROW(GEMM_NN, cuda_gemm),
+    QL_OP_ROW(GEMM_NT, cuda_gemm),
+    QL_OP_ROW(GEMM_TN, cuda_gemm),
+    {QL_OP_GRAM, cuda_gram, gram_scratch, NULL},
+    QL_OP_ROWS_END,
+};

@@ -79,9 +79,10 @@ launch_copy(cudaStream_t stream, const mat *src, const mat *dst)
     });
 }
 
-ql_status
-cuda_copy(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *dst)
+static ql_status
+cuda_copy(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *src = op->t[0], *dst = op->t[1];
     const mat from = cuda_mat(src), to = cuda_mat(dst);
 
     launch_copy(cuda_stream(dev), &from, &to);
@@ -100,9 +101,11 @@ template <typename T> struct fill_op {
     }
 };
 
-ql_status
-cuda_fill(ql_ctx *cx, void *dev, ql_tensor *t, double value)
+static ql_status
+cuda_fill(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *t = op->t[0];
+    const double value = op->alpha;
     const mat m = cuda_mat(t);
 
     with_any(m.dtype, [&](auto type) {
@@ -156,20 +159,30 @@ column(const ql_tensor *v)
     return m;
 }
 
-ql_status
-cuda_diag(ql_ctx *cx, void *dev, const ql_tensor *a, ql_tensor *d)
+static ql_status
+cuda_diag(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *d = op->t[1];
     const mat from = diagonal(a), to = column(d);
 
     launch_copy(cuda_stream(dev), &from, &to);
     return cuda_launched(cx, dev, "diag");
 }
 
-ql_status
-cuda_diag_set(ql_ctx *cx, void *dev, const ql_tensor *d, ql_tensor *a)
+static ql_status
+cuda_diag_set(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *d = op->t[1], *a = op->t[0];
     const mat from = column(d), to = diagonal(a);
 
     launch_copy(cuda_stream(dev), &from, &to);
     return cuda_launched(cx, dev, "diag_set");
 }
+
+const ql_op_row cuda_copy_ops[] = {
+    QL_OP_ROW(COPY, cuda_copy),
+    QL_OP_ROW(FILL, cuda_fill),
+    QL_OP_ROW(DIAG, cuda_diag),
+    QL_OP_ROW(DIAG_SET, cuda_diag_set),
+    QL_OP_ROWS_END,
+};

@@ -214,26 +214,6 @@ cuda_info(ql_ctx *cx, void *dev, ql_device_info *out)
     return QL_OK;
 }
 
-static size_t
-cuda_scratch(void *dev, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype)
-{
-    switch (op) {
-    case QL_WORK_GRAM:
-        return cuda_gram_scratch(cols, dtype == QL_F64 ? QL_F64 : QL_F32);
-    case QL_WORK_TRTRI:
-        return cuda_trtri_scratch(cols, dtype);
-    case QL_WORK_NLL:
-    case QL_WORK_KL:
-        return cuda_logits_scratch(rows, op == QL_WORK_KL ? 2 : 1);
-    case QL_WORK_ABS_STATS:
-        return cuda_abs_scratch(cols, 0);
-    case QL_WORK_SWEEP:
-        return cuda_sweep_scratch(rows, cols, dtype);
-    default:
-        return cuda_factor_scratch(dev, op, rows, cols, dtype);
-    }
-}
-
 /* The host learns of a failed kernel here, long after it was queued. */
 static ql_status
 cuda_sync(ql_ctx *cx, void *dev)
@@ -245,12 +225,22 @@ cuda_sync(ql_ctx *cx, void *dev)
     return QL_FAIL(cx, QL_DEVICE, "%s (%s)", cudaGetErrorString(e), cudaGetErrorName(e));
 }
 
+static const ql_op_row *const ops[] = {
+    cuda_attention_ops, cuda_blas_ops,
+    cuda_copy_ops,      cuda_elementwise_ops,
+    cuda_factor_ops,    cuda_gather_ops,
+    cuda_group_ops,     cuda_logits_ops,
+    cuda_norm_rope_ops, cuda_random_ops,
+    cuda_reduce_ops,    cuda_sweep_ops,
+    cuda_trtri_ops,     NULL,
+};
+
 static const ql_backend backend = {
     .device = "cuda",
     .open = cuda_open,
     .close = cuda_close,
     .info = cuda_info,
-    .scratch = cuda_scratch,
+    .ops = ops,
     .alloc = cuda_alloc,
     .free = cuda_free,
     .upload = cuda_upload,
@@ -262,38 +252,6 @@ static const ql_backend backend = {
     .unpark = cuda_unpark,
     .prefetch = cuda_prefetch,
     .arrive = cuda_arrive,
-    .copy = cuda_copy,
-    .fill = cuda_fill,
-    .gather = cuda_gather,
-    .transpose = cuda_transpose,
-    .random = cuda_random,
-    .diag = cuda_diag,
-    .diag_set = cuda_diag_set,
-    .gemm = cuda_gemm,
-    .gram = cuda_gram,
-    .potrf = cuda_potrf,
-    .trtri = cuda_trtri,
-    .syevd = cuda_syevd,
-    .orth = cuda_orth,
-    .axpby = cuda_axpby,
-    .scale_cols = cuda_scale_cols,
-    .scale_rows = cuda_scale_rows,
-    .dot = cuda_dot,
-    .nonfinite = cuda_nonfinite,
-    .rmsnorm = cuda_rmsnorm,
-    .rope = cuda_rope,
-    .attention = cuda_attention,
-    .swiglu = cuda_swiglu,
-    .add = cuda_add,
-    .add_bias = cuda_add_bias,
-    .nll = cuda_nll,
-    .kl = cuda_kl,
-    .abs_stats = cuda_abs_stats,
-    .group_minmax = cuda_group_minmax,
-    .group_encode = cuda_group_encode,
-    .group_decode = cuda_group_decode,
-    .pack = cuda_pack,
-    .feedback_sweep = cuda_feedback_sweep,
 };
 
 static const ql_param params[] = {QL_PARAMS_END};

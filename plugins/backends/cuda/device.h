@@ -56,19 +56,4 @@ ql_status cuda_unpark(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t
 ql_status cuda_prefetch(ql_ctx *cx, void *dev, const void *host, void *ptr, size_t bytes);
 ql_status cuda_arrive(ql_ctx *cx, void *dev);
 
-/* --- blas.c, factor.c: entries of the table --- */
-#define CUDA_OP(name, ...) ql_status cuda_##name(ql_ctx *cx, void *dev, __VA_ARGS__)
-
-CUDA_OP(gemm, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c);
-CUDA_OP(gram, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp);
-CUDA_OP(potrf, ql_tensor *a, bool *ok);
-CUDA_OP(syevd, ql_tensor *a, ql_tensor *w);
-CUDA_OP(orth, ql_tensor *y);
-
-/* What the two ask of ql_scratch; d NULL: without what cuSOLVER takes. */
-size_t cuda_gram_scratch(int64_t n, ql_dtype dtype);
-size_t cuda_factor_scratch(const cuda *d, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype);
-
-#undef CUDA_OP
-
 #endif

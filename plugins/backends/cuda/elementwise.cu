@@ -81,9 +81,12 @@ struct axpby_fn {
     }
 };
 
-ql_status
-cuda_axpby(ql_ctx *cx, void *dev, double alpha, const ql_tensor *x, double beta, ql_tensor *y)
+static ql_status
+cuda_axpby(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *y = op->t[1];
+    const double alpha = op->alpha;
+    const double beta = op->beta;
     const mat from = cuda_mat(x), to = cuda_mat(y);
 
     with_real(to.dtype, [&](auto type) {
@@ -101,9 +104,10 @@ struct product_fn {
     }
 };
 
-ql_status
-cuda_scale_cols(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
+static ql_status
+cuda_scale_cols(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *v = op->t[1], *t = op->t[0];
     const mat factors = repeated(v), m = cuda_mat(t);
 
     with_real(m.dtype,
@@ -121,9 +125,10 @@ template <typename T> struct row_factor_fn {
     }
 };
 
-ql_status
-cuda_scale_rows(ql_ctx *cx, void *dev, const ql_tensor *v, ql_tensor *t)
+static ql_status
+cuda_scale_rows(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *v = op->t[1], *t = op->t[0];
     const mat m = cuda_mat(t);
 
     with_real(m.dtype, [&](auto type) {
@@ -144,18 +149,20 @@ struct sum_fn {
     }
 };
 
-ql_status
-cuda_add(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, ql_tensor *y)
+static ql_status
+cuda_add(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *b = op->t[1], *y = op->t[2];
     const mat ma = cuda_mat(a), mb = cuda_mat(b), my = cuda_mat(y);
 
     with_float(my.dtype, [&](auto type) { map<type_in<decltype(type)>>(cuda_stream(dev), &ma, &mb, &my, sum_fn{}); });
     return cuda_launched(cx, dev, "add");
 }
 
-ql_status
-cuda_add_bias(ql_ctx *cx, void *dev, const ql_tensor *bias, ql_tensor *y)
+static ql_status
+cuda_add_bias(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *bias = op->t[1], *y = op->t[0];
     const mat mb = repeated(bias), my = cuda_mat(y);
 
     with_float(my.dtype, [&](auto type) { map<type_in<decltype(type)>>(cuda_stream(dev), &my, &mb, &my, sum_fn{}); });
@@ -175,12 +182,23 @@ struct swiglu_fn {
     }
 };
 
-ql_status
-cuda_swiglu(ql_ctx *cx, void *dev, const ql_tensor *gate, const ql_tensor *up, ql_tensor *y)
+static ql_status
+cuda_swiglu(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *gate = op->t[0], *up = op->t[1], *y = op->t[2];
     const mat mg = cuda_mat(gate), mu = cuda_mat(up), my = cuda_mat(y);
 
     with_float(my.dtype,
                [&](auto type) { map<type_in<decltype(type)>>(cuda_stream(dev), &mg, &mu, &my, swiglu_fn{}); });
     return cuda_launched(cx, dev, "swiglu");
 }
+
+const ql_op_row cuda_elementwise_ops[] = {
+    QL_OP_ROW(AXPBY, cuda_axpby),
+    QL_OP_ROW(SCALE_COLS, cuda_scale_cols),
+    QL_OP_ROW(SCALE_ROWS, cuda_scale_rows),
+    QL_OP_ROW(ADD, cuda_add),
+    QL_OP_ROW(ADD_BIAS, cuda_add_bias),
+    QL_OP_ROW(SWIGLU, cuda_swiglu),
+    QL_OP_ROWS_END,
+};

@@ -56,12 +56,12 @@ data_type(ql_dtype dtype)
 
 /* Sizes of the library's workspaces, which follow from the shape of `a` alone. */
 static cusolverStatus_t
-ask(const cuda *d, ql_worker op, const mat *a, room *r)
+ask(const cuda *d, bool eigenvectors, const mat *a, room *r)
 {
     const cudaDataType t = data_type(a->dtype);
     const int64_t n = a->cols, lda = a->ld;
 
-    if (op == QL_WORK_SYEVD)
+    if (eigenvectors)
         return d->lib.cusolverDnXsyevd_bufferSize(d->solver, d->params, CUSOLVER_EIG_MODE_VECTOR,
                                                   CUBLAS_FILL_MODE_UPPER, n, t, NULL, lda, t, NULL, t, &r->work_bytes,
                                                   &r->host_bytes);
@@ -70,9 +70,9 @@ ask(const cuda *d, ql_worker op, const mat *a, room *r)
 }
 
 static ql_status
-find_sizes(ql_ctx *cx, const cuda *d, ql_worker op, const mat *a, room *r)
+find_sizes(ql_ctx *cx, const cuda *d, bool eigenvectors, const mat *a, room *r)
 {
-    return cuda_solver_check(cx, ask(d, op, a, r), "bufferSize");
+    return cuda_solver_check(cx, ask(d, eigenvectors, a, r), "bufferSize");
 }
 
 /* Of Cholesky-QR: a vector of k for diagonals, the columns and their Gram matrix in double. */
@@ -89,16 +89,20 @@ qr_places_of(int64_t m, int64_t k)
 }
 
 /* A basis by reflections, which only nearly dependent columns need, takes more. */
-size_t
-cuda_factor_scratch(const cuda *d, ql_worker op, int64_t rows, int64_t cols, ql_dtype dtype)
+static size_t
+scratch(void *dev, const ql_op *op)
 {
-    const bool qr = op == QL_WORK_ORTH;
-    const mat a = {.rows = cols, .cols = cols, .ld = cols, .dtype = qr ? QL_F64 : dtype};
+    const cuda *d = dev;
+    const bool qr = op->code == QL_OP_ORTH;
+    const int64_t rows = ql_dim(op->t[0], 0), cols = ql_dim(op->t[0], 1);
+    const mat a = {.rows = cols, .cols = cols, .ld = cols, .dtype = qr ? QL_F64 : ql_dtype_of(op->t[0])};
     room r = {0};
 
-    if (d && ask(d, op, &a, &r) != CUSOLVER_STATUS_SUCCESS)
+    if (d && ask(d, op->code == QL_OP_SYEVD, &a, &r) != CUSOLVER_STATUS_SUCCESS)
         r.work_bytes = 0; /* the operation itself will say why */
-    return room_bytes(&r, qr ? qr_places_of(rows, cols).end : op == QL_WORK_POTRF ? (size_t)rows * sizeof(double) : 0);
+    return room_bytes(&r, qr                        ? qr_places_of(rows, cols).end
+                          : op->code == QL_OP_POTRF ? (size_t)rows * sizeof(double)
+                                                    : 0);
 }
 
 /* --- Cholesky --- */
@@ -127,18 +131,19 @@ read_diagonal(ql_ctx *cx, void *dev, const mat *a, void *on_device, double *out)
     return cuda_download(cx, dev, on_device, out, (size_t)a->rows * sizeof *out);
 }
 
-ql_status
-cuda_potrf(ql_ctx *cx, void *dev, ql_tensor *t, bool *ok)
+static ql_status
+cuda_potrf(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    bool *ok = op->result;
     cuda *d = dev;
-    const mat a = cuda_mat(t);
+    const mat a = cuda_mat(op->t[0]);
     double *diagonal = ql_alloc(cx, (size_t)a.rows, sizeof *diagonal);
     room r = {0};
     int info;
 
     if (!diagonal)
         return QL_MEMORY;
-    QL_TRY(cx, find_sizes(cx, d, QL_WORK_POTRF, &a, &r));
+    QL_TRY(cx, find_sizes(cx, d, false, &a, &r));
     QL_TRY(cx, room_make(cx, (size_t)a.rows * sizeof *diagonal, &r));
     QL_TRY(cx, cholesky(cx, d, &a, &r, &info));
     *ok = info == 0;
@@ -154,21 +159,22 @@ cuda_potrf(ql_ctx *cx, void *dev, ql_tensor *t, bool *ok)
 
 /* --- eigenvectors --- */
 
-ql_status
-cuda_syevd(ql_ctx *cx, void *dev, ql_tensor *t, ql_tensor *w)
+static ql_status
+cuda_syevd(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *w = op->t[1];
     cuda *d = dev;
-    const mat a = cuda_mat(t);
+    const mat a = cuda_mat(op->t[0]);
     const cudaDataType type = data_type(a.dtype);
     int64_t bad;
     room r = {0};
     int info;
 
-    QL_TRY(cx, cuda_nonfinite(cx, dev, t, &bad));
+    QL_TRY(cx, cuda_first_nonfinite(cx, dev, &a, &bad));
     if (bad >= 0)
         return QL_FAIL(cx, QL_NUMERIC, "eigenproblem: the element in row %lld, column %lld is not finite",
                        (long long)(bad / a.cols), (long long)(bad % a.cols));
-    QL_TRY(cx, find_sizes(cx, d, QL_WORK_SYEVD, &a, &r));
+    QL_TRY(cx, find_sizes(cx, d, true, &a, &r));
     QL_TRY(cx, room_make(cx, 0, &r));
     QL_TRY(cx,
            cuda_solver_check(cx,
@@ -223,7 +229,7 @@ cholesky_qr(ql_ctx *cx, cuda *d, const mat *y, bool *done)
     mat q = {.rows = m, .cols = k, .ld = k, .dtype = QL_F64}, g = {.rows = k, .cols = k, .ld = k, .dtype = QL_F64};
     room r = {0};
 
-    QL_TRY(cx, find_sizes(cx, d, QL_WORK_POTRF, &g, &r));
+    QL_TRY(cx, find_sizes(cx, d, false, &g, &r));
     QL_TRY(cx, room_make(cx, at.end, &r));
     q.p = r.own + at.q;
     g.p = r.own + at.g;
@@ -302,12 +308,19 @@ householder(ql_ctx *cx, cuda *d, const mat *y)
     return cuda_launched(cx, d, "copy");
 }
 
-ql_status
-cuda_orth(ql_ctx *cx, void *dev, ql_tensor *t)
+static ql_status
+cuda_orth(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const mat y = cuda_mat(t);
+    const mat y = cuda_mat(op->t[0]);
     bool done = false;
 
     QL_TRY(cx, cholesky_qr(cx, dev, &y, &done));
     return done ? QL_OK : householder(cx, dev, &y);
 }
+
+const ql_op_row cuda_factor_ops[] = {
+    {QL_OP_POTRF, cuda_potrf, scratch, NULL},
+    {QL_OP_SYEVD, cuda_syevd, scratch, NULL},
+    {QL_OP_ORTH, cuda_orth, scratch, NULL},
+    QL_OP_ROWS_END,
+};

@@ -69,9 +69,10 @@ indices(const ql_tensor *t)
     return t ? static_cast<const int32_t *>(ql_ptr(t)) : nullptr;
 }
 
-ql_status
-cuda_gather(ql_ctx *cx, void *dev, const ql_tensor *src, const ql_tensor *rows, const ql_tensor *cols, ql_tensor *out)
+static ql_status
+cuda_gather(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *src = op->t[0], *rows = op->t[1], *cols = op->t[2], *out = op->t[3];
     const mat from = cuda_mat(src), to = cuda_mat(out);
 
     QL_TRY(cx, check_indices(cx, dev, rows, from.rows, "row"));
@@ -121,11 +122,18 @@ launch_transpose(cudaStream_t stream, const mat *src, const mat *dst)
     });
 }
 
-ql_status
-cuda_transpose(ql_ctx *cx, void *dev, const ql_tensor *src, ql_tensor *out)
+static ql_status
+cuda_transpose(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *src = op->t[0], *out = op->t[1];
     const mat from = cuda_mat(src), to = cuda_mat(out);
 
     launch_transpose(cuda_stream(dev), &from, &to);
     return cuda_launched(cx, dev, "transpose");
 }
+
+const ql_op_row cuda_gather_ops[] = {
+    QL_OP_ROW(GATHER, cuda_gather),
+    QL_OP_ROW(TRANSPOSE, cuda_transpose),
+    QL_OP_ROWS_END,
+};

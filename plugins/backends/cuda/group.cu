@@ -36,9 +36,11 @@ nonfinite_fail(ql_ctx *cx, void *dev, const mat *w, int64_t row)
                    static_cast<long long>(column));
 }
 
-ql_status
-cuda_group_minmax(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_grid *grid, ql_tensor *scales, ql_tensor *zeros)
+static ql_status
+cuda_group_minmax(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *w = op->t[0], *scales = op->t[1], *zeros = op->t[2];
+    const ql_grid *grid = op->grid;
     const mat mw = cuda_mat(w), ms = cuda_mat(scales), mz = cuda_mat(zeros);
     fits found = {NO_GROUP, 0}, *all;
 
@@ -143,48 +145,49 @@ cuda_check_groups(ql_ctx *cx, void *dev, const ql_tensor *group_of, int64_t grou
                    static_cast<long long>(bad.at), static_cast<long long>(groups) - 1);
 }
 
+/* Of group_encode and group_decode, whose operands 1 to 4 are the same. */
 template <typename R>
 static grouped<R>
-grouped_of(const ql_qlinear *q)
+grouped_of(const ql_op *op)
 {
-    const mat scales = cuda_mat(q->scales), zeros = q->zeros ? cuda_mat(q->zeros) : mat{};
+    const ql_tensor *levels = op->t[3], *g_idx = op->t[4];
+    const mat scales = cuda_mat(op->t[1]), zeros = op->t[2] ? cuda_mat(op->t[2]) : mat{};
 
-    return {q->grid,
-            q->g_idx ? static_cast<const int32_t *>(ql_ptr(q->g_idx)) : nullptr,
+    return {*op->grid,
+            g_idx ? static_cast<const int32_t *>(ql_ptr(g_idx)) : nullptr,
             static_cast<const R *>(scales.p),
             static_cast<const R *>(zeros.p),
-            q->levels ? static_cast<const R *>(ql_ptr(q->levels)) : nullptr,
+            levels ? static_cast<const R *>(ql_ptr(levels)) : nullptr,
             scales.ld,
             zeros.ld};
 }
 
-ql_status
-cuda_group_encode(ql_ctx *cx, void *dev, const ql_tensor *w, ql_qlinear *out)
+static ql_status
+cuda_group_encode(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const mat mw = cuda_mat(w), mc = cuda_mat(out->codes);
+    const mat mw = cuda_mat(op->t[0]), mc = cuda_mat(op->t[5]);
 
-    QL_TRY(cx, cuda_check_groups(cx, dev, out->g_idx, ql_dim(out->scales, 1)));
-    with_real(mw.dtype, [&](auto type) {
-        using R = type_in<decltype(type)>;
-
-        each(
-            cuda_stream(dev), mw.rows, mw.cols,
-            encode_op<R>{grouped_of<R>(out), static_cast<const R *>(mw.p), static_cast<uint8_t *>(mc.p), mw.ld, mc.ld});
-    });
-    return cuda_launched(cx, dev, "group_encode");
-}
-
-ql_status
-cuda_group_decode(ql_ctx *cx, void *dev, const ql_qlinear *q, ql_tensor *w)
-{
-    const mat mw = cuda_mat(w), mc = cuda_mat(q->codes);
-
-    QL_TRY(cx, cuda_check_groups(cx, dev, q->g_idx, ql_dim(q->scales, 1)));
+    QL_TRY(cx, cuda_check_groups(cx, dev, op->t[4], ql_dim(op->t[1], 1)));
     with_real(mw.dtype, [&](auto type) {
         using R = type_in<decltype(type)>;
 
         each(cuda_stream(dev), mw.rows, mw.cols,
-             decode_op<R>{grouped_of<R>(q), static_cast<const uint8_t *>(mc.p), static_cast<R *>(mw.p), mc.ld, mw.ld});
+             encode_op<R>{grouped_of<R>(op), static_cast<const R *>(mw.p), static_cast<uint8_t *>(mc.p), mw.ld, mc.ld});
+    });
+    return cuda_launched(cx, dev, "group_encode");
+}
+
+static ql_status
+cuda_group_decode(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const mat mw = cuda_mat(op->t[5]), mc = cuda_mat(op->t[0]);
+
+    QL_TRY(cx, cuda_check_groups(cx, dev, op->t[4], ql_dim(op->t[1], 1)));
+    with_real(mw.dtype, [&](auto type) {
+        using R = type_in<decltype(type)>;
+
+        each(cuda_stream(dev), mw.rows, mw.cols,
+             decode_op<R>{grouped_of<R>(op), static_cast<const uint8_t *>(mc.p), static_cast<R *>(mw.p), mc.ld, mw.ld});
     });
     return cuda_launched(cx, dev, "group_decode");
 }
@@ -211,12 +214,22 @@ struct pack_op {
     }
 };
 
-ql_status
-cuda_pack(ql_ctx *cx, void *dev, const ql_tensor *codes, int bits, ql_tensor *out)
+static ql_status
+cuda_pack(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *codes = op->t[0], *out = op->t[1];
+    const int bits = static_cast<int>(op->n[1]);
     const mat from = cuda_mat(codes), to = cuda_mat(out);
 
     each(cuda_stream(dev), to.rows, to.cols,
          pack_op{static_cast<const uint8_t *>(from.p), static_cast<uint32_t *>(to.p), from.cols, from.ld, to.ld, bits});
     return cuda_launched(cx, dev, "pack");
 }
+
+const ql_op_row cuda_group_ops[] = {
+    QL_OP_ROW(GROUP_MINMAX, cuda_group_minmax),
+    QL_OP_ROW(GROUP_ENCODE, cuda_group_encode),
+    QL_OP_ROW(GROUP_DECODE, cuda_group_decode),
+    QL_OP_ROW(PACK, cuda_pack),
+    QL_OP_ROWS_END,
+};

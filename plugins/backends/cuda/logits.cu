@@ -187,12 +187,24 @@ rows_of(const mat *m, int64_t first, int64_t count)
     return cuda_part(m, first, 0, m->rows - first < count ? m->rows - first : count, m->cols);
 }
 
-size_t
-cuda_logits_scratch(int64_t tokens, int models)
+static size_t
+logits_scratch(int64_t tokens, int models)
 {
     const size_t rows = static_cast<size_t>(tokens < TOKENS ? tokens : TOKENS);
 
     return rows * (static_cast<size_t>(models) * WORDS * sizeof(float) + sizeof(token_sums));
+}
+
+static size_t
+nll_scratch(void *, const ql_op *op)
+{
+    return logits_scratch(ql_dim(op->t[0], 0), 1);
+}
+
+static size_t
+kl_scratch(void *, const ql_op *op)
+{
+    return logits_scratch(ql_dim(op->t[0], 0), 2);
 }
 
 static ql_status
@@ -205,7 +217,7 @@ tiles_make(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, int models, ti
     t->head = cuda_mat(head);
     t->tokens = t->x.rows < TOKENS ? t->x.rows : TOKENS;
     logits = static_cast<size_t>(t->tokens) * WORDS * sizeof(float);
-    QL_TRY(cx, ql_scratch(cx, cuda_logits_scratch(t->tokens, models), &p));
+    QL_TRY(cx, ql_scratch(cx, logits_scratch(t->tokens, models), &p));
     for (int i = 0; i < models; i++)
         t->logits[i] = reinterpret_cast<float *>(p + static_cast<size_t>(i) * logits);
     t->sums = reinterpret_cast<token_sums *>(p + static_cast<size_t>(models) * logits);
@@ -235,17 +247,25 @@ check_targets(ql_ctx *cx, void *dev, const ql_tensor *targets, int64_t words)
                    static_cast<long long>(bad.at), static_cast<int>(bad.index), static_cast<long long>(words));
 }
 
-ql_status
-cuda_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor *out)
+/* Logits and sums are of f32. */
+static ql_status
+supports(ql_ctx *cx, const ql_op *op)
 {
+    if (ql_dtype_of(op->t[0]) == QL_F64)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "cuda works in f32, bf16 or f16, got f64");
+    return QL_OK;
+}
+
+static ql_status
+cuda_nll(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const ql_tensor *x = op->t[0], *head = op->t[1], *targets = op->t[2], *out = op->t[3];
     const int32_t *ids = static_cast<const int32_t *>(ql_ptr(targets));
     float *result = static_cast<float *>(ql_ptr(out));
     cudaStream_t stream = cuda_stream(dev);
     tiles tile;
     int words;
 
-    if (ql_dtype_of(x) == QL_F64)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "nll on cuda works in f32, got f64");
     QL_TRY(cx, check_targets(cx, dev, targets, ql_dim(head, 0)));
     QL_TRY(cx, tiles_make(cx, x, head, 1, &tile));
     for (int64_t t = 0; t < tile.x.rows; t += TOKENS) {
@@ -262,18 +282,17 @@ cuda_nll(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *head, const
     return cuda_launched(cx, dev, "nll");
 }
 
-ql_status
-cuda_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor *const out[2])
+static ql_status
+cuda_kl(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    float *kl = static_cast<float *>(ql_ptr(out[0]));
-    uint8_t *agree = static_cast<uint8_t *>(ql_ptr(out[1]));
-    const mat all_ref = cuda_mat(ref);
+    const ql_tensor *x = op->t[1], *head = op->t[2];
+    float *kl = static_cast<float *>(ql_ptr(op->t[3]));
+    uint8_t *agree = static_cast<uint8_t *>(ql_ptr(op->t[4]));
+    const mat all_ref = cuda_mat(op->t[0]);
     cudaStream_t stream = cuda_stream(dev);
     tiles tile;
     int words;
 
-    if (ql_dtype_of(x) == QL_F64)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "kl on cuda works in f32, got f64");
     QL_TRY(cx, tiles_make(cx, x, head, 2, &tile));
     for (int64_t t = 0; t < tile.x.rows; t += TOKENS) {
         const mat rows = rows_of(&tile.x, t, TOKENS), ref_rows = rows_of(&all_ref, t, TOKENS);
@@ -289,3 +308,9 @@ cuda_kl(ql_ctx *cx, void *dev, const ql_tensor *ref, const ql_tensor *x, const q
     }
     return cuda_launched(cx, dev, "kl");
 }
+
+const ql_op_row cuda_logits_ops[] = {
+    {QL_OP_NLL, cuda_nll, nll_scratch, supports},
+    {QL_OP_KL, cuda_kl, kl_scratch, supports},
+    QL_OP_ROWS_END,
+};

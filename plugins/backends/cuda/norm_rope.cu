@@ -26,9 +26,11 @@ rmsnorm_kernel(const T *x, int64_t x_ld, const T *w, double eps, T *y, int64_t y
         out[j] = narrow<T>(widen(narrow<T>(widen(row[j]) * scale)) * widen(w[j]));
 }
 
-ql_status
-cuda_rmsnorm(ql_ctx *cx, void *dev, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor *y)
+static ql_status
+cuda_rmsnorm(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *w = op->t[1], *y = op->t[2];
+    const double eps = op->alpha;
     const mat mx = cuda_mat(x), my = cuda_mat(y);
     const dim3 block = mx.cols > NARROW ? dim3(THREADS) : dim3(WARP, THREADS / WARP);
 
@@ -117,9 +119,12 @@ send(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, rotat
     return QL_OK;
 }
 
-ql_status
-cuda_rope(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
+static ql_status
+cuda_rope(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0];
+    const ql_seqs *seqs = op->seqs;
+    const ql_rope_spec *spec = static_cast<const ql_rope_spec *>(op->spec);
     const mat m = cuda_mat(x);
     rotation r = {};
 
@@ -132,3 +137,9 @@ cuda_rope(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_rope_spec *spec, 
     });
     return cuda_launched(cx, dev, "rope");
 }
+
+const ql_op_row cuda_norm_rope_ops[] = {
+    QL_OP_ROW(RMSNORM, cuda_rmsnorm),
+    QL_OP_ROW(ROPE, cuda_rope),
+    QL_OP_ROWS_END,
+};

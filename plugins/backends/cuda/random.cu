@@ -35,11 +35,19 @@ struct random_op {
     }
 };
 
-ql_status
-cuda_random(ql_ctx *cx, void *dev, const uint32_t key[2], bool normal, ql_tensor *t)
+static ql_status
+cuda_random(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *t = op->t[0];
+    const uint32_t *key = static_cast<const uint32_t *>(op->spec);
+    const bool normal = op->n[0] == 1;
     const mat m = cuda_mat(t);
 
     each(cuda_stream(dev), m.rows, m.cols, random_op{static_cast<float *>(m.p), m.ld, {key[0], key[1]}, normal});
     return cuda_launched(cx, dev, "random");
 }
+
+const ql_op_row cuda_random_ops[] = {
+    QL_OP_ROW(RANDOM, cuda_random),
+    QL_OP_ROWS_END,
+};

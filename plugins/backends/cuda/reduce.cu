@@ -42,9 +42,11 @@ dot_kernel(const T *a, int64_t a_ld, const T *b, int64_t b_ld, int64_t rows, int
         parts[blockIdx.x] = sum;
 }
 
-ql_status
-cuda_dot(ql_ctx *cx, void *dev, const ql_tensor *a, const ql_tensor *b, double *out)
+static ql_status
+cuda_dot(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *a = op->t[0], *b = op->t[1];
+    double *out = static_cast<double *>(op->result);
     const mat ma = cuda_mat(a), mb = cuda_mat(b);
     const unsigned count = parts_of(&ma);
     double *parts, host[PARTS];
@@ -95,12 +97,12 @@ cuda_first_nonfinite(ql_ctx *cx, void *dev, const mat *m, int64_t *first)
     return QL_OK;
 }
 
-ql_status
-cuda_nonfinite(ql_ctx *cx, void *dev, const ql_tensor *t, int64_t *first)
+static ql_status
+cuda_nonfinite(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const mat m = cuda_mat(t);
+    const mat m = cuda_mat(op->t[0]);
 
-    return cuda_first_nonfinite(cx, dev, &m, first);
+    return cuda_first_nonfinite(cx, dev, &m, static_cast<int64_t *>(op->result));
 }
 
 /* sums[s, j] = sum over the tokens of sequence s of |x[t, j]| */
@@ -156,23 +158,25 @@ abs_stats(cudaStream_t stream, const mat *x, const ql_seqs *seqs, const int64_t 
     }
 }
 
-size_t
-cuda_abs_scratch(int64_t cols, int64_t sequences)
+static size_t
+abs_scratch(void *, const ql_op *op)
 {
-    return static_cast<size_t>(cols) * SEQUENCES * sizeof(double) +
-           static_cast<size_t>(sequences + 1) * sizeof(int64_t);
+    return static_cast<size_t>(ql_dim(op->t[0], 1)) * SEQUENCES * sizeof(double) +
+           static_cast<size_t>(op->seqs->count + 1) * sizeof(int64_t);
 }
 
-ql_status
-cuda_abs_stats(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max)
+static ql_status
+cuda_abs_stats(ql_ctx *cx, void *dev, const ql_op *op)
 {
+    const ql_tensor *x = op->t[0], *abs_sum = op->t[1], *abs_max = op->t[2];
+    const ql_seqs *seqs = op->seqs;
     const mat m = cuda_mat(x), out[2] = {cuda_mat(abs_sum), cuda_mat(abs_max)};
     const size_t sums_bytes = static_cast<size_t>(m.cols) * SEQUENCES * sizeof(double);
     const size_t bytes = static_cast<size_t>(seqs->count + 1) * sizeof(int64_t);
     char *scratch;
     int64_t *offsets;
 
-    QL_TRY(cx, ql_scratch(cx, cuda_abs_scratch(m.cols, seqs->count), &scratch));
+    QL_TRY(cx, ql_scratch(cx, abs_scratch(dev, op), &scratch));
     offsets = reinterpret_cast<int64_t *>(scratch + sums_bytes);
     QL_TRY(cx, cuda_upload(cx, dev, seqs->offsets, offsets, bytes));
     with_float(m.dtype, [&](auto type) {
@@ -214,3 +218,10 @@ launch_join_gram(cudaStream_t stream, const mat *partial, int64_t first, const m
                              first, partial->ld, sum->ld, comp->ld});
     });
 }
+
+const ql_op_row cuda_reduce_ops[] = {
+    QL_OP_ROW(DOT, cuda_dot),
+    QL_OP_ROW(NONFINITE, cuda_nonfinite),
+    {QL_OP_ABS_STATS, cuda_abs_stats, abs_scratch, nullptr},
+    QL_OP_ROWS_END,
+};

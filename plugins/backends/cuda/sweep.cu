@@ -265,8 +265,8 @@ errors_bytes(int64_t rows, ql_dtype dtype)
     return dtype == QL_F32 ? static_cast<size_t>(rows) * OUTER * sizeof(float) : 0;
 }
 
-size_t
-cuda_sweep_scratch(int64_t rows, int64_t cols, ql_dtype dtype)
+static size_t
+scratch_bytes(int64_t rows, int64_t cols, ql_dtype dtype)
 {
     const size_t values = static_cast<size_t>(rows) * static_cast<size_t>(cols) * ql_dtype_size(dtype);
 
@@ -283,7 +283,7 @@ place(ql_ctx *cx, void *dev, sweep<R> *s, R **errors, outcome **out)
     const outcome start = {{NO_GROUP, 0}, 0};
     char *p;
 
-    QL_TRY(cx, ql_scratch(cx, cuda_sweep_scratch(s->rows, s->cols, dtype), &p));
+    QL_TRY(cx, ql_scratch(cx, scratch_bytes(s->rows, s->cols, dtype), &p));
     *out = reinterpret_cast<outcome *>(p);
     s->fitted = &(*out)->fitted;
     s->loss = reinterpret_cast<double *>(p + sizeof **out);
@@ -329,41 +329,55 @@ sweep_all(ql_ctx *cx, void *dev, sweep<R> *s, const mat *w, double *loss)
 
 template <typename R>
 static sweep<R>
-sweep_of(const mat *w, const mat *u, const ql_tensor *group_of, bool fit, const ql_qlinear *out)
+sweep_of(const ql_op *op)
 {
-    const mat codes = cuda_mat(out->codes), scales = cuda_mat(out->scales), zeros = cuda_mat(out->zeros);
+    const mat w = cuda_mat(op->t[0]), u = cuda_mat(op->t[1]), scales = cuda_mat(op->t[2]), zeros = cuda_mat(op->t[3]),
+              codes = cuda_mat(op->t[4]);
+    const ql_tensor *group_of = op->t[5];
     sweep<R> s = {};
 
-    s.grid = out->grid;
-    s.rows = w->rows;
-    s.cols = w->cols;
+    s.grid = *op->grid;
+    s.rows = w.rows;
+    s.cols = w.cols;
     s.groups = scales.cols;
-    s.u = static_cast<const R *>(u->p);
+    s.u = static_cast<const R *>(u.p);
     s.scales = static_cast<R *>(scales.p);
     s.zeros = static_cast<R *>(zeros.p);
     s.codes = static_cast<uint8_t *>(codes.p);
     s.group_of = group_of ? static_cast<const int32_t *>(ql_ptr(group_of)) : nullptr;
-    s.fit = fit;
-    s.u_ld = u->ld;
+    s.fit = op->code == QL_OP_SWEEP_FIT;
+    s.u_ld = u.ld;
     s.scales_ld = scales.ld;
     s.zeros_ld = zeros.ld;
     s.codes_ld = codes.ld;
     return s;
 }
 
-ql_status
-cuda_feedback_sweep(ql_ctx *cx, void *dev, const ql_tensor *w, const ql_tensor *u, const ql_tensor *group_of, bool fit,
-                    ql_qlinear *out)
+static size_t
+sweep_scratch(void *, const ql_op *op)
 {
-    const mat mw = cuda_mat(w), mu = cuda_mat(u);
-
-    QL_TRY(cx, cuda_check_groups(cx, dev, group_of, ql_dim(out->scales, 1)));
-    if (out->grid.fp64) {
-        sweep<double> s = sweep_of<double>(&mw, &mu, group_of, fit, out);
-
-        return sweep_all(cx, dev, &s, &mw, &out->loss);
-    }
-    sweep<float> s = sweep_of<float>(&mw, &mu, group_of, fit, out);
-
-    return sweep_all(cx, dev, &s, &mw, &out->loss);
+    return scratch_bytes(ql_dim(op->t[0], 0), ql_dim(op->t[0], 1), op->grid->fp64 ? QL_F64 : QL_F32);
 }
+
+static ql_status
+cuda_feedback_sweep(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const mat w = cuda_mat(op->t[0]);
+    double *loss = static_cast<double *>(op->result);
+
+    QL_TRY(cx, cuda_check_groups(cx, dev, op->t[5], ql_dim(op->t[2], 1)));
+    if (op->grid->fp64) {
+        sweep<double> s = sweep_of<double>(op);
+
+        return sweep_all(cx, dev, &s, &w, loss);
+    }
+    sweep<float> s = sweep_of<float>(op);
+
+    return sweep_all(cx, dev, &s, &w, loss);
+}
+
+const ql_op_row cuda_sweep_ops[] = {
+    {QL_OP_SWEEP_FIT, cuda_feedback_sweep, sweep_scratch, nullptr},
+    {QL_OP_SWEEP_GIVEN, cuda_feedback_sweep, sweep_scratch, nullptr},
+    QL_OP_ROWS_END,
+};

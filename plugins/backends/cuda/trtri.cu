@@ -93,22 +93,27 @@ products_bytes(int64_t n, ql_dtype dtype)
     return static_cast<size_t>(n) * static_cast<size_t>(n) / 4 * ql_dtype_size(dtype);
 }
 
-size_t
-cuda_trtri_scratch(int64_t n, ql_dtype dtype)
+static size_t
+trtri_scratch(void *, const ql_op *op)
 {
-    return products_bytes(n, dtype) + sizeof(int);
+    return products_bytes(ql_dim(op->t[0], 0), ql_dtype_of(op->t[0])) + sizeof(int);
 }
 
-ql_status
-cuda_trtri(ql_ctx *cx, void *dev, ql_tensor *t)
+static ql_status
+cuda_trtri(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const mat a = cuda_mat(t);
+    const mat a = cuda_mat(op->t[0]);
     const size_t products = products_bytes(a.rows, a.dtype);
     char *scratch;
 
     if (a.rows == 0)
         return QL_OK;
-    QL_TRY(cx, ql_scratch(cx, cuda_trtri_scratch(a.rows, a.dtype), &scratch));
+    QL_TRY(cx, ql_scratch(cx, trtri_scratch(dev, op), &scratch));
     QL_TRY(cx, invert_leaves(cx, dev, &a, reinterpret_cast<int *>(scratch + products)));
     return join_blocks(cx, dev, &a, scratch);
 }
+
+const ql_op_row cuda_trtri_ops[] = {
+    {QL_OP_TRTRI, cuda_trtri, trtri_scratch, nullptr},
+    QL_OP_ROWS_END,
+};

@@ -1,5 +1,5 @@
 /* The primitive behind every low-rank method: the best rank-r approximation in the norm of H, without root, inverse or solve
- * (docs/methods.md 4), and the random numbers that its sketches and probes come from. */
+ * (docs/methods.md 4). In the archive qloom_methods, which plugins link. */
 #ifndef QLOOM_LOWRANK_H
 #define QLOOM_LOWRANK_H
 
@@ -9,14 +9,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* What random numbers are for. Streams are keyed by the seed, the subset (a probe: the linear) and the purpose, never by method:
- * methods that ask for the same thing get the same numbers, whatever else runs. */
-typedef enum ql_purpose { QL_SKETCH, QL_PROBE } ql_purpose;
-
-/* Fills t[m, n] f32 by a counter-based generator (Philox 4x32-10): SKETCH with normal, PROBE with uniform numbers in [-1/2, 1/2).
- * Element (i, j) depends on (i, j) and the key alone, so a wider sketch begins with the narrower one. [one thread per context] */
-QL_API ql_status ql_random(ql_ctx *cx, ql_purpose purpose, ql_tensor *t);
 
 typedef struct ql_lowrank_spec {
     const ql_tensor *h; /* [n, n] dense, [n] a diagonal, NULL: the identity; f32 */
@@ -37,22 +29,22 @@ typedef struct ql_lowrank_result {
 
 /* E [m, n] f32. Small m, or a sketch as wide as the matrix: exact, in double; else the best in a block Krylov space, orthonormalised
  * block by block. Reproducible; results live in the innermost scope. [one thread per context] */
-QL_API ql_status ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowrank_result *out);
+ql_status ql_lowrank(ql_ctx *cx, const ql_tensor *e, const ql_lowrank_spec *spec, ql_lowrank_result *out);
 
 /* Splits C = U V evenly, component by component (docs/methods.md 4.3): b = U D, a = D^-1 V, d_i = sqrt(|V_i|). New tensors. */
-QL_API ql_status ql_balance(ql_ctx *cx, const ql_tensor *u, const ql_tensor *v, ql_tensor **b, ql_tensor **a);
+ql_status ql_balance(ql_ctx *cx, const ql_tensor *u, const ql_tensor *v, ql_tensor **b, ql_tensor **a);
 
 /* The adapter that reconstructs W - W^ best in spec's norm, balanced: b [out, r], a [r, in]. */
-QL_API ql_status ql_reconstruct(ql_ctx *cx, const ql_tensor *w, const ql_tensor *what, const ql_lowrank_spec *spec,
-                                ql_tensor **b, ql_tensor **a);
+ql_status ql_reconstruct(ql_ctx *cx, const ql_tensor *w, const ql_tensor *what, const ql_lowrank_spec *spec,
+                         ql_tensor **b, ql_tensor **a);
 
 /* W - W^ [out, in] f32 of a weight and what a quantizer made of it, in whatever precision. */
-QL_API ql_status ql_residual(ql_ctx *cx, const ql_tensor *w, const ql_qlinear *q, ql_tensor **e);
+ql_status ql_residual(ql_ctx *cx, const ql_tensor *w, const ql_qlinear *q, ql_tensor **e);
 
 /* H of a norm by its name in the papers (docs/methods.md 6), from statistics: EXACT the sum of x^T x, APPROX its diagonal, LQER the
  * squares of the mean |x_j| (at least 1e-4), IDENTITY nothing (*h = NULL). */
 typedef enum ql_scaling { QL_SCALING_EXACT, QL_SCALING_APPROX, QL_SCALING_LQER, QL_SCALING_IDENTITY } ql_scaling;
-QL_API ql_status ql_scaling_norm(ql_ctx *cx, const ql_stats *stats, ql_scaling scaling, const ql_tensor **h);
+ql_status ql_scaling_norm(ql_ctx *cx, const ql_stats *stats, ql_scaling scaling, const ql_tensor **h);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,41 @@
+/* Operations as records: what their rules (backend.h) ask of a record is checked here, what they say is made is made, and the device's
+ * function is called. The typed functions of ops.h fill records. */
+#ifndef QLOOM_TENSOR_OP_H
+#define QLOOM_TENSOR_OP_H
+
+#include "tensor.h"
+
+#define QL_BIT(dtype) (1u << (dtype))
+
+/* "gemm", and the text of its operands. */
+const char *ql_op_name(ql_op_code code);
+const char *ql_op_operands(ql_op_code code);
+
+/* One operand of a rule; name, dtype and shape lie in the rule's text and end where it says ':', '[' and ']'. */
+typedef struct ql_operand {
+    const char *name, *dtype, *shape;
+    bool written, made, optional, itself; /* the marks ! or +, +, ?, ~ */
+} ql_operand;
+
+/* Takes the next operand from the rule at *rule; false at its end. `@t` comes as an operand without a dtype, of shape t. */
+bool ql_operand_next(const char **rule, ql_operand *out);
+
+/* The set of QL_BIT(dtype) that the operand may have in `op`. */
+unsigned ql_operand_dtypes(const ql_op *op, const ql_operand *o);
+
+/* INVALID, "gemm: B: got bf16 [3, 4], expected f32 [5, *]", for the first operand in `op` that is missing, on another device, of another
+ * dtype or shape, lent for reading only where it is written, or not apart from the others. `name` stands in front of the text. */
+ql_status ql_operands_check(ql_ctx *cx, const char *name, const char *rule, const ql_op *op);
+
+/* The check of the operation's own rule; then makes the operands that the host makes. */
+ql_status ql_op_begin(ql_ctx *cx, ql_op *op);
+ql_tensor *ql_op_made(const ql_op *op, int i); /* operand `i`, which ql_op_begin made */
+
+/* Runs what ql_op_begin let pass, if there is anything to do. UNSUPPORTED when the backend can't. */
+ql_status ql_op_call(ql_ctx *cx, const ql_op *op);
+
+/* ql_op_begin and ql_op_call; ql_op_make: of an operation of whose operands one is made, for the caller. */
+ql_status ql_op_run(ql_ctx *cx, ql_op *op);
+ql_status ql_op_make(ql_ctx *cx, ql_op *op, ql_tensor **out);
+
+#endif

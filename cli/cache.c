@@ -49,14 +49,12 @@ run(ql_cli *cli, int argc, char **argv)
 {
     ql_ctx *cx = cli->cx;
     ql_store s = {.folder = QL_RUNS_DEFAULT "/" QL_CACHE_DEFAULT};
-    const ql_option options[] = {{.name = "--cache", .value = &s.folder}};
+    const ql_option options[] = {{.name = "--cache", .value = &s.folder}, QL_OPTIONS_END};
     bool clear;
     char size[32];
     total sum = {0};
 
-    QL_TRY(cx, ql_options(cli, options, sizeof options / sizeof *options, &argc, argv));
-    if (argc > 2)
-        return QL_FAIL(cx, QL_INVALID, "cache: expected list or clear, got %d operands", argc - 1);
+    QL_TRY(cx, ql_options(cli, options, &argc, argv, 0, 1, "list or clear"));
     clear = argc == 2 && strcmp(argv[1], "clear") == 0;
     if (argc == 2 && !clear && strcmp(argv[1], "list") != 0)
         return QL_FAIL(cx, QL_INVALID, "cache: got '%s', expected list or clear", argv[1]);

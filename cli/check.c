@@ -2,22 +2,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "pipeline/graph.h"
 #include "cli.h"
-#include "pipeline.h"
 
 static ql_status
-check(ql_cli *cli, int argc, char **argv)
+run(ql_cli *cli, int argc, char **argv)
 {
-    ql_pipeline p;
-    const ql_option options[] = {QL_PIPELINE_SETS(&p)};
-    ql_status st = ql_pipeline_open(cli, options, 1, &argc, argv, &p);
+    ql_job_options opt = {0};
+    const ql_option options[] = {QL_SETS(cli), QL_OPTIONS_END};
+    const ql_job_info *info;
 
-    if (st == QL_OK)
-        printf("ok: %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", p.graph.stage_count, p.graph.cell_count,
-               p.graph.cell_count == 1 ? "cell" : "cells", p.graph.node_count);
-    ql_pipeline_close(cli->cx, &p);
-    return st;
+    QL_TRY(cli->cx, ql_cli_job(cli, options, &argc, argv, &opt));
+    info = ql_job_about(cli->job);
+    printf("ok: %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", info->stages, info->cells,
+           info->cells == 1 ? "cell" : "cells", info->nodes);
+    return QL_OK;
 }
 
 const ql_command ql_cmd_check = {
@@ -28,6 +26,6 @@ const ql_command ql_cmd_check = {
              "that is wrong is\n"
              "told at once, one line each. Exit status: 0 nothing is wrong, 2 something is.\n"
              "\n"
-             "Options:\n" QL_PIPELINE_SETS_USAGE,
-    .run = check,
+             "Options:\n" QL_SETS_USAGE,
+    .run = run,
 };

@@ -47,14 +47,13 @@ check(ql_cli *cli, const ql_plugin *p)
     ql_device *device = NULL;
     ql_status st;
 
-    QL_TRY(cx, ql_registry_open(cx, cli->plugin_path, &r));
+    QL_TRY(cx, ql_cli_registry(cli, &r));
     st = open_device(cli, r, &device);
     cx->device = device;
     if (st == QL_OK)
         st = ql_contract_run(cx, p, &contract);
     cx->device = NULL;
     ql_device_close(device);
-    ql_registry_close(r);
     QL_TRY(cx, st);
     printf("%s %s (%s): %lld passed, %lld failed, %lld skipped\n", p->name, p->version, ql_kind_name(p->kind),
            (long long)contract.count[QL_PASSED], (long long)contract.count[QL_FAILED],
@@ -69,9 +68,7 @@ run(ql_cli *cli, int argc, char **argv)
 {
     ql_plugin plugin;
 
-    QL_TRY(cli->cx, ql_options(cli, NULL, 0, &argc, argv));
-    if (argc != 2)
-        return QL_FAIL(cli->cx, QL_INVALID, "expected one plugin file, got %d", argc - 1);
+    QL_TRY(cli->cx, ql_options(cli, NULL, &argc, argv, 1, 1, "one plugin file"));
     QL_TRY(cli->cx, ql_plugin_load(cli->cx, argv[1], &plugin));
     return check(cli, &plugin);
 }

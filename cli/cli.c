@@ -1,6 +1,4 @@
 /* The command line: finds the command, takes the common options, and turns a status into an exit status. */
-#include "cli.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,7 +11,7 @@
 
 #include "base/guess.h"
 #include "base/log.h"
-#include "options.h"
+#include "cli.h"
 
 #define THREADS_MAX 4096
 
@@ -39,8 +37,9 @@ typedef struct common_options {
     const char *plugin_path, *threads;
 } common_options;
 
-/* A signal handler can reach nothing but a static object: the one exception to "no mutable globals". */
+/* A signal handler can reach nothing but static objects: the one exception to "no mutable globals". */
 static volatile sig_atomic_t interrupted;
+static ql_cli *volatile running;
 
 static void
 on_signal(int signal)
@@ -48,6 +47,8 @@ on_signal(int signal)
     static const char text[] = "\nstopping; once more to stop at once\n";
 
     interrupted = signal;
+    if (running && running->job)
+        ql_job_cancel(running->job);
     if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
         return; /* nobody is there to read it */
 }
@@ -55,23 +56,14 @@ on_signal(int signal)
 /* The handler resets itself, so that a second Ctrl-C kills. Writing to a closed pipe must be an error of the write, not
  * a signal. */
 static void
-catch_signals(struct sigaction saved[3])
+catch_signals(void)
 {
     struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
 
-    interrupted = 0;
-    sigaction(SIGINT, &stop, &saved[0]);
-    sigaction(SIGTERM, &stop, &saved[1]);
-    sigaction(SIGPIPE, &ignore, &saved[2]);
-}
-
-static void
-restore_signals(const struct sigaction saved[3])
-{
-    sigaction(SIGINT, &saved[0], NULL);
-    sigaction(SIGTERM, &saved[1], NULL);
-    sigaction(SIGPIPE, &saved[2], NULL);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
 }
 
 /* A closed standard stream would give its number to the next file opened, and results would be printed into it. */
@@ -156,7 +148,7 @@ dispatch(ql_cli *cli, const common_options *common, int argc, char **argv)
     const ql_command *command = argc > 1 && argv[1][0] != '-' ? find_command(argv[1]) : NULL;
 
     if (argc > 1 && argv[1][0] == '-') /* an option in front that nobody knows */
-        return ql_options(cli, NULL, 0, &argc, argv);
+        return ql_options(cli, NULL, &argc, argv, 0, 0, "a command");
     if (argc > 1 && !command)
         return unknown_command(cli->cx, argv[1]);
     QL_TRY(cli->cx, parse_threads(cli->cx, common->threads, &cli->threads));
@@ -197,6 +189,16 @@ keep_command_line(ql_cli *cli, int argc, char **argv)
     return QL_OK;
 }
 
+/* No signal reaches a job that is being closed. */
+static void
+close_job(ql_cli *cli)
+{
+    ql_job *job = cli->job;
+
+    cli->job = NULL;
+    ql_job_close(job);
+}
+
 static ql_status
 run_program(ql_cli *cli, int argc, char **argv)
 {
@@ -207,8 +209,9 @@ run_program(ql_cli *cli, int argc, char **argv)
         {.name = "--version", .flag = &common.version},
         {.name = "--plugin-path", .value = &common.plugin_path},
         {.name = "--threads", .value = &common.threads},
+        QL_OPTIONS_END,
     };
-    const ql_option_table table = {.options = options, .count = sizeof options / sizeof *options, .partial = true};
+    const ql_option_table table = {.options = options, .partial = true};
     ql_ctx *cx = cli->cx;
     ql_terminal terminal;
     ql_scope scope;
@@ -220,7 +223,6 @@ run_program(ql_cli *cli, int argc, char **argv)
         st = ql_options_take(cx, &table, &argc, argv);
     ql_terminal_init(&terminal, stderr, common.quiet);
     cx->log = &terminal.log;
-    cli->quiet = common.quiet;
     cli->plugin_path = common.plugin_path;
     if (st == QL_OK)
         st = dispatch(cli, &common, argc, argv);
@@ -231,6 +233,8 @@ run_program(ql_cli *cli, int argc, char **argv)
         st = flushed;
         report(cx, st);
     }
+    close_job(cli);
+    ql_registry_close(cli->registry);
     ql_terminal_fini(&terminal);
     cx->log = NULL;
     ql_scope_close(cx, &scope);
@@ -240,17 +244,16 @@ run_program(ql_cli *cli, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct sigaction saved[3];
     ql_ctx cx;
     ql_cli cli = {.cx = &cx};
     ql_status st;
 
     ql_ctx_init(&cx, NULL);
     cx.interrupt = &interrupted;
+    running = &cli;
     reserve_streams();
-    catch_signals(saved);
+    catch_signals();
     st = run_program(&cli, argc, argv);
-    restore_signals(saved);
     ql_ctx_fini(&cx);
     return ql_status_exit(st);
 }

@@ -1,25 +1,22 @@
 /* qloom graph: what a pipeline file would run, as text or for Graphviz. */
 #include <stdio.h>
 
-#include "pipeline/graph.h"
 #include "cli.h"
-#include "pipeline.h"
 
 static ql_status
-graph(ql_cli *cli, int argc, char **argv)
+run(ql_cli *cli, int argc, char **argv)
 {
     bool dot = false;
-    ql_pipeline p;
-    const ql_option options[] = {{.name = "--dot", .flag = &dot}, QL_PIPELINE_SETS(&p)};
-    const char *text = NULL;
-    ql_status st = ql_pipeline_open(cli, options, 2, &argc, argv, &p);
+    ql_job_options opt = {0};
+    const ql_option options[] = {{.name = "--dot", .flag = &dot}, QL_SETS(cli), QL_OPTIONS_END};
+    const char *text;
 
-    if (st == QL_OK)
-        st = dot ? ql_graph_dot(cli->cx, &p.graph, &text) : ql_graph_text(cli->cx, &p.graph, &text);
-    if (st == QL_OK)
-        fputs(text, stdout);
-    ql_pipeline_close(cli->cx, &p);
-    return st;
+    QL_TRY(cli->cx, ql_cli_job(cli, options, &argc, argv, &opt));
+    text = ql_job_graph(cli->job, dot);
+    if (!text)
+        return ql_cli_status(cli, QL_MEMORY);
+    fputs(text, stdout);
+    return QL_OK;
 }
 
 const ql_command ql_cmd_graph = {
@@ -30,6 +27,6 @@ const ql_command ql_cmd_graph = {
         "Prints the stages as they would run: equal ones merged, each with its inputs and the cells that it serves.\n"
         "\n"
         "Options:\n"
-        "      --dot             for Graphviz: qloom graph --dot FILE | dot -Tsvg > graph.svg\n" QL_PIPELINE_SETS_USAGE,
-    .run = graph,
+        "      --dot             for Graphviz: qloom graph --dot FILE | dot -Tsvg > graph.svg\n" QL_SETS_USAGE,
+    .run = run,
 };

@@ -219,20 +219,17 @@ static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
     bool json = false;
-    const ql_option options[] = {{.name = "--json", .flag = &json}};
+    const ql_option options[] = {{.name = "--json", .flag = &json}, QL_OPTIONS_END};
     ql_model_handle m = {0};
     ql_registry *r;
     ql_status st;
 
-    QL_TRY(cli->cx, ql_options(cli, options, 1, &argc, argv));
-    if (argc != 2)
-        return QL_FAIL(cli->cx, QL_INVALID, "expected one model folder, got %d", argc - 1);
-    QL_TRY(cli->cx, ql_registry_open(cli->cx, cli->plugin_path, &r));
+    QL_TRY(cli->cx, ql_options(cli, options, &argc, argv, 1, 1, "one model folder"));
+    QL_TRY(cli->cx, ql_cli_registry(cli, &r));
     st = ql_model_open(cli->cx, r, NULL, NULL, argv[1], &m);
     if (st == QL_OK)
         st = inspect(cli->cx, &m, json);
     ql_model_close(&m);
-    ql_registry_close(r);
     return st;
 }
 

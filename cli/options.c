@@ -3,7 +3,6 @@
 
 #include "base/guess.h"
 #include "cli.h"
-#include "options.h"
 
 /* `argument` is the option's name, alone or with "=value" behind it, which *value then points to. */
 static bool
@@ -21,12 +20,11 @@ matches(const ql_option *o, const char *argument, const char **value)
 }
 
 static const ql_option *
-find(const ql_option *options, int count, const char *argument, const char **value)
+find(const ql_option *o, const char *argument, const char **value)
 {
-    for (int i = 0; i < count; i++)
-        if (matches(&options[i], argument, value))
-            return &options[i];
-    return NULL;
+    while (o && o->name && !matches(o, argument, value))
+        o++;
+    return o && o->name ? o : NULL;
 }
 
 static ql_status
@@ -45,13 +43,13 @@ append(ql_ctx *cx, const char ***list, const char *value, int argc)
 }
 
 static ql_status
-unknown(ql_ctx *cx, const ql_option *options, int count, const char *argument)
+unknown(ql_ctx *cx, const ql_option *options, const char *argument)
 {
     const char *wrong = ql_copy_text(cx, argument, strcspn(argument, "="));
     ql_guess near = ql_guess_open(wrong ? wrong : "");
 
-    for (int i = 0; i < count; i++)
-        ql_guess_offer(&near, options[i].name);
+    for (const ql_option *o = options; o && o->name; o++)
+        ql_guess_offer(&near, o->name);
     for (int i = 0; ql_common_names[i]; i++)
         ql_guess_offer(&near, ql_common_names[i]);
     return QL_FAIL(cx, QL_INVALID, "unknown option '%s'%s", near.wrong, ql_guess_text(cx, &near, ""));
@@ -65,12 +63,11 @@ ql_options_take(ql_ctx *cx, const ql_option_table *table, int *argc, char **argv
 
     for (; i < n && strcmp(argv[i], "--") != 0; i++) {
         const char *value = NULL;
-        const ql_option *o =
-            argv[i][0] == '-' && argv[i][1] ? find(table->options, table->count, argv[i], &value) : NULL;
+        const ql_option *o = argv[i][0] == '-' && argv[i][1] ? find(table->options, argv[i], &value) : NULL;
 
         if (!o) {
             if (argv[i][0] == '-' && argv[i][1] && !table->partial)
-                return unknown(cx, table->options, table->count, argv[i]);
+                return unknown(cx, table->options, argv[i]);
             argv[kept++] = argv[i];
             continue;
         }
@@ -99,7 +96,10 @@ ql_options_take(ql_ctx *cx, const ql_option_table *table, int *argc, char **argv
 }
 
 ql_status
-ql_options(ql_cli *cli, const ql_option *options, int count, int *argc, char **argv)
+ql_options(ql_cli *cli, const ql_option *options, int *argc, char **argv, int least, int most, const char *operands)
 {
-    return ql_options_take(cli->cx, &(ql_option_table){.options = options, .count = count}, argc, argv);
+    QL_TRY(cli->cx, ql_options_take(cli->cx, &(ql_option_table){.options = options}, argc, argv));
+    if (*argc - 1 < least || *argc - 1 > most)
+        return QL_FAIL(cli->cx, QL_INVALID, "%s: expected %s, got %d operands", argv[0], operands, *argc - 1);
+    return QL_OK;
 }

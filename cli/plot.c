@@ -6,9 +6,9 @@ static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
     const char *figure = NULL;
-    const ql_option own[] = {{.name = "--figure", .letter = "-f", .value = &figure}};
+    const ql_option own[] = {{.name = "--figure", .letter = "-f", .value = &figure}, QL_OPTIONS_END};
     ql_runs r;
-    ql_status st = ql_runs_open(cli, own, 1, &argc, argv, &r);
+    ql_status st = ql_runs_open(cli, own, &argc, argv, &r);
 
     if (st == QL_OK)
         st = ql_plot_write(cli->cx, r.sets, r.count, &r.spec, figure ? figure : "pareto", r.printer.out);

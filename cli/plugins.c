@@ -304,6 +304,12 @@ show(ql_cli *cli, const ql_registry *r, const char *name, bool json, bool markdo
     return QL_OK;
 }
 
+static void
+print_path(const char *path)
+{
+    printf("%s\n", path);
+}
+
 static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
@@ -311,21 +317,18 @@ run(ql_cli *cli, int argc, char **argv)
     const char *kind = NULL;
     const ql_option options[] = {{.name = "--json", .flag = &json},
                                  {.name = "--markdown", .flag = &markdown},
-                                 {.name = "--new", .value = &kind}};
+                                 {.name = "--new", .value = &kind},
+                                 QL_OPTIONS_END};
     ql_registry *r;
-    ql_status st;
 
-    QL_TRY(cli->cx, ql_options(cli, options, 3, &argc, argv));
+    QL_TRY(cli->cx, ql_options(cli, options, &argc, argv, 0, 1, "no or one plugin name"));
     if (json && markdown)
         return QL_FAIL(cli->cx, QL_INVALID, "--json and --markdown exclude each other");
-    if (argc > 2 || (kind && argc != 2))
-        return QL_FAIL(cli->cx, QL_INVALID, "expected %s, got %d names", kind ? "one name" : "no or one plugin name",
-                       argc - 1);
-    QL_TRY(cli->cx, ql_registry_open(cli->cx, cli->plugin_path, &r));
-    st =
-        kind ? ql_plugin_scaffold(cli->cx, r, kind, argv[1]) : show(cli, r, argc == 2 ? argv[1] : NULL, json, markdown);
-    ql_registry_close(r);
-    return st;
+    if (kind && argc != 2)
+        return QL_FAIL(cli->cx, QL_INVALID, "--new: expected the name of the plugin");
+    QL_TRY(cli->cx, ql_cli_registry(cli, &r));
+    return kind ? ql_plugin_scaffold(cli->cx, r, kind, argv[1], print_path)
+                : show(cli, r, argc == 2 ? argv[1] : NULL, json, markdown);
 }
 
 const ql_command ql_cmd_plugins = {

@@ -6,8 +6,9 @@ static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
     ql_runs r;
-    const ql_option own[] = {{.name = "--rows", .value = &r.rows}, {.name = "--columns", .value = &r.columns}};
-    ql_status st = ql_runs_open(cli, own, sizeof own / sizeof *own, &argc, argv, &r);
+    const ql_option own[] = {
+        {.name = "--rows", .value = &r.rows}, {.name = "--columns", .value = &r.columns}, QL_OPTIONS_END};
+    ql_status st = ql_runs_open(cli, own, &argc, argv, &r);
 
     if (st == QL_OK)
         st = ql_report_write(cli->cx, r.sets, r.count, &r.spec, r.printer.out);

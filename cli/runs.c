@@ -1,6 +1,7 @@
 /* What commands on finished runs share. */
 #include "runs.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,11 +107,11 @@ filter(ql_ctx *cx, const char *const *where, ql_runs *r)
 }
 
 ql_status
-ql_runs_open(ql_cli *cli, const ql_option *own, int count, int *argc, char **argv, ql_runs *out)
+ql_runs_open(ql_cli *cli, const ql_option *own, int *argc, char **argv, ql_runs *out)
 {
     ql_ctx *cx = cli->cx;
     shared_options opt = {.runs = QL_RUNS_DEFAULT};
-    ql_option options[SHARED + OWN_MAX] = {
+    ql_option options[SHARED + OWN_MAX + 1] = {
         {.name = "--value", .value = &opt.value},
         {.name = "--runs", .value = &opt.runs},
         {.name = "--where", .letter = "-w", .list = &opt.where},
@@ -118,9 +119,9 @@ ql_runs_open(ql_cli *cli, const ql_option *own, int count, int *argc, char **arg
     };
 
     *out = (ql_runs){0};
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < OWN_MAX && own[i].name; i++)
         options[SHARED + i] = own[i];
-    QL_TRY(cx, ql_options(cli, options, SHARED + count, argc, argv));
+    QL_TRY(cx, ql_options(cli, options, argc, argv, 0, INT_MAX, "names of runs"));
     out->count = *argc - 1;
     if (out->count < 1)
         return QL_FAIL(cx, QL_INVALID, "%s: expected the name of a run; folders in '%s' are runs", argv[0], opt.runs);

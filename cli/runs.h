@@ -16,9 +16,9 @@ typedef struct ql_runs {
     ql_printer printer;         /* what the command writes to */
 } ql_runs;
 
-/* Takes the options that these commands share, at most eight of its own (`count` of them), and the names of runs;
+/* Takes the options that these commands share, at most eight of its own (ended as every table), and the names of runs;
  * opens the runs. Close it on failure too. */
-ql_status ql_runs_open(ql_cli *cli, const ql_option *own, int count, int *argc, char **argv, ql_runs *out);
+ql_status ql_runs_open(ql_cli *cli, const ql_option *own, int *argc, char **argv, ql_runs *out);
 /* Each of the texts (NULL-terminated, NULL: none) as a choice on the runs. */
 ql_status ql_runs_choices(ql_ctx *cx, const char *option, const char *const *texts, const ql_runs *r,
                           const ql_choice **choices, int64_t *count);

@@ -51,8 +51,9 @@ run(ql_cli *cli, int argc, char **argv)
         {.name = "--format", .letter = "-f", .value = &opt.format},
         {.name = "--best", .value = &opt.best},
         {.name = "--reference", .list = &opt.reference},
+        QL_OPTIONS_END,
     };
-    ql_status st = ql_runs_open(cli, own, sizeof own / sizeof *own, &argc, argv, &r);
+    ql_status st = ql_runs_open(cli, own, &argc, argv, &r);
 
     if (st == QL_OK)
         st = write_table(cli->cx, &opt, &r);

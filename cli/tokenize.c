@@ -159,12 +159,11 @@ run(ql_cli *cli, int argc, char **argv)
     job j = {.cli = cli, .bos = QL_BOS_NO};
     const ql_option options[] = {{.name = "--jsonl", .flag = &j.jsonl},
                                  {.name = "--decode", .flag = &j.decode},
-                                 {.name = "--bos", .value = &bos}};
+                                 {.name = "--bos", .value = &bos},
+                                 QL_OPTIONS_END};
     ql_status st;
 
-    QL_TRY(cli->cx, ql_options(cli, options, 3, &argc, argv));
-    if (argc != 2)
-        return QL_FAIL(cli->cx, QL_INVALID, "expected one folder with a tokenizer.json, got %d", argc - 1);
+    QL_TRY(cli->cx, ql_options(cli, options, &argc, argv, 1, 1, "one folder with a tokenizer.json"));
     if (bos && j.decode)
         return QL_FAIL(cli->cx, QL_INVALID, "--bos is for encoding, not for --decode");
     if (bos)

@@ -328,7 +328,9 @@ ql_remark(ql_ctx *cx, unsigned statuses)
 ql_status
 ql_check_interrupt(ql_ctx *cx)
 {
-    return cx->interrupt && *cx->interrupt ? QL_FAIL(cx, QL_INTERRUPTED, "interrupted") : QL_OK;
+    return cx->interrupt && __atomic_load_n(cx->interrupt, __ATOMIC_RELAXED)
+               ? QL_FAIL(cx, QL_INTERRUPTED, "interrupted")
+               : QL_OK;
 }
 
 void

@@ -9,8 +9,6 @@
 typedef struct ql_device ql_device; /* core/device/device.h */
 typedef struct ql_walk ql_walk;     /* core/graph/walk.h */
 
-typedef enum ql_log_level { QL_LOG_ERROR, QL_LOG_WARN, QL_LOG_INFO, QL_LOG_DEBUG } ql_log_level;
-
 /* Where log lines go: the terminal and the run's log file are sinks. `progress` shows a line that takes the place
  * of the one before, `last` ends it; NULL: a sink that shows none. [any thread] */
 typedef struct ql_log {

@@ -13,9 +13,8 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-/* A run's name is a file name that no shell, URL or table has trouble with. */
-static const char *
-folder_name(ql_ctx *cx, const ql_graph *g)
+const char *
+ql_folder_name(ql_ctx *cx, const ql_graph *g)
 {
     const char *from = g->name && *g->name ? g->name : "run";
     size_t n = strlen(from);
@@ -54,8 +53,9 @@ take_lock(ql_ctx *cx, ql_folder *f)
         if (got < 0)
             return QL_FAIL(cx, QL_IO, "cannot lock %s: %s", path, strerror(errno));
         pid[strcspn(pid, "\n")] = '\0';
-        return QL_FAIL(cx, QL_INVALID, "%s: another qloom is at work here%s%s; wait for it, or choose another --runs",
-                       f->path, *pid ? ", process " : "", pid);
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: another qloom is at work here%s%s; wait for it, or choose another folder of runs", f->path,
+                       *pid ? ", process " : "", pid);
     }
     n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     if (ftruncate(f->lock, 0) != 0 || write(f->lock, pid, (size_t)n) != n)
@@ -111,8 +111,8 @@ ql_folder_open(ql_ctx *cx, const char *runs, const ql_graph *g, ql_folder *out)
 
     *out = (ql_folder){.runs = runs, .lock = -1};
     if (!*runs)
-        return QL_FAIL(cx, QL_INVALID, "--runs: the name of the folder is empty");
-    out->name = folder_name(cx, g);
+        return QL_FAIL(cx, QL_INVALID, "the name of the folder of runs is empty");
+    out->name = ql_folder_name(cx, g);
     out->path = out->name ? ql_format(cx, "%s/%s", runs, out->name) : NULL;
     if (!out->path)
         return QL_MEMORY;

@@ -17,23 +17,20 @@ typedef struct ql_folder {
     const ql_log *outside; /* that sink */
 } ql_folder;
 
+/* <name>-<hash8>: a file name that no shell, URL or table has trouble with. In the innermost scope; NULL without memory. */
+const char *ql_folder_name(ql_ctx *cx, const ql_graph *g);
+
 /* Makes RUNS/<name>-<hash8>/, hash8 from the expanded pipeline; locks it, writes pipeline.yaml, begins log.txt anew and
  * puts it in front of the context's log. INVALID when another process runs there. Paths live in the innermost scope;
  * `out` must stay where it is until ql_folder_close. */
 ql_status ql_folder_open(ql_ctx *cx, const char *runs, const ql_graph *g, ql_folder *out);
 void ql_folder_close(ql_ctx *cx, ql_folder *f); /* a zeroed folder is fine */
 
-typedef struct ql_fingerprint { /* of the tokens that a data stage gave */
-    const char *stage, *hash;
-} ql_fingerprint;
-
 typedef struct ql_manifest {
     ql_registry *registry;
     const char *device; /* as the backend describes it */
     int threads, argc;
     char *const *argv; /* the command line */
-    int64_t fingerprint_count;
-    const ql_fingerprint *fingerprints;
 } ql_manifest;
 
 /* Writes manifest.json: versions, the graph's plugins with the hash of their files, its input files with their hashes,

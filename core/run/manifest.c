@@ -199,15 +199,7 @@ fill(writer *w, const ql_graph *g, const ql_manifest *m)
         w->ok = json_array_append_new(list, argument ? argument : json_string("(not UTF-8)")) == 0 && w->ok;
     }
     QL_TRY(w->cx, put_plugins(w, g, m->registry));
-    QL_TRY(w->cx, put_inputs(w, g));
-    list = put_list(w, "tokens");
-    for (int64_t i = 0; i < m->fingerprint_count; i++) {
-        json_t *object = put_object(w, list);
-
-        put_text(w, object, "stage", m->fingerprints[i].stage);
-        put_text(w, object, "fingerprint", m->fingerprints[i].hash);
-    }
-    return QL_OK;
+    return put_inputs(w, g);
 }
 
 ql_status

@@ -37,6 +37,27 @@ test "$(wc -l <"$work/examples/plugin/hqq.c")" -lt 80
 cc -shared -fPIC "$work/examples/plugin/hqq.c" -o "$work/hqq.so" $(pkg-config --cflags --libs qloom)
 "$qloom" check-plugin "$work/hqq.so"
 
+# A program that embeds the library; its numbers are those of the command line.
+cmake -S "$work/examples/embed" -B "$work/embed" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/log" 2>&1 &&
+    cmake --build "$work/embed" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+cat >"$work/small.yaml" <<END
+qloom: 1
+stages:
+  base: {use: auto, path: $work/examples/tiny-qwen3}
+  text: {use: text, path: $work/examples/eval.txt, seqlen: 32, samples: 2}
+  quant: {use: rtn, model: \$base, bits: 4}
+  ppl: {use: perplexity, model: \$quant, data: \$text}
+END
+cd "$work"
+embed/embed small.yaml quant.bits=3 >embedded
+"$qloom" -q run small.yaml -s quant.bits=3 --runs other --format json >table.json
+number=$(sed -n "s/^cell=0 stage=ppl name=perplexity value=//p" embedded)
+grep -qF "\"ppl.perplexity\": $number" table.json || { cat embedded table.json; exit 1; }
+status=0
+embed/embed small.yaml quant.bits=30 2>refused >/dev/null || status=$?
+test "$status" -eq 2
+grep -q "bits: got .30" refused
+
 # The plugin that docs/writing-a-plugin.md ends with.
 awk '/^## A working plugin/ { on = 1 } /^```/ { code = 0 } code { print } on && /^```c/ { code = 1 }' \
     "$source/docs/writing-a-plugin.md" >"$work/mine.c"

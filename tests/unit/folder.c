@@ -39,7 +39,8 @@ test_open(ql_ctx *cx, const char *base)
 
     /* a second one beside it is refused with the number of the process, whose log stays */
     CHECK_ERROR(cx, ql_folder_open(cx, runs, &g, &again), QL_INVALID,
-                ql_format(cx, "another qloom is at work here, process %ld; wait for it, or choose another --runs",
+                ql_format(cx,
+                          "another qloom is at work here, process %ld; wait for it, or choose another folder of runs",
                           (long)getpid()));
     ql_folder_close(cx, &again);
     CHECK(cx->log == &f.log.log);
@@ -60,7 +61,7 @@ test_errors(ql_ctx *cx, const char *base)
 
     REQUIRE_OK(cx, ql_file_write(cx, file, "x", 1));
     CHECK_ERROR(cx, ql_folder_open(cx, file, &g, &f), QL_IO, "cannot make the folder");
-    CHECK_ERROR(cx, ql_folder_open(cx, "", &g, &f), QL_INVALID, "--runs: the name of the folder is empty");
+    CHECK_ERROR(cx, ql_folder_open(cx, "", &g, &f), QL_INVALID, "the name of the folder of runs is empty");
     CHECK(cx->log == NULL);
 }
 
@@ -80,12 +81,7 @@ test_manifest(ql_ctx *cx, const char *base)
     ql_node node = {.name = "base", .plugin = &plugin, .self = &self}, *nodes[] = {&node, &node};
     ql_graph g = {.name = "x", .file = "x.yaml", .expanded = "y", .seed = UINT64_MAX, .nodes = nodes, .node_count = 2};
     ql_registry *registry = NULL;
-    ql_manifest m = {.device = "cpu",
-                     .threads = 2,
-                     .argc = 2,
-                     .argv = argv,
-                     .fingerprint_count = 1,
-                     .fingerprints = &(ql_fingerprint){"calib", "00ff"}};
+    ql_manifest m = {.device = "cpu", .threads = 2, .argc = 2, .argv = argv};
     const char *path, *text, *again;
     size_t bytes;
     ql_folder f;

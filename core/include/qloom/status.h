@@ -68,6 +68,8 @@ QL_API const char *ql_status_text(ql_status st);
 /* Exit status of a program that ended with `st`: 0 done, 1 failed, 2 wrong input, 130 interrupted. [any thread] */
 QL_API int ql_status_exit(ql_status st);
 
+typedef enum ql_log_level { QL_LOG_ERROR, QL_LOG_WARN, QL_LOG_INFO, QL_LOG_DEBUG } ql_log_level;
+
 /* Log lines; the host puts the stage, block and linear in front. [one thread per context] */
 QL_API void ql_debug(ql_ctx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 QL_API void ql_info(ql_ctx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

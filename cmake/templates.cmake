@@ -1,0 +1,17 @@
+# The templates of new plugins (kit/templates), as texts of the contract kit: name and content, each ended by a zero.
+file(GLOB templates CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kit/templates/*.in)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${templates})
+set(texts "")
+set(rows "")
+foreach(template IN LISTS templates)
+    get_filename_component(name ${template} NAME_WLE)
+    string(MAKE_C_IDENTIFIER ${name} id)
+    file(READ ${template} bytes HEX)
+    string(REGEX REPLACE "(..)" "0x\\1, " bytes "${bytes}")
+    string(APPEND texts "static const char ${id}[] = {${bytes}0};\n")
+    string(APPEND rows "    {\"${name}\", ${id}},\n")
+endforeach()
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/templates.c @ONLY
+     CONTENT "#include \"new_plugin.h\"\n\n@texts@\nconst ql_template ql_templates[] = {\n@rows@    {NULL, NULL},\n};\n")
+target_sources(room-kit PRIVATE ${CMAKE_BINARY_DIR}/templates.c)
+target_include_directories(room-kit PRIVATE ${CMAKE_SOURCE_DIR}/kit)

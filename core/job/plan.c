@@ -1,0 +1,202 @@
+/* What a pipeline will take, found by rehearsing its walk on a device where nothing happens. */
+#include <inttypes.h>
+
+#include "device/device.h"
+#include "model/open_model.h"
+#include "tensor/rehearsal.h"
+#include "walk/run.h"
+#include "job.h"
+
+/* Quantizers whose groups do not divide the linear's inputs: the last one is shorter. */
+static const char *
+remark(ql_ctx *cx, const ql_plan *p, const ql_linear_info *l)
+{
+    const char *text = "";
+
+    for (int64_t i = 0; i < p->variant_count && text; i++) {
+        const ql_node *n = p->variants[i]->stage;
+        const int64_t group = ql_describe(n->plugin, n->self, l->in).grid.group;
+
+        if (n->plugin->kind == QL_QUANTIZER && group > 0 && l->in % group != 0)
+            text = ql_format(cx, "%s%s%s: the last group has %" PRId64 " columns", text, *text ? "; " : "", n->label,
+                             l->in % group);
+    }
+    return text;
+}
+
+static ql_status
+describe_linears(ql_ctx *cx, const ql_plan *p, const ql_model_info *m, ql_forecast_model *out)
+{
+    ql_forecast_linear *list = ql_alloc(cx, (size_t)m->linear_count, sizeof *list);
+
+    if (!list)
+        return QL_MEMORY;
+    for (int l = 0; l < m->linear_count; l++) {
+        const ql_linear_info *i = &m->linears[l];
+
+        list[l] = (ql_forecast_linear){
+            .name = ql_format(cx, "%s", i->name), .out = i->out, .in = i->in, .remark = remark(cx, p, i)};
+        if (!list[l].name || !list[l].remark)
+            return QL_MEMORY;
+    }
+    out->linears = list;
+    out->linear_count = m->linear_count;
+    return QL_OK;
+}
+
+/* What the cache gets of a variant: codes, a byte each, scales and zeros, or an adapter in 16 bits. */
+static double
+variant_bytes(const ql_variant *v, const ql_model_info *m)
+{
+    const ql_plugin *plugin = v->stage->plugin;
+    const bool compensates = plugin->kind == QL_COMPENSATOR;
+    double bytes = 0;
+
+    for (int l = 0; l < m->linear_count; l++) {
+        const double out = (double)m->linears[l].out, in = (double)m->linears[l].in;
+        const ql_described d = ql_describe(plugin, v->stage->self, m->linears[l].in);
+        const double groups = d.grid.group > 0 ? in / (double)d.grid.group : 1;
+
+        if (!compensates || plugin->compensator->couples)
+            bytes += out * in + 8 * out * groups;
+        if (compensates && d.rank > 0)
+            bytes += 2 * d.rank * (out + in);
+    }
+    return bytes * (double)m->layers;
+}
+
+/* What the walk does to the model: its streams, and the variants that are made and that are read. */
+static void
+count_work(const ql_plan *p, const ql_model_info *m, ql_forecast *f, ql_forecast_model *out)
+{
+    out->streams = p->stream_count;
+    for (int64_t i = 0; i < p->variant_count; i++) {
+        out->finals += ql_plan_is_read(p, p->variants[i]);
+        if (ql_variant_is_made(p->variants[i])) {
+            out->units++;
+            f->cache += variant_bytes(p->variants[i], m);
+        }
+    }
+}
+
+static ql_status
+describe_model(ql_job *job, const ql_node *root, ql_forecast *f, ql_forecast_model *out)
+{
+    ql_ctx *cx = &job->cx;
+    ql_model_handle model = {0};
+    const ql_model_info *m = &model.info;
+    ql_plan walk;
+    ql_status st;
+
+    QL_TRY(cx, ql_plan_make(cx, &job->graph, root, &walk));
+    st = ql_model_open(cx, job->registry, root->plugin, root->self, ql_param_text(root->plugin, root->self, "path"),
+                       &model);
+    if (st != QL_OK)
+        return ql_where(cx, st, "stage '%s'", root->name);
+    *out = (ql_forecast_model){.stage = root->name,
+                               .architecture = ql_format(cx, "%s", m->architecture),
+                               .layers = m->layers,
+                               .hidden = m->hidden,
+                               .vocab = m->vocab};
+    st = out->architecture ? describe_linears(cx, &walk, m, out) : QL_MEMORY;
+    count_work(&walk, m, f, out);
+    for (int64_t i = 0; i < ql_source_count(model.source); i++)
+        out->bytes += (double)ql_source_item(model.source, i)->bytes;
+    f->export_bytes = out->bytes > f->export_bytes ? out->bytes : f->export_bytes;
+    ql_model_close(&model);
+    return st;
+}
+
+/* Models and exports, as the graph names them. */
+static ql_status
+describe(ql_job *job, ql_forecast *f)
+{
+    ql_ctx *cx = &job->cx;
+    const ql_graph *g = &job->graph;
+    ql_forecast_model *models = ql_alloc(cx, (size_t)g->node_count, sizeof *models);
+    ql_forecast_export *exports = ql_alloc(cx, (size_t)g->node_count, sizeof *exports);
+
+    if (!models || !exports)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < g->node_count; i++) {
+        const ql_node *n = g->nodes[i];
+
+        if (n->plugin->kind == QL_MODEL)
+            QL_TRY(cx, describe_model(job, n, f, &models[f->model_count++]));
+        if (n->plugin->kind == QL_EXPORTER)
+            exports[f->export_count++] = (ql_forecast_export){.stage = n->name, .help = n->plugin->help};
+    }
+    f->models = models;
+    f->exports = exports;
+    return QL_OK;
+}
+
+/* What each stage of the rehearsal cost. */
+static ql_status
+collect_stages(ql_ctx *cx, ql_results *r, int64_t count, ql_forecast *f)
+{
+    ql_forecast_stage *list = ql_alloc(cx, (size_t)count, sizeof *list);
+    ql_query *q;
+    bool more;
+
+    if (!list)
+        return QL_MEMORY;
+    f->stages = list;
+    QL_TRY(cx, ql_query_open(r, &q,
+                             "SELECT seconds, peak_bytes, stage, label FROM stage WHERE run = ? AND calls > 0"
+                             " ORDER BY position",
+                             "i", ql_run_id(r)));
+    for (;;) {
+        ql_forecast_stage *s = &list[f->stage_count];
+
+        QL_TRY(cx, ql_query_next(q, &more));
+        if (!more || f->stage_count == count)
+            return QL_OK;
+        s->seconds = ql_query_real(q, 0);
+        s->memory = (size_t)ql_query_int(q, 1);
+        QL_TRY(cx, ql_query_text(q, 2, &s->stage));
+        QL_TRY(cx, ql_query_text(q, 3, &s->label));
+        f->stage_count++;
+    }
+}
+
+static ql_status
+rehearse(ql_job *job, ql_results *r, ql_forecast *f)
+{
+    ql_ctx *cx = &job->cx;
+    ql_device *const real = cx->device;
+    const ql_run_options opt = {0};
+    ql_device *d;
+    ql_status st;
+
+    QL_TRY(cx, ql_run_begin(r, &job->graph, "plan"));
+    QL_TRY(cx, ql_rehearsal_open(cx, real, f->rate, &d));
+    cx->device = d;
+    st = ql_run_graph(cx, job->registry, &job->graph, &opt, r);
+    cx->device = real;
+    f->memory = d->peak;
+    f->seconds = *d->clock;
+    ql_device_close(d);
+    QL_TRY(cx, st);
+    return collect_stages(cx, r, job->graph.node_count, f);
+}
+
+ql_status
+ql_job_plan(ql_job *job, ql_forecast *out)
+{
+    ql_ctx *cx = &job->cx;
+    ql_results *r;
+    ql_status st;
+
+    *out = (ql_forecast){0};
+    QL_TRY(cx, ql_job_device(job, true));
+    QL_TRY(cx, ql_rehearsal_rate(cx, &out->rate));
+    out->device = cx->device->info.name;
+    out->timed = cx->device->dev != NULL;
+    out->room = job->graph.memory;
+    QL_TRY(cx, describe(job, out));
+    QL_TRY(cx, ql_results_open(cx, NULL, true, &r));
+    st = rehearse(job, r, out);
+    ql_results_close(r);
+    return st;
+}

@@ -1,0 +1,133 @@
+/* A run: the folder, the walks, and what goes to results.db. */
+#include <sys/resource.h>
+
+#include <qloom/qloom.h>
+
+#include "base/clock.h"
+#include "device/device.h"
+#include "store/store.h"
+#include "walk/run.h"
+#include "job.h"
+
+static uint64_t
+peak_memory(void)
+{
+    struct rusage u;
+
+    return getrusage(RUSAGE_SELF, &u) == 0 ? (uint64_t)u.ru_maxrss * 1024 : 0;
+}
+
+/* The walks, with the cache of the pipeline file, else the one beside the runs. */
+static ql_status
+run_walks(ql_job *job, ql_results *results)
+{
+    ql_ctx *cx = &job->cx;
+    const ql_graph *g = &job->graph;
+    const char *cache = g->cache ? g->cache : ql_format(cx, "%s/" QL_CACHE_DEFAULT, job->info.runs);
+    ql_run_options opt = {.folder = job->info.folder};
+    ql_journal journal;
+    ql_store store;
+    ql_status st;
+
+    if (!cache)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_store_open(cx, cache, &store));
+    store.limit = g->cache_limit;
+    store.fresh = job->opt.fresh;
+    opt.store = &store;
+    opt.journal = &journal;
+    st = ql_journal_open(cx, job->info.folder, &journal);
+    if (st == QL_OK)
+        st = ql_run_graph(cx, job->registry, g, &opt, results);
+    ql_journal_close(&journal);
+    if (st == QL_INTERRUPTED)
+        ql_info(cx, "what is finished is kept; the same command goes on from there");
+    return st;
+}
+
+/* "seconds: base 0.31, calib 4.20, …": what each stage took, all cells together. */
+static ql_status
+log_stages(ql_ctx *cx, ql_results *results)
+{
+    const char *text = "", *stage;
+    ql_query *q;
+    bool more;
+
+    QL_TRY(cx,
+           ql_query_open(results, &q,
+                         "SELECT stage, sum(seconds) FROM stage WHERE run = ? GROUP BY stage ORDER BY min(position)",
+                         "i", ql_run_id(results)));
+    for (;;) {
+        QL_TRY(cx, ql_query_next(q, &more));
+        if (!more || !text)
+            break;
+        QL_TRY(cx, ql_query_text(q, 0, &stage));
+        text = ql_format(cx, "%s%s %s %.2f", text, *text ? "," : "", stage, ql_query_real(q, 1));
+    }
+    if (!text)
+        return QL_MEMORY;
+    ql_info(cx, "seconds:%s", text);
+    return QL_OK;
+}
+
+static ql_status
+count_failures(ql_ctx *cx, ql_results *results)
+{
+    int64_t failed, cells;
+    ql_query *q;
+    bool more;
+
+    QL_TRY(cx, ql_query_open(results, &q, "SELECT count(error), count(*) FROM cell WHERE run = ?", "i",
+                             ql_run_id(results)));
+    QL_TRY(cx, ql_query_next(q, &more));
+    failed = ql_query_int(q, 0);
+    cells = ql_query_int(q, 1);
+    QL_TRY(cx, ql_query_next(q, &more));
+    return failed == 0 ? QL_OK
+                       : QL_FAIL(cx, QL_NUMERIC, "%lld of %lld cells failed; the table says which and why",
+                                 (long long)failed, (long long)cells);
+}
+
+static ql_status
+run(ql_job *job, ql_results *results)
+{
+    ql_ctx *cx = &job->cx;
+    ql_run_end_info info = {.device = cx->device->info.name, .version = ql_version()};
+    const double start = ql_seconds();
+    char bytes[32];
+
+    QL_TRY(cx, ql_run_begin(results, &job->graph, job->info.name));
+    QL_TRY(cx, run_walks(job, results));
+    ql_info(cx, "memory: %s of the device's at most", ql_bytes_text(cx->device->peak, bytes, sizeof bytes));
+    QL_TRY(cx, log_stages(cx, results));
+    info.seconds = ql_seconds() - start;
+    info.peak = peak_memory();
+    QL_TRY(cx, ql_run_end(results, &info));
+    ql_info(cx, "results in %s", job->info.folder);
+    return count_failures(cx, results);
+}
+
+ql_status
+ql_job_run(ql_job *job)
+{
+    ql_ctx *cx = &job->cx;
+    const char *path = ql_format(cx, "%s/" QL_RESULTS_FILE, job->info.runs);
+    ql_results *results;
+    ql_status st;
+
+    if (!path)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_job_device(job, false));
+    if (!job->folder.path)
+        QL_TRY(cx, ql_folder_open(cx, job->info.runs, &job->graph, &job->folder));
+    QL_TRY(cx, ql_folder_manifest(cx, &job->folder, &job->graph,
+                                  &(ql_manifest){.registry = job->registry,
+                                                 .device = cx->device->info.name,
+                                                 .threads = cx->device->threads,
+                                                 .argc = job->opt.argc,
+                                                 .argv = job->opt.argv}));
+    QL_TRY(cx, ql_results_open(cx, path, true, &results));
+    st = run(job, results);
+    ql_results_close(results);
+    return st;
+}

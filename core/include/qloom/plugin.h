@@ -1,5 +1,5 @@
 /* The plugin ABI: one constant descriptor, its parameter table, and the kinds. Include the header of your kind, not
- * this one. */
+ * this one. docs/life-of-a-plugin.md: in which order the host calls a plugin, on which thread, and who owns what. */
 #ifndef QLOOM_PLUGIN_H
 #define QLOOM_PLUGIN_H
 

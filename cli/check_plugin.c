@@ -28,14 +28,12 @@ static ql_status
 open_device(ql_cli *cli, const ql_registry *r, ql_device **out)
 {
     const ql_device_options opt = {.threads = cli->threads ? cli->threads : 1};
+    const ql_found *cpu = ql_registry_find(r, "cpu");
 
-    for (int64_t i = 0; i < ql_registry_count(r); i++) {
-        const ql_plugin *p = ql_registry_item(r, i)->plugin;
-
-        if (p && p->kind == QL_BACKEND && strcmp(p->backend->device, "cpu") == 0)
-            return ql_device_open(cli->cx, p->backend, &opt, 0, out);
-    }
-    return QL_FAIL(cli->cx, QL_NOT_FOUND, "no backend for the device 'cpu' among the plugins: its checks run there");
+    if (!cpu || !cpu->plugin)
+        return QL_FAIL(cli->cx, QL_NOT_FOUND,
+                       "no backend for the device 'cpu' among the plugins: its checks run there");
+    return ql_device_open(cli->cx, cpu->plugin->backend, &opt, 0, out);
 }
 
 static ql_status

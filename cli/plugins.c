@@ -51,12 +51,12 @@ print_list(const ql_registry *r)
     for (int64_t i = 0; i < ql_registry_count(r); i++) {
         const ql_found *f = ql_registry_item(r, i);
 
-        if (!f->plugin)
+        if (f->problem)
             continue;
-        if (f->plugin->kind != kind)
-            printf("%s%ss\n", i ? "\n" : "", ql_kind_name(f->plugin->kind));
-        kind = f->plugin->kind;
-        printf("  %-20s%s\n", f->name, f->plugin->help);
+        if (f->kind != kind)
+            printf("%s%ss\n", i ? "\n" : "", ql_kind_name(f->kind));
+        kind = f->kind;
+        printf("  %-20s%s\n", f->name, f->help);
     }
 }
 
@@ -255,10 +255,11 @@ print_all(ql_ctx *cx, const ql_registry *r, bool json)
     for (int64_t i = 0; i < ql_registry_count(r); i++) {
         const ql_found *f = ql_registry_item(r, i);
 
+        f = ql_registry_load(r, f);
         if (json)
             printf("%s\n", i ? "," : "");
-        if (!f->plugin) {
-            if (json)
+        if (!f || !f->plugin) {
+            if (json && f)
                 json_broken(cx, f);
             continue;
         }

@@ -165,13 +165,13 @@ check_device(ql_build *b, const char *device)
     if (!*device || (colon && (!colon[1] || colon[1 + strspn(colon + 1, "0123456789")])))
         return ql_wrong(b, at, "device: got '%s', expected auto, the name of a backend, or BACKEND:NUMBER", device);
     name = ql_build_text(b, ql_copy_text(b->cx, device, strcspn(device, ":")));
-    found = ql_registry_find(b->registry, name);
+    found = ql_registry_peek(b->registry, name);
     if (!found)
         return ql_wrong(b, at, "device: there is no backend '%s'", name);
-    if (!found->plugin)
+    if (found->problem)
         return ql_wrong(b, at, "device: backend '%s' can't be used: %s", name, found->problem);
-    if (found->plugin->kind != QL_BACKEND)
-        return ql_wrong(b, at, "device: '%s' is a %s, not a backend", name, ql_kind_name(found->plugin->kind));
+    if (found->kind != QL_BACKEND)
+        return ql_wrong(b, at, "device: '%s' is a %s, not a backend", name, ql_kind_name(found->kind));
     return true;
 }
 

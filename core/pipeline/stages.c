@@ -72,12 +72,12 @@ ql_build_plugin(ql_build *b, const char *prefix, const ql_yaml *use, const ql_ya
     }
     if (strcmp(use->text, "auto") == 0)
         return auto_plugin(b, prefix, use, path);
-    found = ql_registry_find(b->registry, use->text);
+    found = ql_registry_peek(b->registry, use->text);
     if (!found)
         unknown_plugin(b, prefix, use);
-    else if (!found->plugin)
+    else if (found->problem)
         ql_wrong(b, use->place, "%splugin '%s' can't be used: %s", prefix, use->text, found->problem);
-    else if (found->plugin->kind == QL_BACKEND)
+    else if (found->kind == QL_BACKEND)
         ql_wrong(b, use->place, "%s'%s' is a backend, which 'device:' chooses, not a stage", prefix, use->text);
     else
         return found->plugin;

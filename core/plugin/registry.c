@@ -1,22 +1,27 @@
-/* The plugins of this process: which folders are searched, in which order, and what was found in them. */
+/* The plugins of this process: which folders are searched, in which order, and what was found in them. Every file is looked
+ * into before the loader gets it; a backend's is loaded when it is asked for, since its libraries may take long, or fail,
+ * where nobody needs them. */
 #define _GNU_SOURCE /* dladdr */
 #include "registry.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/env.h"
 #include "descriptor.h"
+#include "elf.h"
 
 typedef struct entry {
     ql_found found;
     ql_plugin copy;
     dev_t dev;
     ino_t ino; /* with dev: the same file under another name */
-    char *file, *name, *problem;
+    char *file, *name, *help, *problem;
 } entry;
 
 struct ql_registry {
@@ -45,6 +50,7 @@ entry_free(entry *e)
         return;
     free(e->file);
     free(e->name);
+    free(e->help);
     free(e->problem);
     free(e);
 }
@@ -108,6 +114,7 @@ load(ql_ctx *cx, const char *file, ql_plugin *copy)
 ql_status
 ql_plugin_load(ql_ctx *cx, const char *file, ql_plugin *out)
 {
+    ql_glance glance;
     struct stat st;
     char *path;
     ql_status status;
@@ -118,46 +125,74 @@ ql_plugin_load(ql_ctx *cx, const char *file, ql_plugin *out)
     path = realpath(file, NULL); /* a bare name would make dlopen search the system's folders */
     if (!path)
         return QL_FAIL(cx, QL_IO, "%s: can't be resolved", file);
-    status = load(cx, path, out);
+    status = ql_elf_look(cx, path, &glance);
+    if (status == QL_OK)
+        status = load(cx, path, out);
     free(path);
     return status;
 }
 
-/* The plugin that already has this name; NULL: none. */
+/* The sound plugin that already has this name; NULL: none. */
 static const entry *
 holder(const ql_registry *r, const char *name)
 {
     for (int64_t i = 0; i < r->count; i++)
-        if (r->items[i]->found.plugin && strcmp(r->items[i]->found.name, name) == 0)
+        if (!r->items[i]->problem && strcmp(r->items[i]->name, name) == 0)
             return r->items[i];
     return NULL;
 }
 
+/* `e` with a name: is it the only one of that name? */
 static ql_status
 check_unique(ql_ctx *cx, const ql_registry *r, const entry *e)
 {
-    const entry *first = holder(r, e->copy.name);
+    const entry *first = e->name ? holder(r, e->name) : NULL;
 
     if (first)
         return QL_FAIL(cx, QL_INVALID,
                        "%s: the name '%s' is taken by the %s of %s: rename one, or take its folder off the plugin path",
-                       e->file, e->copy.name, ql_kind_name(first->copy.kind), first->file);
+                       e->file, e->name, ql_kind_name(first->found.kind), first->file);
     return QL_OK;
 }
 
-/* Takes `e` over. `status` is what loading it gave; INVALID makes it a broken one. */
+/* Writes down why an entry can't be used, when `status` is INVALID; other failures are ours. */
 static ql_status
-keep(ql_ctx *cx, ql_registry *r, entry *e, ql_status status)
+mark_broken(ql_ctx *cx, entry *e, ql_status status)
 {
+    if (status != QL_INVALID)
+        return status;
+    e->problem = heap_text(cx, ql_error(cx));
+    if (!e->problem)
+        return QL_MEMORY;
+    ql_warn(cx, "%s", e->problem);
+    ql_error_clear(cx);
+    return QL_OK;
+}
+
+/* What others see of an entry. */
+static void
+show(entry *e, ql_kind kind)
+{
+    const bool loaded = e->copy.name && !e->problem;
+
+    e->found = (ql_found){.file = e->file,
+                          .name = e->name,
+                          .help = loaded ? e->copy.help : e->help,
+                          .kind = kind,
+                          .plugin = loaded ? &e->copy : NULL,
+                          .problem = e->problem};
+}
+
+/* Takes `e` over. `status` is what looking at it gave; INVALID makes it a broken one. */
+static ql_status
+keep(ql_ctx *cx, ql_registry *r, entry *e, ql_kind kind, ql_status status)
+{
+    if (!e->name && e->copy.name && !(e->name = heap_text(cx, e->copy.name)))
+        status = QL_MEMORY;
     if (status == QL_OK)
         status = check_unique(cx, r, e);
-    if (status == QL_INVALID) {
-        e->problem = heap_text(cx, ql_error(cx));
-        status = e->problem ? QL_OK : QL_MEMORY;
-    }
-    if (status == QL_OK)
-        e->name = e->copy.name ? heap_text(cx, e->copy.name) : name_of_file(cx, e->file);
-    if (status == QL_OK && !e->name)
+    status = mark_broken(cx, e, status);
+    if (status == QL_OK && !e->name && !(e->name = name_of_file(cx, e->file)))
         status = QL_MEMORY;
     if (status == QL_OK)
         status = ql_grow(cx, &r->items, &r->capacity, r->count + 1, sizeof *r->items);
@@ -165,12 +200,8 @@ keep(ql_ctx *cx, ql_registry *r, entry *e, ql_status status)
         entry_free(e);
         return status;
     }
-    e->found =
-        (ql_found){.file = e->file, .name = e->name, .plugin = e->problem ? NULL : &e->copy, .problem = e->problem};
+    show(e, e->problem ? QL_KIND_NONE : kind);
     r->items[r->count++] = e;
-    if (e->problem)
-        ql_warn(cx, "%s", e->problem);
-    ql_error_clear(cx);
     return QL_OK;
 }
 
@@ -195,20 +226,41 @@ met(const ql_registry *r, const struct stat *st)
     return false;
 }
 
+/* A backend is kept by what its file says. */
+static ql_status
+look_and_load(ql_ctx *cx, entry *e, ql_kind *kind)
+{
+    ql_glance glance;
+
+    QL_TRY(cx, ql_elf_look(cx, e->file, &glance));
+    *kind = glance.kind;
+    if (glance.kind != QL_BACKEND) {
+        QL_TRY(cx, load(cx, e->file, &e->copy));
+        *kind = e->copy.kind;
+        return QL_OK;
+    }
+    e->name = heap_text(cx, glance.name);
+    e->help = heap_text(cx, glance.help);
+    return e->name && e->help ? QL_OK : QL_MEMORY;
+}
+
 static ql_status
 add_file(ql_ctx *cx, ql_registry *r, const char *file)
 {
-    struct stat st;
+    ql_kind kind = QL_KIND_NONE;
+    struct stat st = {0};
+    ql_status status;
     entry *e;
 
-    if (stat(file, &st) != 0 || !S_ISREG(st.st_mode) || met(r, &st))
+    if (stat(file, &st) == 0 && met(r, &st))
         return QL_OK;
     e = entry_new(cx, file);
     if (!e)
         return QL_MEMORY;
     e->dev = st.st_dev;
     e->ino = st.st_ino;
-    return keep(cx, r, e, load(cx, e->file, &e->copy));
+    status = look_and_load(cx, e, &kind);
+    return keep(cx, r, e, kind, status);
 }
 
 static int
@@ -228,7 +280,9 @@ is_library(const char *name)
 static ql_status
 list_folder(ql_ctx *cx, DIR *dir, folder_list *out)
 {
-    for (const struct dirent *d; (d = readdir(dir));) {
+    const struct dirent *d;
+
+    for (errno = 0; (d = readdir(dir)) != NULL; errno = 0) {
         if (!is_library(d->d_name))
             continue;
         QL_TRY(cx, ql_grow(cx, &out->names, &out->capacity, out->count + 1, sizeof *out->names));
@@ -236,10 +290,51 @@ list_folder(ql_ctx *cx, DIR *dir, folder_list *out)
             return QL_MEMORY;
         out->count++;
     }
+    if (errno)
+        return QL_FAIL(cx, QL_IO, "a plugin folder can't be listed: %s", strerror(errno));
     if (out->count)
         qsort(out->names, (size_t)out->count, sizeof *out->names,
               by_text); /* the order of a folder is nobody's choice */
     return QL_OK;
+}
+
+/* Could others than the user and root change what lies there? In a sticky folder they can't touch what exists. */
+static bool
+is_open_to_others(const char *path, bool sticky_is_fine)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0)
+        return false;
+    return (st.st_mode & S_IWOTH && !(sticky_is_fine && st.st_mode & S_ISVTX)) ||
+           (st.st_uid != 0 && st.st_uid != geteuid());
+}
+
+/* Code of the folder runs, so a place where others could put some is told: the folder, or one above it. */
+static ql_status
+warn_of_place(ql_ctx *cx, const char *folder)
+{
+    char *here = realpath(".", NULL), *path = heap_text(cx, folder);
+    const ql_status st = path ? QL_OK : QL_MEMORY;
+    size_t n = path ? strlen(path) : 0;
+    bool told = false;
+
+    if (here && strcmp(here, folder) == 0)
+        ql_warn(cx, "%s: plugins are loaded from the working directory", folder);
+    while (n > 0 && !told) {
+        path[n] = '\0';
+        told = is_open_to_others(path, n < strlen(folder));
+        if (told)
+            ql_warn(cx, "%s: plugins are loaded from here, and other users can write to %s", folder, path);
+        if (n == 1)
+            break;
+        while (path[n - 1] != '/')
+            n--;
+        n -= n > 1; /* the slash, but the root's */
+    }
+    free(here);
+    free(path);
+    return st;
 }
 
 /* `origin`: what named the folder, for the text when it isn't there; NULL: it need not be. */
@@ -255,6 +350,8 @@ add_folder(ql_ctx *cx, ql_registry *r, const char *folder, const char *origin)
         st = list_folder(cx, dir, &list);
     else if (origin)
         st = QL_FAIL(cx, QL_NOT_FOUND, "%s: no plugin folder '%s'", origin, folder);
+    if (list.count && st == QL_OK)
+        st = warn_of_place(cx, real);
     for (int64_t i = 0; i < list.count && st == QL_OK; i++) {
         const char *file = ql_format(cx, "%s/%s", real, list.names[i]);
 
@@ -312,9 +409,9 @@ by_kind(const void *a, const void *b)
     const ql_found *x = &(*(entry *const *)a)->found, *y = &(*(entry *const *)b)->found;
     int order;
 
-    if (!x->plugin || !y->plugin)
-        return !x->plugin && !y->plugin ? strcmp(x->file, y->file) : x->plugin ? -1 : 1;
-    order = (x->plugin->kind > y->plugin->kind) - (x->plugin->kind < y->plugin->kind);
+    if (x->problem || y->problem)
+        return x->problem && y->problem ? strcmp(x->file, y->file) : y->problem ? -1 : 1;
+    order = (x->kind > y->kind) - (x->kind < y->kind);
     return order ? order : strcmp(x->name, y->name);
 }
 
@@ -362,10 +459,12 @@ ql_status
 ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin)
 {
     entry *e = entry_new(cx, "(memory)");
+    ql_status status;
 
     if (!e)
         return QL_MEMORY;
-    QL_TRY(cx, keep(cx, r, e, ql_descriptor_read(cx, e->file, plugin, &e->copy)));
+    status = ql_descriptor_read(cx, e->file, plugin, &e->copy);
+    QL_TRY(cx, keep(cx, r, e, e->copy.kind, status));
     sort(r);
     return QL_OK;
 }
@@ -382,19 +481,54 @@ ql_registry_item(const ql_registry *r, int64_t i)
     return &r->items[i]->found;
 }
 
+/* The entry of that name, a broken one before a good one; NULL: none. */
+static entry *
+find(const ql_registry *r, const char *name)
+{
+    entry *good = NULL;
+
+    for (int64_t i = 0; i < r->count; i++) {
+        if (strcmp(r->items[i]->name, name) != 0)
+            continue;
+        if (r->items[i]->problem)
+            return r->items[i];
+        good = r->items[i];
+    }
+    return good;
+}
+
+const ql_found *
+ql_registry_peek(const ql_registry *r, const char *name)
+{
+    const entry *e = find(r, name);
+
+    return e ? &e->found : NULL;
+}
+
+const ql_found *
+ql_registry_load(const ql_registry *r, const ql_found *f)
+{
+    entry *e = NULL;
+    ql_ctx cx;
+
+    for (int64_t i = 0; i < r->count; i++)
+        if (&r->items[i]->found == f && !f->plugin && !f->problem)
+            e = r->items[i];
+    if (!e)
+        return f;
+    ql_ctx_init(&cx, NULL);
+    if (load(&cx, e->file, &e->copy) != QL_OK)
+        e->problem = heap_text(&cx, ql_error(&cx));
+    if (e->problem || e->copy.name)
+        show(e, e->problem ? QL_KIND_NONE : QL_BACKEND);
+    else
+        f = NULL; /* there was no memory to say why */
+    ql_ctx_fini(&cx);
+    return f;
+}
+
 const ql_found *
 ql_registry_find(const ql_registry *r, const char *name)
 {
-    const ql_found *good = NULL;
-
-    for (int64_t i = 0; i < r->count; i++) {
-        const ql_found *f = &r->items[i]->found;
-
-        if (strcmp(f->name, name) != 0)
-            continue;
-        if (f->problem)
-            return f;
-        good = f;
-    }
-    return good;
+    return ql_registry_load(r, ql_registry_peek(r, name));
 }

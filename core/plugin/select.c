@@ -10,19 +10,6 @@
 #define HOST_DEVICE "cpu"
 #define THREADS_MAX 4096
 
-static const ql_plugin *
-backend_of(ql_registry *r, const char *device, size_t length)
-{
-    for (int64_t i = 0; i < ql_registry_count(r); i++) {
-        const ql_plugin *p = ql_registry_item(r, i)->plugin;
-
-        if (p && p->kind == QL_BACKEND && strlen(p->backend->device) == length &&
-            strncmp(p->backend->device, device, length) == 0)
-            return p;
-    }
-    return NULL;
-}
-
 static ql_status
 thread_count(ql_ctx *cx, const ql_device_wish *wish, int *out)
 {
@@ -58,23 +45,41 @@ imagine(ql_ctx *cx, const ql_plugin *p, const ql_device_wish *wish)
     return ql_device_imagine(cx, p->backend, &opt, wish->limit, &cx->device);
 }
 
+/* The sound backend for `device`, loaded; NULL: there is none. */
+static const ql_found *
+backend_of(const ql_registry *r, const char *device)
+{
+    for (int64_t i = 0; i < ql_registry_count(r); i++) {
+        const ql_found *f = ql_registry_item(r, i);
+
+        if (f->kind == QL_BACKEND && strcmp(f->name, device) == 0)
+            return ql_registry_load(r, f);
+    }
+    return NULL;
+}
+
 static ql_status
 open_named(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
 {
     const char *colon = strchr(wish->word, ':');
-    const size_t length = colon ? (size_t)(colon - wish->word) : strlen(wish->word);
-    const ql_plugin *p = backend_of(r, wish->word, length);
+    const char *device = ql_copy_text(cx, wish->word, strcspn(wish->word, ":"));
+    const ql_found *found;
     char *end = NULL;
     long index = colon ? strtol(colon + 1, &end, 10) : 0;
     ql_status st;
 
     if (colon && (end == colon + 1 || *end || index < 0 || index > 1023))
         return QL_FAIL(cx, QL_INVALID, "device: got '%s', expected auto, cpu, cuda or cuda:N", wish->word);
-    if (!p)
+    if (!device)
+        return QL_MEMORY;
+    found = backend_of(r, device);
+    if (found && found->problem)
+        return QL_FAIL(cx, QL_INVALID, "device: %s", found->problem);
+    if (!found)
         return QL_FAIL(cx, QL_INVALID, "device: no plugin offers '%s' (`qloom plugins` lists the backends)",
                        wish->word);
-    st = open_backend(cx, p, (int)index, wish);
-    return st == QL_DEVICE && wish->imagine ? imagine(cx, p, wish) : st;
+    st = open_backend(cx, found->plugin, (int)index, wish);
+    return st == QL_DEVICE && wish->imagine ? imagine(cx, found->plugin, wish) : st;
 }
 
 /* `why`: `auto` chose it; NULL: the user did. */
@@ -101,11 +106,14 @@ ql_device_select(ql_ctx *cx, ql_registry *r, const ql_device_wish *wish)
         return QL_OK;
     }
     for (int64_t i = 0; i < ql_registry_count(r); i++) {
-        const ql_plugin *p = ql_registry_item(r, i)->plugin;
+        const ql_found *f = ql_registry_item(r, i);
 
-        if (!p || p->kind != QL_BACKEND || strcmp(p->backend->device, HOST_DEVICE) == 0)
+        if (f->kind != QL_BACKEND || strcmp(f->name, HOST_DEVICE) == 0)
             continue;
-        if (open_backend(cx, p, 0, wish) == QL_OK) {
+        f = ql_registry_load(r, f);
+        if (!f || f->problem)
+            (void)QL_FAIL(cx, QL_INVALID, "%s", f ? f->problem : "no memory");
+        else if (open_backend(cx, f->plugin, 0, wish) == QL_OK) {
             tell(cx, "it answers");
             return QL_OK;
         }

@@ -41,12 +41,16 @@ make(const char *name, const ql_quantizer *q)
                        .quantizer = q};
 }
 
-/* A log that keeps its last warning. */
+/* A log that keeps its first warning and, for `user`, its last. */
+static char first_warning[1024];
+
 static void
 keep_warning(void *user, ql_log_level level, const char *line)
 {
     if (level == QL_LOG_WARN)
         snprintf(user, 1024, "%s", line);
+    if (level == QL_LOG_WARN && !*first_warning)
+        snprintf(first_warning, sizeof first_warning, "%s", line);
 }
 
 static void
@@ -94,6 +98,7 @@ static void
 test_order(ql_ctx *cx, const char *folder)
 {
     ql_registry *once, *twice;
+    const ql_found *cpu;
     int kind = 0;
 
     REQUIRE_OK(cx, ql_registry_open(cx, folder, &once));
@@ -103,14 +108,78 @@ test_order(ql_ctx *cx, const char *folder)
     for (int64_t i = 0; i < ql_registry_count(once); i++) {
         const ql_found *f = ql_registry_item(once, i);
 
-        CHECK(f->plugin && (int)f->plugin->kind >= kind);
+        CHECK((int)f->kind >= kind && ql_kind_name(f->kind) && f->help && *f->help);
         CHECK(!f->problem);
-        kind = f->plugin ? (int)f->plugin->kind : kind;
-        if (i && f->plugin && f->plugin->kind == ql_registry_item(once, i - 1)->plugin->kind)
+        CHECK((f->plugin == NULL) == (f->kind == QL_BACKEND)); /* which is loaded when it is asked for */
+        if (i && (int)f->kind == kind)
             CHECK(strcmp(ql_registry_item(once, i - 1)->name, f->name) < 0);
+        kind = (int)f->kind;
     }
+    CHECK(!ql_registry_peek(once, "cpu")->plugin);
+    cpu = ql_registry_find(once, "cpu");
+    CHECK(cpu == ql_registry_peek(once, "cpu") && cpu->plugin && !cpu->problem);
+    CHECK_STR(cpu->plugin->name, "cpu");
+    CHECK_STR(cpu->help, cpu->plugin->help);
     ql_registry_close(once);
     ql_registry_close(twice);
+}
+
+static bool
+copy_part(const char *from, const char *to, long bytes, long zeros)
+{
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    bool ok = in && out;
+
+    for (long i = 0; ok && i < bytes + zeros; i++)
+        ok = putc(i < bytes ? getc(in) : 0, out) != EOF;
+    if (in)
+        ok = fclose(in) == 0 && ok;
+    return out && fclose(out) == 0 && ok;
+}
+
+/* What is no file, or not all of one, is told by name before the loader gets it: none of it may hang or kill. */
+static void
+test_odd_files(ql_ctx *cx, const char *good)
+{
+    static const char *const texts[][2] = {
+        {"fifo", "it is a FIFO, not a file"},
+        {"folder", "it is a folder, not a file"},
+        {"nowhere", "No such file or directory"},
+        {"short", "it is too short for a shared object"},
+        {"cut", "it ends too early, as a file that is not wholly copied does"},
+        {"hollow", "it ends too early, as a file that is not wholly copied does"},
+        {"text", "it is no shared object"},
+    };
+    char folder[] = "/tmp/qloom-registry-XXXXXX";
+    const char *rtn = ql_format(cx, "%s/rtn.so", good), *command;
+    struct stat st;
+    ql_registry *r;
+    ql_plugin p;
+
+    CHECK(mkdtemp(folder) && stat(rtn, &st) == 0);
+    CHECK_INT(mkfifo(ql_format(cx, "%s/fifo.so", folder), 0600), 0);
+    CHECK_INT(mkdir(ql_format(cx, "%s/folder.so", folder), 0700), 0);
+    CHECK_INT(symlink("/no/such/file", ql_format(cx, "%s/nowhere.so", folder)), 0);
+    CHECK(copy_part(rtn, ql_format(cx, "%s/short.so", folder), 10, 0));
+    CHECK(copy_part(rtn, ql_format(cx, "%s/cut.so", folder), (long)st.st_size / 2, 0));
+    CHECK(copy_part(rtn, ql_format(cx, "%s/hollow.so", folder), 5000, (long)st.st_size - 5000));
+    CHECK(copy_part("/etc/passwd", ql_format(cx, "%s/text.so", folder), 100, 0));
+    REQUIRE_OK(cx, ql_registry_open(cx, folder, &r));
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const ql_found *f = ql_registry_find(r, texts[i][0]);
+
+        CHECK(f && f->problem && strstr(f->problem, texts[i][1]));
+        if (f)
+            CHECK_INT(ql_plugin_load(cx, f->file, &p), strcmp(texts[i][0], "nowhere") == 0 ? QL_NOT_FOUND : QL_INVALID);
+    }
+    ql_registry_close(r);
+    CHECK_INT(chmod(folder, 0777), 0);
+    *first_warning = '\0';
+    REQUIRE_OK(cx, ql_registry_open(cx, folder, &r));
+    ql_registry_close(r);
+    CHECK(strstr(first_warning, "plugins are loaded from here, and other users can write to /tmp/qloom-registry-"));
+    command = ql_format(cx, "rm -r '%s'", folder);
+    CHECK_INT(system(command), 0);
 }
 
 /* A folder of refused plugins is no error; each keeps its reason under its file's name. */
@@ -192,6 +261,7 @@ main(void)
     test_ports();
     test_order(&cx, good);
     test_broken(&cx, refused, warning);
+    test_odd_files(&cx, good);
     test_missing(&cx);
     test_faults(&cx, refused);
     ql_ctx_fini(&cx);

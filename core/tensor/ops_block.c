@@ -57,6 +57,22 @@ ql_add(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, ql_tensor **y)
 }
 
 ql_status
+ql_add_rmsnorm(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, const ql_tensor *w, double eps, ql_tensor **sum,
+               ql_tensor **y)
+{
+    ql_op op = {.code = QL_OP_ADD_RMSNORM, .t = {a, b, w}, .alpha = eps};
+
+    if (cx->device && !cx->device->ops[op.code]) {
+        QL_TRY(cx, ql_add(cx, a, b, sum));
+        return ql_rmsnorm(cx, *sum, w, eps, y);
+    }
+    QL_TRY(cx, ql_op_begin(cx, &op));
+    *sum = ql_op_made(&op, 3);
+    *y = ql_op_made(&op, 4);
+    return ql_op_call(cx, &op);
+}
+
+ql_status
 ql_add_bias(ql_ctx *cx, const ql_tensor *bias, ql_tensor *y)
 {
     return ql_op_run(cx, &(ql_op){.code = QL_OP_ADD_BIAS, .t = {y, bias}});

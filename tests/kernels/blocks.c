@@ -45,6 +45,26 @@ rmsnorm(kernel *k)
     k_close(k, k_get(k, ty), y, t * n, k_eps(d) * (6 + sqrt((double)n) / 4), d == QL_F16 ? 0x1p-24 : 1e-30);
 }
 
+/* The sum, rounded, and its norm: what add and rmsnorm make one after the other, to the bit. */
+static void
+add_rmsnorm(kernel *k)
+{
+    int64_t t = k_size(k, 300), n = k_size(k, 600);
+    ql_dtype d = float_dtype(k);
+    double *a = k_normal(k, t * n), *b = k_normal(k, t * n), *w = k_normal(k, n), *y = k_doubles(k, t * n), *got;
+    ql_tensor *ta = k_put(k, d, t, n, a), *tb = k_put(k, d, t, n, b), *tw = k_put(k, d, n, -1, w), *sum, *ty, *twice;
+
+    for (int64_t i = 0; i < t * n; i++)
+        a[i] = plain_round(d, a[i] + b[i]);
+    plain_rmsnorm(d, t, n, a, w, 1e-6, y);
+    REQUIRE_OK(k->cx, ql_add_rmsnorm(k->cx, ta, tb, tw, 1e-6, &sum, &ty));
+    k_close(k, k_get(k, sum), a, t * n, 0, 0);
+    got = k_get(k, ty);
+    k_close(k, got, y, t * n, k_eps(d) * (6 + sqrt((double)n) / 4), d == QL_F16 ? 0x1p-24 : 1e-30);
+    REQUIRE_OK(k->cx, ql_rmsnorm(k->cx, sum, tw, 1e-6, &twice));
+    CHECK(memcmp(got, k_get(k, twice), (size_t)(t * n) * sizeof *got) == 0);
+}
+
 static void
 rope(kernel *k)
 {
@@ -217,6 +237,7 @@ abs_stats(kernel *k)
 
 static const kernel_case cases[] = {
     {"rmsnorm", rmsnorm},
+    {"add_rmsnorm", add_rmsnorm},
     {"rope", rope},
     {"attention", attention},
     {"attention, large scores", attention_of_large_scores},

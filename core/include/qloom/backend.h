@@ -81,7 +81,8 @@ QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
     /* feedback_sweep with scales and zeros to be found, and with given ones. result: double *loss, 0 before */ \
     X(SWEEP_FIT, "feedback_sweep", "W:grid|f32[m,n], U:grid[n,n], scales:grid[m,#0]+, zeros:grid[m,#0]+, codes:u8[m,n]+") \
     X(SWEEP_GIVEN, "feedback_sweep", "W:grid|f32[m,n], U:grid[n,n], scales:grid[m,#0], zeros:grid[m,#0], codes:u8[m,n]+, " \
-      "the group of each column:i32[n]?")
+      "the group of each column:i32[n]?") \
+    X(ADD_RMSNORM, "add_rmsnorm", "A:float[t,n], B:same[t,n], the weight:same[n], the sum:same[t,n]+, y:same[t,n]+") /* alpha: eps */
 /* clang-format on */
 
 typedef enum ql_op_code {

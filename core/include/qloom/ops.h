@@ -83,6 +83,10 @@ typedef struct ql_seqs {
 /* y[t, :] = x[t, :] * rsqrt(mean(x[t, :]^2) + eps) * w, the product with w after rounding to the dtype of x. `y` is made. */
 QL_API ql_status ql_rmsnorm(ql_ctx *cx, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor **y);
 
+/* sum = a + b and y = rmsnorm(sum), as ql_add and ql_rmsnorm make them, in one pass where the backend has one. Both are made. */
+QL_API ql_status ql_add_rmsnorm(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, const ql_tensor *w, double eps,
+                                ql_tensor **sum, ql_tensor **y);
+
 /* Rotary embedding, half-split convention, of every head of x[T, heads * head_dim], in place. Angle of element k of each half at
  * position p: p * inv_freq[s * stride + k] in f32 for sequence s; cos and sin are multiplied by `scale`. */
 typedef struct ql_rope_spec {

@@ -6,6 +6,7 @@
 typedef struct norm {
     const cpu *d;
     mat x, w, y;
+    mat a, b; /* x is their sum, still to be made; a.p NULL: x is given */
     double eps;
     int64_t grain;
 } norm;
@@ -34,25 +35,67 @@ norm_row(const norm *n, int64_t i, double *x, double *w)
     cpu_store_double(n->y.dtype, x, n->y.cols, mat_at(&n->y, i, 0));
 }
 
+/* Row i of x from those of a and b; `x` and `other` hold a row. */
+static void
+add_row(const norm *n, int64_t i, double *x, double *other)
+{
+    const int64_t cols = n->x.cols;
+
+    if (n->x.dtype == QL_F32) {
+        const float *a = mat_at(&n->a, i, 0), *b = mat_at(&n->b, i, 0);
+        float *sum = mat_at(&n->x, i, 0);
+
+        for (int64_t j = 0; j < cols; j++)
+            sum[j] = a[j] + b[j];
+        return;
+    }
+    cpu_load_double(n->x.dtype, mat_at(&n->a, i, 0), cols, x);
+    cpu_load_double(n->x.dtype, mat_at(&n->b, i, 0), cols, other);
+    for (int64_t j = 0; j < cols; j++)
+        x[j] += other[j];
+    cpu_store_double(n->x.dtype, x, cols, mat_at(&n->x, i, 0));
+}
+
 static void
 norm_rows(void *arg, int64_t task, void *scratch)
 {
     const norm *n = arg;
     double *x = scratch, *w = x + n->x.cols;
 
-    for (int64_t i = task * n->grain; i < cpu_min((task + 1) * n->grain, n->x.rows); i++)
+    for (int64_t i = task * n->grain; i < cpu_min((task + 1) * n->grain, n->x.rows); i++) {
+        if (n->a.p)
+            add_row(n, i, x, w);
         norm_row(n, i, x, w);
+    }
+}
+
+static ql_status
+run(ql_ctx *cx, void *dev, norm *n)
+{
+    n->d = dev;
+    n->grain = cpu_div_up(CPU_SPAN, n->x.cols);
+    return cpu_run(cx, dev, cpu_div_up(n->x.rows, n->grain), 2 * (size_t)n->x.cols * sizeof(double), norm_rows, n);
 }
 
 static ql_status
 cpu_rmsnorm(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const ql_tensor *x = op->t[0], *w = op->t[1], *y = op->t[2];
-    const double eps = op->alpha;
-    norm n = {.d = dev, .x = cpu_mat(x), .w = cpu_mat(w), .y = cpu_mat(y), .eps = eps};
+    norm n = {.x = cpu_mat(op->t[0]), .w = cpu_mat(op->t[1]), .y = cpu_mat(op->t[2]), .eps = op->alpha};
 
-    n.grain = cpu_div_up(CPU_SPAN, n.x.cols);
-    return cpu_run(cx, dev, cpu_div_up(n.x.rows, n.grain), 2 * (size_t)n.x.cols * sizeof(double), norm_rows, &n);
+    return run(cx, dev, &n);
+}
+
+static ql_status
+cpu_add_rmsnorm(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    norm n = {.a = cpu_mat(op->t[0]),
+              .b = cpu_mat(op->t[1]),
+              .w = cpu_mat(op->t[2]),
+              .x = cpu_mat(op->t[3]),
+              .y = cpu_mat(op->t[4]),
+              .eps = op->alpha};
+
+    return run(cx, dev, &n);
 }
 
 typedef struct rope {
@@ -138,6 +181,7 @@ cpu_rope(ql_ctx *cx, void *dev, const ql_op *op)
 
 const ql_op_row cpu_norm_rope_ops[] = {
     QL_OP_ROW(RMSNORM, cpu_rmsnorm),
+    QL_OP_ROW(ADD_RMSNORM, cpu_add_rmsnorm),
     QL_OP_ROW(ROPE, cpu_rope),
     QL_OP_ROWS_END,
 };

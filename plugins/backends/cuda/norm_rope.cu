@@ -5,43 +5,77 @@
 #define NARROW 512 /* columns of a row that one warp takes */
 #define TOKENS 8   /* of a block that rotates */
 
-/* blockDim.x threads a row: a warp for narrow ones, as of heads, else the block. */
+template <typename T> struct norm_args {
+    const T *x, *other; /* other: NULL, or what is added to x first */
+    T *sum;             /* where the sum goes */
+    const T *w;
+    T *y;
+    int64_t x_ld, other_ld, sum_ld, y_ld, rows, cols;
+    double eps;
+};
+
+/* blockDim.x threads a row: a warp for narrow ones, as of heads, else the block. A thread reads of the sum what it has written itself. */
 template <typename T>
 static __global__ void
-rmsnorm_kernel(const T *x, int64_t x_ld, const T *w, double eps, T *y, int64_t y_ld, int64_t rows, int64_t cols)
+rmsnorm_kernel(norm_args<T> n)
 {
     using W = wide<T>;
     const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
-    const T *row = x + i * x_ld;
-    T *out = y + i * y_ld;
-    W sum = 0, scale;
+    const T *row = n.x + i * n.x_ld;
+    T *out = n.y + i * n.y_ld;
+    W squares = 0, scale;
 
-    if (i >= rows)
+    if (i >= n.rows)
         return;
-    for (int64_t j = threadIdx.x; j < cols; j += blockDim.x)
-        sum += widen(row[j]) * widen(row[j]);
-    sum = blockDim.x == WARP ? warp_sum(sum) : block_sum(sum, shared_as<W>());
-    scale = static_cast<W>(1 / sqrt(static_cast<double>(sum) / static_cast<double>(cols) + eps));
-    for (int64_t j = threadIdx.x; j < cols; j += blockDim.x)
-        out[j] = narrow<T>(widen(narrow<T>(widen(row[j]) * scale)) * widen(w[j]));
+    if (n.other) {
+        T *sum = n.sum + i * n.sum_ld;
+
+        for (int64_t j = threadIdx.x; j < n.cols; j += blockDim.x)
+            sum[j] = narrow<T>(widen(row[j]) + widen(n.other[i * n.other_ld + j]));
+        row = sum;
+    }
+    for (int64_t j = threadIdx.x; j < n.cols; j += blockDim.x)
+        squares += widen(row[j]) * widen(row[j]);
+    squares = blockDim.x == WARP ? warp_sum(squares) : block_sum(squares, shared_as<W>());
+    scale = static_cast<W>(1 / sqrt(static_cast<double>(squares) / static_cast<double>(n.cols) + n.eps));
+    for (int64_t j = threadIdx.x; j < n.cols; j += blockDim.x)
+        out[j] = narrow<T>(widen(narrow<T>(widen(row[j]) * scale)) * widen(n.w[j]));
+}
+
+/* y = rmsnorm(x), or of x + other, which goes to sum. */
+static ql_status
+run(ql_ctx *cx, void *dev, const ql_op *op, const mat *other, const mat *sum, const ql_tensor *const wy[2])
+{
+    const mat x = cuda_mat(op->t[0]), y = cuda_mat(wy[1]);
+    const dim3 block = x.cols > NARROW ? dim3(THREADS) : dim3(WARP, THREADS / WARP);
+
+    with_float(x.dtype, [&](auto type) {
+        using T = type_in<decltype(type)>;
+
+        launch(cuda_stream(dev), static_cast<unsigned>(div_up(x.rows, block.y)), block,
+               THREADS / WARP * sizeof(wide<T>), rmsnorm_kernel<T>,
+               norm_args<T>{static_cast<const T *>(x.p), static_cast<const T *>(other->p), static_cast<T *>(sum->p),
+                            static_cast<const T *>(ql_ptr(wy[0])), static_cast<T *>(y.p), x.ld, other->ld, sum->ld,
+                            y.ld, x.rows, x.cols, op->alpha});
+    });
+    return cuda_launched(cx, dev, "rmsnorm");
 }
 
 static ql_status
 cuda_rmsnorm(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const ql_tensor *x = op->t[0], *w = op->t[1], *y = op->t[2];
-    const double eps = op->alpha;
-    const mat mx = cuda_mat(x), my = cuda_mat(y);
-    const dim3 block = mx.cols > NARROW ? dim3(THREADS) : dim3(WARP, THREADS / WARP);
+    const mat none = {};
 
-    with_float(mx.dtype, [&](auto type) {
-        using T = type_in<decltype(type)>;
+    return run(cx, dev, op, &none, &none, op->t + 1);
+}
 
-        launch(cuda_stream(dev), static_cast<unsigned>(div_up(mx.rows, block.y)), block,
-               THREADS / WARP * sizeof(wide<T>), rmsnorm_kernel<T>, static_cast<const T *>(mx.p), mx.ld,
-               static_cast<const T *>(ql_ptr(w)), eps, static_cast<T *>(my.p), my.ld, mx.rows, mx.cols);
-    });
-    return cuda_launched(cx, dev, "rmsnorm");
+static ql_status
+cuda_add_rmsnorm(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const mat other = cuda_mat(op->t[1]), sum = cuda_mat(op->t[3]);
+    const ql_tensor *const wy[2] = {op->t[2], op->t[4]};
+
+    return run(cx, dev, op, &other, &sum, wy);
 }
 
 /* What a rotation needs on the device, in one piece of scratch. */
@@ -140,6 +174,7 @@ cuda_rope(ql_ctx *cx, void *dev, const ql_op *op)
 
 const ql_op_row cuda_norm_rope_ops[] = {
     QL_OP_ROW(RMSNORM, cuda_rmsnorm),
+    QL_OP_ROW(ADD_RMSNORM, cuda_add_rmsnorm),
     QL_OP_ROW(ROPE, cuda_rope),
     QL_OP_ROWS_END,
 };

@@ -274,8 +274,7 @@ step_block(ql_ctx *cx, const void *self, const ql_step *st)
     case 1:
         return attend(cx, st);
     case 2:
-        QL_TRY(cx, ql_add(cx, st->h, st->y[0], st->h_next));
-        return ql_rmsnorm(cx, *st->h_next, st->smalls[NORM_2], eps, st->x);
+        return ql_add_rmsnorm(cx, st->h, st->y[0], st->smalls[NORM_2], eps, st->h_next, st->x);
     case 3:
         return ql_swiglu(cx, st->y[0], st->y[1], st->x);
     case 4:

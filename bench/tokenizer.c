@@ -22,7 +22,7 @@ time_file(ql_ctx *cx, const ql_tokenizer *tk, const char *file)
     const char *text;
     size_t bytes;
 
-    QL_TRY(cx, ql_file_read(cx, file, &text, &bytes));
+    QL_TRY(cx, ql_file_read(cx, file, QL_FILE_MOST, &text, &bytes));
     for (int counted = 0; counted < 2; counted++) {
         ql_ids ids = {0};
         double begin = cpu_seconds();

@@ -13,7 +13,7 @@ ql_cli_registry(ql_cli *cli, ql_registry **out)
 ql_status
 ql_cli_status(ql_cli *cli, ql_status st)
 {
-    return st == QL_OK ? QL_OK : QL_FAIL(cli->cx, st, "%s", cli->job ? ql_job_error(cli->job) : "out of memory");
+    return st == QL_OK ? QL_OK : ql_fail_lines(cli->cx, st, cli->job ? ql_job_error(cli->job) : "out of memory");
 }
 
 ql_status

@@ -42,7 +42,7 @@ encode(const job *j, const char *line, size_t bytes)
     ql_ids ids = {0};
 
     if (j->jsonl) {
-        QL_TRY(cx, ql_json_parse(cx, "standard input", line, bytes, QL_JSON_DEPTH, &v));
+        QL_TRY(cx, ql_json_parse(cx, &(ql_json_input){.file = "standard input", .text = line, .bytes = bytes}, &v));
         line = ql_json_bytes(v, &bytes);
         if (!line)
             return ql_json_expected(cx, v, "a JSON string");
@@ -70,7 +70,7 @@ read_array(ql_ctx *cx, const char *line, size_t bytes, ql_ids *ids)
     const ql_json *v;
     int64_t id;
 
-    QL_TRY(cx, ql_json_parse(cx, "standard input", line, bytes, QL_JSON_DEPTH, &v));
+    QL_TRY(cx, ql_json_parse(cx, &(ql_json_input){.file = "standard input", .text = line, .bytes = bytes}, &v));
     if (!ql_json_is_array(v))
         return ql_json_expected(cx, v, "a JSON array of ids");
     for (int64_t i = 0; i < ql_json_length(v); i++) {

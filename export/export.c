@@ -24,30 +24,28 @@ static const char *const beside[] = {
 
 /* --- the record ------------------------------------------------------------------------------------------------------- */
 
-static void
-print_member(ql_ctx *cx, FILE *out, const char *key, const char *text)
-{
-    const char *quoted = text ? ql_json_quote(cx, text, strlen(text)) : NULL;
-
-    if (quoted)
-        fprintf(out, "  \"%s\": %s,\n", key, quoted);
-}
-
-static void
+static ql_status
 print_record(ql_ctx *cx, FILE *out, const ql_export *x, const char *recipe, const ql_facts *m)
 {
-    fprintf(out, "{\n  \"complete\": %s,\n", m ? "true" : "false");
-    if (m) {
-        print_member(cx, out, "recipe", recipe);
-        print_member(cx, out, "runtimes", x->runtimes);
-        print_member(cx, out, "serve", x->serve);
-    }
+    ql_json_writer w = {.cx = cx, .out = out};
+
+    ql_json_put_open(&w, NULL, '{', QL_JSON_LINES);
+    ql_json_put_bool(&w, "complete", m != NULL);
+    if (m && recipe)
+        ql_json_put_text(&w, "recipe", recipe);
+    if (m && x->runtimes)
+        ql_json_put_text(&w, "runtimes", x->runtimes);
+    if (m && x->serve)
+        ql_json_put_text(&w, "serve", x->serve);
     for (int64_t i = 0; m && i < m->count; i++)
-        fprintf(out, "  \"%s\": %.17g,\n", m->rows[i].name, m->rows[i].value);
-    fputs("  \"names\": [", out);
+        ql_json_put_real(&w, m->rows[i].name, m->rows[i].value);
+    ql_json_put_open(&w, "names", '[', QL_JSON_LINES);
     for (int64_t i = 0; i < x->file_count; i++)
-        fprintf(out, "%s\n    \"%s\"", i ? "," : "", x->files[i]);
-    fputs("\n  ]\n}\n", out);
+        ql_json_put_text(&w, NULL, x->files[i]);
+    ql_json_put_close(&w);
+    ql_json_put_close(&w);
+    fputc('\n', out);
+    return ql_json_put_end(&w);
 }
 
 /* `m` NULL: the export is under way. */
@@ -56,12 +54,14 @@ write_record(ql_ctx *cx, const ql_export *x, const char *recipe, const ql_facts 
 {
     const char *path = ql_format(cx, "%s/" QL_EXPORT_RECORD, x->folder), *text;
     ql_printer p;
+    ql_status st;
 
     if (!path)
         return QL_MEMORY;
     QL_TRY(cx, ql_printer_open(cx, &p));
-    print_record(cx, p.out, x, recipe, m);
+    st = print_record(cx, p.out, x, recipe, m);
     QL_TRY(cx, ql_printer_close(cx, &p, &text));
+    QL_TRY(cx, st);
     return ql_file_write(cx, path, text, strlen(text));
 }
 
@@ -162,10 +162,12 @@ clear(ql_ctx *cx, const char *folder)
 {
     const char *record = ql_format(cx, "%s/" QL_EXPORT_RECORD, folder), *other;
     const ql_json *earlier = NULL;
+    bool there;
 
     if (!record)
         return QL_MEMORY;
-    if (ql_is_file(record))
+    QL_TRY(cx, ql_is_file(cx, record, &there));
+    if (there)
         QL_TRY(cx, ql_json_read(cx, record, &earlier));
     QL_TRY(cx, remove_ours(cx, folder, ql_json_member(earlier, "names")));
     if (earlier)
@@ -260,43 +262,25 @@ member_of(const ql_export_pair *members, int64_t count, const char *key)
     return NULL;
 }
 
-/* `text`, a member's value, moved to the right as its key is. */
-static void
-print_indented(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        fputc(*text, out);
-        if (*text == '\n')
-            fputs("  ", out);
-    }
-}
-
 static ql_status
 print_config(ql_ctx *cx, FILE *out, const ql_json *config, const ql_export_pair *members, int64_t count)
 {
-    const char *before = "{\n  ", *key = NULL, *text;
+    ql_json_writer w = {.cx = cx, .out = out};
+    const char *key = NULL;
 
+    ql_json_put_open(&w, NULL, '{', QL_JSON_LINES);
     for (int64_t i = 0; i < ql_json_members(config); i++) {
         const ql_json *v = ql_json_at(config, i, &key);
 
-        if (member_of(members, count, key))
-            continue;
-        QL_TRY(cx, ql_json_print(cx, v, &text));
-        key = ql_json_quote(cx, key, strlen(key));
-        if (!key)
-            return QL_MEMORY;
-        fprintf(out, "%s%s: ", before, key);
-        print_indented(out, text);
-        before = ",\n  ";
+        if (!member_of(members, count, key))
+            ql_json_put_value(&w, key, v);
     }
     for (int64_t i = 0; i < count; i++)
-        if (members[i].value) {
-            fprintf(out, "%s\"%s\": ", before, members[i].key);
-            print_indented(out, members[i].value);
-            before = ",\n  ";
-        }
-    fputs("\n}\n", out);
-    return QL_OK;
+        if (members[i].value)
+            ql_json_put_raw(&w, members[i].key, members[i].value);
+    ql_json_put_close(&w);
+    fputc('\n', out);
+    return ql_json_put_end(&w);
 }
 
 ql_status
@@ -314,12 +298,14 @@ ql_export_config(ql_ctx *cx, ql_export *x, const ql_export_pair *members, int64_
     for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
         const char *path = ql_format(cx, "%s/%s", folder, beside[i]);
         size_t bytes;
+        bool there;
 
         if (!path)
             return QL_MEMORY;
-        if (!ql_is_file(path))
+        QL_TRY(cx, ql_is_file(cx, path, &there));
+        if (!there)
             continue;
-        QL_TRY(cx, ql_file_read(cx, path, &text, &bytes));
+        QL_TRY(cx, ql_file_read(cx, path, QL_FILE_MOST, &text, &bytes));
         QL_TRY(cx, write_file(cx, x, beside[i], text, bytes));
     }
     return QL_OK;

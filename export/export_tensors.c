@@ -277,24 +277,28 @@ shard_name(ql_ctx *cx, const char *stem, int64_t shard, int64_t shards)
 static ql_status
 print_index(ql_ctx *cx, FILE *out, const ql_export *x, const char *stem, const int64_t *first, int64_t shards)
 {
+    ql_json_writer w = {.cx = cx, .out = out};
     uint64_t bytes = 0;
 
     for (int64_t i = 0; i < x->item_count; i++)
         bytes += x->items[i].bytes;
-    fprintf(out, "{\n  \"metadata\": {\"total_size\": %llu},\n  \"weight_map\": {", (unsigned long long)bytes);
+    ql_json_put_open(&w, NULL, '{', QL_JSON_LINES);
+    ql_json_put_open(&w, "metadata", '{', QL_JSON_SPACED);
+    ql_json_put_int(&w, "total_size", (int64_t)bytes);
+    ql_json_put_close(&w);
+    ql_json_put_open(&w, "weight_map", '{', QL_JSON_LINES);
     for (int64_t s = 0; s < shards; s++) {
         const char *file = shard_name(cx, stem, s, shards);
 
-        for (int64_t i = first[s]; i < first[s + 1]; i++) {
-            const char *tensor = x->items[i].tensor.name, *quoted = ql_json_quote(cx, tensor, strlen(tensor));
-
-            if (!file || !quoted)
-                return QL_MEMORY;
-            fprintf(out, "%s\n    %s: \"%s\"", i ? "," : "", quoted, file);
-        }
+        if (!file)
+            return QL_MEMORY;
+        for (int64_t i = first[s]; i < first[s + 1]; i++)
+            ql_json_put_text(&w, x->items[i].tensor.name, file);
     }
-    fputs("\n  }\n}\n", out);
-    return QL_OK;
+    ql_json_put_close(&w);
+    ql_json_put_close(&w);
+    fputc('\n', out);
+    return ql_json_put_end(&w);
 }
 
 static ql_status

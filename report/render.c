@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXACT_DIGITS 17 /* of a double */
-
 void
 ql_number_short(double value, char text[QL_NUMBER_SIZE])
 {
@@ -33,11 +31,7 @@ ql_number_exact(double value, char text[QL_NUMBER_SIZE])
         ql_number_short(value, text);
         return;
     }
-    for (int digits = 1; digits <= EXACT_DIGITS; digits++) {
-        snprintf(text, QL_NUMBER_SIZE, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            return;
-    }
+    ql_number(value, text);
 }
 
 const char *

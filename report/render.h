@@ -2,6 +2,7 @@
 #ifndef QLOOM_REPORT_RENDER_H
 #define QLOOM_REPORT_RENDER_H
 
+#include "base/text.h"
 #include "table.h"
 
 ql_status ql_render_markdown(ql_ctx *cx, const ql_table *t, FILE *out);
@@ -10,8 +11,6 @@ ql_status ql_render_html(ql_ctx *cx, const ql_table *t, FILE *out); /* a part of
 ql_status ql_render_latex(ql_ctx *cx, const ql_table *t, FILE *out);
 /* Not a layout: an array with one object a cell, of all sets. */
 ql_status ql_render_json(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, FILE *out);
-
-#define QL_NUMBER_SIZE 40
 
 /* For people: four decimals, four significant digits below 1, whole numbers as such. */
 void ql_number_short(double value, char text[QL_NUMBER_SIZE]);

@@ -107,10 +107,17 @@ parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer *tk)
 {
     const ql_json *root, *config = NULL;
 
-    QL_TRY(cx, ql_json_parse(cx, files->name, files->text, files->bytes, QL_JSON_DEPTH, &root));
+    QL_TRY(cx,
+           ql_json_parse(
+               cx, &(ql_json_input){.file = files->name, .text = files->text, .bytes = files->bytes, .python = true},
+               &root));
     if (files->config_text)
-        QL_TRY(cx,
-               ql_json_parse(cx, files->config_name, files->config_text, files->config_bytes, QL_JSON_DEPTH, &config));
+        QL_TRY(cx, ql_json_parse(cx,
+                                 &(ql_json_input){.file = files->config_name,
+                                                  .text = files->config_text,
+                                                  .bytes = files->config_bytes,
+                                                  .python = true},
+                                 &config));
     return read_all(cx, root, config, tk);
 }
 
@@ -138,12 +145,14 @@ open_files(ql_ctx *cx, const char *folder, ql_tokenizer **out)
 {
     ql_tokenizer_files files = {.name = ql_format(cx, "%s/tokenizer.json", folder),
                                 .config_name = ql_format(cx, "%s/tokenizer_config.json", folder)};
+    bool configured;
 
     if (!files.name || !files.config_name)
         return QL_MEMORY;
-    QL_TRY(cx, ql_file_read(cx, files.name, &files.text, &files.bytes));
-    if (ql_is_file(files.config_name))
-        QL_TRY(cx, ql_file_read(cx, files.config_name, &files.config_text, &files.config_bytes));
+    QL_TRY(cx, ql_file_read(cx, files.name, QL_FILE_MOST, &files.text, &files.bytes));
+    QL_TRY(cx, ql_is_file(cx, files.config_name, &configured));
+    if (configured)
+        QL_TRY(cx, ql_file_read(cx, files.config_name, QL_FILE_MOST, &files.config_text, &files.config_bytes));
     return ql_tokenizer_parse(cx, &files, out);
 }
 

@@ -7,6 +7,8 @@
 
 #include <qloom/qloom.h>
 
+#include "text.h"
+
 #define CHUNK_BYTES 16384
 
 struct ql_chunk {
@@ -34,14 +36,33 @@ ql_ctx_fini(ql_ctx *cx)
         ql_scope_close(cx, cx->scope);
 }
 
+/* False once, when the test harness asked for the n-th allocation to fail. */
+static bool
+may_allocate(ql_ctx *cx)
+{
+    return cx->fail_alloc == 0 || --cx->fail_alloc != 0;
+}
+
+/* How many scopes there was no memory for, above the innermost one. While there are any, allocations fail: what they make would live
+ * too long. */
+static int64_t *
+missing(ql_ctx *cx)
+{
+    return cx->scope ? &cx->scope->missing : &cx->missing;
+}
+
 void
 ql_scope_open(ql_ctx *cx, ql_scope *scope)
 {
-    *scope = (ql_scope){.up = cx->scope, .opened = calloc(1, sizeof *scope)};
-    if (scope->opened)
-        *scope->opened = (ql_scope){.up = cx->scope, .heap = true};
-    else
-        scope->opened = scope; /* what is allocated next fails too, and says so */
+    *scope = (ql_scope){.up = cx->scope};
+    if (*missing(cx) == 0)
+        scope->opened = calloc(1, sizeof *scope);
+    if (!scope->opened) {
+        scope->absent = true;
+        ++*missing(cx);
+        return;
+    }
+    *scope->opened = (ql_scope){.up = cx->scope, .heap = true};
     cx->scope = scope->opened;
 }
 
@@ -76,6 +97,13 @@ ql_scope_close(ql_ctx *cx, ql_scope *scope)
     const ql_scope *target = scope->opened ? scope->opened : scope;
     bool last = false;
 
+    if (scope->absent) { /* it never came to be; what an error left open above it goes */
+        while (cx->scope != scope->up)
+            scope_pop(cx);
+        if (*missing(cx) > 0)
+            --*missing(cx);
+        return;
+    }
     while (cx->scope && !last) {
         last = cx->scope == target;
         scope_pop(cx);
@@ -94,6 +122,7 @@ ql_scope_leave(ql_ctx *cx, ql_scope *scope, ql_status st)
 {
     while (cx->scope != scope)
         scope_pop(cx);
+    scope->missing = 0;
     cx->scope = scope->up;
     return st;
 }
@@ -110,13 +139,6 @@ ql_defer(ql_ctx *cx, void (*close)(void *item), void *item)
     *d = (ql_deferred){.next = cx->scope->deferred, .close = close, .item = item};
     cx->scope->deferred = d;
     return QL_OK;
-}
-
-/* False once, when the test harness asked for the n-th allocation to fail. */
-static bool
-may_allocate(ql_ctx *cx)
-{
-    return cx->fail_alloc == 0 || --cx->fail_alloc != 0;
 }
 
 void *
@@ -161,6 +183,10 @@ ql_alloc(ql_ctx *cx, size_t count, size_t size)
     ql_chunk *c = s ? s->memory : NULL;
     size_t bytes, align = _Alignof(max_align_t);
 
+    if (*missing(cx) > 0) {
+        (void)QL_FAIL(cx, QL_MEMORY, "no memory on the host");
+        return NULL;
+    }
     if (!s || (size && count > (SIZE_MAX - CHUNK_BYTES) / size)) {
         (void)QL_FAIL(cx, s ? QL_MEMORY : QL_BUG,
                       s ? "a size of %zu x %zu bytes overflows" : "no scope is open for %zu x %zu bytes", count, size);
@@ -228,12 +254,22 @@ ql_format(ql_ctx *cx, const char *fmt, ...)
 ql_status
 ql_fail_(ql_ctx *cx, ql_status st, const char *file, int line, const char *fmt, ...)
 {
+    char text[sizeof cx->error];
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(cx->error, sizeof cx->error, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    ql_visible(text, "\\n", cx->error, sizeof cx->error);
     snprintf(cx->trace, sizeof cx->trace, "%s:%d", file, line);
+    cx->status = st;
+    return st;
+}
+
+ql_status
+ql_fail_lines(ql_ctx *cx, ql_status st, const char *lines)
+{
+    snprintf(cx->error, sizeof cx->error, "%s", lines);
     cx->status = st;
     return st;
 }
@@ -252,15 +288,16 @@ ql_trace_(ql_ctx *cx, ql_status st, const char *file, int line, const char *expr
 ql_status
 ql_where(ql_ctx *cx, ql_status st, const char *fmt, ...)
 {
-    char text[sizeof cx->error];
+    char raw[sizeof cx->error], text[sizeof cx->error];
     va_list ap;
-    int n;
+    size_t n;
 
     va_start(ap, fmt);
-    n = vsnprintf(text, sizeof text, fmt, ap);
+    vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof text)
-        snprintf(text + n, sizeof text - (size_t)n, ": %.*s", (int)sizeof text - 3 - n, cx->error);
+    ql_visible(raw, "\\n", text, sizeof text);
+    n = strlen(text);
+    snprintf(text + n, sizeof text - n, ": %.*s", (int)(sizeof text - n), cx->error);
     memcpy(cx->error, text, sizeof text);
     return st;
 }
@@ -337,7 +374,7 @@ void
 ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
 {
     const ql_site *s = &cx->site;
-    char line[2048], block[32] = "";
+    char text[2048], line[2048], block[32] = "";
     int n = 0;
 
     if (!cx->log)
@@ -345,11 +382,12 @@ ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
     if (s->block >= 0)
         snprintf(block, sizeof block, ", block %lld", (long long)s->block);
     if (s->stage)
-        n = snprintf(line, sizeof line, "%s%s%s%s: ", s->stage, block, s->linear ? ", " : "",
+        n = snprintf(text, sizeof text, "%s%s%s%s: ", s->stage, block, s->linear ? ", " : "",
                      s->linear ? s->linear : "");
-    if (n < 0 || (size_t)n >= sizeof line)
+    if (n < 0 || (size_t)n >= sizeof text)
         n = 0;
-    vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);
+    vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
+    ql_visible(text, "\\n", line, sizeof line);
     cx->log->write(cx->log->user, level, line);
 }
 

@@ -25,7 +25,8 @@ typedef struct ql_chunk ql_chunk;
 typedef struct ql_deferred ql_deferred;
 typedef struct ql_scope {
     struct ql_scope *up, *opened;
-    bool heap;
+    bool heap, absent;
+    int64_t missing; /* scopes above it for which there was no memory */
     ql_chunk *memory;
     ql_deferred *deferred;
     ql_tensor **tensors;
@@ -45,6 +46,7 @@ typedef struct ql_site {
 
 struct ql_ctx {
     ql_scope *scope;
+    int64_t missing;   /* as in ql_scope, while none is open */
     ql_device *device; /* NULL until one is open */
     const ql_log *log;
     const volatile int *interrupt; /* nonzero once the user asked to stop; may be NULL */
@@ -82,6 +84,9 @@ ql_status ql_grow(ql_ctx *cx, void *items, int64_t *capacity, int64_t need, size
 
 const char *ql_vformat(ql_ctx *cx, const char *fmt, va_list ap);
 const char *ql_copy_text(ql_ctx *cx, const char *text, size_t bytes); /* NUL-terminated, in the innermost scope */
+
+/* An error whose text has several lines, which hold no control characters (ql_visible); QL_FAIL makes one line of its text. */
+ql_status ql_fail_lines(ql_ctx *cx, ql_status st, const char *lines);
 
 /* Puts text in front of the error: "stage 'quant' (NAME), model.layers.3.mlp.down_proj". Returns st. */
 ql_status ql_where(ql_ctx *cx, ql_status st, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

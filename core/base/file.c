@@ -7,78 +7,85 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Opens without waiting for the other end of a FIFO, then looks at what it got. */
 ql_status
-ql_file_read(ql_ctx *cx, const char *file, const char **text, size_t *bytes)
+ql_file_open(ql_ctx *cx, const char *file, int *fd, struct stat *st)
 {
-    FILE *f = fopen(file, "rb");
-    struct stat st;
-    char *data = NULL;
-    size_t got = 0;
+    ql_path_info at;
     ql_status result;
 
-    if (!f)
+    *fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    *st = (struct stat){0};
+    if (*fd >= 0 && fstat(*fd, st) == 0 && S_ISREG(st->st_mode))
+        return QL_OK;
+    if (st->st_mode == 0 && errno != ENXIO) /* ENXIO: a socket, or a device without a driver */
         return QL_FAIL(cx, errno == ENOENT ? QL_NOT_FOUND : QL_IO, "%s: %s", file, strerror(errno));
-    if (fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode)) {
-        result = QL_FAIL(cx, QL_IO, "%s: not a regular file", file);
-    } else if (!(data = ql_alloc(cx, (size_t)st.st_size + 1, 1))) {
-        result = QL_MEMORY;
-    } else {
-        got = fread(data, 1, (size_t)st.st_size, f);
-        result = ferror(f) ? QL_FAIL(cx, QL_IO, "%s: %s", file, strerror(errno)) : QL_OK;
-    }
-    (void)fclose(f);
-    *text = data;
-    *bytes = got;
+    result = ql_path_look(cx, file, &at);
+    if (result == QL_OK)
+        result = QL_FAIL(cx, QL_IO, "%s: not a regular file but %s", file, at.word);
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
     return result;
 }
 
-bool
-ql_is_file(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
-}
-
-bool
-ql_is_folder(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-bool
-ql_ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
-
+/* Reads until `bytes` are there or the file ends. */
 static ql_status
-make_folder(ql_ctx *cx, const char *path)
+read_all(ql_ctx *cx, const char *file, int fd, char *data, size_t bytes, size_t *got)
 {
-    if (mkdir(path, 0777) == 0 || (errno == EEXIST && ql_is_folder(path)))
-        return QL_OK;
-    return QL_FAIL(cx, QL_IO, "cannot make the folder %s: %s", path, strerror(errno));
+    for (*got = 0; *got < bytes;) {
+        const ssize_t n = read(fd, data + *got, bytes - *got);
+
+        if (n == 0)
+            break;
+        if (n < 0 && errno != EINTR)
+            return QL_FAIL(cx, QL_IO, "%s: %s", file, strerror(errno));
+        *got += n > 0 ? (size_t)n : 0;
+    }
+    return QL_OK;
 }
 
 ql_status
-ql_make_folders(ql_ctx *cx, const char *path)
+ql_file_read(ql_ctx *cx, const char *file, size_t most, const char **text, size_t *bytes)
 {
-    size_t n = strlen(path);
-    char *part = ql_alloc(cx, n + 1, 1);
+    struct stat st;
+    char *data = NULL;
+    ql_status result;
+    int fd;
 
-    if (!part)
-        return QL_MEMORY;
-    memcpy(part, path, n);
-    for (char *slash = strchr(part + 1, '/'); part[0] && slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        QL_TRY(cx, make_folder(cx, part));
-        *slash = '/';
+    QL_TRY(cx, ql_file_open(cx, file, &fd, &st));
+    if ((uintmax_t)st.st_size > most)
+        result = QL_FAIL(cx, QL_INVALID, "%s: expected at most %zu bytes, got %jd", file, most, (intmax_t)st.st_size);
+    else if (!(data = ql_alloc(cx, (size_t)st.st_size + 1, 1)))
+        result = QL_MEMORY;
+    else
+        result = read_all(cx, file, fd, data, (size_t)st.st_size, bytes);
+    close(fd);
+    *text = data;
+    return result;
+}
+
+ql_status
+ql_file_stream(ql_ctx *cx, const char *path, const char *mode, FILE **out)
+{
+    const int how = strchr(mode, '+') ? O_RDWR : O_WRONLY, begin = *mode == 'a' ? O_APPEND : 0;
+    const int fd = open(path, how | begin | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    struct stat st;
+    bool ok = fd >= 0 && fstat(fd, &st) == 0;
+    int error = errno;
+
+    if (ok && !S_ISREG(st.st_mode)) {
+        close(fd);
+        return QL_FAIL(cx, QL_IO, "%s: not a regular file", path);
     }
-    return make_folder(cx, path);
+    ok = ok && (begin || ftruncate(fd, 0) == 0);
+    *out = ok ? fdopen(fd, mode) : NULL;
+    if (*out)
+        return QL_OK;
+    error = ok || fd >= 0 ? errno : error;
+    if (fd >= 0)
+        close(fd);
+    return QL_FAIL(cx, QL_IO, "%s: %s%s", path, strerror(error), error == ELOOP ? ": links are not followed" : "");
 }
 
 ql_status
@@ -87,13 +94,25 @@ ql_file_create(ql_ctx *cx, const char *path, ql_file_writer *out)
     /* The process id keeps two runs that write the same file apart: the last rename wins, and neither file is torn. */
     const char *temporary = ql_format(cx, "%s.%ld.tmp", path, (long)getpid());
     const char *name = temporary ? ql_copy_text(cx, path, strlen(path)) : NULL;
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int fd, error;
 
     if (!name)
         return QL_MEMORY;
-    *out = (ql_file_writer){.stream = fopen(temporary, "wb"), .path = name, .temporary = temporary};
-    if (!out->stream)
-        return QL_FAIL(cx, QL_IO, "%s: %s", temporary, strerror(errno));
-    return QL_OK;
+    *out = (ql_file_writer){.path = name, .temporary = temporary};
+    fd = open(temporary, flags, 0666);
+    if (fd < 0 && errno == EEXIST &&
+        unlink(temporary) == 0) /* of a process that was killed, or a link that a stranger planted */
+        fd = open(temporary, flags, 0666);
+    out->stream = fd >= 0 ? fdopen(fd, "wb") : NULL;
+    if (out->stream)
+        return QL_OK;
+    error = errno;
+    if (fd >= 0) {
+        close(fd);
+        (void)unlink(temporary);
+    }
+    return QL_FAIL(cx, QL_IO, "%s: %s", temporary, strerror(error));
 }
 
 ql_status
@@ -104,24 +123,19 @@ ql_file_put(ql_ctx *cx, ql_file_writer *w, const void *data, size_t bytes)
     return QL_OK;
 }
 
-/* A rename is on the disk only when its folder is. File systems that can't sync a folder are as durable as they
- * get. */
+/* A rename is on the disk only when its folder is. */
 static void
-sync_folder(const char *path, const char *slash)
+sync_folder_of(const char *path)
 {
     char folder[4096] = ".";
-    size_t n = slash ? (size_t)(slash - path) : 0;
-    int fd;
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) : 0;
 
     if (n >= sizeof folder)
         return;
     if (slash)
         snprintf(folder, sizeof folder, "%.*s", n ? (int)n : 1, path);
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    (void)fsync(fd);
-    close(fd);
+    ql_sync_folder(folder);
 }
 
 ql_status
@@ -144,7 +158,7 @@ ql_file_commit(ql_ctx *cx, ql_file_writer *w)
         (void)unlink(w->temporary);
         return QL_FAIL(cx, QL_IO, "%s: %s", w->path, strerror(error));
     }
-    sync_folder(w->path, strrchr(w->path, '/'));
+    sync_folder_of(w->path);
     return QL_OK;
 }
 

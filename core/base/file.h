@@ -4,17 +4,19 @@
 
 #include <stdio.h>
 
-#include "ctx.h"
+#include "path.h"
 
-/* Reads FILE into the innermost scope, with a NUL behind it. NOT_FOUND when there is none, IO otherwise. */
-ql_status ql_file_read(ql_ctx *cx, const char *file, const char **text, size_t *bytes);
+#define QL_FILE_MOST ((size_t)1 << 28) /* bytes of a file that is read whole: config, tokenizer, index */
 
-bool ql_is_file(const char *path);
-bool ql_is_folder(const char *path);
-bool ql_ends_with(const char *text, const char *suffix);
+/* Opens a regular file for reading; a folder, FIFO, socket or device is IO and named, and none is waited for. NOT_FOUND when there is
+ * none. */
+ql_status ql_file_open(ql_ctx *cx, const char *file, int *fd, struct stat *st);
 
-/* Makes the folder and those above it; one that is there is fine. */
-ql_status ql_make_folders(ql_ctx *cx, const char *path);
+/* Reads FILE into the innermost scope, with a NUL behind it. As ql_file_open; INVALID when it has more than `most` bytes. */
+ql_status ql_file_read(ql_ctx *cx, const char *file, size_t most, const char **text, size_t *bytes);
+
+/* A file to write as one goes: a log or a journal. `mode` is "w", "a" or "a+". Links are not followed. */
+ql_status ql_file_stream(ql_ctx *cx, const char *path, const char *mode, FILE **out);
 
 /* A file being written beside its final name: commit flushes it to the disk and renames, abort removes it. */
 typedef struct ql_file_writer {

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <xxhash.h>
+
+#include "file.h"
 
 #define READ_BYTES 65536
 
@@ -23,30 +25,45 @@ ql_hash_bytes(const void *data, size_t bytes, uint64_t out[2])
     digits(XXH3_128bits(data, bytes), out);
 }
 
+static ql_status
+hash_open_file(ql_ctx *cx, const char *path, int fd, size_t limit, XXH3_state_t *state)
+{
+    unsigned char buffer[READ_BYTES];
+
+    while (limit > 0) {
+        const ssize_t n = read(fd, buffer, limit < sizeof buffer ? limit : sizeof buffer);
+
+        if (n == 0)
+            break;
+        if (n < 0 && errno != EINTR)
+            return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+        if (n > 0) {
+            (void)XXH3_128bits_update(state, buffer, (size_t)n); /* fails for NULL only */
+            limit -= (size_t)n;
+        }
+        QL_TRY(cx, ql_check_interrupt(cx));
+    }
+    return QL_OK;
+}
+
 ql_status
 ql_hash_file(ql_ctx *cx, const char *path, size_t limit, uint64_t out[2])
 {
-    unsigned char buffer[READ_BYTES];
-    FILE *f = fopen(path, "rb");
-    XXH3_state_t *state = XXH3_createState();
-    ql_status st = QL_OK;
-    size_t n = 1;
+    XXH3_state_t *state;
+    struct stat info;
+    ql_status st;
+    int fd;
 
-    if (!f)
-        st = QL_FAIL(cx, errno == ENOENT ? QL_NOT_FOUND : QL_IO, "%s: %s", path, strerror(errno));
-    else if (!state || XXH3_128bits_reset(state) != XXH_OK)
+    QL_TRY(cx, ql_file_open(cx, path, &fd, &info));
+    state = XXH3_createState();
+    if (state && XXH3_128bits_reset(state) == XXH_OK)
+        st = hash_open_file(cx, path, fd, limit, state);
+    else
         st = QL_FAIL(cx, QL_MEMORY, "no memory to hash %s", path);
-    while (st == QL_OK && limit > 0 && n > 0) {
-        n = fread(buffer, 1, limit < sizeof buffer ? limit : sizeof buffer, f);
-        XXH3_128bits_update(state, buffer, n);
-        limit -= n;
-        st = ferror(f) ? QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno)) : ql_check_interrupt(cx);
-    }
     if (st == QL_OK)
         digits(XXH3_128bits_digest(state), out);
     XXH3_freeState(state);
-    if (f)
-        (void)fclose(f);
+    close(fd);
     return st;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "clock.h"
+#include "text.h"
 
 #define ETA_AFTER 1.0 /* seconds before a guess of the rest is worth showing */
 #define SECONDS_MAX 3.6e6
@@ -25,8 +26,11 @@ duration(double seconds, char *text, size_t size)
 static void
 show(ql_ctx *cx, const char *line, bool last)
 {
+    char text[512];
+
+    ql_visible(line, " ", text, sizeof text);
     if (cx->log && cx->log->progress)
-        cx->log->progress(cx->log->user, line, last);
+        cx->log->progress(cx->log->user, text, last);
 }
 
 void

@@ -160,7 +160,7 @@ ql_device_holders(const ql_device *d, char *text, size_t size)
 static ql_status
 no_room(ql_ctx *cx, const ql_device *d, size_t asked, const char *owner)
 {
-    char want[32], used[32], all[32], held[1024];
+    char want[32], used[32], all[32], held[1024], lines[4096];
     bool limited = d->limit && (asked > d->limit || d->used > d->limit - asked);
 
     ql_bytes_text(asked, want, sizeof want);
@@ -168,14 +168,18 @@ no_room(ql_ctx *cx, const ql_device *d, size_t asked, const char *owner)
     ql_bytes_text(limited ? d->limit : d->info.memory, all, sizeof all);
     ql_device_holders(d, held, sizeof held);
     if (limited)
-        return QL_FAIL(cx, QL_MEMORY,
-                       "%s does not fit: %s asks for %s, %s of `memory: %s` are in use; raise `memory:` or lower "
-                       "`chunk_tokens:`%s%s",
-                       d->backend->device, owner, want, used, all, *held ? "; held:\n" : "", held);
-    return QL_FAIL(cx, QL_MEMORY,
-                   "%s has no room: %s asks for %s, %s of %s are in use; lower `memory:` or `chunk_tokens:`%s%s",
-                   d->backend->device, owner, want, used, d->info.memory ? all : "an unknown size",
-                   *held ? "; held:\n" : "", held);
+        (void)QL_FAIL(cx, QL_MEMORY,
+                      "%s does not fit: %s asks for %s, %s of `memory: %s` are in use; raise `memory:` or lower "
+                      "`chunk_tokens:`",
+                      d->backend->device, owner, want, used, all);
+    else
+        (void)QL_FAIL(cx, QL_MEMORY,
+                      "%s has no room: %s asks for %s, %s of %s are in use; lower `memory:` or `chunk_tokens:`",
+                      d->backend->device, owner, want, used, d->info.memory ? all : "an unknown size");
+    if (!*held)
+        return QL_MEMORY;
+    snprintf(lines, sizeof lines, "%s; held:\n%s", ql_error(cx), held);
+    return ql_fail_lines(cx, QL_MEMORY, lines);
 }
 
 /* Memory of the device; what can wait elsewhere makes room for it. */

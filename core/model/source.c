@@ -1,14 +1,11 @@
 /* A model folder: its directory of tensors, and the way of each from the mapped file to the device. */
 #include "source.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json.h"
-#include "device/device.h"
-#include "tensor/tensor.h"
 
 struct ql_source {
     const char *folder;
@@ -127,51 +124,55 @@ open_index(ql_ctx *cx, const char *path, ql_source *src)
     return QL_OK;
 }
 
-/* How many files of the folder have names that end so; the path of the last one in `path`, where it is not NULL. */
-static int
-count_suffix(ql_ctx *cx, const char *folder, const char *suffix, const char **path)
+/* The folder has neither the one file nor an index: a single file of another name will do, and what else there is says what is wrong. */
+static ql_status
+open_other(ql_ctx *cx, const char *stem, ql_source *src)
 {
-    DIR *d = opendir(folder);
-    int found = 0;
+    const char *only = NULL;
+    const ql_folder_entry *entries;
+    bool other = false;
+    int64_t count, found = 0;
 
-    for (struct dirent *e; d && (e = readdir(d));) {
-        size_t n = strlen(e->d_name), m = strlen(suffix);
+    QL_TRY(cx, ql_folder_list(cx, src->folder, &entries, &count));
+    for (int64_t i = 0; i < count; i++) {
+        const char *name = entries[i].name;
 
-        if (n <= m || strcmp(e->d_name + n - m, suffix) != 0)
+        other = other || ql_ends_with(name, ".bin") || ql_ends_with(name, ".pth") || ql_ends_with(name, ".gguf");
+        if (!ql_ends_with(name, ".safetensors"))
             continue;
         found++;
-        if (path)
-            *path = ql_format(cx, "%s/%s", folder, e->d_name);
+        only = name;
     }
-    if (d)
-        closedir(d);
-    return found;
+    if (found == 1 && !strstr(only, "-of-")) { /* older tools named it after what is in it */
+        only = ql_format(cx, "%s/%s", src->folder, only);
+        return only ? open_single(cx, only, src) : QL_MEMORY;
+    }
+    if (found)
+        return QL_FAIL(cx, QL_NOT_FOUND, "%s: neither %s.safetensors nor %s.safetensors.index.json beside the shards",
+                       src->folder, stem, stem);
+    if (other)
+        return QL_FAIL(cx, QL_UNSUPPORTED,
+                       "%s: weights are read from safetensors only: convert the folder's .bin, .pth or .gguf",
+                       src->folder);
+    return QL_FAIL(cx, QL_NOT_FOUND, "%s: no %s.safetensors in this folder", src->folder, stem);
 }
 
 static ql_status
 open_tensors(ql_ctx *cx, const char *stem, ql_source *src)
 {
-    const char *single = ql_format(cx, "%s/%s.safetensors", src->folder, stem), *only = NULL;
+    const char *single = ql_format(cx, "%s/%s.safetensors", src->folder, stem);
     const char *index = ql_format(cx, "%s/%s.safetensors.index.json", src->folder, stem);
+    bool there;
 
     if (!single || !index)
         return QL_MEMORY;
-    if (ql_is_file(single))
+    QL_TRY(cx, ql_is_file(cx, single, &there));
+    if (there)
         return open_single(cx, single, src);
-    if (ql_is_file(index))
+    QL_TRY(cx, ql_is_file(cx, index, &there));
+    if (there)
         return open_index(cx, index, src);
-    if (count_suffix(cx, src->folder, ".safetensors", &only) == 1 && only && !strstr(strrchr(only, '/'), "-of-"))
-        return open_single(cx, only, src); /* older tools named it after what is in it */
-    if (only)
-        return QL_FAIL(cx, QL_NOT_FOUND, "%s: neither %s.safetensors nor %s.safetensors.index.json beside the shards",
-                       src->folder, stem, stem);
-    if (count_suffix(cx, src->folder, ".bin", NULL) + count_suffix(cx, src->folder, ".pth", NULL) +
-            count_suffix(cx, src->folder, ".gguf", NULL) >
-        0)
-        return QL_FAIL(cx, QL_UNSUPPORTED,
-                       "%s: weights are read from safetensors only: convert the folder's .bin, .pth or .gguf",
-                       src->folder);
-    return QL_FAIL(cx, QL_NOT_FOUND, "%s: no %s.safetensors in this folder", src->folder, stem);
+    return open_other(cx, stem, src);
 }
 
 /* Complaints about the config name it "config.json", here as in model plugins; the host puts the folder in front. */
@@ -180,14 +181,17 @@ read_config(ql_ctx *cx, ql_source *src)
 {
     const char *path = ql_format(cx, "%s/config.json", src->folder), *text;
     size_t bytes;
+    bool there;
     ql_status st;
 
     if (!path)
         return QL_MEMORY;
-    if (!ql_is_file(path))
+    QL_TRY(cx, ql_is_file(cx, path, &there));
+    if (!there)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: no config.json in this folder: is it a model?", src->folder);
-    QL_TRY(cx, ql_file_read(cx, path, &text, &bytes));
-    st = ql_json_parse(cx, "config.json", text, bytes, QL_JSON_DEPTH, &src->config);
+    QL_TRY(cx, ql_file_read(cx, path, QL_FILE_MOST, &text, &bytes));
+    st = ql_json_parse(cx, &(ql_json_input){.file = "config.json", .text = text, .bytes = bytes, .python = true},
+                       &src->config);
     if (st == QL_OK && !ql_json_is_object(src->config))
         st = ql_json_expected(cx, src->config, "an object");
     return st == QL_OK ? QL_OK : ql_where(cx, st, "%s", src->folder);
@@ -196,7 +200,10 @@ read_config(ql_ctx *cx, ql_source *src)
 static ql_status
 open_source(ql_ctx *cx, const char *stem, bool config, ql_source *src)
 {
-    if (!ql_is_folder(src->folder))
+    bool there;
+
+    QL_TRY(cx, ql_is_folder(cx, src->folder, &there));
+    if (!there)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such folder", src->folder);
     if (config)
         QL_TRY(cx, read_config(cx, src));
@@ -302,7 +309,7 @@ find(const ql_source *src, const char *name)
     return i < 0 ? NULL : src->tensors[i];
 }
 
-const ql_st_tensor *
+ql_st_tensor *
 ql_source_find(const ql_source *src, const char *name)
 {
     return find(src, name);
@@ -319,10 +326,13 @@ ql_source_json(ql_ctx *cx, const ql_source *src, const char *file, const ql_json
 {
     const char *path = ql_format(cx, "%s/%s", src->folder, file);
 
+    bool there;
+
     *out = NULL;
     if (!path)
         return QL_MEMORY;
-    return ql_is_file(path) ? ql_json_read(cx, path, out) : QL_OK;
+    QL_TRY(cx, ql_is_file(cx, path, &there));
+    return there ? ql_json_read(cx, path, out) : QL_OK;
 }
 
 const char *
@@ -363,21 +373,6 @@ ql_source_expect(const ql_source *src, const char *name)
         src->asked[i] = true;
 }
 
-bool
-ql_source_equal(const ql_st_tensor *a, const ql_st_tensor *b)
-{
-    bool same = a->ndim == b->ndim && strcmp(a->dtype_name, b->dtype_name) == 0 && a->bytes == b->bytes;
-
-    for (int64_t i = 0; same && i < a->ndim; i++)
-        same = a->dims[i] == b->dims[i];
-    if (!same)
-        return false;
-    same = memcmp(ql_st_data(a), ql_st_data(b), a->bytes) == 0;
-    ql_st_release(a);
-    ql_st_release(b);
-    return same;
-}
-
 void
 ql_source_prefetch(const ql_source *src, const char *name)
 {
@@ -393,206 +388,4 @@ ql_source_reads(const ql_source *src, const char *name)
     const ql_st_tensor *t = find(src, name);
 
     return t ? (int64_t)atomic_load(&t->reads) : 0;
-}
-
-/* --- loading ---------------------------------------------------------------------------------------------------- */
-
-/* "[256, 128]", in the innermost scope. */
-static const char *
-shape_text(ql_ctx *cx, int64_t ndim, const int64_t *dims)
-{
-    const char *text = "";
-
-    for (int64_t i = 0; text && i < ndim; i++)
-        text = ql_format(cx, "%s%s%lld", text, i ? ", " : "", (long long)dims[i]);
-    return text ? ql_format(cx, "[%s]", text) : NULL;
-}
-
-static ql_status
-fail_shape(ql_ctx *cx, const ql_want *want, const ql_st_tensor *t)
-{
-    int64_t shown = t->ndim < 8 ? t->ndim : 8;
-    const char *expected = shape_text(cx, want->ndim, want->dims), *got = shape_text(cx, shown, t->dims);
-
-    if (!expected || !got)
-        return QL_MEMORY;
-    return QL_FAIL(cx, QL_INVALID, "%s: shape %s expected, file has %s%s", want->name, expected, got,
-                   shown < t->ndim ? " and more" : "");
-}
-
-/* Integers that no device tensor has are widened on the host. */
-static bool
-is_widened(ql_st_dtype d)
-{
-    return d == QL_ST_I8 || d == QL_ST_I16 || d == QL_ST_U16 || d == QL_ST_U32 || d == QL_ST_U64;
-}
-
-static ql_status
-locate(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_st_tensor **out)
-{
-    const ql_st_tensor *t = *out = find(src, want->name);
-    bool same;
-
-    if (!t)
-        return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such tensor in the files", want->name);
-    same = t->ndim == want->ndim;
-    for (int i = 0; same && i < want->ndim; i++)
-        same = t->dims[i] == want->dims[i];
-    if (!same)
-        return fail_shape(cx, want, t);
-    if (ql_st_dtype_device(t->dtype) == QL_DTYPE_NONE && !is_widened(t->dtype))
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: tensors of dtype %s can't be read", want->name, t->dtype_name);
-    return QL_OK;
-}
-
-ql_status
-ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want)
-{
-    ql_st_tensor *t;
-
-    QL_TRY(cx, locate(cx, src, want, &t));
-    ql_source_expect(src, want->name);
-    return QL_OK;
-}
-
-static ql_status
-widen(ql_ctx *cx, const ql_st_tensor *t, int64_t *out)
-{
-    const unsigned char *p = ql_st_data(t);
-    const size_t size = (size_t)ql_st_dtype_bits(t->dtype) / 8;
-    const bool sign = t->dtype == QL_ST_I8 || t->dtype == QL_ST_I16;
-    const uint64_t top = (uint64_t)1 << (8 * size - 1);
-
-    for (uint64_t i = 0; i < t->count; i++, p += size) {
-        uint64_t v = 0;
-
-        for (size_t k = size; k-- > 0;)
-            v = v << 8 | p[k];
-        if (size == 8 && v > INT64_MAX)
-            return QL_FAIL(cx, QL_UNSUPPORTED, "%s: element %llu is %llu, above what fits a signed 64-bit integer",
-                           t->name, (unsigned long long)i, (unsigned long long)v);
-        out[i] = sign ? (int64_t)(v ^ top) - (int64_t)top : (int64_t)v;
-    }
-    return QL_OK;
-}
-
-/* ql_upload or ql_upload_begin */
-typedef ql_status (*uploader)(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host,
-                              ql_tensor **out);
-
-/* Bytes of the host, contiguous, as a tensor of the shape that was asked for. */
-static ql_status
-upload(ql_ctx *cx, uploader up, ql_dtype dtype, const ql_want *want, const void *host, ql_tensor **out)
-{
-    int64_t count = 1;
-    ql_tensor *flat;
-
-    if (want->ndim == 2)
-        return up(cx, dtype, want->dims[0], want->dims[1], host, out);
-    for (int i = 0; i < want->ndim; i++)
-        count *= want->dims[i]; /* the reader has checked that this fits */
-    if (want->ndim == 1)
-        return up(cx, dtype, count, -1, host, out);
-    QL_TRY(cx, up(cx, dtype, count, -1, host, &flat));
-    return ql_reshape(cx, flat, want->ndim, want->dims, out);
-}
-
-static ql_status
-upload_wide(ql_ctx *cx, const ql_st_tensor *t, const ql_want *want, ql_tensor **out)
-{
-    int64_t *wide = ql_heap(cx, (size_t)t->count, sizeof *wide);
-    ql_status st = wide ? widen(cx, t, wide) : QL_MEMORY;
-
-    if (st == QL_OK)
-        st = upload(cx, ql_upload, QL_I64, want, wide, out);
-    free(wide);
-    return st;
-}
-
-/* `raw` as the caller wants it. */
-static ql_status
-deliver(ql_ctx *cx, ql_tensor *raw, ql_dtype dtype, ql_tensor **out)
-{
-    if (dtype == QL_DTYPE_NONE || dtype == ql_dtype_of(raw)) {
-        *out = raw;
-        return QL_OK;
-    }
-    QL_TRY(cx, ql_convert(cx, raw, dtype, out));
-    ql_drop(cx, &raw);
-    return QL_OK;
-}
-
-/* The tensor as its file has it. */
-static ql_status
-fetch(ql_ctx *cx, uploader up, const ql_want *want, const ql_st_tensor *t, ql_tensor **raw)
-{
-    if (is_widened(t->dtype))
-        return upload_wide(cx, t, want, raw);
-    return upload(cx, up, ql_st_dtype_device(t->dtype), want, ql_st_data(t), raw);
-}
-
-ql_status
-ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out)
-{
-    ql_tensor *raw;
-    ql_st_tensor *t;
-    ql_status st;
-
-    QL_TRY(cx, locate(cx, src, want, &t));
-    atomic_fetch_add(&t->reads, 1);
-    st = fetch(cx, ql_upload, want, t, &raw);
-    ql_st_release(t);
-    QL_TRY(cx, st);
-    return deliver(cx, raw, want->dtype, out);
-}
-
-ql_status
-ql_source_begin(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **raw)
-{
-    ql_st_tensor *t;
-
-    QL_TRY(cx, locate(cx, src, want, &t));
-    return fetch(cx, ql_upload_begin, want, t, raw);
-}
-
-ql_status
-ql_source_finish(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor *raw, ql_tensor **out)
-{
-    ql_st_tensor *t;
-
-    QL_TRY(cx, locate(cx, src, want, &t));
-    atomic_fetch_add(&t->reads, 1);
-    ql_st_release(t);
-    return deliver(cx, raw, want->dtype, out);
-}
-
-ql_status
-ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, const int32_t *ids, int64_t count,
-               ql_tensor **out)
-{
-    ql_st_tensor *t;
-    ql_tensor *raw;
-    unsigned char *rows;
-    size_t bytes;
-    ql_status st;
-
-    QL_TRY(cx, locate(cx, src, want, &t));
-    if (want->ndim != 2 || is_widened(t->dtype))
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: rows of a %lld-dimensional %s tensor can't be read", want->name,
-                       (long long)t->ndim, t->dtype_name);
-    for (int64_t i = 0; i < count; i++)
-        if (ids[i] < 0 || ids[i] >= want->dims[0])
-            return QL_FAIL(cx, QL_INVALID, "token id %d at position %lld is outside the vocabulary of %lld",
-                           (int)ids[i], (long long)i, (long long)want->dims[0]);
-    bytes = (size_t)want->dims[1] * ql_dtype_size(ql_st_dtype_device(t->dtype));
-    rows = ql_heap(cx, (size_t)count, bytes);
-    if (!rows)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < count && !cx->device->clock; i++) /* a rehearsal reads no weight */
-        memcpy(rows + (size_t)i * bytes, ql_st_data(t) + (size_t)ids[i] * bytes, bytes);
-    st = ql_upload(cx, ql_st_dtype_device(t->dtype), count, want->dims[1], rows, &raw);
-    free(rows);
-    ql_st_release(t);
-    QL_TRY(cx, st);
-    return deliver(cx, raw, want->dtype, out);
 }

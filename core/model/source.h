@@ -14,10 +14,10 @@ void ql_source_close(ql_source *src); /* NULL is fine */
 
 /* Tensors sorted by name. */
 const ql_st_tensor *ql_source_item(const ql_source *src, int64_t i);
-int64_t ql_source_index(const ql_source *src, const char *name); /* -1: none */
-bool ql_source_asked(const ql_source *src, int64_t i);           /* was it checked, or told to be expected? */
-void ql_source_expect(const ql_source *src, const char *name);   /* a tensor that may be there, unread */
-const ql_st_tensor *ql_source_find(const ql_source *src, const char *name); /* NULL: none */
+int64_t ql_source_index(const ql_source *src, const char *name);      /* -1: none */
+bool ql_source_asked(const ql_source *src, int64_t i);                /* was it checked, or told to be expected? */
+void ql_source_expect(const ql_source *src, const char *name);        /* a tensor that may be there, unread */
+ql_st_tensor *ql_source_find(const ql_source *src, const char *name); /* NULL: none */
 
 /* ql_source_load in two halves. The first has the bytes as the file has them on their way to the device (ql_upload_begin); the second,
  * once they have arrived, converts them and counts the read. */

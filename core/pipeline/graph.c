@@ -134,7 +134,7 @@ ql_graph_open(ql_ctx *cx, ql_registry *registry, const char *file, const ql_grap
     const char *text;
     size_t bytes;
 
-    QL_TRY(cx, ql_file_read(cx, file, &text, &bytes));
+    QL_TRY(cx, ql_file_read(cx, file, QL_FILE_MOST, &text, &bytes));
     return ql_graph_parse(cx, registry, file, text, bytes, opt, out);
 }
 

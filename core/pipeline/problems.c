@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define PROBLEMS_MAX 200
 
 static bool
@@ -18,7 +20,12 @@ void
 ql_problem_vadd(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, va_list ap)
 {
     const char *text = ql_problems_full(p) ? NULL : ql_vformat(cx, fmt, ap);
+    char visible[sizeof cx->error];
 
+    if (text) {
+        ql_visible(text, "\\n", visible, sizeof visible);
+        text = ql_copy_text(cx, visible, strlen(visible));
+    }
     if (!text) {
         p->failed = ql_problems_full(p) ? p->failed : QL_MEMORY;
         return;
@@ -99,7 +106,7 @@ ql_problems_end(ql_ctx *cx, ql_problems *p)
     text[used] = '\0';
     if (shown < p->count || p->count >= PROBLEMS_MAX)
         snprintf(text + used, sizeof text - used, "\nand more: these are the first %" PRId64, shown);
-    return QL_FAIL(cx, QL_INVALID, "%s", text);
+    return ql_fail_lines(cx, QL_INVALID, text);
 }
 
 void

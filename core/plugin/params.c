@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/guess.h"
+#include "base/text.h"
 
 const ql_param *
 ql_param_find(const ql_plugin *p, const char *name)
@@ -315,13 +316,9 @@ ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, const char 
 static const char *
 print_real(ql_ctx *cx, double value)
 {
-    char text[32];
+    char text[QL_NUMBER_SIZE];
 
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
+    ql_number(value, text);
     return ql_copy_text(cx, text, strlen(text));
 }
 

@@ -273,11 +273,13 @@ ql_status
 ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out)
 {
     ql_results *r;
-    bool old = false;
+    bool old = false, there = true;
     ql_status st;
 
     *out = NULL;
-    if (path && !write && !ql_is_file(path))
+    if (path && !write)
+        QL_TRY(cx, ql_is_file(cx, path, &there));
+    if (!there)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: there are no results here", path);
     r = ql_heap(cx, 1, sizeof *r);
     if (!r)

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/json.h"
+#include "base/text.h"
 #include "db.h"
 #include "results.h"
 
@@ -18,13 +18,15 @@ interrupted(void *user)
 static ql_status
 read_value(ql_ctx *cx, sqlite3_stmt *s, int column, const char **out)
 {
+    char number[QL_NUMBER_SIZE];
     const unsigned char *text;
 
     *out = NULL;
     if (sqlite3_column_type(s, column) == SQLITE_NULL)
         return QL_OK;
     if (sqlite3_column_type(s, column) == SQLITE_FLOAT) {
-        *out = ql_json_real_text(cx, sqlite3_column_double(s, column));
+        ql_number(sqlite3_column_double(s, column), number);
+        *out = ql_format(cx, "%s%s", number, strpbrk(number, ".en") ? "" : ".0"); /* a real, also where it is whole */
         return *out ? QL_OK : QL_MEMORY;
     }
     text = sqlite3_column_text(s, column);

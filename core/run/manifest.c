@@ -139,13 +139,15 @@ put_inputs(writer *w, const ql_graph *g)
 
         for (const ql_param *p = n->plugin->params; p && p->type != QL_T_END && st == QL_OK; p++) {
             const char *path = p->type == QL_T_PATH ? *(const char *const *)((const char *)n->self + p->offset) : NULL;
+            ql_path_info at;
 
             if (!path || json_object_get(seen, path))
                 continue;
             w->ok = json_object_set_new_nocheck(seen, path, json_true()) == 0 && w->ok;
-            if (ql_is_folder(path))
+            st = ql_path_look(w->cx, path, &at);
+            if (st == QL_OK && at.type == QL_PATH_FOLDER)
                 st = put_folder(w, list, path);
-            else if (ql_is_file(path))
+            else if (st == QL_OK && at.type != QL_PATH_NONE)
                 st = put_file(w, list, path, SIZE_MAX);
         }
     }

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE /* dladdr */
 #include "content.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -17,6 +16,7 @@
 
 #define LARGE (1 << 20)   /* bytes of a file whose hash is worth remembering */
 #define NOTABLE (1 << 30) /* bytes that take seconds to read */
+#define MEMORY_BYTES 4096 /* of a file that remembers a hash */
 #define SETTLED 2         /* seconds after which no write can hide behind an unchanged time */
 
 /* --- large files --- */
@@ -53,8 +53,10 @@ recall(ql_ctx *cx, const char *memory, const char *stamp, ql_key *out)
     const char *text;
     size_t bytes;
 
-    if (!ql_is_file(memory) || ql_file_read(cx, memory, &text, &bytes) != QL_OK)
+    if (ql_file_read(cx, memory, MEMORY_BYTES, &text, &bytes) != QL_OK) { /* it is only quicker with it */
+        ql_error_clear(cx);
         return false;
+    }
     return bytes == n + 32 && memcmp(text, stamp, n) == 0 &&
            sscanf(text + n, "%16" SCNx64 "%16" SCNx64, &out->half[0], &out->half[1]) == 2;
 }
@@ -73,20 +75,21 @@ static ql_status
 hash_bytes_of(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
 {
     const char *memory, *stamp;
-    struct stat st;
+    ql_path_info at;
 
-    if (!s || stat(path, &st) != 0 || st.st_size < LARGE)
+    QL_TRY(cx, ql_path_look(cx, path, &at));
+    if (!s || at.type != QL_PATH_FILE || at.stat.st_size < LARGE)
         return ql_hash_file(cx, path, SIZE_MAX, out->half);
-    stamp = stamp_of(cx, &st);
+    stamp = stamp_of(cx, &at.stat);
     memory = memory_of(cx, s, path);
     if (!stamp || !memory)
         return QL_MEMORY;
     if (recall(cx, memory, stamp, out))
         return QL_OK;
-    if (st.st_size >= NOTABLE)
+    if (at.stat.st_size >= NOTABLE)
         ql_info(cx, "%s: reading all of it, once, for its content hash", path);
     QL_TRY(cx, ql_hash_file(cx, path, SIZE_MAX, out->half));
-    return remember(cx, memory, stamp, &st, out);
+    return remember(cx, memory, stamp, &at.stat, out);
 }
 
 static ql_status
@@ -103,33 +106,22 @@ hash_file(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
 
 /* --- folders --- */
 
-static int
-by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 ql_status
 ql_model_files(ql_ctx *cx, const char *folder, const char ***names, int64_t *count)
 {
-    DIR *d = opendir(folder);
-    int64_t capacity = 0;
-    ql_status st = QL_OK;
+    const ql_folder_entry *entries;
+    int64_t capacity = 0, held;
+    ql_status st = ql_folder_list(cx, folder, &entries, &held);
 
     *names = NULL;
     *count = 0;
-    if (!d)
-        return QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
-    for (struct dirent *e = readdir(d); e && st == QL_OK; e = readdir(d)) {
-        if (!ql_ends_with(e->d_name, ".json") && !ql_ends_with(e->d_name, ".safetensors"))
+    for (int64_t i = 0; st == QL_OK && i < held; i++) {
+        if (!ql_ends_with(entries[i].name, ".json") && !ql_ends_with(entries[i].name, ".safetensors"))
             continue;
         st = ql_grow(cx, names, &capacity, *count + 1, sizeof **names);
-        if (st == QL_OK && !((*names)[(*count)++] = ql_format(cx, "%s/%s", folder, e->d_name)))
+        if (st == QL_OK && !((*names)[(*count)++] = ql_format(cx, "%s/%s", folder, entries[i].name)))
             st = QL_MEMORY;
     }
-    closedir(d);
-    if (*count > 1)
-        qsort(*names, (size_t)*count, sizeof **names, by_name);
     return st;
 }
 
@@ -154,7 +146,10 @@ hash_folder(ql_ctx *cx, const ql_store *s, const char *folder, ql_key *out)
 ql_status
 ql_content_hash(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
 {
-    return ql_is_folder(path) ? hash_folder(cx, s, path, out) : hash_file(cx, s, path, out);
+    bool folder;
+
+    QL_TRY(cx, ql_is_folder(cx, path, &folder));
+    return folder ? hash_folder(cx, s, path, out) : hash_file(cx, s, path, out);
 }
 
 ql_status
@@ -162,8 +157,10 @@ ql_content_core(ql_ctx *cx, const ql_store *s, ql_key *out)
 {
     static const char here = 0; /* an address of this code that is no function */
     Dl_info info;
+    ql_path_info at;
 
     if (!dladdr(&here, &info) || !info.dli_fname)
         return QL_FAIL(cx, QL_BUG, "the system does not say which file this program is");
-    return hash_bytes_of(cx, s, ql_is_file(info.dli_fname) ? info.dli_fname : "/proc/self/exe", out);
+    QL_TRY(cx, ql_path_look(cx, info.dli_fname, &at));
+    return hash_bytes_of(cx, s, at.type == QL_PATH_FILE ? info.dli_fname : "/proc/self/exe", out);
 }

@@ -26,9 +26,12 @@ ql_store_check(ql_ctx *cx, const char *folder)
 {
     const char *tag = ql_format(cx, "%s/" TAG_FILE, folder);
 
+    bool there;
+
     if (!tag)
         return QL_MEMORY;
-    return ql_is_file(tag) ? QL_OK : QL_FAIL(cx, QL_NOT_FOUND, "%s: no cache of qloom: it has no " TAG_FILE, folder);
+    QL_TRY(cx, ql_is_file(cx, tag, &there));
+    return there ? QL_OK : QL_FAIL(cx, QL_NOT_FOUND, "%s: no cache of qloom: it has no " TAG_FILE, folder);
 }
 
 /* INVALID when the folder holds more than what a process may have left that was killed when it made a cache of it. */
@@ -54,11 +57,13 @@ ql_store_open(ql_ctx *cx, const char *folder, ql_store *out)
     const char *tag = ql_format(cx, "%s/" TAG_FILE, folder), *nodes = ql_format(cx, "%s/nodes", folder);
     const char *files = ql_format(cx, "%s/files", folder);
     struct stat info;
+    bool there;
 
     *out = (ql_store){.folder = folder};
     if (!tag || !nodes || !files)
         return QL_MEMORY;
-    if (!ql_is_file(tag)) {
+    QL_TRY(cx, ql_is_file(cx, tag, &there));
+    if (!there) {
         QL_TRY(cx, check_empty(cx, folder));
         QL_TRY(cx, ql_make_folders(cx, folder));
         QL_TRY(cx, ql_file_write(cx, tag, TAG, strlen(TAG)));

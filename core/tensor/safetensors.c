@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <utf8proc.h>
 
+#include "base/file.h"
 #include "base/json.h"
 
 #define HEADER_LIMIT 100000000u
@@ -121,7 +122,11 @@ read_header(ql_ctx *cx, const ql_st_file *f, size_t *header, const ql_json **out
                        (unsigned long long)n, f->size - 8);
     *header = (size_t)n;
     QL_TRY(cx, check_utf8(cx, f->path, f->data + 8, *header));
-    QL_TRY(cx, ql_json_parse(cx, f->path, (const char *)f->data + 8, *header, HEADER_DEPTH, out));
+    QL_TRY(cx, ql_json_parse(
+                   cx,
+                   &(ql_json_input){
+                       .file = f->path, .text = (const char *)f->data + 8, .bytes = *header, .depth = HEADER_DEPTH},
+                   out));
     if (!ql_json_is_object(*out))
         return QL_FAIL(cx, QL_INVALID, "%s: the header is not a JSON object", f->path);
     return check_signs(cx, f->path, f->data + 8, *header);
@@ -319,18 +324,13 @@ ql_st_open(ql_ctx *cx, const char *path, ql_st_file *out)
     const char *name = ql_copy_text(cx, path, strlen(path));
     struct stat st;
     void *data = NULL;
-    int fd = name ? open(path, O_RDONLY | O_CLOEXEC) : -1, error;
+    int fd, error;
     ql_status result;
 
     *out = (ql_st_file){.path = name};
     if (!name)
         return QL_MEMORY;
-    if (fd < 0)
-        return QL_FAIL(cx, errno == ENOENT ? QL_NOT_FOUND : QL_IO, "%s: %s", path, strerror(errno));
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return QL_FAIL(cx, QL_IO, "%s: not a regular file", path);
-    }
+    QL_TRY(cx, ql_file_open(cx, path, &fd, &st));
     if (st.st_size > 0) /* nothing can be mapped of an empty file, whose error is that of the format */
         data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     error = errno;

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/printer.h"
 
 typedef struct slot { /* a declared tensor and how far it has come */
     const ql_st_entry *entry;
@@ -89,95 +90,59 @@ plan_slots(ql_ctx *cx, const ql_st_plan *plan, ql_st_writer *w)
 
 /* --- the header ------------------------------------------------------------------------------------------------- */
 
-/* The header is written twice: once to measure it, once into memory of that size. */
-typedef struct sink {
-    ql_ctx *cx;
-    char *out; /* NULL: measuring */
-    size_t used;
-    bool failed;
-} sink;
-
-static void
-emit(sink *s, const char *text)
+static ql_status
+print_header(ql_ctx *cx, FILE *out, const ql_st_plan *plan, const ql_st_writer *f)
 {
-    size_t n = strlen(text);
+    ql_json_writer w = {.cx = cx, .out = out};
 
-    if (s->out)
-        memcpy(s->out + s->used, text, n);
-    s->used += n;
-}
+    ql_json_put_open(&w, NULL, '{', QL_JSON_TIGHT);
+    ql_json_put_open(&w, "__metadata__", '{', QL_JSON_TIGHT);
+    ql_json_put_text(&w, "format", "pt");
+    for (int64_t i = 0; i < plan->pair_count; i++)
+        ql_json_put_text(&w, plan->pairs[i].key, plan->pairs[i].value);
+    ql_json_put_close(&w);
+    for (int64_t i = 0; i < f->count; i++) {
+        const slot *t = &f->slots[i];
 
-static void
-emit_quoted(sink *s, const char *text)
-{
-    const char *quoted = ql_json_quote(s->cx, text, strlen(text));
-
-    s->failed = s->failed || !quoted;
-    emit(s, quoted ? quoted : "");
-}
-
-static void
-emit_number(sink *s, uint64_t value)
-{
-    char text[24];
-
-    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-    emit(s, text);
-}
-
-static void
-emit_header(sink *s, const ql_st_plan *plan, const ql_st_writer *w)
-{
-    emit(s, "{\"__metadata__\":{\"format\":\"pt\"");
-    for (int64_t i = 0; i < plan->pair_count; i++) {
-        emit(s, ",");
-        emit_quoted(s, plan->pairs[i].key);
-        emit(s, ":");
-        emit_quoted(s, plan->pairs[i].value);
+        ql_json_put_open(&w, t->name, '{', QL_JSON_TIGHT);
+        ql_json_put_text(&w, "dtype", ql_st_dtype_name(t->entry->dtype));
+        ql_json_put_open(&w, "shape", '[', QL_JSON_TIGHT);
+        for (int k = 0; k < t->entry->ndim; k++)
+            ql_json_put_int(&w, NULL, t->entry->dims[k]);
+        ql_json_put_close(&w);
+        ql_json_put_open(&w, "data_offsets", '[', QL_JSON_TIGHT);
+        ql_json_put_int(&w, NULL, (int64_t)t->begin);
+        ql_json_put_int(&w, NULL, (int64_t)(t->begin + t->bytes));
+        ql_json_put_close(&w);
+        ql_json_put_close(&w);
     }
-    emit(s, "}");
-    for (int64_t i = 0; i < w->count; i++) {
-        const slot *t = &w->slots[i];
-
-        emit(s, ",");
-        emit_quoted(s, t->name);
-        emit(s, ":{\"dtype\":\"");
-        emit(s, ql_st_dtype_name(t->entry->dtype));
-        emit(s, "\",\"shape\":[");
-        for (int k = 0; k < t->entry->ndim; k++) {
-            emit(s, k ? "," : "");
-            emit_number(s, (uint64_t)t->entry->dims[k]);
-        }
-        emit(s, "],\"data_offsets\":[");
-        emit_number(s, t->begin);
-        emit(s, ",");
-        emit_number(s, t->begin + t->bytes);
-        emit(s, "]}");
-    }
-    emit(s, "}");
+    ql_json_put_close(&w);
+    return ql_json_put_end(&w);
 }
 
 static ql_status
 write_header(ql_ctx *cx, const ql_st_plan *plan, ql_st_writer *w)
 {
-    sink s = {.cx = cx};
-    size_t bytes;
+    static const char spaces[] = "        ";
+    unsigned char length[8];
+    const char *text;
+    size_t bytes, fill;
+    ql_printer p;
+    ql_status st;
 
-    emit_header(&s, plan, w);
-    bytes = (s.used + 7) / 8 * 8;
-    s.out = s.failed ? NULL : ql_alloc(cx, 8 + bytes, 1);
-    if (!s.out)
-        return QL_MEMORY;
+    QL_TRY(cx, ql_printer_open(cx, &p));
+    st = print_header(cx, p.out, plan, w);
+    QL_TRY(cx, ql_printer_close(cx, &p, &text));
+    QL_TRY(cx, st);
+    bytes = strlen(text);
+    fill = (8 - bytes % 8) % 8;
     for (int i = 0; i < 8; i++)
-        s.out[i] = (char)(bytes >> 8 * i & 0xff);
-    memset(s.out + 8, ' ', bytes);
-    s.used = 8;
-    emit_header(&s, plan, w);
-    if (s.failed)
-        return QL_MEMORY;
+        length[i] = (unsigned char)((bytes + fill) >> 8 * i & 0xff);
     for (int64_t i = 0; i < w->count; i++)
-        w->slots[i].begin += 8 + bytes;
-    return ql_file_put(cx, &w->file, s.out, 8 + bytes);
+        w->slots[i].begin += 8 + bytes + fill;
+    QL_TRY(cx, ql_file_put(cx, &w->file, length, sizeof length));
+    QL_TRY(cx, ql_file_put(cx, &w->file, text, bytes));
+    return ql_file_put(cx, &w->file, spaces, fill);
 }
 
 /* --- the data --------------------------------------------------------------------------------------------------- */

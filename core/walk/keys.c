@@ -44,9 +44,11 @@ put_key(FILE *out, const char *name, ql_key key)
 static ql_status
 put_plugin(maker *m, FILE *out, const ql_found *found)
 {
+    bool file;
     ql_key key;
 
-    if (!found || !ql_is_file(found->file))
+    QL_TRY(m->cx, ql_is_file(m->cx, found ? found->file : "", &file));
+    if (!file)
         return QL_OK;
     QL_TRY(m->cx, ql_content_hash(m->cx, m->store, found->file, &key));
     put_key(out, "code", key);
@@ -91,13 +93,16 @@ put_parameters(maker *m, FILE *out, const ql_plugin *plugin, const void *self)
 {
     for (const ql_param *row = plugin->params; row->type != QL_T_END; row++) {
         const char *text = ql_param_print(m->cx, row, self), *path = NULL;
+        ql_path_info at = {.type = QL_PATH_NONE};
         ql_key key;
 
         if (!text)
             return QL_MEMORY;
         if (row->type == QL_T_PATH)
             memcpy(&path, (const char *)self + row->offset, sizeof path);
-        if (path && (ql_is_file(path) || ql_is_folder(path))) {
+        if (path)
+            QL_TRY(m->cx, ql_path_look(m->cx, path, &at));
+        if (at.type != QL_PATH_NONE) {
             QL_TRY(m->cx, ql_content_hash(m->cx, m->store, path, &key));
             put_key(out, row->name, key);
         } else {

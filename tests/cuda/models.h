@@ -35,7 +35,8 @@ model_text(ql_ctx *cx, const char *folder, const char *file, int64_t count)
     size_t bytes;
 
     REQUIRE_OK(cx, ql_tokenizer_open(cx, folder, &tk));
-    REQUIRE_OK(cx, ql_file_read(cx, ql_format(cx, "%s/examples/%s", source ? source : ".", file), &text, &bytes));
+    REQUIRE_OK(cx, ql_file_read(cx, ql_format(cx, "%s/examples/%s", source ? source : ".", file), QL_FILE_MOST, &text,
+                                &bytes));
     REQUIRE_OK(cx, ql_tokenizer_encode(cx, tk, text, bytes, QL_BOS_NO, &ids));
     ql_tokenizer_close(tk);
     CHECK(ids.count >= count);

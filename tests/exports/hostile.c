@@ -142,7 +142,8 @@ main(void)
                &set);
     ql_results_fini(&t.cx, &set);
     folder = ql_format(&t.cx, "%s/ckpt", t.folder);
-    REQUIRE_OK(&t.cx, ql_file_read(&t.cx, ql_format(&t.cx, "%s/model.safetensors", folder), &data, &file_bytes));
+    REQUIRE_OK(&t.cx,
+               ql_file_read(&t.cx, ql_format(&t.cx, "%s/model.safetensors", folder), QL_FILE_MOST, &data, &file_bytes));
     file = (unsigned char *)data;
     cpu = ql_registry_find(t.registry, "cpu");
     REQUIRE_OK(&t.cx, ql_device_open(&t.cx, cpu->plugin->backend, &(ql_device_options){.threads = 1}, 0, &t.cx.device));

@@ -121,8 +121,8 @@ other_settings(walk_test *t, const char *model)
     export_run(t, run, &out);
     export_run(t, back, &in);
     same(&r, 3, "with rules", walk_metric(&in.cells[0], "ppl", "loss"), walk_metric(&out.cells[0], "ppl", "loss"));
-    REQUIRE_OK(&t->cx,
-               ql_file_read(&t->cx, ql_format(&t->cx, "%s/rules/quantize_config.json", t->folder), &config, &bytes));
+    REQUIRE_OK(&t->cx, ql_file_read(&t->cx, ql_format(&t->cx, "%s/rules/quantize_config.json", t->folder), QL_FILE_MOST,
+                                    &config, &bytes));
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
         if (!strstr(config, expected[i]))
             TEST_FAIL("the configuration lacks\n%s\nin\n%s", expected[i], config);

@@ -34,7 +34,9 @@ walk(ql_ctx *cx, const ql_json *v)
     if (text) { /* what we print we can read, unchanged */
         const char *quoted = ql_json_quote(cx, text, bytes);
 
-        MUST(quoted && ql_json_parse(cx, "again", quoted, strlen(quoted), 1, &again) == QL_OK);
+        MUST(quoted &&
+             ql_json_parse(cx, &(ql_json_input){.file = "again", .text = quoted, .bytes = strlen(quoted), .depth = 1},
+                           &again) == QL_OK);
         text = ql_json_bytes(again, &bytes);
         MUST(text && !ql_json_string(v) == !ql_json_string(again));
     }
@@ -60,7 +62,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     ql_ctx_init(&cx, NULL);
     ql_scope_open(&cx, &scope);
-    st = ql_json_parse(&cx, "f", (const char *)data, size, QL_JSON_DEPTH, &root);
+    st = ql_json_parse(&cx, &(ql_json_input){.file = "f", .text = (const char *)data, .bytes = size}, &root);
     MUST(st == QL_OK || (st == QL_INVALID && strncmp(ql_error(&cx), "f:", 2) == 0));
     if (st == QL_OK) {
         ask(&cx, root, "absent");
@@ -68,7 +70,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else { /* bytes of any kind can be printed */
         const char *quoted = ql_json_quote(&cx, (const char *)data, size);
 
-        MUST(quoted && ql_json_parse(&cx, "f", quoted, strlen(quoted), 1, &root) == QL_OK);
+        MUST(quoted &&
+             ql_json_parse(&cx, &(ql_json_input){.file = "f", .text = quoted, .bytes = strlen(quoted), .depth = 1},
+                           &root) == QL_OK);
     }
     ql_ctx_fini(&cx);
     return 0;

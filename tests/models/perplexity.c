@@ -43,7 +43,7 @@ read_text(ql_ctx *cx, const char *fixtures, const char *folder, ql_ids *ids)
     size_t bytes;
 
     REQUIRE_OK(cx, ql_tokenizer_open(cx, folder, &tk));
-    REQUIRE_OK(cx, ql_file_read(cx, ql_format(cx, "%s/" TEXT, fixtures), &text, &bytes));
+    REQUIRE_OK(cx, ql_file_read(cx, ql_format(cx, "%s/" TEXT, fixtures), QL_FILE_MOST, &text, &bytes));
     REQUIRE_OK(cx, ql_tokenizer_encode(cx, tk, text, bytes, QL_BOS_NO, ids));
     ql_tokenizer_close(tk);
 }

@@ -114,8 +114,10 @@ test_config(bench *b)
     REQUIRE_OK(&b->cx, ql_export_open(&b->cx, folder, &b->model, &x));
     CHECK_OK(&b->cx, ql_export_config(&b->cx, x, members, 3));
     ql_export_close(&b->cx, x);
-    REQUIRE_OK(&b->cx, ql_file_read(&b->cx, ql_format(&b->cx, "%s/config.json", folder), &text, &bytes));
-    REQUIRE_OK(&b->cx, ql_json_parse(&b->cx, "config", text, bytes, 8, &config));
+    REQUIRE_OK(&b->cx, ql_file_read(&b->cx, ql_format(&b->cx, "%s/config.json", folder), QL_FILE_MOST, &text, &bytes));
+    REQUIRE_OK(
+        &b->cx,
+        ql_json_parse(&b->cx, &(ql_json_input){.file = "config", .text = text, .bytes = bytes, .depth = 8}, &config));
     CHECK_INT(ql_json_members(config), ql_json_members(ql_source_config(b->model.source)));
     CHECK_OK(&b->cx, ql_json_text(&b->cx, config, "torch_dtype", NULL, &word));
     CHECK_STR(word, "float16");

@@ -30,11 +30,11 @@ test_open(ql_ctx *cx, const char *base)
     name = f.name;
     CHECK(strncmp(f.name, "a_b_.._\xc3\xa4.c-", 12) == 0);
     CHECK_INT(strlen(f.name), 12 + 8);
-    CHECK_OK(cx, ql_file_read(cx, ql_format(cx, "%s/pipeline.yaml", f.path), &text, &bytes));
+    CHECK_OK(cx, ql_file_read(cx, ql_format(cx, "%s/pipeline.yaml", f.path), QL_FILE_MOST, &text, &bytes));
     CHECK_STR(text, "qloom: 1\n");
     ql_info(cx, "hello");
     CHECK_INT(count, 1);
-    CHECK_OK(cx, ql_file_read(cx, ql_format(cx, "%s/log.txt", f.path), &text, &bytes));
+    CHECK_OK(cx, ql_file_read(cx, ql_format(cx, "%s/log.txt", f.path), QL_FILE_MOST, &text, &bytes));
     CHECK(strstr(text, " hello\n") != NULL);
 
     /* a second one beside it is refused with the number of the process, whose log stays */
@@ -95,7 +95,7 @@ test_manifest(ql_ctx *cx, const char *base)
     REQUIRE_OK(cx, ql_folder_open(cx, base, &g, &f));
     REQUIRE_OK(cx, ql_folder_manifest(cx, &f, &g, &m));
     path = ql_format(cx, "%s/manifest.json", f.path);
-    REQUIRE_OK(cx, ql_file_read(cx, path, &text, &bytes));
+    REQUIRE_OK(cx, ql_file_read(cx, path, QL_FILE_MOST, &text, &bytes));
     root = json_loads(text, 0, NULL);
     CHECK_STR(json_string_value(json_object_get(root, "seed")), "18446744073709551615");
     CHECK_STR(json_string_value(json_array_get(json_object_get(root, "command"), 1)), "(not UTF-8)");
@@ -106,11 +106,11 @@ test_manifest(ql_ctx *cx, const char *base)
     /* the tensors' bytes are not read, the header is */
     REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/w.safetensors", self.path), "\2\0\0\0\0\0\0\0{}xyz", 13));
     REQUIRE_OK(cx, ql_folder_manifest(cx, &f, &g, &m));
-    REQUIRE_OK(cx, ql_file_read(cx, path, &again, &bytes));
+    REQUIRE_OK(cx, ql_file_read(cx, path, QL_FILE_MOST, &again, &bytes));
     CHECK_STR(again, text);
     REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/w.safetensors", self.path), "\2\0\0\0\0\0\0\0[]xyz", 13));
     REQUIRE_OK(cx, ql_folder_manifest(cx, &f, &g, &m));
-    REQUIRE_OK(cx, ql_file_read(cx, path, &again, &bytes));
+    REQUIRE_OK(cx, ql_file_read(cx, path, QL_FILE_MOST, &again, &bytes));
     CHECK(strcmp(again, text) != 0);
     REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/w.safetensors", self.path), "short", 5));
     CHECK_ERROR(cx, ql_folder_manifest(cx, &f, &g, &m), QL_IO, "w.safetensors: shorter than a safetensors header");

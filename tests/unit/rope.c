@@ -11,7 +11,7 @@ parse(ql_ctx *cx, const char *text)
 {
     const ql_json *v = NULL;
 
-    REQUIRE_OK(cx, ql_json_parse(cx, "config.json", text, strlen(text), QL_JSON_DEPTH, &v));
+    REQUIRE_OK(cx, ql_json_parse(cx, &(ql_json_input){.file = "config.json", .text = text, .bytes = strlen(text)}, &v));
     return v;
 }
 

@@ -66,7 +66,8 @@ check_folders(ql_ctx *cx, const char *folder)
     CHECK_ERROR(cx, ql_source_open(cx, "/nowhere/at/all/", &src), QL_NOT_FOUND, "/nowhere/at/all: no such folder");
     CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_NOT_FOUND, "no config.json in this folder: is it a model?");
     put(cx, folder, "config.json", "{\n \"a\": 1,\n}");
-    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, ": config.json:3:1: string or '}' expected near '}'");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID,
+                ": config.json:3:1: expected a key in quotes, got '}'");
     put(cx, folder, "config.json", "[]");
     CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, ": config.json: expected an object, got an array");
     put(cx, folder, "config.json", config);

@@ -28,7 +28,7 @@ words(ql_ctx *cx, const char *json, const char *text, size_t bytes)
     const ql_json *v;
     ql_status st;
 
-    REQUIRE_OK(cx, ql_json_parse(cx, "t", json, strlen(json), QL_JSON_DEPTH, &v));
+    REQUIRE_OK(cx, ql_json_parse(cx, &(ql_json_input){.file = "t", .text = json, .bytes = strlen(json)}, &v));
     st = ql_splitter_read(cx, v, &s);
     if (st == QL_OK)
         st = ql_split(cx, &s, &work, true, text, bytes, put_word, &out);

@@ -61,7 +61,7 @@ check_golden(ql_ctx *cx, const char *folder, const char *name)
         ql_scope scope;
 
         ql_scope_open(cx, &scope);
-        REQUIRE_OK(cx, ql_json_parse(cx, file, line, (size_t)n, QL_JSON_DEPTH, &v));
+        REQUIRE_OK(cx, ql_json_parse(cx, &(ql_json_input){.file = file, .text = line, .bytes = (size_t)n}, &v));
         check_line(cx, tk, file, ++number, v);
         ql_scope_close(cx, &scope);
     }
@@ -127,7 +127,7 @@ test_made_up(ql_ctx *cx)
         const char *name, *json;
         ql_tokenizer *tk;
 
-        REQUIRE_OK(cx, ql_json_parse(cx, file, line, (size_t)n, QL_JSON_DEPTH, &v));
+        REQUIRE_OK(cx, ql_json_parse(cx, &(ql_json_input){.file = file, .text = line, .bytes = (size_t)n}, &v));
         name = ql_json_string(ql_json_member(v, "name"));
         json = ql_json_string(ql_json_member(v, "tokenizer"));
         REQUIRE_OK(

@@ -29,7 +29,7 @@ static const struct {
 } refused[] = {
     {"[]", QL_INVALID, "t.json: expected an object, got an array"},
     {"{}", QL_INVALID, "t.json: no 'model', an object"},
-    {"{\"model\": ", QL_INVALID, "t.json:1:10: "},
+    {"{\"model\": ", QL_INVALID, "t.json:1:11: "},
     {ONLY("\"type\": \"Unigram\""), QL_UNSUPPORTED,
      "t.json: 'model': type \"Unigram\" is not supported (supported: BPE)"},
     {ONLY("\"dropout\": 0.1"), QL_UNSUPPORTED, "t.json: 'model': dropout 0.1 is not supported"},

@@ -2,6 +2,7 @@
 #ifndef QLOOM_MODEL_H
 #define QLOOM_MODEL_H
 
+#include <qloom/json.h>
 #include <qloom/ops.h>
 #include <qloom/plugin.h>
 
@@ -11,7 +12,6 @@ extern "C" {
 
 /* A model folder, opened: config.json and the directory of its tensors. */
 typedef struct ql_source ql_source;
-typedef struct ql_json ql_json; /* a node of a parsed JSON text; owned by its document */
 
 QL_API const ql_json *ql_source_config(const ql_source *src); /* the root object of config.json */
 QL_API const char *ql_source_folder(const ql_source *src);
@@ -40,26 +40,6 @@ QL_API ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want
 /* A tensor, checked, onto the device of `cx` and converted there, in the innermost scope. Counts as one read, and the
  * mapped pages are given back. */
 QL_API ql_status ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **out);
-
-/* Members of a JSON object. Absent and null give the default; a value of another type is INVALID, naming file and key. */
-QL_API ql_status ql_json_int(ql_ctx *cx, const ql_json *o, const char *key, int64_t def, int64_t *out);
-QL_API ql_status ql_json_real(ql_ctx *cx, const ql_json *o, const char *key, double def, double *out);
-QL_API ql_status ql_json_bool(ql_ctx *cx, const ql_json *o, const char *key, bool def, bool *out);
-QL_API ql_status ql_json_text(ql_ctx *cx, const ql_json *o, const char *key, const char *def, const char **out);
-QL_API const ql_json *ql_json_member(const ql_json *o, const char *key); /* NULL: absent or null */
-QL_API int64_t ql_json_members(const ql_json *v);                        /* of an object, else 0 */
-/* Member i in the order of the file, nulls included, and its key. */
-QL_API const ql_json *ql_json_at(const ql_json *v, int64_t i, const char **key);
-QL_API bool ql_json_is_null(const ql_json *o, const char *key); /* is the member there, and null? */
-QL_API bool ql_json_is_object(const ql_json *v);
-QL_API bool ql_json_is_array(const ql_json *v);
-QL_API int64_t ql_json_length(const ql_json *v); /* items of an array, else 0 */
-QL_API const ql_json *ql_json_item(const ql_json *v, int64_t i);
-QL_API const char *ql_json_string(const ql_json *v); /* NULL when it is not a string */
-
-/* For writers: `text` as a JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. NULL without memory. In
- * the innermost scope. */
-QL_API const char *ql_json_quote(ql_ctx *cx, const char *text, size_t bytes);
 
 /* A linear of a block, the same in every block. Linears of one subset share their input and are listed together. */
 typedef struct ql_linear_info {

@@ -1,0 +1,253 @@
+/* Questions to the file system, folders read to their end, and names of files. */
+#include "path.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NAME_BYTES 200 /* of the 255 that file systems allow; the rest is for what callers add */
+
+/* --- looking ----------------------------------------------------------------------------------------------------- */
+
+static void
+describe(ql_path_info *at)
+{
+    static const struct {
+        mode_t mode;
+        ql_path_type type;
+        const char *word;
+    } rows[] = {{S_IFREG, QL_PATH_FILE, "a file"},     {S_IFDIR, QL_PATH_FOLDER, "a folder"},
+                {S_IFIFO, QL_PATH_OTHER, "a FIFO"},    {S_IFSOCK, QL_PATH_OTHER, "a socket"},
+                {S_IFBLK, QL_PATH_OTHER, "a device"},  {S_IFCHR, QL_PATH_OTHER, "a device"},
+                {S_IFLNK, QL_PATH_NONE, "a dead link"}};
+
+    at->type = QL_PATH_OTHER;
+    at->word = "no file of a known kind";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if ((at->stat.st_mode & S_IFMT) == rows[i].mode) {
+            at->type = rows[i].type;
+            at->word = rows[i].word;
+        }
+}
+
+ql_status
+ql_path_look(ql_ctx *cx, const char *path, ql_path_info *out)
+{
+    *out = (ql_path_info){.type = QL_PATH_NONE, .word = "nothing"};
+    if (stat(path, &out->stat) == 0)
+        describe(out);
+    else if (errno != ENOENT && errno != ENOTDIR)
+        return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    return QL_OK;
+}
+
+ql_status
+ql_is_file(ql_ctx *cx, const char *path, bool *out)
+{
+    ql_path_info at;
+
+    QL_TRY(cx, ql_path_look(cx, path, &at));
+    *out = at.type == QL_PATH_FILE;
+    if (*out || at.type == QL_PATH_NONE)
+        return QL_OK;
+    return QL_FAIL(cx, QL_INVALID, "%s: expected a file, got %s", path, at.word);
+}
+
+ql_status
+ql_is_folder(ql_ctx *cx, const char *path, bool *out)
+{
+    ql_path_info at;
+
+    QL_TRY(cx, ql_path_look(cx, path, &at));
+    *out = at.type == QL_PATH_FOLDER;
+    return QL_OK;
+}
+
+/* --- folders ----------------------------------------------------------------------------------------------------- */
+
+typedef struct listing {
+    ql_folder_entry *items;
+    int64_t count, capacity;
+} listing;
+
+/* Entry `name` of the open folder `d`, appended unless it is gone. */
+static ql_status
+append(ql_ctx *cx, int d, const char *name, listing *l)
+{
+    ql_folder_entry e = {.name = ql_copy_text(cx, name, strlen(name))};
+
+    if (!e.name)
+        return QL_MEMORY;
+    if (fstatat(d, name, &e.at.stat, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? QL_OK : QL_FAIL(cx, QL_IO, "%s: %s", name, strerror(errno));
+    e.link = S_ISLNK(e.at.stat.st_mode);
+    if (e.link && fstatat(d, name, &e.at.stat, 0) != 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+        return QL_FAIL(cx, QL_IO, "%s: %s", name, strerror(errno));
+    describe(&e.at);
+    QL_TRY(cx, ql_grow(cx, &l->items, &l->capacity, l->count + 1, sizeof *l->items));
+    l->items[l->count++] = e;
+    return QL_OK;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+    const ql_folder_entry *x = a, *y = b;
+
+    return strcmp(x->name, y->name);
+}
+
+static ql_status
+read_entries(ql_ctx *cx, DIR *d, listing *l)
+{
+    for (;;) {
+        const struct dirent *e;
+
+        errno = 0;
+        e = readdir(d);
+        if (!e)
+            return errno ? QL_FAIL(cx, QL_IO, "%s", strerror(errno)) : QL_OK;
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            QL_TRY(cx, append(cx, dirfd(d), e->d_name, l));
+    }
+}
+
+ql_status
+ql_folder_list(ql_ctx *cx, const char *folder, const ql_folder_entry **out, int64_t *count)
+{
+    DIR *d = opendir(folder);
+    listing l = {0};
+    ql_folder_entry *items;
+    ql_status st;
+
+    *out = NULL;
+    *count = 0;
+    if (!d)
+        return QL_FAIL(cx, errno == ENOENT ? QL_NOT_FOUND : QL_IO, "%s: %s", folder, strerror(errno));
+    st = read_entries(cx, d, &l);
+    closedir(d);
+    items = st == QL_OK ? ql_alloc(cx, (size_t)l.count, sizeof *items) : NULL;
+    if (items && l.count) {
+        memcpy(items, l.items, (size_t)l.count * sizeof *items);
+        qsort(items, (size_t)l.count, sizeof *items, by_name);
+    }
+    free(l.items);
+    if (st != QL_OK)
+        return ql_where(cx, st, "%s", folder);
+    *out = items;
+    *count = l.count;
+    return items ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+remove_entries(ql_ctx *cx, const char *folder)
+{
+    const ql_folder_entry *entries;
+    int64_t count;
+
+    QL_TRY(cx, ql_folder_list(cx, folder, &entries, &count));
+    for (int64_t i = 0; i < count; i++) {
+        const char *path = ql_format(cx, "%s/%s", folder, entries[i].name);
+
+        if (!path)
+            return QL_MEMORY;
+        QL_TRY(cx, ql_remove_tree(cx, path));
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_remove_tree(ql_ctx *cx, const char *path)
+{
+    struct stat st;
+    ql_scope scope;
+    ql_status result;
+
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? QL_OK : QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return unlink(path) == 0 || errno == ENOENT ? QL_OK : QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    ql_scope_open(cx, &scope);
+    result = remove_entries(cx, path);
+    ql_scope_close(cx, &scope);
+    if (result == QL_OK && rmdir(path) != 0 && errno != ENOENT)
+        result = QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    return result;
+}
+
+static ql_status
+make_folder(ql_ctx *cx, const char *path)
+{
+    ql_path_info at;
+    int error;
+
+    if (mkdir(path, 0777) == 0)
+        return QL_OK;
+    error = errno;
+    QL_TRY(cx, ql_path_look(cx, path, &at));
+    if (at.type == QL_PATH_FOLDER)
+        return QL_OK;
+    return QL_FAIL(cx, QL_IO, "cannot make the folder %s: %s", path, strerror(error));
+}
+
+ql_status
+ql_make_folders(ql_ctx *cx, const char *path)
+{
+    char *part = (char *)ql_copy_text(cx, path, strlen(path));
+
+    if (!part)
+        return QL_MEMORY;
+    for (char *slash = *part ? strchr(part + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        QL_TRY(cx, make_folder(cx, part));
+        *slash = '/';
+    }
+    return make_folder(cx, path);
+}
+
+void
+ql_sync_folder(const char *folder)
+{
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    (void)fsync(fd);
+    close(fd);
+}
+
+/* --- names ------------------------------------------------------------------------------------------------------- */
+
+bool
+ql_ends_with(const char *text, const char *suffix)
+{
+    const size_t n = strlen(text), m = strlen(suffix);
+
+    return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
+const char *
+ql_safe_name(ql_ctx *cx, const char *text, bool *changed)
+{
+    const size_t bytes = strlen(text);
+    size_t n = bytes < NAME_BYTES ? bytes : NAME_BYTES;
+    char *name;
+
+    while (n < bytes && n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80) /* not within a character */
+        n--;
+    name = (char *)ql_copy_text(cx, text, n);
+    for (size_t i = 0; name && i < n; i++) {
+        const unsigned char c = (unsigned char)name[i];
+        const bool plain =
+            (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c >= 0x80;
+
+        if (!plain && (i == 0 || !strchr(".-=", c)))
+            name[i] = '_';
+    }
+    if (name && changed)
+        *changed = strcmp(name, text) != 0;
+    return name;
+}

@@ -1,0 +1,86 @@
+/* Texts: numbers, quotes and escapes. */
+#include "text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utf8proc.h>
+
+#define DOUBLE_DIGITS 17 /* that tell every double from its neighbours */
+
+void
+ql_number(double value, char text[QL_NUMBER_SIZE])
+{
+    for (int digits = 1; digits <= DOUBLE_DIGITS; digits++) {
+        const double back = (snprintf(text, QL_NUMBER_SIZE, "%.*g", digits, value), strtod(text, NULL));
+
+        if (!(back < value) && !(back > value)) /* NaN too */
+            return;
+    }
+}
+
+const char *
+ql_shell_word(ql_ctx *cx, const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:@%+,";
+    const size_t n = strlen(text);
+    char *out, *p;
+
+    if (n > 0 && strspn(text, plain) == n)
+        return text;
+    p = out = ql_alloc(cx, n + 1, 4);
+    if (!out)
+        return NULL;
+    *p++ = '\'';
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == '\'')
+            p = stpcpy(p, "'\\'");
+        *p++ = text[i];
+    }
+    *p = '\'';
+    return out;
+}
+
+/* Does a terminal show the character as itself? */
+static bool
+is_harmless(utf8proc_int32_t c)
+{
+    const utf8proc_category_t category = utf8proc_category(c);
+
+    return c == '\t' || (category != UTF8PROC_CATEGORY_CC && category != UTF8PROC_CATEGORY_CF &&
+                         category != UTF8PROC_CATEGORY_ZL && category != UTF8PROC_CATEGORY_ZP);
+}
+
+void
+ql_visible(const char *text, const char *line_end, char *out, size_t size)
+{
+    const size_t n = strlen(text);
+    size_t used = 0;
+
+    for (size_t i = 0, step; i < n; i += step) {
+        utf8proc_int32_t c;
+        const utf8proc_ssize_t got =
+            utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(n - i), &c);
+        char escape[16];
+        const char *piece = escape;
+        size_t length;
+
+        step = got > 0 ? (size_t)got : 1;
+        length = step;
+        if (text[i] == '\n') {
+            piece = line_end;
+            length = strlen(line_end);
+        } else if (got > 0 && is_harmless(c)) {
+            piece = text + i;
+        } else {
+            length = (size_t)snprintf(escape, sizeof escape, got > 0 && c > 0xff ? "\\u%04x" : "\\x%02x",
+                                      got > 0 ? (unsigned)c : (unsigned)(unsigned char)text[i]);
+        }
+        if (used + length >= size)
+            break;
+        memcpy(out + used, piece, length);
+        used += length;
+    }
+    out[used] = '\0';
+}

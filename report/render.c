@@ -34,24 +34,68 @@ ql_number_exact(double value, char text[QL_NUMBER_SIZE])
     ql_number(value, text);
 }
 
+size_t
+ql_control(const char *text, char shown[QL_SHOWN_SIZE])
+{
+    static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+    const unsigned char *p = (const unsigned char *)text;
+    const bool bidi = p[0] == 0xe2 && ((p[1] == 0x80 && p[2] >= 0xaa && p[2] <= 0xae) ||
+                                       (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+
+    if (p[0] == '\t' || p[0] == '\n' || p[0] == '\r')
+        snprintf(shown, QL_SHOWN_SIZE, " ");
+    else if (p[0] < ' ' || p[0] == 0x7f)
+        snprintf(shown, QL_SHOWN_SIZE, "^%c", p[0] ^ 0x40);
+    else
+        snprintf(shown, QL_SHOWN_SIZE, "%s", replacement);
+    return p[0] == '\0'                                   ? 0
+           : p[0] < ' ' || p[0] == 0x7f                   ? 1
+           : p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f ? 2
+           : bidi                                         ? 3
+                                                          : 0;
+}
+
+/* Adds text with as(text, i) in the place of byte i; `out` NULL: only counts. */
+static void
+add_escaped(const char *text, size_t first, size_t bytes, const char *(*as)(const char *text, size_t i), char *out,
+            size_t *at)
+{
+    for (size_t i = first; i < first + bytes; i++) {
+        const char *other = as(text, i);
+        const size_t n = other ? strlen(other) : 1;
+
+        if (out)
+            memcpy(out + *at, other ? other : text + i, n);
+        *at += n;
+    }
+}
+
+static size_t
+escape_into(const char *text, const char *(*as)(const char *text, size_t i), char *out)
+{
+    const size_t n = strlen(text);
+    char shown[QL_SHOWN_SIZE];
+    size_t at = 0;
+
+    for (size_t i = 0; i < n;) {
+        const size_t control = ql_control(text + i, shown);
+
+        if (control)
+            add_escaped(shown, 0, strlen(shown), as, out, &at);
+        else
+            add_escaped(text, i, 1, as, out, &at);
+        i += control ? control : 1;
+    }
+    return at;
+}
+
 const char *
 ql_escape(ql_ctx *cx, const char *text, const char *(*as)(const char *text, size_t i))
 {
-    size_t n = strlen(text), bytes = 1, at = 0;
-    char *out;
+    char *out = ql_alloc(cx, escape_into(text, as, NULL) + 1, 1);
 
-    for (size_t i = 0; i < n; i++)
-        bytes += as(text, i) ? strlen(as(text, i)) : 1;
-    out = ql_alloc(cx, bytes, 1);
-    for (size_t i = 0; out && i < n; i++) {
-        const char *other = as(text, i);
-
-        if (other)
-            memcpy(out + at, other, strlen(other));
-        else
-            out[at] = (unsigned char)text[i] < ' ' ? ' ' : text[i];
-        at += other ? strlen(other) : 1;
-    }
+    if (out)
+        (void)escape_into(text, as, out);
     return out;
 }
 

@@ -27,7 +27,11 @@ typedef struct ql_dialect {
 /* All fields of a table as text, the header's first: (row_count + 1) x (key_count + column_count), in the innermost
  * scope. */
 ql_status ql_grid_make(ql_ctx *cx, const ql_table *t, const ql_dialect *d, const char ***out);
-/* `text` with as(text, i) in the place of byte i where that isn't NULL, and blanks for control characters. */
+/* Does the text begin with something that a terminal or a browser obeys instead of showing it: a control character, or one that turns the
+ * direction of writing? Returns its bytes, 0 if not; `shown`: what stands for it: a blank, caret notation ("^["), or U+FFFD. */
+#define QL_SHOWN_SIZE 4
+size_t ql_control(const char *text, char shown[QL_SHOWN_SIZE]);
+/* `text` with as(text, i) in the place of byte i where that isn't NULL, and what stands for control characters. */
 const char *ql_escape(ql_ctx *cx, const char *text, const char *(*as)(const char *text, size_t i));
 
 #endif

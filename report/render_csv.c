@@ -1,19 +1,38 @@
 /* A table as CSV for programs: exact numbers, standard deviations in columns of their own, footnotes as text. */
 #include "render.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+/* A spreadsheet takes text that begins so for a formula, which may do anything; a number, and a sign alone, it does not. */
+static bool
+is_formula(const char *text)
+{
+    char *end;
+
+    (void)strtod(text, &end);
+    return *text && strchr("=+-@\t\r", *text) && text[1] && (*end || end == text);
+}
+
+/* Behind an apostrophe what would be a formula. Line ends stay as they are, in quotes. */
 static void
 put_field(const char *text, FILE *out)
 {
-    bool quote = text[strcspn(text, ",\"\r\n")] != '\0';
+    const bool quote = text[strcspn(text, ",\"\r\n")] != '\0';
+    char shown[QL_SHOWN_SIZE];
 
     if (quote)
         fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"')
-            fputc('"', out);
-        fputc(*text, out);
+    if (is_formula(text))
+        fputc('\'', out);
+    while (*text) {
+        const size_t control = strchr("\t\r\n", *text) ? 0 : ql_control(text, shown);
+
+        if (control)
+            fputs(shown, out);
+        else
+            fprintf(out, "%s%c", *text == '"' ? "\"" : "", *text);
+        text += control ? control : 1;
     }
     if (quote)
         fputc('"', out);

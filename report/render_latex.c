@@ -31,9 +31,13 @@ escape(ql_ctx *cx, const char *text)
     return ql_escape(cx, text, special);
 }
 
+/* The row before ends with a command that takes a star or a bracket behind it, also after blanks, for its argument. */
 static void
 put_row(const char *const *fields, int64_t count, FILE *out)
 {
+    const char first = fields[0][strspn(fields[0], " ")];
+
+    fputs(first == '[' || first == '*' ? "{}" : "", out);
     for (int64_t k = 0; k < count; k++)
         fprintf(out, "%s%s", k ? " & " : "", fields[k]);
     fputs(" \\\\\n", out);

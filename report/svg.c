@@ -6,6 +6,8 @@
 
 #include <utf8proc.h>
 
+#include "render.h"
+
 #define LETTER 7.0 /* pixels of an average letter in 12 pixel text of a wide font */
 #define LARGEST 1e100
 
@@ -24,7 +26,7 @@ escape_of(utf8proc_int32_t c)
     case '\'':
         return "&#39;";
     default:
-        return c < ' ' || c == 0x7f ? " " : NULL;
+        return NULL;
     }
 }
 
@@ -34,15 +36,17 @@ ql_html_put(FILE *out, const char *text)
     const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)text, *end = p + strlen(text);
 
     while (p < end) {
+        char shown[QL_SHOWN_SIZE];
+        const size_t control = ql_control((const char *)p, shown);
         utf8proc_int32_t c;
         const utf8proc_ssize_t n = utf8proc_iterate(p, end - p, &c);
-        const char *other = n > 0 ? escape_of(c) : "\xef\xbf\xbd"; /* U+FFFD */
+        const char *other = control ? shown : n > 0 ? escape_of(c) : "\xef\xbf\xbd"; /* U+FFFD */
 
         if (other)
             fputs(other, out);
         else
-            (void)fwrite(p, 1, (size_t)n, out);
-        p += n > 0 ? n : 1;
+            fwrite(p, 1, (size_t)n, out);
+        p += control ? control : n > 0 ? (size_t)n : 1;
     }
 }
 

@@ -10,6 +10,9 @@
 
 #define APPLICATION_ID 0x716c6f6d /* "qlom": what `file` and other programs see */
 #define BUSY_MS 10000
+#define WAIT_MS 50            /* between two looks at a lock */
+#define STEPS 10000           /* of SQLite's machine between two looks at the user's wish to stop */
+#define LENGTH_MAX (64 << 20) /* bytes of a text or a row */
 
 static ql_status
 db_fail(const ql_results *r, int code)
@@ -17,6 +20,8 @@ db_fail(const ql_results *r, int code)
     ql_ctx *cx = r->cx;
 
     switch (code & 0xff) {
+    case SQLITE_INTERRUPT:
+        return QL_FAIL(cx, QL_INTERRUPTED, "interrupted");
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return QL_FAIL(cx, QL_IO, "%s: locked by another program for %d s; close it and try again", r->path,
@@ -215,6 +220,21 @@ raise_schema(ql_results *r)
     return ql_db_exec(r, "COMMIT");
 }
 
+/* The file is anyone's: nothing in it may do more than hold rows. */
+static ql_status
+check_objects(ql_results *r, int64_t version)
+{
+    int64_t strange;
+
+    QL_TRY(r->cx,
+           ql_db_int(r, &strange, "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')", ""));
+    if (strange)
+        return QL_FAIL(r->cx, QL_IO,
+                       "%s: has views or triggers, which qloom never makes; move it away, a new one will be made",
+                       r->path);
+    return version == QL_SCHEMA_VERSION ? ql_schema_check(r) : QL_OK;
+}
+
 /* *old: the file is of an earlier version, and this connection may not change it. */
 static ql_status
 check_schema(ql_results *r, bool write, bool *old)
@@ -231,6 +251,7 @@ check_schema(ql_results *r, bool write, bool *old)
     if (version < 1 || version > QL_SCHEMA_VERSION)
         return QL_FAIL(r->cx, QL_IO, "%s: has schema version %lld, this qloom reads and writes 1 to %d", r->path,
                        (long long)version, QL_SCHEMA_VERSION);
+    QL_TRY(r->cx, check_objects(r, version));
     *old = version < QL_SCHEMA_VERSION && !write;
     return version < QL_SCHEMA_VERSION && write ? raise_schema(r) : QL_OK;
 }
@@ -241,6 +262,42 @@ static const char waiting[] =
     "CREATE TEMP TABLE new_fact (node INTEGER, block INTEGER, linear TEXT, name TEXT, part ANY, value REAL);"
     "CREATE TEMP TABLE new_note (node INTEGER, block INTEGER, name TEXT, value TEXT);";
 
+static bool
+is_interrupted(const ql_results *r)
+{
+    return r->cx->interrupt && *r->cx->interrupt;
+}
+
+/* SQLite asks: is it to stop? */
+static int
+on_progress(void *user)
+{
+    return is_interrupted(user);
+}
+
+/* SQLite asks for the n-th time: is it to wait on for a lock? */
+static int
+on_busy(void *user, int times)
+{
+    sqlite3_sleep(WAIT_MS);
+    return times < BUSY_MS / WAIT_MS && !is_interrupted(user);
+}
+
+static int
+guard(ql_results *r)
+{
+    sqlite3 *db = r->handle;
+    int code = sqlite3_busy_handler(db, on_busy, r);
+
+    sqlite3_progress_handler(db, STEPS, on_progress, r);
+    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, LENGTH_MAX);
+    sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
+    code = code == SQLITE_OK ? sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL) : code;
+    code = code == SQLITE_OK ? sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL) : code;
+    code = code == SQLITE_OK ? sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL) : code;
+    return code == SQLITE_OK ? sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL) : code;
+}
+
 static ql_status
 open_database(ql_results *r, bool write, bool *old)
 {
@@ -248,10 +305,11 @@ open_database(ql_results *r, bool write, bool *old)
     int code = sqlite3_open_v2(r->path, &r->handle, flags, NULL);
 
     if (code == SQLITE_OK)
+        code = guard(r);
+    if (code == SQLITE_OK)
         code = ql_db_functions(r->handle);
     if (code != SQLITE_OK)
         return db_fail(r, code);
-    sqlite3_busy_timeout(r->handle, BUSY_MS);
     QL_TRY(r->cx, ql_db_exec(r, waiting));
     return check_schema(r, write, old);
 }

@@ -24,6 +24,8 @@ struct ql_results {
 #define QL_SCHEMA_VERSION 3
 /* Brings a file of an earlier version to this one; 0: an empty file. Inside a transaction. */
 ql_status ql_schema_raise(ql_results *r, int64_t version);
+/* IO unless the file's tables are those of this version, to the letter. */
+ql_status ql_schema_check(ql_results *r);
 
 ql_status ql_db_exec(ql_results *r, const char *sql);
 /* Runs a statement to its end; `sql` is a literal, and prepared once. Arguments as for ql_query_open. */

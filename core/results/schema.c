@@ -1,4 +1,6 @@
 /* The schema of results.db, and what brings earlier ones to it. */
+#include <string.h>
+
 #include "db.h"
 
 /* The tables of today, as the database keeps their text. */
@@ -153,4 +155,37 @@ ql_schema_raise(ql_results *r, int64_t version)
         QL_TRY(r->cx, ql_db_exec(r, ql_db_sign_runs));
     }
     return ql_db_exec(r, "PRAGMA application_id = 1902931821; PRAGMA user_version = 3");
+}
+
+static bool
+is_ours(const char *sql)
+{
+    for (size_t i = 0; sql && i < sizeof tables / sizeof *tables; i++)
+        if (strcmp(tables[i], sql) == 0)
+            return true;
+    return false;
+}
+
+ql_status
+ql_schema_check(ql_results *r)
+{
+    size_t found = 0;
+    ql_query *q;
+
+    QL_TRY(r->cx, ql_query_open(r, &q, "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'", ""));
+    for (;; found++) {
+        const char *sql;
+        bool more;
+
+        QL_TRY(r->cx, ql_query_next(q, &more));
+        if (!more)
+            break;
+        QL_TRY(r->cx, ql_query_text(q, 0, &sql));
+        if (!is_ours(sql))
+            return QL_FAIL(r->cx, QL_IO,
+                           "%s: has a table that qloom does not make; move it away, a new one will be made", r->path);
+    }
+    if (found != sizeof tables / sizeof *tables)
+        return QL_FAIL(r->cx, QL_IO, "%s: damaged (tables are missing); move it away, a new one will be made", r->path);
+    return QL_OK;
 }

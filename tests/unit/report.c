@@ -10,7 +10,7 @@
 #include "report/table.h"
 
 #define HOSTILE "</td><script>alert('1')</script>&\"\x01\xff"
-#define SAFE "&lt;/td&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot; \xef\xbf\xbd"
+#define SAFE "&lt;/td&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;^A\xef\xbf\xbd"
 
 static int64_t
 count(const char *text, const char *part)

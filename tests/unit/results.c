@@ -128,7 +128,13 @@ test_damaged_rows(ql_ctx *cx, ql_registry *registry)
         {"UPDATE run SET digest = NULL", "don't have their digest", false},
         {"PRAGMA user_version = 9", "has schema version 9, this qloom reads and writes 1 to 3", false},
         {"PRAGMA application_id = 1", "not a results database", false},
-        {"DROP TABLE layout", "no such table: layout", false},
+        {"DROP TABLE layout", "damaged (tables are missing)", false},
+        {"CREATE TABLE mine (a)", "has a table that qloom does not make", false},
+        {"ALTER TABLE layout ADD COLUMN more TEXT", "has a table that qloom does not make", false},
+        {"CREATE TRIGGER t AFTER DELETE ON run BEGIN SELECT 1; END", "has views or triggers", false},
+        {"DROP TABLE layout; CREATE VIEW layout AS WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n)"
+         " SELECT 1 AS run, 'row' AS part, 0 AS position, 'x' AS reference FROM n WHERE x < 0",
+         "has views or triggers", false},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -154,6 +160,28 @@ test_damaged_rows(ql_ctx *cx, ql_registry *registry)
         }
         close_place(&p);
     }
+}
+
+/* A query without end stops when the user wishes. */
+static void
+test_interrupt(ql_ctx *cx, ql_registry *registry)
+{
+    static const char endless[] =
+        "WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n WHERE x < 0";
+    const volatile int stop = 1;
+    ql_results *r;
+    ql_query *q;
+    bool more;
+    place p;
+
+    open_place(cx, registry, &p);
+    r = open_results(&p);
+    REQUIRE_OK(cx, ql_query_open(r, &q, endless, ""));
+    cx->interrupt = &stop;
+    CHECK_ERROR(cx, ql_query_next(q, &more), QL_INTERRUPTED, "interrupted");
+    cx->interrupt = NULL;
+    ql_results_close(r);
+    close_place(&p);
 }
 
 /* A file cut or overwritten anywhere gives an error or what was saved, and never a crash or other numbers. */
@@ -253,6 +281,7 @@ main(void)
     test_interrupted(&cx, registry);
     test_damaged_rows(&cx, registry);
     test_damaged_bytes(&cx, registry, &random);
+    test_interrupt(&cx, registry);
     test_foreign(&cx, registry);
     test_memory(&cx, registry);
     ql_registry_close(registry);

@@ -258,6 +258,59 @@ test_differences(ql_ctx *cx)
     ql_results_fini(cx, &set);
 }
 
+/* Labels that TeX, a spreadsheet or a terminal would obey are text in every format. */
+static void
+test_hostile_labels(ql_ctx *cx)
+{
+    static const struct {
+        const char *label, *tex, *csv, *md;
+    } cases[] = {
+        {"[2pt]", "\n{}[2pt] &", "\n[2pt],", "| \\[2pt\\] "},
+        {" *x", "\n{} *x &", "\n *x,", "|  \\*x "},
+        {"=cmd|'/c calc'!A0", "\n=cmd\\textbar{}'/c calc'!A0 &", "\n'=cmd|'/c calc'!A0,", "| =cmd\\|'/c calc'!A0 "},
+        {"+1+1", "\n+1+1 &", "\n'+1+1,", "| +1+1 "},
+        {"@SUM(1,1)", "\n@SUM(1,1) &", "\n\"'@SUM(1,1)\",", "| @SUM(1,1) "},
+        {"-2.5", "\n-2.5 &", "\n-2.5,", "| -2.5 "},
+        {"-", "\n- &", "\n-,", "| - "},
+        {"\x1b[31mred\x7f", "\n\\textasciicircum{}[[31mred\\textasciicircum{}? &", "\n^[[31mred^?,",
+         "| ^\\[\\[31mred^? "},
+        {"a\xe2\x80\xae"
+         "b\xc2\x9b"
+         "c",
+         "\na\xef\xbf\xbd"
+         "b\xef\xbf\xbd"
+         "c &",
+         "\na\xef\xbf\xbd"
+         "b\xef\xbf\xbd"
+         "c,",
+         "| a\xef\xbf\xbd"
+         "b\xef\xbf\xbd"
+         "c "},
+        {"a\tb", "\na b &", "\na\tb,", "| a b "},
+    };
+    static const char *const references[] = {"quant", "x", "y", "z"};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct {
+            ql_table_format format;
+            const char *text;
+        } formats[] = {{QL_TABLE_LATEX, cases[i].tex}, {QL_TABLE_CSV, cases[i].csv}, {QL_TABLE_MARKDOWN, cases[i].md}};
+        ql_result_set set = {.run = "s-0", .references = references, .axis_count = 1, .reference_count = 4};
+        const ql_result_set *const sets[] = {&set};
+
+        sets_cell(cx, &set, (const char *const[]){cases[i].label, "-", "-", "-"}, 0);
+        sets_metric(cx, &set, 0, "ppl", "perplexity", 2);
+        for (size_t k = 0; k < 3; k++) {
+            char *text = render(cx, sets, 1, &(ql_table_spec){0}, formats[k].format);
+
+            if (!strstr(text, formats[k].text))
+                TEST_FAIL("no \"%s\" in\n%s", formats[k].text, text);
+            free(text);
+        }
+        ql_results_fini(cx, &set);
+    }
+}
+
 int
 main(void)
 {
@@ -274,6 +327,7 @@ main(void)
     test_numbers(&random);
     test_best(&cx);
     test_differences(&cx);
+    test_hostile_labels(&cx);
     ql_ctx_fini(&cx);
     return TEST_DONE();
 }

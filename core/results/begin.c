@@ -105,6 +105,35 @@ same_original(const ql_graph *g, const ql_cell *a, const ql_cell *b)
     return true;
 }
 
+/* Do all evaluators of the cell look at the original model itself? */
+static bool
+is_plain(const ql_graph *g, const ql_cell *cell)
+{
+    bool any = false;
+
+    for (int64_t i = 0; i < g->stage_count; i++) {
+        const ql_node *n = cell->stages[i];
+
+        if (!n || n->plugin->kind != QL_EVALUATOR)
+            continue;
+        n = ql_node_input(n, "model");
+        any = true;
+        if (n && n->plugin->kind != QL_MODEL)
+            return false;
+    }
+    return any;
+}
+
+/* Is there a cell to compare with the original of cell `i`? Not where that cell and all that share its original are the original. */
+static bool
+needs_original(const ql_graph *g, int64_t i)
+{
+    for (int64_t k = i; k < g->cell_count; k++)
+        if (!is_plain(g, &g->cells[k]) && same_original(g, &g->cells[i], &g->cells[k]))
+            return true;
+    return false;
+}
+
 /* Each cell's baseline; *count: cells and baselines. */
 static void
 find_originals(const shape *s, int64_t *count)
@@ -118,7 +147,7 @@ find_originals(const shape *s, int64_t *count)
         for (int64_t k = 0; k < i && original[i] < 0; k++)
             if (g->baseline && same_original(g, &g->cells[i], &g->cells[k]))
                 original[i] = original[k];
-        if (g->baseline && original[i] < 0)
+        if (g->baseline && original[i] < 0 && needs_original(g, i))
             original[i] = (*count)++;
     }
 }

@@ -51,7 +51,7 @@ ql_status ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *
 /* What `table:` of the file and the cells of the graph say, before anything is worked out: rows of an unfinished run of that name,
  * which takes the place of an unfinished one. The cells are those of the graph in their order, then the baselines unless the file says
  * `baseline: false`. Cells whose evaluators, evaluation data and base model are the same share a baseline: there are several only where
- * the matrix varies those. */
+ * the matrix varies those, and none for cells that are the original model themselves. */
 ql_status ql_run_begin(ql_results *r, const ql_graph *g, const char *name);
 /* The baseline of a cell: its number; -1: none. `first`: no earlier cell has the same. */
 int64_t ql_run_original(const ql_results *r, int64_t cell, bool *first);

@@ -118,6 +118,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ql_results_fini(&cx, &set);
     }
     fclose(out);
+    read_anyway(&cx, ql_format(&cx, "%s/results.db", fuzz_folder()));
     ql_scope_close(&cx, &scope);
     ql_ctx_fini(&cx);
     return 0;

@@ -92,6 +92,44 @@ test_facts(ql_ctx *cx)
     ql_facts_fini(&f);
 }
 
+/* Cells that are the original model themselves have no other row for it; with one cell that isn't, all have. */
+static void
+test_plain(ql_ctx *cx, ql_registry *registry)
+{
+    static const struct {
+        const char *stages;
+        int64_t cells, baselines;
+    } cases[] = {
+        {"  ppl: {use: score, model: $base, data: $eval}\nmatrix:\n  eval.samples: [1, 2]\n", 2, 0},
+        {"  quant: {use: plain, model: $base}\n  ppl: {use: score, model: $quant, data: $eval}\nmatrix:\n"
+         "  eval.samples: [1, 2]\n",
+         2, 2},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *text = ql_format(cx,
+                                     "qloom: 1\nname: t\nstages:\n  base: {use: toy, path: m}\n"
+                                     "  eval: {use: words, path: e}\n%s",
+                                     cases[i].stages);
+        ql_results *r;
+        ql_result_set set;
+        ql_graph g;
+
+        REQUIRE_OK(cx, ql_graph_parse(cx, registry, "t.yaml", text, strlen(text), &(ql_graph_options){0}, &g));
+        REQUIRE_OK(cx, ql_results_open(cx, NULL, true, &r));
+        REQUIRE_OK(cx, ql_run_begin(r, &g, "t-0"));
+        REQUIRE_OK(cx, ql_run_end(r, &end));
+        REQUIRE_OK(cx, ql_results_read(cx, r, ql_run_id(r), &set));
+        CHECK_INT(set.cell_count, cases[i].cells + cases[i].baselines);
+        for (int64_t c = 0; c < set.cell_count; c++) {
+            CHECK_INT(set.cells[c].baseline, c >= cases[i].cells);
+            CHECK_INT(set.cells[c].original, c < cases[i].baselines ? cases[i].cells + c : -1);
+        }
+        ql_results_fini(cx, &set);
+        ql_results_close(r);
+    }
+}
+
 /* --- damage --- */
 
 /* Every single statement that spoils a run: it is an error to show it; and where facts are spoilt they are no longer known. */
@@ -277,6 +315,7 @@ main(void)
     if (!registry)
         exit(1);
     test_facts(&cx);
+    test_plain(&cx, registry);
     test_round_trip(&cx, registry);
     test_interrupted(&cx, registry);
     test_damaged_rows(&cx, registry);

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 passed=0 failed=0
 rooms="core methods text export report kit cli"
+includes="$(printf -- '-I%s ' core/include */include) -Icore -I."
 
 # verdict NAME OUTPUT: a check is fine when it printed nothing
 verdict() {
@@ -21,7 +22,7 @@ verdict() {
 
 # clang: to gcc a (void) is not enough, and an enumeration can't be a result that must be used
 verdict "no result is dropped" "$(git ls-files $rooms plugins | grep '\.c$' | xargs -P 2 -n 20 clang -std=gnu11 -D_GNU_SOURCE \
-    -DQLOOM_VERSION='""' -fsyntax-only -Wno-everything -Wunused-result -include scripts/lint/must_use.h -Icore/include -Itext/include -Icore -I. 2>&1 |
+    -DQLOOM_VERSION='""' -fsyntax-only -Wno-everything -Wunused-result -include scripts/lint/must_use.h $includes 2>&1 |
     grep -A1 -E 'warning:|error:' | head -n 40)"
 
 # at_most NUMBER WHAT PATTERN PATH...: files that still call by themselves what core/base does with three answers; the number only falls

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 passed=0 failed=0
 sources=$(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp')
 rooms="core methods text export report kit cli"
+includes="$(printf -- '-I%s ' core/include */include) -Icore -I."
 
 # verdict NAME OUTPUT: a check is fine when it printed nothing
 verdict() {
@@ -21,7 +22,7 @@ verdict() {
 
 verdict "clang-format 14" "$(clang-format-14 --dry-run $sources 2>&1 | grep -E 'error|warning' | head -n 20)"
 verdict "cppcheck" "$(cppcheck --quiet --std=c11 -U__clang__ --enable=warning,portability --inline-suppr --suppress=unknownMacro \
-    --suppress=nullPointerRedundantCheck --suppress=invalidPointerCast -Icore/include -Itext/include -Imethods/include -Icore -I. -j "$(nproc)" $rooms plugins 2>&1 | head -n 20)"
+    --suppress=nullPointerRedundantCheck --suppress=invalidPointerCast $includes -j "$(nproc)" $rooms plugins 2>&1 | head -n 20)"
 verdict "no line above 140 columns" "$(grep -nE '^.{141,}' $sources | head -n 20)"
 verdict "core names no method and no model" "$(git ls-files 'core/*.c' 'core/*.h' | while read -r file; do
     gcc -fpreprocessed -dD -E -P "$file" 2>/dev/null | # without comments, which may name who published what

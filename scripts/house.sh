@@ -5,25 +5,26 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1350
-base 1850
+limits="include 1450
+base 1900
 device 400
-tensor 2850
-plugin 1450
+tensor 2750
+plugin 1550
 model 1700
-pipeline 3950
+pipeline 3600
 store 1150
-results 1950
+results 1700
 walk 4550
 run 450
-text 2850
-methods 750
+job 700
+text 3500
+methods 800
 export 850
-report 4050
-kit 1050
-cli 2350
+report 4500
+kit 900
+cli 2050
 core 21500
-all 33000"
+all 33500"
 
 passed=0 failed=0
 temporary=$(mktemp -d)
@@ -85,8 +86,10 @@ verdict "no include points up" "$(cat "$temporary/up" 2>/dev/null)"
 verdict "no circle of rooms" "$(awk 'function room(file) { sub(/^core\//, "", file); sub(/\/.*/, "", file); return file }
     room($1) != room($2) { print room($1), room($2) }' "$temporary/includes" | sort -u | tsort 2>&1 >/dev/null)"
 verdict "no circle of files" "$(tsort "$temporary/includes" 2>&1 >/dev/null)"
-# A circle of units: x.c and x.h count as one, so that two units that need each other are found.
-circles=$(sed -E 's/\.[ch]//g' "$temporary/includes" | awk '$1 != $2' | sort -u | tsort 2>&1 >/dev/null)
+# Two units that need each other: x.c includes y.h, and y.c includes x.h. A header without a .c is its folder's inside, and no unit.
+circles=$(sed -E 's/\.[ch]//g' "$temporary/includes" | while read -r from to; do
+    [ "$from" = "$to" ] || [ ! -f "$from.c" ] || [ ! -f "$to.c" ] || echo "$from $to"
+done | sort -u | tsort 2>&1 >/dev/null)
 verdict "at most 5 circles of units" "$([ "$(echo "$circles" | grep -c loop)" -le 5 ] || echo "$circles")"
 
 # pmccabe: complexity with a switch as one, complexity, statements, first line, lines, file(line): function

@@ -188,7 +188,7 @@ print_expanded(ql_ctx *cx, ql_problems *problems, const ql_yaml *v, FILE *out)
             ql_problem_add(cx, problems, v->place, "'${' without '}' in '%s'", v->text);
             return false;
         }
-        fwrite(at, 1, (size_t)(open - at), out);
+        (void)fwrite(at, 1, (size_t)(open - at), out);
         ref = ql_copy_text(cx, open + 2, (size_t)(close - open - 2));
         if (!ref)
             problems->failed = QL_MEMORY;

@@ -1,4 +1,4 @@
-/* Fuzzes adapter_config.json beside the factors of one linear: it is refused in words, or the factors of the linear are read or left out. */
+/* Fuzzes adapter_config.json beside the factors of one linear: it is refused in words, or the factors are read or left out. */
 #include "folder.h"
 
 #include "core/base/ctx.h"

@@ -67,6 +67,28 @@ ql_normalizer_read(ql_ctx *cx, const ql_json *v, ql_text_steps *out)
 
 /* --- forms of Unicode -------------------------------------------------------------------------------------------- */
 
+/* Characters younger than the Unicode tables of the public library's normalizer (Unicode 9), which it takes for ones that
+ * neither change nor join others; equal ids count for more than their proper form. */
+static const uint32_t unknown[][2] = {
+    {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xc3c, 0xc3c},
+    {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},   {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},
+    {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},   {0xa82c, 0xa82c},   {0xab69, 0xab69},   {0x10781, 0x10785},
+    {0x10787, 0x107b0}, {0x107b2, 0x107ba}, {0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10f46, 0x10f50},
+    {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e}, {0x11839, 0x1183a},
+    {0x11938, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34},
+    {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97},
+    {0x16ff0, 0x16ff1}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1f16c, 0x1f16c},
+    {0x1fbf0, 0x1fbf9}};
+
+static bool
+is_unknown(uint32_t c)
+{
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown && c >= unknown[i][0]; i++)
+        if (c <= unknown[i][1])
+            return true;
+    return false;
+}
+
 /* Appends `bytes` of UTF-8 in the form `kind`. */
 static ql_status
 transform(ql_ctx *cx, ql_normal_work *work, int kind, ql_text *out, const char *text, size_t bytes)
@@ -98,23 +120,29 @@ static ql_status
 unicode_form(ql_ctx *cx, ql_normal_work *work, int kind, ql_text *out, const char *text, size_t bytes, bool *same)
 {
     const unsigned char *s = (const unsigned char *)text;
-    size_t done = 0, i = 0, begin, step;
+    size_t done = 0, begin, step;
 
     *same = true;
-    while (i < bytes) {
-        bool change = false;
+    for (size_t i = 0; i < bytes;) {
+        bool change = false, stop = false;
 
-        while (i < bytes && s[i] < 0x80)
-            i++;
-        begin = i ? i - 1 : 0;
-        for (; i < bytes && s[i] >= 0x80; i += step)
-            change |= ql_utf8_char(s + i, &step) >= 0x300 || kind != NFC; /* NFC leaves those below as they are */
-        if (!change)
-            continue;
-        *same = false;
-        QL_TRY(cx, ql_text_put(cx, out, text + done, begin - done));
-        QL_TRY(cx, transform(cx, work, kind, out, text + begin, i - begin));
-        done = i;
+        for (begin = i; i < bytes && s[i] < 0x80; i++)
+            begin = i;
+        for (; i < bytes && s[i] >= 0x80; i += step) {
+            const uint32_t c = ql_utf8_char(s + i, &step);
+
+            stop = is_unknown(c);
+            if (stop)
+                break;
+            change |= c >= 0x300 || kind != NFC; /* NFC leaves those below as they are */
+        }
+        if (change) {
+            *same = false;
+            QL_TRY(cx, ql_text_put(cx, out, text + done, begin - done));
+            QL_TRY(cx, transform(cx, work, kind, out, text + begin, i - begin));
+            done = i;
+        }
+        i += stop ? step : 0;
     }
     return *same ? QL_OK : ql_text_put(cx, out, text + done, bytes - done);
 }

@@ -7,7 +7,7 @@
 #include "regex.h"
 
 #define SPACE "\\p{White_Space}"
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}" /* with the numbers of Latin-1 */
 #define BOTH "dDAzZGKRXNaefnrtk" /* letters that mean the same behind a backslash */
 
 typedef struct rewriting {
@@ -116,7 +116,7 @@ posix_set(ql_ctx *cx, rewriting *r)
                                           {"[:upper:]", "\\p{Uppercase}"},
                                           {"[:lower:]", "\\p{Lowercase}"},
                                           {"[:space:]", SPACE},
-                                          {"[:punct:]", "\\p{P}$+<=>\\^`|~"},
+                                          {"[:punct:]", "\\p{P}\\p{S}"},
                                           {"[:word:]", WORD},
                                           {"[:xdigit:]", "0-9A-Fa-f"}};
 

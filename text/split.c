@@ -16,6 +16,16 @@ typedef enum ql_split_rule { ISOLATED, REMOVED, CONTIGUOUS, WITH_PREVIOUS, WITH_
 static const char *const rule_words[] = {"Isolated",           "Removed",        "Contiguous",
                                          "MergedWithPrevious", "MergedWithNext", NULL};
 
+/* Punctuation of ASCII and of Unicode, but for characters that are younger than the library's table, and with two that
+ * have become symbols since. */
+#define PUNCTUATION                                                                                  \
+    "(?![\\x{61d}\\x{9fd}\\x{a76}\\x{c77}\\x{c84}\\x{1b7d}-\\x{1b7e}\\x{2e43}-\\x{2e4f}"             \
+    "\\x{2e52}-\\x{2e5d}\\x{10ead}\\x{10f55}-\\x{10f59}\\x{10f86}-\\x{10f89}\\x{1144b}-\\x{1144f}"   \
+    "\\x{1145a}-\\x{1145b}\\x{1145d}\\x{11660}-\\x{1166c}\\x{116b9}\\x{1183b}\\x{11944}-\\x{11946}"  \
+    "\\x{119e2}\\x{11a3f}-\\x{11a46}\\x{11a9a}-\\x{11a9c}\\x{11a9e}-\\x{11aa2}\\x{11c41}-\\x{11c45}" \
+    "\\x{11c70}-\\x{11c71}\\x{11ef7}-\\x{11ef8}\\x{11fff}\\x{12ff1}-\\x{12ff2}\\x{16e97}-\\x{16e9a}" \
+    "\\x{16fe2}\\x{1e95e}-\\x{1e95f}])[\\p{P}\\x{166d}\\x{111c9}$+<=>\\^`|~]"
+
 /* --- reading ----------------------------------------------------------------------------------------------------- */
 
 static ql_status
@@ -48,7 +58,7 @@ read_punctuation(ql_ctx *cx, const ql_json *v, int kind, void *steps)
 
     QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));
     QL_TRY(cx, ql_read_word(cx, v, "behavior", rule_words, ISOLATED, &step->rule));
-    return ql_pattern_regex(cx, v, "[\\p{P}$+<=>\\^`|~]", &step->pattern);
+    return ql_pattern_regex(cx, v, PUNCTUATION, &step->pattern);
 }
 
 static ql_status

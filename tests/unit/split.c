@@ -88,7 +88,11 @@ test_dialect(ql_ctx *cx)
         {"a.", "a\nab", "a\n|ab"},
         {"(?m:a.)", "a\nb", "a\n|b"},
         {"(?i)B|c", "abC", "a|b|C"},
-        {"[[:punct:]]+", "a+!b", "a|+!|b"},
+        {"[[:punct:]]+",
+         "a+!\xc2\xa9"
+         "b",
+         "a|+!\xc2\xa9|b"},
+        {"\\w+", "x\xc2\xb2\xe2\x82\x82", "x\xc2\xb2|\xe2\x82\x82"},
         {"[[:alpha:]x1]", "1a ", "1|a| "},
         {"[]a]", "]b", "]|b"},
         {"[^]a]", "]b", "]|b"},

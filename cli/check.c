@@ -12,6 +12,7 @@ run(ql_cli *cli, int argc, char **argv)
     const ql_job_info *info;
 
     QL_TRY(cli->cx, ql_cli_job(cli, options, &argc, argv, &opt));
+    QL_TRY(cli->cx, ql_job_check(cli->job));
     info = ql_job_about(cli->job);
     printf("ok: %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", info->stages, info->cells,
            info->cells == 1 ? "cell" : "cells", info->nodes);
@@ -22,9 +23,10 @@ const ql_command ql_cmd_check = {
     .name = "check",
     .arguments = "FILE",
     .help = "check a pipeline file without running it",
-    .usage = "Reads the pipeline, expands its matrix and checks every stage in every cell; no model is loaded. All "
-             "that is wrong is\n"
-             "told at once, one line each. Exit status: 0 nothing is wrong, 2 something is.\n"
+    .usage = "Reads the pipeline, expands its matrix and checks every stage in every cell; of models the headers "
+             "are read. All that is\n"
+             "wrong is told at once, one line each; settings that do nothing are warnings. Exit status: 0 nothing is "
+             "wrong, 2 something is.\n"
              "\n"
              "Options:\n" QL_SETS_USAGE,
     .run = run,

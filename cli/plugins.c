@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "cli.h"
 #include "kit/new_plugin.h"
+#include "pipeline/graph.h"
 
 static const char usage[] =
     "Without a name: every plugin found, by kind. With one: its help, parameters, inputs and outputs.\n\n"
@@ -196,16 +197,12 @@ put_cell(const char *text)
 }
 
 static void
-markdown_sheet(ql_ctx *cx, const sheet *s)
+markdown_rows(ql_ctx *cx, const sheet *s)
 {
-    const ql_plugin *p = s->plugin;
-    const ql_port *port;
     char allowed[512];
 
-    printf("\n### %s\n\n%s.%s%s%s\n", p->name, p->help, p->cite ? " Reference: " : "", p->cite ? p->cite : "",
-           p->cite ? "." : "");
-    for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
-        if (row == p->params)
+    for (const ql_param *row = s->plugin->params; row->type != QL_T_END; row++) {
+        if (row == s->plugin->params)
             printf("\n| parameter | default | accepts | meaning |\n| --- | --- | --- | --- |\n");
         ql_param_allowed(row, allowed, sizeof allowed);
         printf("| `%s` | %s | ", row->name, default_text(cx, s, row));
@@ -214,6 +211,17 @@ markdown_sheet(ql_ctx *cx, const sheet *s)
         put_cell(row->help ? row->help : "");
         printf(" |\n");
     }
+}
+
+static void
+markdown_sheet(ql_ctx *cx, const sheet *s)
+{
+    const ql_plugin *p = s->plugin;
+    const ql_port *port;
+
+    printf("\n### %s\n\n%s.%s%s%s\n", p->name, p->help, p->cite ? " Reference: " : "", p->cite ? p->cite : "",
+           p->cite ? "." : "");
+    markdown_rows(cx, s);
     for (int64_t i = 0, shown = 0; (port = ql_port_at(p, i)); i++) {
         if (port->output)
             continue;
@@ -246,6 +254,20 @@ print_one(ql_ctx *cx, const ql_found *f, bool json, bool markdown)
     return QL_OK;
 }
 
+/* The keys of a pipeline file beside stages, matrix, exclude and table. */
+static ql_status
+print_keys(ql_ctx *cx)
+{
+    void *self = ql_alloc(cx, 1, ql_file_table.self_size);
+
+    if (!self)
+        return QL_MEMORY;
+    ql_param_defaults(&ql_file_table, self);
+    printf("\n## Keys of a pipeline file\n");
+    markdown_rows(cx, &(sheet){.plugin = &ql_file_table, .self = self});
+    return QL_OK;
+}
+
 static ql_status
 print_all(ql_ctx *cx, const ql_registry *r, bool json)
 {
@@ -270,7 +292,7 @@ print_all(ql_ctx *cx, const ql_registry *r, bool json)
     }
     if (json)
         printf("]\n");
-    return QL_OK;
+    return json ? QL_OK : print_keys(cx);
 }
 
 static ql_status

@@ -71,6 +71,12 @@ ql_job_error(const ql_job *job)
     return ql_error(&job->cx);
 }
 
+ql_status
+ql_job_check(ql_job *job)
+{
+    return ql_graph_advise(&job->cx, job->registry, &job->graph);
+}
+
 const ql_job_info *
 ql_job_about(const ql_job *job)
 {

@@ -123,7 +123,7 @@ typedef struct ql_file_keys {
 typedef struct ql_stage_keys {
     int propagate;
 } ql_stage_keys;
-extern const ql_plugin ql_file_table, ql_stage_table;
+extern const ql_plugin ql_stage_table;
 
 /* A value into the field of a row; messages begin with `prefix`. */
 bool ql_build_value(ql_build *b, const char *prefix, const ql_param *row, const ql_yaml *v, void *self);

@@ -198,20 +198,53 @@ finish(expansion *x, ql_graph *g)
     return true;
 }
 
+/* A key that no plugin of the stage's cells has: a shared one that all variants lack, or one of a plugin that every
+ * variant replaces. */
+static void
+warn_key(const ql_build *b, const ql_build_stage *s, const ql_yaml *key)
+{
+    const ql_build_axis *a = s->variants < 0 ? NULL : &b->axes[s->variants];
+    ql_guess near = ql_guess_open(key->text);
+
+    for (int64_t i = 0; i < (a ? a->values->count : 1); i++) {
+        const ql_plugin *p = a ? a->plugins[i] : s->plugin;
+
+        if (key->used || ql_param_find(p, key->text) || ql_plugin_input(p, key->text) ||
+            ql_param_find(&ql_stage_table, key->text) || strcmp(key->text, "overrides") == 0)
+            return; /* an axis or a variant may give it another value everywhere */
+        for (const ql_param *row = p->params; row->type != QL_T_END; row++)
+            ql_guess_offer(&near, row->name);
+    }
+    ql_place_warn(b->cx, key->place, "%s'%s' does nothing: no plugin of its cells has it%s", s->prefix, key->text,
+                  ql_guess_text(b->cx, &near, ""));
+}
+
+static void
+warn_keys(const ql_build *b)
+{
+    for (int64_t s = 0; s < b->stage_count; s++) {
+        const ql_build_stage *stage = &b->stages[s];
+
+        for (int64_t i = 0; i < stage->entry->count; i++)
+            if (strcmp(stage->entry->keys[i]->text, "use") != 0)
+                warn_key(b, stage, stage->entry->keys[i]);
+        for (int64_t i = 0; i < stage->axis_count; i++)
+            if (b->axes[stage->axes[i]].parameter)
+                warn_key(b, stage, b->axes[stage->axes[i]].name);
+    }
+}
+
 static void
 warn_unused(ql_build *b, const ql_graph *g)
 {
     for (int64_t s = 0; s < g->stage_count; s++) {
-        const ql_place at = b->stages[s].key->place;
         int64_t c = 0;
 
         while (c < g->cell_count && !g->cells[c].stages[s])
             c++;
         if (c == g->cell_count)
-            ql_warn(b->cx,
-                    "%s:%" PRId64 ":%" PRId64
-                    ": stage '%s' is not used: nothing that is evaluated or exported needs it",
-                    at.file, at.line, at.column, g->stage_names[s]);
+            ql_place_warn(b->cx, b->stages[s].key->place,
+                          "stage '%s' is not used: nothing that is evaluated or exported needs it", g->stage_names[s]);
     }
 }
 
@@ -236,6 +269,8 @@ ql_build_cells(ql_build *b, ql_graph *g)
                      "stages: there is no evaluator or exporter, so nothing would be computed");
         else
             warn_unused(b, g);
+        if (b->problems.count == 0)
+            warn_keys(b);
     }
     ql_merger_fini(&x.merger);
     free(x.cells);

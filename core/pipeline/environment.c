@@ -164,10 +164,9 @@ print_reference(ql_ctx *cx, ql_problems *problems, ql_place place, const char *r
                        name);
         return false;
     } else if (*value && (name_is_secret(name) || value_is_secret(value))) {
-        ql_warn(cx,
-                "%s:%lld:%lld: the value of '%s' looks like a secret and stays in the environment: the text keeps "
-                "${%s}",
-                place.file, (long long)place.line, (long long)place.column, name, name);
+        ql_place_warn(cx, place,
+                      "the value of '%s' looks like a secret and stays in the environment: the text keeps ${%s}", name,
+                      name);
         fprintf(out, "${%s}", name);
     } else {
         fputs(value, out);

@@ -224,6 +224,5 @@ ql_exclude_warn(const ql_build *b)
 {
     for (int64_t e = 0; e < b->exclusion_count; e++)
         if (!b->exclusions[e].used)
-            ql_warn(b->cx, "%s:%" PRId64 ":%" PRId64 ": this entry of 'exclude' excludes no cell",
-                    b->exclusions[e].place.file, b->exclusions[e].place.line, b->exclusions[e].place.column);
+            ql_place_warn(b->cx, b->exclusions[e].place, "this entry of 'exclude' excludes no cell");
 }

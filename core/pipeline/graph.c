@@ -1,6 +1,7 @@
 /* A pipeline file becomes a checked graph: the order of the steps. */
 #include "graph.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,6 +137,15 @@ ql_graph_open(ql_ctx *cx, ql_registry *registry, const char *file, const ql_grap
 
     QL_TRY(cx, ql_file_read(cx, file, QL_FILE_MOST, &text, &bytes));
     return ql_graph_parse(cx, registry, file, text, bytes, opt, out);
+}
+
+const ql_override *
+ql_override_of(const ql_node *n, const char *linear)
+{
+    for (int64_t i = 0; i < n->override_count; i++)
+        if (fnmatch(n->overrides[i].match, linear, 0) == 0)
+            return &n->overrides[i];
+    return NULL;
 }
 
 ql_node *

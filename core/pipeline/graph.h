@@ -99,6 +99,9 @@ typedef struct ql_graph_options {
     const char *const *sets; /* "quant.bits=4", NULL-terminated; NULL: none */
 } ql_graph_options;
 
+/* The keys of a pipeline file that are no stages, as rows of a table; it has no kind and is no plugin. */
+extern const ql_plugin ql_file_table;
+
 /* Reads, expands, instantiates, merges and checks FILE. Everything lives in the innermost scope. On INVALID every
  * problem has been reported, one line each, "FILE:LINE:COLUMN: stage 'quant': …", in file order, in the error text
  * (joined by newlines). */
@@ -117,6 +120,14 @@ const char *ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, co
 
 /* For each node the cells that it serves as a declared stage, in the innermost scope; NULL without memory. */
 const int64_t *ql_graph_cells(ql_ctx *cx, const ql_graph *g);
+
+/* The rule for one linear in node n, which skips it or brings parameters of its own; NULL: none. */
+const ql_override *ql_override_of(const ql_node *n, const char *linear);
+
+/* Warns of settings that do nothing, or not what they seem to: rules that match no linear, ranks above what a linear has,
+ * results larger than the original, stages that are one by construction. Reads headers of the models' files; a model that
+ * can't be opened is left out. */
+ql_status ql_graph_advise(ql_ctx *cx, ql_registry *registry, const ql_graph *g);
 
 /* Text and Graphviz forms of the merged graph, into memory of the innermost scope. */
 ql_status ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out);

@@ -70,19 +70,26 @@ compare(const void *a, const void *b)
     return x->order < y->order ? -1 : 1;
 }
 
-/* "FILE:LINE:COLUMN: TEXT", cut to `room`; what it would need. */
-static size_t
-print_problem(char *out, size_t room, const ql_problem *problem, bool first)
+/* "FILE:LINE:COLUMN: TEXT", or "FILE: TEXT" for a place without lines. NULL without memory. */
+static const char *
+placed(ql_ctx *cx, ql_place at, const char *text)
 {
-    const ql_place *at = &problem->place;
-    int n;
+    return at.line ? ql_format(cx, "%s:%" PRId64 ":%" PRId64 ": %s", at.file, at.line, at.column, text)
+                   : ql_format(cx, "%s: %s", at.file, text);
+}
 
-    if (at->line)
-        n = snprintf(out, room, "%s%s:%" PRId64 ":%" PRId64 ": %s", first ? "" : "\n", at->file, at->line, at->column,
-                     problem->text);
-    else
-        n = snprintf(out, room, "%s%s: %s", first ? "" : "\n", at->file, problem->text);
-    return n < 0 ? room : (size_t)n;
+void
+ql_place_warn(ql_ctx *cx, ql_place place, const char *fmt, ...)
+{
+    const char *text;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = ql_vformat(cx, fmt, ap);
+    va_end(ap);
+    text = text ? placed(cx, place, text) : NULL;
+    if (text)
+        ql_warn(cx, "%s", text);
 }
 
 ql_status
@@ -97,11 +104,15 @@ ql_problems_end(ql_ctx *cx, ql_problems *p)
         return p->failed;
     qsort(p->items, (size_t)p->count, sizeof *p->items, compare);
     for (; shown < p->count; shown++) {
-        size_t n = print_problem(text + used, room - used, &p->items[shown], shown == 0);
+        const char *line = placed(cx, p->items[shown].place, p->items[shown].text);
+        const size_t n = line ? strlen(line) + 1 : 0; /* with the newline before it */
 
-        if (n >= room - used && shown > 0)
+        if (!line)
+            return QL_MEMORY;
+        if (used + n > room && shown > 0)
             break;
-        used += n < room - used ? n : room - used - 1;
+        used += (size_t)snprintf(text + used, room - used, "%s%.*s", shown ? "\n" : "", (int)(room - 2), line);
+        used = used < room ? used : room - 1;
     }
     text[used] = '\0';
     if (shown < p->count || p->count >= PROBLEMS_MAX)

@@ -22,6 +22,8 @@ void ql_problem_add(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt,
     __attribute__((format(printf, 4, 5)));
 void ql_problem_vadd(ql_ctx *cx, ql_problems *p, ql_place place, const char *fmt, va_list ap)
     __attribute__((format(printf, 4, 0)));
+/* A warning in the log, "FILE:LINE:COLUMN: TEXT". */
+void ql_place_warn(ql_ctx *cx, ql_place place, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* So many that looking further helps nobody. */
 bool ql_problems_full(const ql_problems *p);
 /* QL_OK when there is none, else INVALID with one line a problem as the error's text. */

@@ -1,6 +1,4 @@
 /* The linears of the block at hand, as a variant of the model has them. */
-#include <fnmatch.h>
-
 #include "tensor/tensor.h"
 #include "walk.h"
 
@@ -19,15 +17,6 @@ ql_site_at(const ql_walk *w, const char *title, const ql_node *n, int64_t l)
 }
 
 /* --- overrides ------------------------------------------------------------------------------------------------ */
-
-const ql_override *
-ql_override_of(const ql_node *n, const char *linear)
-{
-    for (int64_t i = 0; i < n->override_count; i++)
-        if (fnmatch(n->overrides[i].match, linear, 0) == 0)
-            return &n->overrides[i];
-    return NULL;
-}
 
 static const ql_override *
 rule_of(const ql_walk *w, const ql_node *n, int64_t l)

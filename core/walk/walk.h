@@ -87,8 +87,6 @@ const ql_stats *ql_stats_at(const ql_walk *w, const ql_stream *s, int64_t l);
 /* --- variant.c: linears of the block at hand, as a variant has them --- */
 /* Where the work is when node `n`, called `title`, is at linear l of the block at hand; -1: at none. */
 ql_site ql_site_at(const ql_walk *w, const char *title, const ql_node *n, int64_t l);
-/* The rule for one linear in node n, which skips it or brings parameters of its own; NULL: none. */
-const ql_override *ql_override_of(const ql_node *n, const char *linear);
 /* Parameters of node n for linear l. */
 const void *ql_self_of(const ql_walk *w, const ql_node *n, int64_t l);
 /* Does an override leave linear l out in the variant's stage, or in one before it? */

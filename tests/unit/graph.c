@@ -19,6 +19,16 @@ static ql_ctx cx;
 static ql_registry *registry;
 static ql_scope scope;
 
+static char warned[512]; /* the last warning */
+
+static void
+keep_warning(void *user, ql_log_level level, const char *line)
+{
+    (void)user;
+    if (level == QL_LOG_WARN)
+        snprintf(warned, sizeof warned, "%s", line);
+}
+
 static ql_status
 parse_with(const char *text, const char *const *sets, ql_graph *g)
 {
@@ -197,6 +207,28 @@ test_shared_parameters(void)
     check_error(HEAD
                 "  quant: {use: plain, model: $base, damp: 0.1}\n  ppl: {use: score, model: $quant, data: $eval}\n",
                 "t.yaml:6:37: stage 'quant': unknown parameter 'damp'; 'qloom plugins plain' lists what there is");
+}
+
+/* A key that no plugin of the cells has is told; one that an axis or the variants replace is not. */
+static void
+test_unused_keys(void)
+{
+    static const struct {
+        const char *text, *expected;
+    } rows[] = {
+        {CHAIN "matrix: {quant: [{use: plain}]}\n",
+         "t.yaml:6:62: stage 'quant': 'damp' does nothing: no plugin of its cells has it"},
+        {CHAIN "matrix: {fix.rank: [4]}\n",
+         "t.yaml:9:10: stage 'fix': 'rank' does nothing: no plugin of its cells has it"},
+        {CHAIN "matrix: {quant: [{use: plain, bits: 2}, {use: clever, bits: 4}]}\n", ""},
+        {CHAIN "matrix: {quant.bits: [2]}\n", ""},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        *warned = '\0';
+        (void)parse(rows[i].text);
+        CHECK_STR(warned, rows[i].expected);
+    }
 }
 
 static void
@@ -433,7 +465,7 @@ test_memory(void)
 int
 main(void)
 {
-    ql_ctx_init(&cx, NULL);
+    ql_ctx_init(&cx, &(const ql_log){.write = keep_warning});
     ql_scope_open(&cx, &scope);
     registry = toy_registry(&cx);
     if (!registry) {
@@ -445,6 +477,7 @@ main(void)
     test_matrix();
     test_inheritance();
     test_shared_parameters();
+    test_unused_keys();
     test_labels();
     test_seeds();
     test_exclude();

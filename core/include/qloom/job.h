@@ -47,6 +47,10 @@ typedef struct ql_job_info {
 
 QL_API const ql_job_info *ql_job_about(const ql_job *job);
 
+/* Looks at the models' files too, and warns in the log of settings that do nothing, or not what they seem to: rules for linears that
+ * match none, ranks above what a linear has, results larger than the original, stages that are one by construction. */
+QL_API ql_status ql_job_check(ql_job *job);
+
 /* The merged graph as text, or as Graphviz reads it; NULL on failure. */
 QL_API const char *ql_job_graph(ql_job *job, bool dot);
 
@@ -61,8 +65,9 @@ typedef struct ql_forecast_model {
     int64_t layers, hidden, vocab;
     int64_t linear_count; /* of a block */
     const ql_forecast_linear *linears;
-    int64_t streams, units, finals; /* calibration streams; variants that are made; those that are measured or written */
-    double bytes;                   /* of its weights' files */
+    int64_t streams, units,
+        finals;   /* calibration streams; variants that are made; those that are measured or written */
+    double bytes; /* of its weights' files */
 } ql_forecast_model;
 
 typedef struct ql_forecast_stage {

@@ -1,0 +1,294 @@
+/* Settings that a pipeline may have and that do nothing, or not what they seem to: warnings, which need the shapes of the
+ * models. */
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/guess.h"
+#include "model/block.h"
+#include "model/open_model.h"
+#include "plugin/registry.h"
+#include "problems.h"
+
+#define ADAPTER_BITS 16 /* where the parameters of an adapter don't say */
+
+typedef struct adviser {
+    ql_ctx *cx;
+    const ql_graph *g;
+    const ql_node *root;
+    ql_model_handle model;
+    double weights, original; /* of all linears: their count, and their bits in the model's files */
+} adviser;
+
+/* The full name of linear l of block `layer`; "" without memory. */
+static const char *
+name_of(const adviser *a, int64_t layer, int l)
+{
+    const char *prefix = ql_format(a->cx, a->model.info.block_prefix, (long long)layer);
+    const char *name = prefix ? ql_format(a->cx, "%s%s", prefix, a->model.info.linears[l].name) : NULL;
+
+    return name ? name : "";
+}
+
+static const ql_node *
+root_of(const ql_node *n)
+{
+    while (n && n->plugin->kind != QL_MODEL)
+        n = ql_node_input(n, "model");
+    return n;
+}
+
+/* Parameters of `n` for one linear; NULL: it is left as it is. */
+static const void *
+self_for(const adviser *a, const ql_node *n, int64_t layer, int l)
+{
+    const ql_override *o = n->override_count ? ql_override_of(n, name_of(a, layer, l)) : NULL;
+
+    return o ? o->self : n->self;
+}
+
+/* Blocks to look at: without overrides all are as the first one. */
+static int64_t
+span_of(const adviser *a, const ql_node *n)
+{
+    return n->override_count || (n->plugin->kind == QL_COMPENSATOR && ql_node_input(n, "model")->override_count)
+               ? a->model.info.layers
+               : 1;
+}
+
+/* --- rules that hold for no linear ------------------------------------------------------------------------------- */
+
+static const char *
+nearest_glob(const adviser *a, const char *match)
+{
+    ql_guess near = ql_guess_open(match);
+
+    for (int l = 0; l < a->model.info.linear_count; l++) {
+        const char *name = a->model.info.linears[l].name, *dot = strrchr(name, '.');
+        const char *const globs[] = {name_of(a, 0, l), ql_format(a->cx, "*.%s", dot ? dot + 1 : name),
+                                     ql_format(a->cx, "*.%s", name)};
+
+        for (size_t i = 0; i < sizeof globs / sizeof *globs; i++)
+            if (globs[i])
+                ql_guess_offer(&near, globs[i]);
+    }
+    return ql_guess_text(a->cx, &near, "");
+}
+
+/* Rules that hold for no linear: they match none, or a rule before them takes all that they match. */
+static ql_status
+advise_overrides(const adviser *a, const ql_node *n)
+{
+    bool *holds = ql_alloc(a->cx, (size_t)n->override_count, sizeof *holds);
+    bool *matches = ql_alloc(a->cx, (size_t)n->override_count, sizeof *matches);
+
+    if (!holds || !matches)
+        return QL_MEMORY;
+    for (int64_t layer = 0; n->override_count && layer < a->model.info.layers; layer++)
+        for (int l = 0; l < a->model.info.linear_count; l++) {
+            const char *name = name_of(a, layer, l);
+            const ql_override *o = ql_override_of(n, name);
+
+            if (o)
+                holds[o - n->overrides] = true;
+            for (int64_t i = 0; i < n->override_count; i++)
+                matches[i] = matches[i] || fnmatch(n->overrides[i].match, name, 0) == 0;
+        }
+    for (int64_t i = 0; i < n->override_count; i++) {
+        const ql_override *o = &n->overrides[i];
+
+        if (!matches[i])
+            ql_place_warn(a->cx, o->place, "stage '%s' (%s): overrides: '%s' matches no linear of %s%s", n->name,
+                          n->plugin->name, o->match, a->root->name, nearest_glob(a, o->match));
+        else if (!holds[i])
+            ql_place_warn(
+                a->cx, o->place,
+                "stage '%s' (%s): overrides: '%s' does nothing: rules before it take all linears that it matches",
+                n->name, n->plugin->name, o->match);
+    }
+    return QL_OK;
+}
+
+/* --- ranks and bits ---------------------------------------------------------------------------------------------- */
+
+static void
+advise_rank(const adviser *a, const ql_node *n)
+{
+    const int64_t span = span_of(a, n);
+    const char *first = "";
+    int64_t count = 0, side = 0;
+    int rank = 0;
+
+    for (int64_t layer = 0; layer < span; layer++)
+        for (int l = 0; l < a->model.info.linear_count; l++) {
+            const ql_linear_info *info = &a->model.info.linears[l];
+            const int64_t smaller = info->out < info->in ? info->out : info->in;
+            const void *self = self_for(a, n, layer, l);
+            const int asked = self ? ql_describe(n->plugin, self, info->in).rank : 0;
+
+            if (asked <= smaller)
+                continue;
+            if (count == 0) {
+                first = name_of(a, layer, l);
+                side = smaller;
+                rank = asked;
+            }
+            count += a->model.info.layers / span;
+        }
+    if (count)
+        ql_place_warn(a->cx, n->place,
+                      "stage '%s' (%s): rank %d is above the smaller side of %" PRId64 " %s, such as %s with %" PRId64
+                      ": no adapter has more directions than that",
+                      n->name, n->plugin->name, rank, count, count == 1 ? "linear" : "linears", first, side);
+}
+
+static double
+dtype_bits(ql_dtype d)
+{
+    return d == QL_DTYPE_NONE ? ADAPTER_BITS : 8.0 * (double)ql_dtype_size(d);
+}
+
+/* Bits of one linear as quantizer `q` and, behind it, compensator `n` (NULL: none) store it; -1: not known. */
+static double
+linear_bits(const adviser *a, const ql_node *q, const ql_node *n, int64_t layer, int l)
+{
+    const ql_linear_info *info = &a->model.info.linears[l];
+    const void *self = self_for(a, q, layer, l), *own = n ? self_for(a, n, layer, l) : NULL;
+    const double out = (double)info->out, in = (double)info->in;
+    ql_described d, adapter = {.rank = 0};
+    double bits, groups;
+
+    if (!self)
+        return -1;
+    d = ql_describe(q->plugin, self, info->in);
+    if (d.grid.bits == 0 || d.grid.group == 0)
+        return -1;
+    if (n && own)
+        adapter = ql_describe(n->plugin, own, info->in);
+    else if (q->plugin->quantizer->yields & QL_YIELDS_ADAPTER)
+        adapter.rank = d.rank;
+    groups = (double)((info->in + d.grid.group - 1) / d.grid.group);
+    bits = (d.grid.exponents ? 8 : dtype_bits(d.grid.scale_dtype)) + (d.grid.sym ? 0 : d.grid.bits);
+    return out * in * d.grid.bits + out * groups * bits +
+           (adapter.rank > 0 ? ADAPTER_BITS * adapter.rank * (out + in) : 0);
+}
+
+/* Is the result larger than the weights that it came from? */
+static void
+advise_bits(const adviser *a, const ql_node *n)
+{
+    const ql_node *q = n->plugin->kind == QL_QUANTIZER ? n : ql_node_input(n, "model");
+    const int64_t span = span_of(a, n);
+    double bits = 0;
+
+    for (int64_t layer = 0; layer < span; layer++)
+        for (int l = 0; l < a->model.info.linear_count; l++) {
+            const double more = linear_bits(a, q, q == n ? NULL : n, layer, l);
+
+            if (more < 0) /* what is left as it is, or not known, takes no part */
+                return;
+            bits += more * (double)(a->model.info.layers / span);
+        }
+    if (bits > a->original)
+        ql_place_warn(a->cx, n->place,
+                      "stage '%s' (%s): the result takes %.2f bits a weight, more than the %.0f of the original",
+                      n->name, n->plugin->name, bits / a->weights, a->original / a->weights);
+}
+
+/* --- stages that are one ----------------------------------------------------------------------------------------- */
+
+static bool
+same_inputs(const ql_node *x, const ql_node *y)
+{
+    for (int64_t i = 0; i < x->input_count; i++)
+        if (ql_node_input(y, x->inputs[i].port) != x->inputs[i].from)
+            return false;
+    return x->input_count == y->input_count;
+}
+
+/* Two compensators that solve one problem exactly, from the same statistics, leave the same adapter. */
+static void
+advise_twins(ql_ctx *cx, const ql_graph *g, const ql_node *n)
+{
+    const ql_described d = ql_describe(n->plugin, n->self, 0);
+
+    for (int64_t i = 0; d.best_in && !n->override_count && i < n->id; i++) {
+        const ql_node *o = g->nodes[i];
+        const ql_described other = ql_describe(o->plugin, o->self, 0);
+
+        if (other.best_in && strcmp(other.best_in, d.best_in) == 0 && other.rank == d.rank && !o->override_count &&
+            o->plugin != n->plugin && o->propagate == n->propagate && o->seed == n->seed && same_inputs(o, n) &&
+            ql_param_int(o->plugin, o->self, "adapter_dtype", 0) ==
+                ql_param_int(n->plugin, n->self, "adapter_dtype", 0))
+            ql_place_warn(
+                cx, n->place,
+                "stage '%s' (%s) is one with stage '%s' (%s) by construction: both are the best adapter of rank %d in "
+                "the norm of the %s, from the same statistics",
+                n->name, n->plugin->name, o->name, o->plugin->name, d.rank, d.best_in);
+    }
+}
+
+/* --- all of it --------------------------------------------------------------------------------------------------- */
+
+static ql_status
+measure(adviser *a)
+{
+    for (int64_t layer = 0; layer < a->model.info.layers; layer++)
+        for (int l = 0; l < a->model.info.linear_count; l++) {
+            const double count = (double)a->model.info.linears[l].out * (double)a->model.info.linears[l].in;
+            ql_dtype dtype;
+
+            QL_TRY(a->cx, ql_model_dtype(a->cx, &a->model, layer, l, &dtype));
+            a->weights += count;
+            a->original += count * dtype_bits(dtype);
+        }
+    return QL_OK;
+}
+
+/* Stages on one model. A model that can't be opened is told by the command that runs it. */
+static ql_status
+advise_model(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *root)
+{
+    adviser a = {.cx = cx, .g = g, .root = root};
+    const char *path = ql_param_text(root->plugin, root->self, "path");
+    const ql_log *log = cx->log;
+    ql_status st;
+
+    cx->log = NULL;
+    st = ql_model_open(cx, registry, root->plugin, root->self, path, &a.model);
+    if (st == QL_OK)
+        st = measure(&a);
+    cx->log = log;
+    for (int64_t i = 0; st == QL_OK && i < g->node_count; i++) {
+        const ql_node *n = g->nodes[i];
+
+        if (!ql_kind_of(n->plugin->kind)->per_linear || root_of(n) != root)
+            continue;
+        st = advise_overrides(&a, n);
+        advise_rank(&a, n);
+        advise_bits(&a, n);
+    }
+    ql_model_close(&a.model);
+    if (st == QL_MEMORY || st == QL_INTERRUPTED)
+        return st;
+    ql_error_clear(cx);
+    return QL_OK;
+}
+
+ql_status
+ql_graph_advise(ql_ctx *cx, ql_registry *registry, const ql_graph *g)
+{
+    for (int64_t i = 0; i < g->node_count; i++) {
+        ql_scope scope;
+        ql_status st = QL_OK;
+
+        ql_scope_open(cx, &scope);
+        if (g->nodes[i]->plugin->kind == QL_MODEL)
+            st = advise_model(cx, registry, g, g->nodes[i]);
+        else if (g->nodes[i]->plugin->kind == QL_COMPENSATOR)
+            advise_twins(cx, g, g->nodes[i]);
+        ql_scope_close(cx, &scope);
+        QL_TRY(cx, st);
+    }
+    return QL_OK;
+}

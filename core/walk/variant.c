@@ -90,6 +90,8 @@ decode(ql_walk *w, ql_linear_state *s, const ql_tensor **out)
         if (ql_dtype_of(t) != QL_F32)
             QL_TRY(w->cx, ql_convert(w->cx, t, QL_F32, &t));
         s->w_hat = ql_tensor_ref(t);
+        s->next_decoded = w->decoded;
+        w->decoded = s;
         ql_scope_close(w->cx, &scope);
     }
     *out = s->w_hat;
@@ -225,7 +227,7 @@ static void
 forget(ql_linear_state *s)
 {
     ql_tensor **const all[] = {&s->q.codes, &s->q.scales, &s->q.zeros, &s->q.g_idx, &s->q.levels,
-                               &s->q.b,     &s->q.a,      &s->b,       &s->a,       &s->w_hat};
+                               &s->q.b,     &s->q.a,      &s->b,       &s->a};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         drop(all[i]);
@@ -235,14 +237,14 @@ forget(ql_linear_state *s)
 void
 ql_variant_forget_decoded(ql_walk *w)
 {
-    for (int64_t i = 0; i < w->plan->variant_count; i++)
-        for (int l = 0; l < w->model->info.linear_count; l++)
-            drop(&w->plan->variants[i]->linears[l].w_hat);
+    for (; w->decoded; w->decoded = w->decoded->next_decoded)
+        drop(&w->decoded->w_hat);
 }
 
 void
 ql_variant_forget(ql_walk *w)
 {
+    ql_variant_forget_decoded(w);
     for (int64_t i = 0; i < w->plan->variant_count; i++)
         for (int l = 0; w->plan->variants[i]->linears && l < w->model->info.linear_count; l++)
             forget(&w->plan->variants[i]->linears[l]);

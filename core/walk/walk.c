@@ -117,7 +117,7 @@ walk_block(ql_walk *w)
 {
     QL_TRY(w->cx, open_block(w));
     for (int64_t turn = 0; turn <= w->plan->stream_count; turn++)
-        QL_TRY(w->cx, ql_visit_run(w, turn ? w->plan->streams[turn - 1] : NULL));
+        QL_TRY(w->cx, ql_visit_run(w, &w->plan->turns[turn]));
     step(w, 1 + cost_of(w, QL_TAP_STATS));
     QL_TRY(w->cx, ql_sinks_block(w));
     step(w, 1 + cost_of(w, QL_TAP_END));
@@ -163,13 +163,14 @@ open_variant(ql_walk *w, ql_variant *v)
     v->failed = NULL;
     v->block = v->all = (ql_tally){0};
     v->told = false;
+    v->ends = NULL;
     return v->title && v->about && v->linears && v->kept && v->wanted ? QL_OK : QL_MEMORY;
 }
 
 static ql_status
 open_sink(ql_walk *w, ql_sink *s)
 {
-    *s = (ql_sink){.stage = s->stage, .of = s->of, .calib = s->calib, .key = s->key};
+    *s = (ql_sink){.stage = s->stage, .of = s->of, .next = s->next, .calib = s->calib, .key = s->key};
     s->title = ql_format(w->cx, "%s (%s)", s->stage->name, s->stage->label);
     s->about = ql_format(w->cx, "%s of %s", s->stage->label, s->of->about);
     s->kept = ql_alloc(w->cx, (size_t)w->model->info.layers, sizeof(bool));
@@ -190,9 +191,10 @@ open_plan(ql_walk *w)
     for (int64_t i = 0; i < plan->stream_count; i++) {
         ql_stream *s = plan->streams[i];
 
-        *s = (ql_stream){.data = s->data, .through = s->through, .taps = s->taps, .visit = s->visit, .kept = s->kept};
+        *s = (ql_stream){.data = s->data, .through = s->through, .taps = s->taps, .turn = s->turn, .kept = s->kept};
         s->gathered = ql_alloc(w->cx, (size_t)w->model->info.subsets, sizeof(ql_gathered *));
-        if (!s->gathered)
+        s->read = ql_alloc(w->cx, (size_t)w->model->info.layers, sizeof *s->read);
+        if (!s->gathered || !s->read)
             return QL_MEMORY;
         w->streams[w->stream_count++] = s;
     }

@@ -34,9 +34,10 @@ struct ql_walk {
     int64_t stream_count, reading_count;
     ql_stream **streams; /* those of the plan, then those to the end of the model */
     ql_reading *readings;
-    ql_cost load, metered;   /* of reading blocks; of all meters that stopped */
-    int64_t linear;          /* that is being worked on, for ql_quantize */
-    const ql_tensor *weight; /* its original weight */
+    ql_cost load, metered;    /* of reading blocks; of all meters that stopped */
+    ql_linear_state *decoded; /* those that hold W^ */
+    int64_t linear;           /* that is being worked on, for ql_quantize */
+    const ql_tensor *weight;  /* its original weight */
 };
 
 /* --- walk.c --- */
@@ -63,7 +64,7 @@ ql_status ql_stream_put(ql_walk *w, ql_stream *s, int64_t c, const ql_tensor *h)
 /* A stream without statistics passes the whole block, chunk by chunk. */
 ql_status ql_stream_forward(ql_walk *w, ql_stream *s);
 /* The stream of `corpus` through `v` to the end of the model; NULL: none. */
-ql_stream *ql_stream_find(const ql_walk *w, const ql_corpus *corpus, const ql_variant *v);
+ql_stream *ql_stream_find(const ql_corpus *corpus, const ql_variant *v);
 
 /* --- hidden.c --- */
 /* Refers to `t`; on the heap until the last unref. */
@@ -119,8 +120,8 @@ ql_status ql_fail_cell(ql_walk *w, char **failed);
 
 /* --- visit.c --- */
 /* One turn at the block: variants are made subset by subset and, with a stream, statistics and products; then the stream stands at the
- * next block. `s` NULL: the visit without tokens. */
-ql_status ql_visit_run(ql_walk *w, ql_stream *s);
+ * next block. */
+ql_status ql_visit_run(ql_walk *w, const ql_turn *turn);
 
 /* --- need.c: what a walk need not do, because the store has it --- */
 /* Decides what is wanted where, once it is known what there is. After this the answers below hold. */

@@ -5,10 +5,10 @@ trials=${1:-5}
 seed=${2:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
 echo "$trials trials, seed $seed; an undisturbed run has $writes writes and looks at the clock $ticks times"
 
-# Where trial $1 died: the log's last block, and the innermost function on the stack that says what was going on.
+# Where trial $1 died: the last block that its journal tells of, and the innermost function on the stack that says what was going on.
 where() {
-    block=$(grep -o 'block [0-9]* of [0-9]*' "$dir/$1"/runs/*/log.txt | tail -1)
-    sed -n 's/.*libqloom[^(]*(+\(0x[0-9a-f]*\)).*/\1/p' "$dir/$1.fault" |
+    block="block $(sed -n 's/.*"block":\([0-9]*\).*/\1/p' "$dir/$1"/runs/*/journal.jsonl | tail -n 1)"
+    sed -n 's/.*libqloom[^ ]* +\(0x[0-9a-f]*\)$/\1/p' "$dir/$1.fault" |
         addr2line -i -f -e "$(dirname "$QLOOM")/../lib/libqloom.so" | sed -n 'p;n' >"$dir/stack"
     grep -qxE "walk_block|ql_finished_(take|put)" "$dir/stack" || block="outside the blocks"
     phase=$(grep -m1 -xE "$phases" "$dir/stack")

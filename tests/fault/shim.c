@@ -105,17 +105,20 @@ open_log(void)
     return file ? (int)syscall(SYS_openat, AT_FDCWD, file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
 }
 
-/* Tells where in the program it happens, as addresses that addr2line knows, and dies. */
+/* Tells where in the program it happens, as files and offsets in them that addr2line knows, and dies. */
 static void
 die(const char *what)
 {
     void *frames[64];
     const int fd = open_log(), n = backtrace(frames, 64);
+    Dl_info info;
 
-    if (fd >= 0) {
+    if (fd >= 0)
         dprintf(fd, "died in %s\n", what);
-        backtrace_symbols_fd(frames, n, fd);
-    }
+    for (int i = 0; fd >= 0 && i < n; i++)
+        if (dladdr(frames[i], &info) && info.dli_fname)
+            dprintf(fd, "%s +%#lx\n", info.dli_fname,
+                    (unsigned long)((uintptr_t)frames[i] - (uintptr_t)info.dli_fbase));
     (void)syscall(SYS_kill, getpid(), SIGKILL);
 }
 

@@ -1,32 +1,9 @@
-/* PEFT LoRA adapters, read: which ranks and scales the configuration means, and the factors. */
+/* PEFT LoRA adapters, read: what the file holds against what the configuration and the model ask for, and the factors. */
 #include "lora.h"
 
-#include <math.h>
-#include <regex.h>
 #include <string.h>
 
-/* --- the configuration ---------------------------------------------------------------------------------------------- */
-
-static ql_status
-expect_off(ql_ctx *cx, const ql_json *config, const char *key)
-{
-    bool on;
-
-    QL_TRY(cx, ql_json_bool(cx, config, key, false, &on));
-    return on ? QL_FAIL(cx, QL_UNSUPPORTED, "adapter_config.json: '%s' is true: only plain LoRA can be read", key)
-              : QL_OK;
-}
-
-static ql_status
-expect_word(ql_ctx *cx, const ql_json *config, const char *key, const char *word)
-{
-    const char *got;
-
-    QL_TRY(cx, ql_json_text(cx, config, key, word, &got));
-    return strcmp(got, word) == 0
-               ? QL_OK
-               : QL_FAIL(cx, QL_UNSUPPORTED, "adapter_config.json: '%s': expected \"%s\", got \"%s\"", key, word, got);
-}
+#define PREFIX "base_model.model."
 
 ql_status
 lora_open(ql_ctx *cx, const char *folder, lora *out)
@@ -35,108 +12,140 @@ lora_open(ql_ctx *cx, const char *folder, lora *out)
     QL_TRY(cx, ql_source_json(cx, out->source, "adapter_config.json", &out->config));
     if (!out->config)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: no adapter_config.json in this folder", folder);
-    QL_TRY(cx, expect_word(cx, out->config, "peft_type", "LORA"));
-    QL_TRY(cx, expect_word(cx, out->config, "bias", "none"));
-    QL_TRY(cx, expect_off(cx, out->config, "use_dora"));
-    QL_TRY(cx, expect_off(cx, out->config, "fan_in_fan_out"));
-    QL_TRY(cx, expect_off(cx, out->config, "lora_bias"));
-    if (ql_json_length(ql_json_member(out->config, "modules_to_save")) > 0)
-        return QL_FAIL(cx, QL_UNSUPPORTED,
-                       "adapter_config.json: 'modules_to_save' is not empty: only factors of linears can be read");
-    return QL_OK;
+    return lora_config_check(cx, out->config);
 }
 
-/* The value that a pattern gives a module: keys are names or regular expressions, the first that fits counts. */
+/* The tensor of a factor, with or without the name that PEFT gives an adapter; NULL: the file has none. */
 static ql_status
-by_pattern(ql_ctx *cx, const lora *l, const char *pattern, const char *module, double *out)
+find_factor(ql_ctx *cx, const lora *l, const char *module, const char *part, const char **out)
 {
-    const ql_json *map = ql_json_member(l->config, pattern);
-    const char *key = NULL;
+    static const char *const forms[] = {PREFIX "%s.%s.weight", PREFIX "%s.%s.default.weight"};
 
-    for (int64_t i = 0; i < ql_json_members(map); i++) {
-        regex_t re;
-        int miss;
+    *out = NULL;
+    for (int i = 0; i < 2 && !*out; i++) {
+        const char *name = ql_format(cx, forms[i], module, part);
 
-        (void)ql_json_at(map, i, &key);
-        key = ql_format(cx, "^(.*\\.)?(%s)$", key);
-        if (!key)
+        if (!name)
             return QL_MEMORY;
-        if (strlen(key) > 512 || regcomp(&re, key, REG_EXTENDED | REG_NOSUB) != 0)
-            return QL_FAIL(cx, QL_UNSUPPORTED, "adapter_config.json: '%s': a key is no regular expression: %.80s",
-                           pattern, key);
-        miss = regexec(&re, module, 0, NULL, 0);
-        regfree(&re);
-        (void)ql_json_at(map, i, &key);
-        if (miss == 0)
-            return ql_json_real(cx, map, key, *out, out);
+        *out = ql_source_has(l->source, name) ? name : NULL;
     }
     return QL_OK;
 }
 
-/* Rank and scale of a module: alpha over rank, or over its root; each may have a pattern. */
-static ql_status
-scale_of(ql_ctx *cx, const lora *l, const char *module, double *rank, double *scale)
-{
-    double alpha;
-    bool root;
+/* --- the file against the model ------------------------------------------------------------------------------------------- */
 
-    QL_TRY(cx, ql_json_real(cx, l->config, "r", 8, rank));
-    QL_TRY(cx, ql_json_real(cx, l->config, "lora_alpha", 8, &alpha));
-    QL_TRY(cx, ql_json_bool(cx, l->config, "use_rslora", false, &root));
-    QL_TRY(cx, by_pattern(cx, l, "rank_pattern", module, rank));
-    QL_TRY(cx, by_pattern(cx, l, "alpha_pattern", module, &alpha));
-    if (!(*rank >= 1 && *rank <= 1 << 20) || !isfinite(alpha))
-        return QL_FAIL(cx, QL_INVALID, "adapter_config.json: rank %g and lora_alpha %g of %s mean nothing", *rank,
-                       alpha, module);
-    *scale = root ? alpha / sqrt(*rank) : alpha / *rank;
+typedef struct census { /* of the modules of a model */
+    int64_t worn, left_out,
+        without; /* linears with factors that count, with factors that don't, without the factors they should have */
+    const char *first_left_out, *first_without;
+} census;
+
+static ql_status
+count_linear(ql_ctx *cx, const lora *l, const char *module, census *c)
+{
+    const char *a, *b;
+    bool wears;
+
+    QL_TRY(cx, lora_targets(cx, l->config, module, &wears));
+    QL_TRY(cx, find_factor(cx, l, module, "lora_A", &a));
+    QL_TRY(cx, find_factor(cx, l, module, "lora_B", &b));
+    c->worn += wears && (a || b);
+    if (wears && !a && !b && c->without++ == 0)
+        c->first_without = module;
+    if (!wears && (a || b) && c->left_out++ == 0)
+        c->first_left_out = module;
     return QL_OK;
 }
 
-/* --- factors -------------------------------------------------------------------------------------------------------------- */
-
-static const char *
-factor(ql_ctx *cx, const char *linear, const char *part)
+/* The embedding and the head are no linears of a block: an adapter on one of them can't be worn. `tensor`: its name in the model. */
+static ql_status
+refuse_end(ql_ctx *cx, const lora *l, const char *tensor)
 {
-    return ql_format(cx, "base_model.model.%s.%s.weight", linear, part);
+    static const char *const parts[] = {"lora_A", "lora_embedding_A"};
+    const char *module = ql_format(cx, "%.*s", (int)(strlen(tensor) - strlen(".weight")), tensor), *found = NULL;
+    bool wears;
+
+    if (!module)
+        return QL_MEMORY;
+    QL_TRY(cx, lora_targets(cx, l->config, module, &wears));
+    for (int i = 0; wears && !found && i < 2; i++)
+        QL_TRY(cx, find_factor(cx, l, module, parts[i], &found));
+    return found ? QL_FAIL(cx, QL_UNSUPPORTED, "%s: %s: only adapters of linears inside the blocks can be read",
+                           ql_source_folder(l->source), found)
+                 : QL_OK;
+}
+
+static void
+report(ql_ctx *cx, const lora *l, const census *c, int64_t known)
+{
+    const char *folder = ql_source_folder(l->source);
+    const int64_t others = ql_source_count(l->source) - known;
+
+    if (c->left_out)
+        ql_warn(cx,
+                "%s: adapter_config.json leaves out %lld modules that the file has factors of (%s, ...): not worn, as "
+                "in PEFT",
+                folder, (long long)c->left_out, c->first_left_out);
+    if (others > 0)
+        ql_warn(cx, "%s: %lld tensors fit no linear of this model: ignored, as in PEFT", folder, (long long)others);
+    if (c->without)
+        ql_warn(cx, "%s: the file has no factors of %lld modules that adapter_config.json names (%s, ...)", folder,
+                (long long)c->without, c->first_without);
 }
 
 ql_status
 lora_check_all(ql_ctx *cx, const lora *l, const ql_model_info *info)
 {
     int64_t known = 0;
+    census c = {0};
 
+    QL_TRY(cx, refuse_end(cx, l, info->embed));
+    QL_TRY(cx, refuse_end(cx, l, "lm_head.weight"));
     for (int64_t layer = 0; layer < info->layers; layer++)
         for (int i = 0; i < info->linear_count; i++) {
             const char *prefix = ql_format(cx, info->block_prefix, (long long)layer);
-            const char *name = prefix ? ql_format(cx, "%s%s", prefix, info->linears[i].name) : NULL;
-            const char *a = name ? factor(cx, name, "lora_A") : NULL, *b = name ? factor(cx, name, "lora_B") : NULL;
+            const char *name = prefix ? ql_format(cx, "%s%s", prefix, info->linears[i].name) : NULL, *a, *b;
 
-            if (!a || !b)
+            if (!name)
                 return QL_MEMORY;
-            known += ql_source_has(l->source, a);
-            known += ql_source_has(l->source, b);
+            QL_TRY(cx, count_linear(cx, l, name, &c));
+            QL_TRY(cx, find_factor(cx, l, name, "lora_A", &a));
+            QL_TRY(cx, find_factor(cx, l, name, "lora_B", &b));
+            known += (a != NULL) + (b != NULL);
         }
-    if (known < ql_source_count(l->source))
-        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: %lld of its %lld tensors are no factors of this model's linears",
-                       ql_source_folder(l->source), (long long)(ql_source_count(l->source) - known),
-                       (long long)ql_source_count(l->source));
+    if (c.worn == 0)
+        return QL_FAIL(
+            cx, QL_INVALID,
+            "%s: no linear of this model wears the adapter: of its %lld tensors %lld are factors of its linears, "
+            "and adapter_config.json chooses none of them",
+            ql_source_folder(l->source), (long long)ql_source_count(l->source), (long long)known);
+    report(cx, l, &c, known);
     return QL_OK;
 }
+
+/* --- factors -------------------------------------------------------------------------------------------------------------- */
 
 ql_status
 lora_read(ql_ctx *cx, const lora *l, const ql_linear_at *at, ql_stored_linear *out)
 {
-    ql_want a = {.name = factor(cx, at->name, "lora_A"), .dtype = QL_F32, .ndim = 2};
-    ql_want b = {.name = factor(cx, at->name, "lora_B"), .dtype = QL_F32, .ndim = 2};
+    ql_want a = {.dtype = QL_F32, .ndim = 2}, b = a;
     const char *key = ql_format(cx, "qloom.base_fingerprint.%s", at->name);
-    double rank = 0, scale = 0;
+    int64_t rank = 0;
+    double scale = 0;
+    bool wears;
 
-    if (!a.name || !b.name || !key)
+    if (!key)
         return QL_MEMORY;
-    if (!ql_source_has(l->source, a.name) && !ql_source_has(l->source, b.name))
+    QL_TRY(cx, lora_targets(cx, l->config, at->name, &wears));
+    QL_TRY(cx, find_factor(cx, l, at->name, "lora_A", &a.name));
+    QL_TRY(cx, find_factor(cx, l, at->name, "lora_B", &b.name));
+    if (!wears || (!a.name && !b.name))
         return QL_OK;
-    QL_TRY(cx, scale_of(cx, l, at->name, &rank, &scale));
-    a.dims[0] = b.dims[1] = (int64_t)rank;
+    if (!a.name || !b.name)
+        return QL_FAIL(cx, QL_INVALID, "%s: %s has one factor of its adapter without the other",
+                       ql_source_folder(l->source), at->name);
+    QL_TRY(cx, lora_scale(cx, l->config, at->name, &rank, &scale));
+    a.dims[0] = b.dims[1] = rank;
     a.dims[1] = at->in;
     b.dims[0] = at->out;
     QL_TRY(cx, ql_source_check(cx, l->source, &a));
@@ -149,7 +158,7 @@ lora_read(ql_ctx *cx, const lora *l, const ql_linear_at *at, ql_stored_linear *o
     if (scale < 1 || scale > 1) {
         const ql_tensor *plain = out->b;
 
-        QL_TRY(cx, ql_zeros(cx, QL_F32, at->out, (int64_t)rank, &out->b));
+        QL_TRY(cx, ql_zeros(cx, QL_F32, at->out, rank, &out->b));
         QL_TRY(cx, ql_axpby(cx, scale, plain, 0, out->b));
     }
     return QL_OK;

@@ -139,16 +139,17 @@ static void
 find_originals(const shape *s, int64_t *count)
 {
     const ql_graph *g = s->g;
-    int64_t *original = s->r->original;
+    struct ql_db_cell *cells = s->r->cells;
 
     *count = g->cell_count;
     for (int64_t i = 0; i < g->cell_count; i++) {
-        original[i] = -1;
-        for (int64_t k = 0; k < i && original[i] < 0; k++)
+        cells[i] = (struct ql_db_cell){.original = -1};
+        for (int64_t k = 0; k < i && cells[i].original < 0; k++)
             if (g->baseline && same_original(g, &g->cells[i], &g->cells[k]))
-                original[i] = original[k];
-        if (g->baseline && original[i] < 0 && needs_original(g, i))
-            original[i] = (*count)++;
+                cells[i].original = cells[k].original;
+        cells[i].first = g->baseline && cells[i].original < 0 && needs_original(g, i);
+        if (cells[i].first)
+            cells[i].original = (*count)++;
     }
 }
 
@@ -190,7 +191,7 @@ put_cells(shape *s)
 
     find_originals(s, &end);
     for (int64_t i = 0; i < end; i++)
-        QL_TRY(s->cx, put_cell(s, i, i < s->g->cell_count ? s->r->original[i] : -1));
+        QL_TRY(s->cx, put_cell(s, i, i < s->g->cell_count ? s->r->cells[i].original : -1));
     QL_TRY(s->cx,
            ql_query_open(s->r, &q, "SELECT reference FROM axis WHERE run = ? ORDER BY position", "i", s->r->run));
     for (;;) {
@@ -311,12 +312,10 @@ ql_status
 ql_run_begin(ql_results *r, const ql_graph *g, const char *name)
 {
     shape s = {.cx = r->cx, .r = r, .g = g};
-    int64_t capacity = r->cell_count;
     ql_scope scope;
     ql_status st;
 
-    QL_TRY(r->cx, ql_grow(r->cx, &r->original, &capacity, g->cell_count, sizeof *r->original));
-    r->cell_count = g->cell_count;
+    QL_TRY(r->cx, ql_grow(r->cx, &r->cells, &r->cell_capacity, g->cell_count, sizeof *r->cells));
     QL_TRY(r->cx, ql_results_begin(r));
     ql_scope_open(r->cx, &scope);
     st = put_run(&s, name);

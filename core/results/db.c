@@ -72,8 +72,8 @@ bind(ql_results *r, sqlite3_stmt *s, const char *types, va_list ap)
     return QL_OK;
 }
 
-static ql_status
-step(ql_results *r, sqlite3_stmt *s, bool *more)
+ql_status
+ql_db_step(ql_results *r, sqlite3_stmt *s, bool *more)
 {
     const int code = sqlite3_step(s);
 
@@ -110,7 +110,7 @@ run_statement(ql_results *r, int64_t *first, const char *sql, const char *types,
     QL_TRY(r->cx, prepared(r, sql, &s));
     st = bind(r, s, types, ap);
     for (bool at_first = true; st == QL_OK && more; at_first = false) {
-        st = step(r, s, &more);
+        st = ql_db_step(r, s, &more);
         if (st == QL_OK && more && at_first)
             *first = sqlite3_column_int64(s, 0);
     }
@@ -172,7 +172,7 @@ ql_query_open(ql_results *r, ql_query **out, const char *sql, const char *types,
 ql_status
 ql_query_next(ql_query *rows, bool *more)
 {
-    const ql_status st = step(rows->results, rows->statement, more);
+    const ql_status st = ql_db_step(rows->results, rows->statement, more);
 
     if (!*more) {
         sqlite3_finalize(rows->statement);
@@ -361,7 +361,7 @@ ql_results_close(ql_results *r)
     if (!r)
         return;
     close_database(r);
-    free(r->original);
+    free(r->cells);
     free(r);
 }
 

@@ -17,8 +17,12 @@ struct ql_results {
         const char *sql;
         sqlite3_stmt *statement;
     } prepared[QL_DB_STATEMENTS];
-    int64_t run;                   /* under way; 0: none */
-    int64_t cell_count, *original; /* of that run, [cell_count]: the number of each cell's baseline */
+    int64_t run; /* under way; 0: none */
+    int64_t cell_capacity;
+    struct ql_db_cell {   /* of that run, one each cell of its graph */
+        int64_t original; /* the number of its baseline; -1: none */
+        bool first;       /* of those with that baseline */
+    } * cells;
 };
 
 #define QL_SCHEMA_VERSION 3
@@ -28,6 +32,8 @@ ql_status ql_schema_raise(ql_results *r, int64_t version);
 ql_status ql_schema_check(ql_results *r);
 
 ql_status ql_db_exec(ql_results *r, const char *sql);
+/* *more: there is a row to read. INTERRUPTED when the user wishes to stop. */
+ql_status ql_db_step(ql_results *r, sqlite3_stmt *s, bool *more);
 /* Runs a statement to its end; `sql` is a literal, and prepared once. Arguments as for ql_query_open. */
 ql_status ql_db_put(ql_results *r, const char *sql, const char *types, ...);
 /* The same; *out: the first column of its first row, 0 where it has none or NULL. */

@@ -7,14 +7,6 @@
 #include "db.h"
 #include "results.h"
 
-#define STEPS 10000 /* of SQLite's machine between two looks at the interrupt */
-
-static int
-interrupted(void *user)
-{
-    return ql_check_interrupt(user) != QL_OK;
-}
-
 static ql_status
 read_value(ql_ctx *cx, sqlite3_stmt *s, int column, const char **out)
 {
@@ -34,19 +26,6 @@ read_value(ql_ctx *cx, sqlite3_stmt *s, int column, const char **out)
     return *out ? QL_OK : QL_FAIL(cx, QL_MEMORY, "out of memory");
 }
 
-/* *more: there is one. */
-static ql_status
-next_row(ql_results *r, sqlite3_stmt *s, bool *more)
-{
-    const int code = sqlite3_step(s);
-
-    *more = code == SQLITE_ROW;
-    if (*more || code == SQLITE_DONE)
-        return QL_OK;
-    return code == SQLITE_INTERRUPT ? ql_check_interrupt(r->cx)
-                                    : QL_FAIL(r->cx, QL_IO, "%s: %s", r->path, sqlite3_errmsg(r->handle));
-}
-
 static ql_status
 each_row(ql_results *r, sqlite3_stmt *s, ql_job_row row, void *user)
 {
@@ -61,7 +40,7 @@ each_row(ql_results *r, sqlite3_stmt *s, ql_job_row row, void *user)
     for (;;) {
         ql_scope scope;
         bool more;
-        ql_status st = next_row(r, s, &more);
+        ql_status st = ql_db_step(r, s, &more);
 
         if (st != QL_OK || !more)
             return st;
@@ -107,7 +86,6 @@ ql_results_query(ql_ctx *cx, const char *runs, const char *run, const char *sql,
     path = ql_format(cx, "%s/" QL_RESULTS_FILE, runs);
     st = path ? ql_results_open(cx, path, false, &r) : QL_MEMORY;
     if (st == QL_OK) {
-        sqlite3_progress_handler(r->handle, STEPS, interrupted, cx);
         st = prepare(r, sql, run, &s);
         if (st == QL_OK)
             st = each_row(r, s, row, user);

@@ -13,12 +13,8 @@ ql_run_id(const ql_results *r)
 int64_t
 ql_run_original(const ql_results *r, int64_t cell, bool *first)
 {
-    const int64_t original = r->original[cell];
-
-    *first = original >= 0;
-    for (int64_t i = 0; i < cell && *first; i++)
-        *first = r->original[i] != original;
-    return original;
+    *first = r->cells[cell].first;
+    return r->cells[cell].original;
 }
 
 ql_status

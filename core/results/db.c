@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 
@@ -327,6 +328,17 @@ close_database(ql_results *r)
     memset(r->prepared, 0, sizeof r->prepared);
 }
 
+/* Someone else may have put it there, and the file that it leads to is not ours. */
+static ql_status
+refuse_link(ql_ctx *cx, const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+        return QL_FAIL(cx, QL_IO, "%s: is a link; results go into a file of their own", path);
+    return QL_OK;
+}
+
 ql_status
 ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out)
 {
@@ -339,6 +351,8 @@ ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out)
         QL_TRY(cx, ql_is_file(cx, path, &there));
     if (!there)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: there are no results here", path);
+    if (path && write)
+        QL_TRY(cx, refuse_link(cx, path));
     r = ql_heap(cx, 1, sizeof *r);
     if (!r)
         return QL_MEMORY;

@@ -277,6 +277,10 @@ test_foreign(ql_ctx *cx, ql_registry *registry)
     fclose(f);
     CHECK_ERROR(cx, ql_results_open(cx, p.db, true, &r), QL_IO, "not a results database; move it away");
     CHECK_ERROR(cx, ql_results_open(cx, "/nowhere/at/all", true, &r), QL_IO, "unable to open database file");
+    unlink(p.db);
+    CHECK_INT(symlink("/dev/null", p.db), 0);
+    CHECK_ERROR(cx, ql_results_open(cx, p.db, true, &r), QL_IO,
+                "results.db: is a link; results go into a file of their own");
     close_place(&p);
 }
 

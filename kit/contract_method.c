@@ -305,6 +305,21 @@ expect_adapter(ql_ctx *cx, const method *m, const ql_tensor *b, const ql_tensor 
     return rank <= most ? QL_OK : QL_FAIL(cx, QL_BUG, "the adapter has rank %lld, asked for %d", (long long)rank, most);
 }
 
+/* What the quantizer says of itself before anything runs is what it makes. */
+static ql_status
+expect_described(ql_ctx *cx, const method *m, const ql_grid *grid)
+{
+    const ql_grid told = ql_describe(m->plugin, m->self, ql_dim(m->layer->w, 1)).grid;
+
+    if ((told.bits && told.bits != grid->bits) || (told.group && told.group != grid->group))
+        return QL_FAIL(cx, QL_BUG, "`describe` says %d bits in groups of %lld, the result has %d in groups of %lld",
+                       told.bits, (long long)told.group, grid->bits, (long long)grid->group);
+    if (told.scale_dtype && told.scale_dtype != grid->scale_dtype)
+        return QL_FAIL(cx, QL_BUG, "`describe` says scales of %s, the result has %s", ql_dtype_name(told.scale_dtype),
+                       ql_dtype_name(grid->scale_dtype));
+    return QL_OK;
+}
+
 static ql_status
 expect_outcome(ql_ctx *cx, const method *m, const outcome *o)
 {
@@ -313,6 +328,7 @@ expect_outcome(ql_ctx *cx, const method *m, const outcome *o)
     if (m->plugin->kind == QL_COMPENSATOR)
         return expect_adapter(cx, m, o->adapter.b, o->adapter.a);
     QL_TRY(cx, expect_qlinear(cx, m, &o->q));
+    QL_TRY(cx, expect_described(cx, m, &o->q.grid));
     if ((m->plugin->quantizer->yields & QL_YIELDS_ADAPTER) == 0 && (o->q.b || o->q.a))
         return QL_FAIL(cx, QL_BUG, "an adapter without QL_YIELDS_ADAPTER in `yields`");
     return expect_adapter(cx, m, o->q.b, o->q.a);

@@ -39,16 +39,10 @@ typedef struct ql_link { /* an input as written: another stage, or an anonymous 
     const ql_instance *anonymous;
 } ql_link;
 
-struct ql_instance { /* a stage with all parameters, before its inputs are known */
-    const char *stage;
-    ql_place place;
-    const ql_plugin *plugin;
-    void *self;
-    const char *label, *canonical;
-    uint64_t hash[2]; /* of `canonical` */
-    ql_propagate propagate;
-    int64_t override_count;
-    const ql_override *overrides;
+struct ql_instance {  /* a stage with all parameters, before its inputs are known */
+    ql_node node;     /* all of it but key, seed and inputs */
+    void *self;       /* node.self, while it is filled */
+    uint64_t hash[2]; /* of the canonical print */
     int64_t link_count;
     ql_link *links; /* room for QL_LINKS_MAX */
 };

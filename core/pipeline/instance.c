@@ -69,7 +69,7 @@ read_setting(ql_build *b, const ql_settings *s, const ql_setting *setting, ql_in
     if (own) {
         const bool ok = ql_build_value(b, s->prefix, own, setting->value, &keys);
 
-        out->propagate = ok ? (ql_propagate)(keys.propagate + 1) : out->propagate;
+        out->node.propagate = ok ? (ql_propagate)(keys.propagate + 1) : out->node.propagate;
         return ok;
     }
     setting->key->used = false;
@@ -204,11 +204,11 @@ read_overrides(ql_build *b, const ql_settings *s, ql_instance *out)
         if (!own)
             return false;
         if (s->plugin->self_size)
-            memcpy(own, out->self, s->plugin->self_size);
+            memcpy(own, out->node.self, s->plugin->self_size);
         ok = read_rule(b, s, all, all->value->items[i], own, &rules[i]) && ok;
     }
-    out->overrides = rules;
-    out->override_count = all->value->count;
+    out->node.overrides = rules;
+    out->node.override_count = all->value->count;
     return ok && rules;
 }
 
@@ -236,20 +236,20 @@ print_canonical(ql_build *b, ql_instance *in)
     bool ok;
 
     QL_TRY(b->cx, ql_printer_open(b->cx, &p));
-    fprintf(p.out, "%s %s", in->plugin->name, in->plugin->version ? in->plugin->version : "");
-    ok = print_parameters(b, p.out, in->plugin, in->self);
-    for (int64_t i = 0; ok && i < in->override_count; i++) {
-        const ql_override *o = &in->overrides[i];
+    fprintf(p.out, "%s %s", in->node.plugin->name, in->node.plugin->version ? in->node.plugin->version : "");
+    ok = print_parameters(b, p.out, in->node.plugin, in->node.self);
+    for (int64_t i = 0; ok && i < in->node.override_count; i++) {
+        const ql_override *o = &in->node.overrides[i];
 
         fprintf(p.out, "\noverride %zu:%s%s", strlen(o->match), o->match, o->skip ? " skip" : "");
-        ok = o->skip || print_parameters(b, p.out, in->plugin, o->self);
+        ok = o->skip || print_parameters(b, p.out, in->node.plugin, o->self);
     }
-    if (ql_reads_statistics(in->plugin))
-        fprintf(p.out, "\npropagate=%s", propagates[in->propagate]);
-    QL_TRY(b->cx, ql_printer_close(b->cx, &p, &in->canonical));
+    if (ql_reads_statistics(in->node.plugin))
+        fprintf(p.out, "\npropagate=%s", propagates[in->node.propagate]);
+    QL_TRY(b->cx, ql_printer_close(b->cx, &p, &in->node.canonical));
     if (!ok)
         return QL_MEMORY;
-    ql_hash_bytes(in->canonical, strlen(in->canonical), in->hash);
+    ql_hash_bytes(in->node.canonical, strlen(in->node.canonical), in->hash);
     return QL_OK;
 }
 
@@ -257,24 +257,24 @@ print_canonical(ql_build *b, ql_instance *in)
 static ql_status
 print_label(ql_build *b, ql_instance *in)
 {
-    void *defaults = ql_alloc(b->cx, 1, in->plugin->self_size);
+    void *defaults = ql_alloc(b->cx, 1, in->node.plugin->self_size);
     ql_printer p;
 
     if (!defaults)
         return QL_MEMORY;
-    ql_param_defaults(in->plugin, defaults);
+    ql_param_defaults(in->node.plugin, defaults);
     QL_TRY(b->cx, ql_printer_open(b->cx, &p));
-    fputs(in->plugin->name, p.out);
-    for (const ql_param *row = in->plugin->params; row->type != QL_T_END; row++) {
-        const char *mine = ql_param_print(b->cx, row, in->self), *theirs = ql_param_print(b->cx, row, defaults);
+    fputs(in->node.plugin->name, p.out);
+    for (const ql_param *row = in->node.plugin->params; row->type != QL_T_END; row++) {
+        const char *mine = ql_param_print(b->cx, row, in->node.self), *theirs = ql_param_print(b->cx, row, defaults);
         const char *slash = mine && row->type == QL_T_PATH ? strrchr(mine, '/') : NULL;
 
         if (mine && theirs && strcmp(mine, theirs) != 0)
             fprintf(p.out, " %s=%s", row->name, slash ? slash + 1 : mine);
     }
-    if (in->override_count)
-        fprintf(p.out, " +%" PRId64 " overrides", in->override_count);
-    return ql_printer_close(b->cx, &p, &in->label);
+    if (in->node.override_count)
+        fprintf(p.out, " +%" PRId64 " overrides", in->node.override_count);
+    return ql_printer_close(b->cx, &p, &in->node.label);
 }
 
 /* --- the instance ------------------------------------------------------------------------------------------------ */
@@ -289,9 +289,14 @@ new_instance(ql_build *b, const ql_settings *s)
     if (!in || !self || !links)
         return NULL;
     ql_param_defaults(s->plugin, self);
-    *in = (ql_instance){.stage = s->stage, .place = s->place, .plugin = s->plugin, .self = self, .links = links};
-    if (ql_reads_statistics(s->plugin))
-        in->propagate = b->propagate;
+    *in = (ql_instance){.node = {.id = -1,
+                                 .name = s->stage,
+                                 .plugin = s->plugin,
+                                 .self = self,
+                                 .propagate = ql_reads_statistics(s->plugin) ? b->propagate : QL_PROPAGATE_DEFAULT,
+                                 .place = s->place},
+                        .self = self,
+                        .links = links};
     return in;
 }
 
@@ -307,7 +312,7 @@ ql_instantiate(ql_build *b, const ql_settings *s)
         return NULL;
     ok = is_complete(b, s) && complete_links(b, s, in) && ok;
     if (ok && s->plugin->check)
-        ok = ql_build_take(b, s->place, s->prefix, s->plugin->check(b->cx, in->self));
+        ok = ql_build_take(b, s->place, s->prefix, s->plugin->check(b->cx, in->node.self));
     ok = read_overrides(b, s, in) && ok;
     ok = ok && ql_build_take(b, s->place, "", print_canonical(b, in)) &&
          ql_build_take(b, s->place, "", print_label(b, in));

@@ -36,37 +36,37 @@ has_adapter(const ql_plugin *p)
 }
 
 static bool
-check_edge(ql_build *b, const ql_instance *to, const ql_link *link, const ql_node *from)
+check_edge(ql_build *b, const ql_node *to, const ql_link *link, const ql_node *from)
 {
     const ql_edge got = output_type(from->plugin, link->port->type);
 
     if (got != link->port->type)
-        return ql_wrong(b, link->place, "stage '%s' (%s): input '%s' takes %s, stage '%s' (%s) gives %s", to->stage,
+        return ql_wrong(b, link->place, "stage '%s' (%s): input '%s' takes %s, stage '%s' (%s) gives %s", to->name,
                         to->plugin->name, link->port->name, ql_edge_name(link->port->type), from->name,
                         from->plugin->name, got == QL_EDGE_NONE ? "nothing" : ql_edge_name(got));
     if (got == QL_EDGE_QUANTIZER && has_adapter(from->plugin))
         return ql_wrong(b, link->place,
-                        "stage '%s' (%s): stage '%s' (%s) has an adapter of its own, which would be lost", to->stage,
+                        "stage '%s' (%s): stage '%s' (%s) has an adapter of its own, which would be lost", to->name,
                         to->plugin->name, from->name, from->plugin->name);
     return true;
 }
 
 /* What the stage stands on. */
 static bool
-check_model(ql_build *b, const ql_instance *to, const ql_link *link, const ql_node *from)
+check_model(ql_build *b, const ql_node *to, const ql_link *link, const ql_node *from)
 {
     const ql_kind wanted = strcmp(link->port->name, "model") == 0 ? ql_kind_of(to->plugin->kind)->model_from : 0;
 
     if (wanted && from->plugin->kind != wanted)
         return ql_wrong(b, link->place,
-                        "stage '%s' (%s): its model must come from a %s, not from stage '%s' (%s, a %s)", to->stage,
+                        "stage '%s' (%s): its model must come from a %s, not from stage '%s' (%s, a %s)", to->name,
                         to->plugin->name, wanted == QL_MODEL ? "model stage" : ql_kind_name(wanted), from->name,
                         from->plugin->name, ql_kind_name(from->plugin->kind));
     if (wanted && to->plugin->kind == QL_COMPENSATOR && to->plugin->compensator->couples && has_adapter(from->plugin))
         return ql_wrong(
             b, link->place,
             "stage '%s' (%s): it quantizes a changed weight, and stage '%s' (%s) has an adapter of its own already",
-            to->stage, to->plugin->name, from->name, from->plugin->name);
+            to->name, to->plugin->name, from->name, from->plugin->name);
     return true;
 }
 
@@ -105,7 +105,7 @@ grow_slots(ql_merger *m)
 static void
 key_of(const ql_merger *m, const ql_instance *in, ql_node *const *from, uint64_t key[2])
 {
-    const bool seeded = ql_kind_of(in->plugin->kind)->seeded;
+    const bool seeded = ql_kind_of(in->node.plugin->kind)->seeded;
     uint64_t words[4 + 4 * QL_LINKS_MAX] = {in->hash[0], in->hash[1], seeded ? m->seed : 0, (uint64_t)in->link_count};
 
     for (int64_t i = 0; i < in->link_count; i++) {
@@ -128,20 +128,11 @@ new_node(ql_merger *m, const ql_instance *in, ql_node *const *from, const uint64
         return NULL;
     for (int64_t i = 0; i < in->link_count; i++)
         inputs[i] = (ql_input){.port = in->links[i].port->name, .type = in->links[i].port->type, .from = from[i]};
-    *n = (ql_node){.id = -1,
-                   .name = in->stage,
-                   .label = in->label,
-                   .plugin = in->plugin,
-                   .self = in->self,
-                   .canonical = in->canonical,
-                   .key = {key[0], key[1]},
-                   .propagate = in->propagate,
-                   .seed = m->seed,
-                   .override_count = in->override_count,
-                   .overrides = in->overrides,
-                   .input_count = in->link_count,
-                   .inputs = inputs,
-                   .place = in->place};
+    *n = in->node;
+    memcpy(n->key, key, sizeof n->key);
+    n->seed = m->seed;
+    n->input_count = in->link_count;
+    n->inputs = inputs;
     return n;
 }
 
@@ -161,9 +152,9 @@ ql_merge(ql_merger *m, const ql_instance *in, ql_node *const *from)
     if (*slot_of(m, key))
         return m->nodes[*slot_of(m, key) - 1];
     for (int64_t i = 0; i < in->link_count; i++)
-        ok = check_edge(b, in, &in->links[i], from[i]) && ok;
+        ok = check_edge(b, &in->node, &in->links[i], from[i]) && ok;
     for (int64_t i = 0; ok && i < in->link_count; i++)
-        ok = check_model(b, in, &in->links[i], from[i]);
+        ok = check_model(b, &in->node, &in->links[i], from[i]);
     n = ok ? new_node(m, in, from, key) : NULL;
     if (!n)
         return NULL;

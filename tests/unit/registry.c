@@ -6,6 +6,8 @@
 
 #include <qloom/evaluator.h>
 
+#include "core/base/file.h"
+#include "core/plugin/elf.h"
 #include "core/plugin/registry.h"
 
 static const ql_param no_params[] = {QL_PARAMS_END};
@@ -182,6 +184,41 @@ test_odd_files(ql_ctx *cx, const char *good)
     CHECK_INT(system(command), 0);
 }
 
+/* Whatever a file holds, looking into it ends with an answer. */
+static void
+test_damage(ql_ctx *cx, const char *good)
+{
+    const char *from = ql_format(cx, "%s/rtn.so", good);
+    char file[] = "/tmp/qloom-damage-XXXXXX";
+    uint64_t rng = test_seed();
+    const int fd = mkstemp(file);
+    const char *data;
+    size_t bytes;
+    int refused = 0;
+
+    REQUIRE_OK(cx, ql_file_read(cx, from, 1 << 30, &data, &bytes));
+    CHECK(fd >= 0 && write(fd, data, bytes) == (ssize_t)bytes);
+    for (int i = 0; i < 2000; i++) {
+        const bool headers = i % 2;
+        const uint64_t draw = test_u64(&rng), at = headers ? draw % 512 : bytes - 1 - draw % (bytes / 2);
+        const uint64_t value = test_u64(&rng) >> (draw >> 32) % 64;
+        ql_glance glance;
+        ql_scope scope;
+        ql_status st;
+
+        CHECK(pwrite(fd, &value, 8, (off_t)(at < bytes - 8 ? at : bytes - 8)) == 8);
+        ql_scope_open(cx, &scope);
+        st = ql_elf_look(cx, file, &glance);
+        ql_scope_close(cx, &scope);
+        CHECK(st == QL_OK || st == QL_INVALID);
+        refused += st != QL_OK;
+        CHECK(pwrite(fd, data, bytes, 0) == (ssize_t)bytes);
+    }
+    CHECK(refused > 100);
+    CHECK_INT(close(fd), 0);
+    CHECK_INT(unlink(file), 0);
+}
+
 /* A folder of refused plugins is no error; each keeps its reason under its file's name. */
 static void
 test_broken(ql_ctx *cx, const char *folder, const char *warning)
@@ -262,6 +299,7 @@ main(void)
     test_order(&cx, good);
     test_broken(&cx, refused, warning);
     test_odd_files(&cx, good);
+    test_damage(&cx, good);
     test_missing(&cx);
     test_faults(&cx, refused);
     ql_ctx_fini(&cx);

@@ -5,6 +5,7 @@
 /* Aims at: core/pipeline/instance.c core/pipeline/cells.c core/pipeline/merge.c core/pipeline/expanded.c core/pipeline/graph.c */
 #include "fuzz.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/graph_plugins.h"
@@ -39,7 +40,7 @@ look(ql_ctx *cx, ql_registry *registry, const ql_graph *g)
     read_again(cx, registry, g);
 }
 
-/* Opening looks for plugins in folders, so it is done once. */
+/* Opening looks for plugins in folders, so it is done once; and what ${…} in a file may name. */
 static ql_registry *
 shared_registry(void)
 {
@@ -47,8 +48,13 @@ shared_registry(void)
     ql_ctx cx;
 
     ql_ctx_init(&cx, NULL);
-    if (!registry)
+    if (!registry) {
+        setenv("QLOOM_TEST_API_KEY", "a secret by its name", 1);
+        setenv("QLOOM_TEST_URL", "https://user:secret@host/by/its/form", 1);
+        setenv("QLOOM_TEST_TOKEN_PATH", "a/place", 1);
+        setenv("QLOOM_TEST_PLAIN", "plain", 1);
         registry = toy_registry(&cx);
+    }
     MUST(registry);
     ql_ctx_fini(&cx);
     return registry;

@@ -20,10 +20,19 @@ typedef struct table {
 #define ITEMS(type, name) offsetof(type, name##s), offsetof(type, name##_count)
 #define OF_SET(name, item) SET, ITEMS(ql_result_set, name), sizeof(item)
 #define OF_CELL(name, item) CELL, ITEMS(ql_result_cell, name), sizeof(item)
+#define ONE_ROW SET, 0, 0, 0
+#define AT(type, item, field)       \
+    {                               \
+        type, offsetof(item, field) \
+    }
+#define ALONE(type) \
+    {               \
+        type, 0     \
+    } /* the item is nothing else */
 
-#define FACTS                                                                                                        \
-    " FROM cell c JOIN cell_node n ON n.cell = c.id JOIN fact f ON f.node = n.node WHERE c.run = ?1 AND n.error IS " \
-    "NULL"
+#define FACTS                                                                                                    \
+    " FROM cell c JOIN cell_node n ON n.cell = c.id JOIN fact f ON f.node = n.node WHERE c.run = ?1 AND n.error" \
+    " IS NULL"
 #define IN_ORDER " ORDER BY c.number, n.position, f.block, f.position"
 #define NAME "n.prefix || f.name || ifnull('.' || f.part, '')"
 
@@ -31,112 +40,71 @@ typedef struct table {
  * are shown. */
 static const table tables[] = {
     {"SELECT name, version, device, seconds, peak_bytes FROM run WHERE id = ?1",
-     SET,
-     0,
-     0,
-     0,
-     {{TEXT, offsetof(ql_result_set, run)},
-      {TEXT_OR_NULL, offsetof(ql_result_set, version)},
-      {TEXT_OR_NULL, offsetof(ql_result_set, device)},
-      {REAL, offsetof(ql_result_set, seconds)},
-      {INT, offsetof(ql_result_set, peak)}}},
-    {"SELECT reference FROM axis WHERE run = ?1 ORDER BY position", OF_SET(reference, char *), {{TEXT, 0}}},
-    {"SELECT count(*) FROM axis WHERE run = ?1 AND in_matrix <> 0",
-     SET,
-     0,
-     0,
-     0,
-     {{INT, offsetof(ql_result_set, axis_count)}}},
+     ONE_ROW,
+     {AT(TEXT, ql_result_set, run), AT(TEXT_OR_NULL, ql_result_set, version), AT(TEXT_OR_NULL, ql_result_set, device),
+      AT(REAL, ql_result_set, seconds), AT(INT, ql_result_set, peak)}},
+    {"SELECT reference FROM axis WHERE run = ?1 ORDER BY position", OF_SET(reference, char *), {ALONE(TEXT)}},
+    {"SELECT count(*) FROM axis WHERE run = ?1 AND in_matrix <> 0", ONE_ROW, {AT(INT, ql_result_set, axis_count)}},
     {"SELECT baseline, original, error, bits, seconds, peak_bytes FROM cell WHERE run = ?1 ORDER BY number",
      OF_SET(cell, ql_result_cell),
-     {{FLAG, offsetof(ql_result_cell, baseline)},
-      {INT, offsetof(ql_result_cell, original)},
-      {TEXT_OR_NULL, offsetof(ql_result_cell, error)},
-      {REAL, offsetof(ql_result_cell, bits)},
-      {REAL, offsetof(ql_result_cell, cost.seconds)},
-      {INT, offsetof(ql_result_cell, cost.peak)}}},
+     {AT(FLAG, ql_result_cell, baseline), AT(INT, ql_result_cell, original), AT(TEXT_OR_NULL, ql_result_cell, error),
+      AT(REAL, ql_result_cell, bits), AT(REAL, ql_result_cell, cost.seconds), AT(INT, ql_result_cell, cost.peak)}},
     {"SELECT c.number, l.label FROM cell c JOIN axis a ON a.run = c.run LEFT JOIN label l ON l.cell = c.id"
      " AND l.reference = a.reference WHERE c.run = ?1 ORDER BY c.number, a.position",
      OF_CELL(label, char *),
-     {{TEXT_OR_NULL, 0}}},
+     {ALONE(TEXT_OR_NULL)}},
     {"SELECT c.number, n.stage, " NAME ", f.value" FACTS " AND f.block = -1 AND typeof(f.part) <> 'integer'" IN_ORDER,
      OF_CELL(metric, ql_result_metric),
-     {{TEXT, offsetof(ql_result_metric, stage)},
-      {TEXT, offsetof(ql_result_metric, name)},
-      {REAL, offsetof(ql_result_metric, value)}}},
+     {AT(TEXT, ql_result_metric, stage), AT(TEXT, ql_result_metric, name), AT(REAL, ql_result_metric, value)}},
     {"SELECT c.number, n.stage, f.name, f.value FROM cell c JOIN cell_node n ON n.cell = c.id JOIN note f"
      " ON f.node = n.node WHERE c.run = ?1 AND n.error IS NULL AND n.prefix = '' AND f.block = -1" IN_ORDER,
      OF_CELL(note, ql_result_note),
-     {{TEXT, offsetof(ql_result_note, stage)},
-      {TEXT, offsetof(ql_result_note, name)},
-      {TEXT, offsetof(ql_result_note, value)}}},
-    {"SELECT c.number, f.text FROM cell c JOIN footnote f ON f.cell = c.id WHERE c.run = ?1 ORDER BY c.number, "
-     "f.position",
+     {AT(TEXT, ql_result_note, stage), AT(TEXT, ql_result_note, name), AT(TEXT, ql_result_note, value)}},
+    {"SELECT c.number, f.text FROM cell c JOIN footnote f ON f.cell = c.id WHERE c.run = ?1"
+     " ORDER BY c.number, f.position",
      OF_CELL(footnote, char *),
-     {{TEXT, 0}}},
+     {ALONE(TEXT)}},
     {"SELECT c.number, n.stage, f.linear, " NAME ", f.value" FACTS " AND f.block >= 0 AND f.linear IS NOT NULL"
      " AND typeof(f.part) <> 'integer' AND n.prefix = ''" IN_ORDER,
      OF_CELL(linear, ql_result_linear),
-     {{TEXT, offsetof(ql_result_linear, stage)},
-      {TEXT, offsetof(ql_result_linear, linear)},
-      {TEXT, offsetof(ql_result_linear, name)},
-      {REAL, offsetof(ql_result_linear, value)}}},
+     {AT(TEXT, ql_result_linear, stage), AT(TEXT, ql_result_linear, linear), AT(TEXT, ql_result_linear, name),
+      AT(REAL, ql_result_linear, value)}},
     {"SELECT c.number, n.stage, f.linear, f.name, count(*)" FACTS " AND typeof(f.part) = 'integer' AND n.prefix = ''"
-     " GROUP BY c.number, n.position, f.block, f.linear, f.name ORDER BY c.number, n.position, f.block, "
-     "min(f.position)",
+     " GROUP BY c.number, n.position, f.block, f.linear, f.name"
+     " ORDER BY c.number, n.position, f.block, min(f.position)",
      OF_CELL(list, ql_result_list),
-     {{TEXT, offsetof(ql_result_list, stage)},
-      {TEXT_OR_NULL, offsetof(ql_result_list, linear)},
-      {TEXT, offsetof(ql_result_list, name)},
-      {INT, offsetof(ql_result_list, count)}}},
+     {AT(TEXT, ql_result_list, stage), AT(TEXT_OR_NULL, ql_result_list, linear), AT(TEXT, ql_result_list, name),
+      AT(INT, ql_result_list, count)}},
     {"SELECT f.value" FACTS " AND typeof(f.part) = 'integer' AND n.prefix = ''" IN_ORDER,
      OF_SET(value, double),
-     {{REAL, 0}}},
-    {"SELECT stage, name, unit, iif(better = 'lower', 1, iif(better = 'higher', 2, 0)), parts, exp FROM kind WHERE run "
-     "= ?1"
-     " ORDER BY position",
+     {ALONE(REAL)}},
+    {"SELECT stage, name, unit, iif(better = 'lower', 1, iif(better = 'higher', 2, 0)), parts, exp FROM kind"
+     " WHERE run = ?1 ORDER BY position",
      OF_SET(kind, ql_result_kind),
-     {{TEXT, offsetof(ql_result_kind, stage)},
-      {TEXT, offsetof(ql_result_kind, name)},
-      {TEXT_OR_NULL, offsetof(ql_result_kind, unit)},
-      {ENUM, offsetof(ql_result_kind, better)},
-      {TEXT_OR_NULL, offsetof(ql_result_kind, parts)},
-      {FLAG, offsetof(ql_result_kind, exp)}}},
+     {AT(TEXT, ql_result_kind, stage), AT(TEXT, ql_result_kind, name), AT(TEXT_OR_NULL, ql_result_kind, unit),
+      AT(ENUM, ql_result_kind, better), AT(TEXT_OR_NULL, ql_result_kind, parts), AT(FLAG, ql_result_kind, exp)}},
     {"SELECT stage, kind, label, cells, seconds, calls, up_bytes, down_bytes, peak_bytes FROM stage WHERE run = ?1"
      " ORDER BY position",
      OF_SET(node, ql_result_node),
-     {{TEXT, offsetof(ql_result_node, stage)},
-      {TEXT, offsetof(ql_result_node, kind)},
-      {TEXT, offsetof(ql_result_node, label)},
-      {INT, offsetof(ql_result_node, cells)},
-      {REAL, offsetof(ql_result_node, cost.seconds)},
-      {INT, offsetof(ql_result_node, cost.calls)},
-      {INT, offsetof(ql_result_node, cost.up)},
-      {INT, offsetof(ql_result_node, cost.down)},
-      {INT, offsetof(ql_result_node, cost.peak)}}},
+     {AT(TEXT, ql_result_node, stage), AT(TEXT, ql_result_node, kind), AT(TEXT, ql_result_node, label),
+      AT(INT, ql_result_node, cells), AT(REAL, ql_result_node, cost.seconds), AT(INT, ql_result_node, cost.calls),
+      AT(INT, ql_result_node, cost.up), AT(INT, ql_result_node, cost.down), AT(INT, ql_result_node, cost.peak)}},
     {"SELECT stage, port, source FROM edge WHERE run = ?1 ORDER BY stage, position",
      NODE,
      ITEMS(ql_result_node, edge),
      sizeof(ql_result_edge),
-     {{TEXT, offsetof(ql_result_edge, port)}, {INT, offsetof(ql_result_edge, from)}}},
+     {AT(TEXT, ql_result_edge, port), AT(INT, ql_result_edge, from)}},
     {"SELECT stage, label, plugin, cite FROM citation WHERE run = ?1 ORDER BY position",
      OF_SET(cite, ql_result_cite),
-     {{TEXT, offsetof(ql_result_cite, stage)},
-      {TEXT, offsetof(ql_result_cite, label)},
-      {TEXT, offsetof(ql_result_cite, plugin)},
-      {TEXT, offsetof(ql_result_cite, cite)}}},
+     {AT(TEXT, ql_result_cite, stage), AT(TEXT, ql_result_cite, label), AT(TEXT, ql_result_cite, plugin),
+      AT(TEXT, ql_result_cite, cite)}},
     {"SELECT reference FROM layout WHERE run = ?1 AND part = 'row' ORDER BY position",
      OF_SET(table.row, char *),
-     {{TEXT, 0}}},
+     {ALONE(TEXT)}},
     {"SELECT reference FROM layout WHERE run = ?1 AND part = 'column' ORDER BY position",
      OF_SET(table.column, char *),
-     {{TEXT, 0}}},
-    {"SELECT reference FROM layout WHERE run = ?1 AND part = 'value'",
-     SET,
-     0,
-     0,
-     0,
-     {{TEXT, offsetof(ql_result_set, table.value)}}},
+     {ALONE(TEXT)}},
+    {"SELECT reference FROM layout WHERE run = ?1 AND part = 'value'", ONE_ROW, {AT(TEXT, ql_result_set, table.value)}},
 };
 
 typedef struct loader {

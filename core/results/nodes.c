@@ -107,11 +107,12 @@ ql_status
 ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool *known)
 {
     static const char sql[] = "SELECT k.digest IS " QL_DB_FACTS(
-        "?1", "?2") ", k.seconds, k.calls, k.up_bytes, k.down_bytes,"
-                    " k.peak_bytes FROM (SELECT 1) LEFT JOIN cost k ON k.node = ?1 AND k.block = ?2"
-                    " WHERE k.node IS NOT NULL OR EXISTS (SELECT 1 FROM fact WHERE node = ?1 AND block = ?2)";
-    bool more, found = false;
+        "?1", "?2") ", k.seconds, k.calls, k.up_bytes, k.down_bytes, k.peak_bytes, n.stage"
+                    " FROM node n LEFT JOIN cost k ON k.node = ?1 AND k.block = ?2 WHERE n.id = ?1"
+                    " AND (k.node IS NOT NULL OR EXISTS (SELECT 1 FROM fact WHERE node = ?1 AND block = ?2))";
+    const char *stage = NULL;
     ql_query *q;
+    bool more;
 
     *known = false;
     QL_TRY(r->cx, ql_query_open(r, &q, sql, "ii", node, block));
@@ -119,7 +120,7 @@ ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool
         QL_TRY(r->cx, ql_query_next(q, &more));
         if (!more)
             break;
-        found = true;
+        QL_TRY(r->cx, ql_query_text(q, 6, &stage));
         *known = ql_query_int(q, 0) != 0;
         *cost = (ql_cost){.seconds = ql_query_real(q, 1),
                           .calls = (uint64_t)ql_query_int(q, 2),
@@ -127,8 +128,8 @@ ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool
                           .down = (uint64_t)ql_query_int(q, 4),
                           .peak = (uint64_t)ql_query_int(q, 5)};
     }
-    if (*known || !found)
+    if (*known || !stage)
         return QL_OK;
-    ql_warn(r->cx, "%s: facts of a stage are damaged; they are worked out again", r->path);
+    ql_warn(r->cx, "%s: facts of stage '%s' are damaged; they are worked out again", r->path, stage);
     return forget(r, node, block);
 }

@@ -190,7 +190,7 @@ test_damaged_rows(ql_ctx *cx, ql_registry *registry)
 
             REQUIRE_OK(cx, ql_results_known(r, 1, QL_WHOLE_MODEL, &cost, &known));
             CHECK(!known);
-            CHECK(strstr(p.log, "facts of a stage are damaged; they are worked out again"));
+            CHECK(strstr(p.log, "facts of stage 'ppl' are damaged; they are worked out again"));
             ql_results_close(r);
             CHECK_INT(ask(&p, "SELECT count(*) FROM fact WHERE node = 1 AND block = -1"), 0);
             save(&p, "tiny-00112233", 1);

@@ -56,15 +56,6 @@ ql_names_add(ql_ctx *cx, ql_names *n, const char *name)
 
 const char *const ql_cost_names[QL_COST_COUNT] = {"cost.bits", "cost.seconds", "cost.memory"};
 
-const ql_result_kind *
-ql_results_kind(const ql_result_set *set, const char *stage, const char *name)
-{
-    for (int64_t i = 0; i < set->kind_count; i++)
-        if (strcmp(set->kinds[i].stage, stage) == 0 && strcmp(set->kinds[i].name, name) == 0)
-            return &set->kinds[i];
-    return NULL;
-}
-
 /* Is "STAGE.METRIC" that metric of that stage? */
 static bool
 names_metric(const char *text, const char *stage, const char *name)

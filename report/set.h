@@ -92,9 +92,7 @@ ql_status ql_results_read(ql_ctx *cx, ql_results *r, int64_t run, ql_result_set 
 #define QL_COST_COUNT 3
 extern const char *const ql_cost_names[QL_COST_COUNT];
 
-/* What a metric of a stage is; NULL: its evaluator doesn't say. */
-const ql_result_kind *ql_results_kind(const ql_result_set *set, const char *stage, const char *name);
-/* The same for "STAGE.METRIC", as tables name it. */
+/* What a metric is, by "STAGE.METRIC", as tables name it; NULL: its evaluator doesn't say. */
 const ql_result_kind *ql_results_kind_of(const ql_result_set *set, const char *metric);
 /* The number of "STAGE.METRIC"; of "cost.bits", "cost.seconds" and "cost.memory" (bytes), where no stage has that name,
  * what the cell cost. False: the cell has none. */

@@ -1,7 +1,6 @@
 /* The command line: finds the command, takes the common options, and turns a status into an exit status. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/guess.h"
 #include "base/log.h"
 #include "cli.h"
+#include "signals.h"
 
 #define THREADS_MAX 4096
 
@@ -36,35 +36,6 @@ typedef struct common_options {
     bool quiet, help, version;
     const char *plugin_path, *threads;
 } common_options;
-
-/* A signal handler can reach nothing but static objects: the one exception to "no mutable globals". */
-static volatile sig_atomic_t interrupted;
-static ql_cli *volatile running;
-
-static void
-on_signal(int signal)
-{
-    static const char text[] = "\nstopping; once more to stop at once\n";
-
-    interrupted = signal;
-    if (running && running->job)
-        ql_job_cancel(running->job);
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-        return; /* nobody is there to read it */
-}
-
-/* The handler resets itself, so that a second Ctrl-C kills. Writing to a closed pipe must be an error of the write, not
- * a signal. */
-static void
-catch_signals(void)
-{
-    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-}
 
 /* A closed standard stream would give its number to the next file opened, and results would be printed into it. */
 static void
@@ -249,11 +220,12 @@ main(int argc, char **argv)
     ql_status st;
 
     ql_ctx_init(&cx, NULL);
-    cx.interrupt = &interrupted;
-    running = &cli;
+    cx.interrupt = ql_signals_interrupt();
+    cx.page = &cli.page;
     reserve_streams();
-    catch_signals();
+    ql_signals_catch(&cli);
     st = run_program(&cli, argc, argv);
+    ql_signals_done();
     ql_ctx_fini(&cx);
     return ql_status_exit(st);
 }

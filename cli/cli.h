@@ -14,6 +14,8 @@ typedef struct ql_cli {
     int argc;                /* the command line as given: argv of the commands has lost options */
     char *const *argv;
     const char **sets;     /* -s of the commands on a pipeline file, NULL-terminated; NULL: none */
+    bool resumes;          /* the job is a run: what is interrupted goes on later */
+    ql_job_page page;      /* what is called, without a job */
     ql_job *job;           /* of the commands on a pipeline file; closed when the command is over, as the next */
     ql_registry *registry; /* ql_cli_registry */
 } ql_cli;

@@ -8,6 +8,7 @@
 #include "report/set.h"
 #include "report/table.h"
 #include "cli.h"
+#include "signals.h"
 
 /* What lies in the run folder beside the log. */
 static const struct {
@@ -72,6 +73,7 @@ run(ql_cli *cli, int argc, char **argv)
         {.name = "--format", .letter = "-f", .value = &word},
         {.name = "--device", .value = &opt.device},
         {.name = "--fresh", .flag = &opt.fresh},
+        {.name = "--skip-failed", .flag = &opt.skip_failed},
         QL_SETS(cli),
         QL_OPTIONS_END,
     };
@@ -80,6 +82,8 @@ run(ql_cli *cli, int argc, char **argv)
     QL_TRY(cli->cx, ql_cli_job(cli, options, &argc, argv, &opt));
     if (word)
         QL_TRY(cli->cx, ql_table_format_parse(cli->cx, word, &format));
+    cli->resumes = true;
+    ql_signals_limit(ql_job_about(cli->job)->time_limit);
     st = ql_job_run(cli->job);
     if (st == QL_OK || st == QL_NUMERIC) /* NUMERIC: cells failed, and the table says which */
         QL_TRY(cli->cx, show(cli->cx, ql_job_about(cli->job), format));
@@ -98,6 +102,7 @@ const ql_command ql_cmd_run = {
         "Options:\n" QL_SETS_USAGE "  -f, --format FORMAT   md (default), csv, tex or json\n" QL_DEVICE_USAGE
         "      --runs DIR        folder of run folders and results.db; default: runs\n"
         "      --fresh           work everything out anew, whatever the cache has\n"
+        "      --skip-failed     leave out the cells whose plugin crashed in the runs of this file before\n"
         "\n"
         "Finished blocks of every stage go to the cache (RUNS/cache, or `cache:` of the file) at once, so the same\n"
         "command goes on where an earlier one stopped, for whatever reason.\n",

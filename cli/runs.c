@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "report/compare.h"
 #include "run/folder.h"
+#include "signals.h"
 
 #define SHARED 4 /* options of each of these commands */
 #define OWN_MAX 8
@@ -135,12 +136,17 @@ static ql_status
 put_out(ql_ctx *cx, ql_runs *r)
 {
     const char *text;
+    ql_status st;
 
     QL_TRY(cx, ql_printer_close(cx, &r->printer, &text));
-    if (r->output)
-        return ql_file_write(cx, r->output, text, strlen(text));
-    fputs(text, stdout);
-    return QL_OK;
+    if (!r->output) {
+        fputs(text, stdout);
+        return QL_OK;
+    }
+    ql_signals_hold(true);
+    st = ql_file_write(cx, r->output, text, strlen(text));
+    ql_signals_hold(false);
+    return st;
 }
 
 ql_status

@@ -42,6 +42,9 @@ typedef struct ql_site {
     int64_t block;      /* -1: none */
     int subset, index;  /* of the linear */
     uint64_t seed;      /* of the stage */
+    /* whose function is called there, for who handles its crash; NULL, zeros: not said */
+    const char *plugin, *name, *cells; /* name: of the stage, "quant"; cells: "quant.bits=3" */
+    uint64_t node[2];                  /* content key of the stage in its variant */
 } ql_site;
 
 struct ql_ctx {
@@ -51,7 +54,8 @@ struct ql_ctx {
     const ql_log *log;
     const volatile int *interrupt; /* nonzero once the user asked to stop; may be NULL */
     ql_walk *walk;                 /* what ql_quantize and the memo need; NULL outside a walk */
-    ql_site site;                  /* zeroed: nowhere */
+    ql_site site;                  /* zeroed: nowhere; changed by ql_enter and ql_leave */
+    struct ql_job_page *page;      /* where ql_enter writes down what is called; may be NULL */
     const char *holds;    /* owner of buffers made while no stage is at work: "hidden states"; static, may be NULL */
     unsigned remarks;     /* QL_NUM_* that operations added since the host last cleared them */
     const ql_stage *base; /* ql_base; may be NULL */
@@ -60,6 +64,12 @@ struct ql_ctx {
     char trace[2048];
     ql_status status;
 };
+
+/* Around every call of a plugin's function; ql_enter returns where the work was before, for ql_leave. */
+ql_site ql_enter(ql_ctx *cx, ql_site site);
+/* The same for a plugin that works for a stage, or for none: a model, a `check`. */
+ql_site ql_enter_plugin(ql_ctx *cx, const char *plugin);
+void ql_leave(ql_ctx *cx, ql_site before);
 
 void ql_ctx_init(ql_ctx *cx, const ql_log *log);
 void ql_ctx_fini(ql_ctx *cx); /* closes every scope left */

@@ -2,6 +2,7 @@
 #include "job.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "plugin/select.h"
 #include "results/query.h"
@@ -22,13 +23,20 @@ open_pipeline(ql_job *job, const char *file)
     ql_graph *g = &job->graph;
     ql_job_info *info = &job->info;
 
+    job->cx.page = info->page = mmap(NULL, QL_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (info->page == MAP_FAILED) {
+        job->cx.page = info->page = NULL;
+        return QL_FAIL(cx, QL_MEMORY, "no memory for a page");
+    }
     QL_TRY(cx, ql_registry_open(cx, job->opt.plugin_path, &job->registry));
     QL_TRY(cx, ql_graph_open(cx, job->registry, file, &(ql_graph_options){.sets = job->opt.sets}, g));
-    *info = (ql_job_info){.stages = g->stage_count,
-                          .cells = g->cell_count,
-                          .nodes = g->node_count,
-                          .name = ql_folder_name(cx, g),
-                          .runs = job->opt.runs ? job->opt.runs : QL_RUNS_DEFAULT};
+    QL_TRY(cx, ql_graph_name_cells(cx, g));
+    info->stages = g->stage_count;
+    info->cells = g->cell_count;
+    info->nodes = g->node_count;
+    info->time_limit = g->time_limit;
+    info->name = ql_folder_name(cx, g);
+    info->runs = job->opt.runs ? job->opt.runs : QL_RUNS_DEFAULT;
     info->folder = info->name ? ql_format(cx, "%s/%s", info->runs, info->name) : NULL;
     return info->folder ? QL_OK : QL_MEMORY;
 }
@@ -62,6 +70,8 @@ ql_job_close(ql_job *job)
     ql_device_close(job->cx.device);
     ql_registry_close(job->registry);
     ql_ctx_fini(&job->cx);
+    if (job->info.page)
+        munmap(job->info.page, QL_PAGE_BYTES);
     free(job);
 }
 

@@ -17,6 +17,18 @@ peak_memory(void)
     return getrusage(RUSAGE_SELF, &u) == 0 ? (uint64_t)u.ru_maxrss * 1024 : 0;
 }
 
+/* Why the cells of a node fail: its plugin ended the program of an earlier run. */
+static const char *
+died(void *user, const ql_node *n)
+{
+    const ql_job *job = user;
+
+    for (const ql_crash *c = job->folder.crashes; c; c = c->next)
+        if (c->node[0] == n->key[0] && c->node[1] == n->key[1])
+            return c->why;
+    return NULL;
+}
+
 /* The walks, with the cache of the pipeline file, else the one beside the runs. */
 static ql_status
 run_walks(ql_job *job, ql_results *results)
@@ -24,7 +36,7 @@ run_walks(ql_job *job, ql_results *results)
     ql_ctx *cx = &job->cx;
     const ql_graph *g = &job->graph;
     const char *cache = g->cache ? g->cache : ql_format(cx, "%s/" QL_CACHE_DEFAULT, job->info.runs);
-    ql_run_options opt = {.folder = job->info.folder};
+    ql_run_options opt = {.folder = job->info.folder, .fails = job->opt.skip_failed ? died : NULL, .user = job};
     ql_journal journal;
     ql_store store;
     ql_status st;
@@ -120,6 +132,7 @@ ql_job_run(ql_job *job)
     QL_TRY(cx, ql_job_device(job, false));
     if (!job->folder.path)
         QL_TRY(cx, ql_folder_open(cx, job->info.runs, &job->graph, &job->folder));
+    QL_TRY(cx, ql_folder_map(cx, &job->folder, job->info.page, job->opt.skip_failed));
     QL_TRY(cx, ql_folder_manifest(cx, &job->folder, &job->graph,
                                   &(ql_manifest){.registry = job->registry,
                                                  .device = cx->device->info.name,

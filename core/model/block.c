@@ -470,10 +470,13 @@ ql_block_step(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
                           .x = k < m->info.subsets ? &x : NULL,
                           .h_next = &h};
     ql_scope scope;
+    ql_site before;
     ql_status st;
 
     ql_scope_open(cx, &scope);
+    before = ql_enter_plugin(cx, m->plugin->name);
     st = m->plugin->model->step(cx, m->self, &step);
+    ql_leave(cx, before);
     if (st == QL_OK && step.x && !x)
         st = QL_FAIL(cx, QL_BUG, "plugin '%s' gave no input for subset %d", m->plugin->name, k);
     QL_TRY(cx, ql_scope_yield(cx, &scope, st, (ql_tensor * *const[]){&x, &h}, 2));

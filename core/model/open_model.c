@@ -122,6 +122,7 @@ ql_model_linear(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int l, bool
     const char *prefix = ql_format(cx, m->info.block_prefix, (long long)layer);
     ql_linear_at at = {
         .info = &m->info, .source = m->source, .layer = layer, .out = info->out, .in = info->in, .load = load};
+    ql_site before;
     ql_status st;
 
     *out = (ql_stored_linear){.packed = false};
@@ -130,7 +131,9 @@ ql_model_linear(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int l, bool
     at.name = prefix ? ql_format(cx, "%s%s", prefix, info->name) : NULL;
     if (!at.name)
         return QL_MEMORY;
+    before = ql_enter_plugin(cx, m->plugin->name);
     st = m->plugin->model->linear(cx, m->self, &at, out);
+    ql_leave(cx, before);
     return st == QL_OK ? st : ql_where(cx, st, "%s", at.name);
 }
 
@@ -240,6 +243,8 @@ open_with_plugin(ql_ctx *cx, const ql_registry *registry, const char *path, ql_m
 {
     const ql_json *config = ql_source_config(m->source);
     identity id;
+    ql_site before;
+    ql_status st;
 
     QL_TRY(cx, identify(cx, config, &id));
     if (!m->plugin) {
@@ -255,7 +260,10 @@ open_with_plugin(ql_ctx *cx, const ql_registry *registry, const char *path, ql_m
                        "config.json: 'quantization_config': the model is already quantized, and plugin '%s' reads "
                        "originals only",
                        m->plugin->name);
-    QL_TRY(cx, m->plugin->model->open(cx, m->self, m->source, &m->info));
+    before = ql_enter_plugin(cx, m->plugin->name);
+    st = m->plugin->model->open(cx, m->self, m->source, &m->info);
+    ql_leave(cx, before);
+    QL_TRY(cx, st);
     if (m->info.layers < 1 || m->info.hidden < 1 || m->info.vocab < 1 || m->info.subsets < 1)
         return QL_FAIL(cx, QL_INVALID, "plugin '%s' sees %lld blocks of %d subsets, hidden size %lld, vocabulary %lld",
                        m->plugin->name, (long long)m->info.layers, m->info.subsets, (long long)m->info.hidden,

@@ -111,6 +111,7 @@ bool ql_build_sets(ql_build *b, const char *const *sets);
 typedef struct ql_file_keys {
     int version, compute, propagate, chunk_tokens;
     bool baseline;
+    double time_limit;
     const char *name, *device, *cache;
     uint64_t seed, memory, cache_limit;
 } ql_file_keys;

@@ -100,6 +100,7 @@ build(ql_build *b, ql_graph *g)
                     .cache = keys.cache,
                     .cache_limit = keys.cache_limit,
                     .chunk_tokens = keys.chunk_tokens,
+                    .time_limit = keys.time_limit,
                     .baseline = keys.baseline};
     (void)ql_build_stages(b);
     (void)ql_build_matrix(b);

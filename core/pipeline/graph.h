@@ -47,6 +47,8 @@ struct ql_node {
     int64_t input_count;
     const ql_input *inputs;
     ql_place place;
+    const char
+        *cells; /* which it serves, for messages: "quant.bits=3, fix=NAME" (ql_graph_name_cells); NULL: not said */
 };
 
 typedef struct ql_axis { /* a key of `matrix:`, in file order */
@@ -85,6 +87,7 @@ typedef struct ql_graph {
     const char *cache;                /* folder; NULL: the one beside the runs */
     uint64_t cache_limit;             /* bytes, 0: none */
     int64_t chunk_tokens;
+    double time_limit; /* seconds of one call of a plugin, for the program's timer; 0: none */
     bool baseline;
     int64_t axis_count, cell_count, stage_count, node_count;
     const ql_axis *axes;
@@ -117,6 +120,11 @@ ql_node *ql_node_input(const ql_node *n, const char *port);
 /* Label of a cell under a reference as `table:` uses it: an axis key, "stage.use" (the variant's label) or
  * "stage.parameter". NULL when the reference means nothing in this graph. */
 const char *ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, const char *reference);
+
+/* Sets `cells` of every node to the labels that the cells which it serves have in common; in the innermost scope. */
+ql_status ql_graph_name_cells(ql_ctx *cx, const ql_graph *g);
+/* Where the node is at work, on no linear yet; `title` as in a ql_site. */
+ql_site ql_node_site(const ql_node *n, const char *title);
 
 /* For each node the cells that it serves as a declared stage, in the innermost scope; NULL without memory. */
 const int64_t *ql_graph_cells(ql_ctx *cx, const ql_graph *g);

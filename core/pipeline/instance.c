@@ -162,6 +162,17 @@ read_rule_key(ql_build *b, const ql_settings *s, const char *prefix, const ql_se
     return ql_wrong(b, key->place, "%sunknown parameter '%s'%s", prefix, key->text, ql_guess_text(b->cx, &near, ""));
 }
 
+/* The plugin's own rules over its parameters, if it has any. */
+static bool
+passes_check(ql_build *b, const ql_settings *s, ql_place place, const void *self)
+{
+    const ql_site before = ql_enter_plugin(b->cx, s->plugin->name);
+    const ql_status st = s->plugin->check ? s->plugin->check(b->cx, self) : QL_OK;
+
+    ql_leave(b->cx, before);
+    return ql_build_take(b, place, s->prefix, st);
+}
+
 static bool
 read_rule(ql_build *b, const ql_settings *s, const ql_setting *all, const ql_yaml *rule, void *self, ql_override *out)
 {
@@ -179,7 +190,7 @@ read_rule(ql_build *b, const ql_settings *s, const ql_setting *all, const ql_yam
         ok = read_rule_key(b, s, prefix, all, rule, i, self, &keys) && ok;
     *out = (ql_override){.match = match->text, .skip = keys.skip, .self = self, .place = rule->place};
     if (!keys.skip)
-        return ok && (!s->plugin->check || ql_build_take(b, rule->place, s->prefix, s->plugin->check(b->cx, self)));
+        return ok && passes_check(b, s, rule->place, self);
     out->self = NULL;
     return (rule->count <= 2 || ql_wrong(b, skip->place, "%sa rule that skips can't set parameters too", prefix)) && ok;
 }
@@ -311,8 +322,7 @@ ql_instantiate(ql_build *b, const ql_settings *s)
     if (!in)
         return NULL;
     ok = is_complete(b, s) && complete_links(b, s, in) && ok;
-    if (ok && s->plugin->check)
-        ok = ql_build_take(b, s->place, s->prefix, s->plugin->check(b->cx, in->node.self));
+    ok = ok && passes_check(b, s, s->place, in->node.self);
     ok = read_overrides(b, s, in) && ok;
     ok = ok && ql_build_take(b, s->place, "", print_canonical(b, in)) &&
          ql_build_take(b, s->place, "", print_label(b, in));

@@ -25,6 +25,7 @@ static const ql_param file_rows[] = {
     QL_PATH(ql_file_keys, cache, false, "folder of finished work; default: the one beside the runs"),
     QL_BYTES(ql_file_keys, cache_limit, 0, "bytes to which the cache is trimmed after a run; 0: never"),
     QL_NUM(ql_file_keys, chunk_tokens, 8192, 1, 1 << 24, "tokens that go through a block together, at most"),
+    QL_NUM(ql_file_keys, time_limit, 0, 0, 1e9, "seconds that one call of a plugin may take in a run; 0: no limit"),
     QL_FLAG(ql_file_keys, baseline, true, "evaluate the original model too"),
     QL_ENUM(ql_file_keys, propagate, -1, propagates, "through which model the statistics come"),
     QL_PARAMS_END,

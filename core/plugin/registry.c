@@ -98,9 +98,12 @@ static ql_status
 load(ql_ctx *cx, const char *file, ql_plugin *copy)
 {
     void *handle, *symbol;
+    ql_site before;
 
     *copy = (ql_plugin){.kind = QL_KIND_NONE};
+    before = ql_enter_plugin(cx, file);
     handle = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    ql_leave(cx, before);
     if (!handle)
         return QL_FAIL(cx, QL_INVALID, "%s: can't be loaded: %s: rebuild it against this qloom", file,
                        loader_text(file));

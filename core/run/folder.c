@@ -81,9 +81,7 @@ open_log(ql_ctx *cx, ql_folder *f)
 
     if (!path)
         return QL_MEMORY;
-    f->log_file = fopen(path, "we");
-    if (!f->log_file)
-        return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    QL_TRY(cx, ql_file_stream(cx, path, "w", &f->log_file));
     f->outside = cx->log;
     ql_log_file_init(&f->log, f->log_file, cx->log);
     cx->log = &f->log.log;

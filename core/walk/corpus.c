@@ -49,9 +49,9 @@ read_data(ql_ctx *cx, const ql_node *n, const ql_data_request *req, ql_tokens *o
     ql_status st;
 
     *out = (ql_tokens){.bos_id = -1};
-    cx->site = (ql_site){.stage = ql_format(cx, "%s (%s)", n->name, n->plugin->name), .block = -1, .seed = n->seed};
+    ql_enter(cx, ql_node_site(n, ql_format(cx, "%s (%s)", n->name, n->plugin->name)));
     st = n->plugin->data->read(cx, n->self, req, out);
-    cx->site = (ql_site){0};
+    ql_leave(cx, (ql_site){0});
     if (st == QL_OK && (out->count < 1 || out->offsets[out->count] < 1))
         st = QL_FAIL(cx, QL_INVALID, "no sequence came out of %lld documents (%lld were too short)",
                      (long long)out->documents, (long long)out->rejected);
@@ -63,6 +63,7 @@ static ql_status
 read_tokens(ql_walk *w, const ql_node *data, const ql_node *reader, ql_tokens *out)
 {
     const ql_evaluator *ev = reader ? reader->plugin->evaluator : NULL;
+    const ql_site before = w->cx->site;
     const ql_data_request req = {
         .tokenizer = w->tokenizer,
         .bos = ev && ev->bos ? ev->bos(reader->self) : QL_BOS_DATA,
@@ -70,10 +71,16 @@ read_tokens(ql_walk *w, const ql_node *data, const ql_node *reader, ql_tokens *o
         .seed = data->seed,
     };
     ql_tokens read;
+    ql_status st;
 
     QL_TRY(w->cx, read_data(w->cx, data, &req, &read));
     *out = read;
-    return ev && ev->tokens ? ev->tokens(w->cx, reader->self, &read, out) : QL_OK;
+    if (!ev || !ev->tokens)
+        return QL_OK;
+    (void)ql_enter(w->cx, ql_node_site(reader, NULL));
+    st = ev->tokens(w->cx, reader->self, &read, out);
+    ql_leave(w->cx, before);
+    return st;
 }
 
 /* Do two readers ask for the same tokens of the same data? */

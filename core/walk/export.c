@@ -143,6 +143,7 @@ check_linear(ql_walk *w, const ql_sink *e, int64_t layer, int l)
     const ql_linear_info *info = &w->model->info.linears[l];
     const char *prefix = ql_format(w->cx, w->model->info.block_prefix, (long long)layer);
     ql_planned_linear in = {.out = info->out, .in = info->in, .skipped = true};
+    ql_site before;
     ql_status st;
 
     in.name = prefix ? ql_format(w->cx, "%s%s", prefix, info->name) : NULL;
@@ -160,7 +161,9 @@ check_linear(ql_walk *w, const ql_sink *e, int64_t layer, int l)
             in.scales = d.grid.scale_dtype;
         }
     }
+    before = ql_enter(w->cx, ql_node_site(e->stage, NULL));
     st = exporter(e)->check(w->cx, e->stage->self, &in);
+    ql_leave(w->cx, before);
     return st == QL_OK ? st
                        : ql_where(w->cx, st, "stage '%s' (%s): %s", e->stage->name, e->stage->plugin->name, in.name);
 }

@@ -233,13 +233,13 @@ ql_variant_make(ql_walk *w, ql_variant *v, int64_t l)
         return QL_OK;
     QL_TRY(cx, ql_meter_start(w, &meter));
     ql_scope_open(cx, &scope);
-    cx->site = ql_site_at(w, v->title, v->stage, l);
+    ql_enter(cx, ql_site_at(w, v->title, v->stage, l));
     cx->remarks = 0;
     st = make_linear(w, v, l, s);
     if (st != QL_OK)
         (void)ql_where(cx, st, "stage '%s' (%s), %s", v->stage->name, v->stage->plugin->name, cx->site.linear);
     ql_scope_close(cx, &scope);
-    cx->site = (ql_site){0};
+    ql_leave(cx, (ql_site){0});
     if (st != QL_OK && !ql_stays_in_cell(st))
         return st; /* whose text a device that has failed would replace */
     QL_TRY(cx, ql_meter_stop(w, &meter, &v->block.cost));

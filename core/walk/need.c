@@ -11,7 +11,7 @@ blocks_of(const ql_walk *w)
 
 static void want_model(ql_walk *w, ql_variant *v, int64_t block);
 
-/* The stream passes all blocks up to `block`. */
+/* The stream's statistics are read at `block`: it passes all blocks up to there. */
 static void
 reach(ql_walk *w, ql_stream *s, int64_t block)
 {
@@ -20,16 +20,6 @@ reach(ql_walk *w, ql_stream *s, int64_t block)
 
         want_model(w, s->through, passed);
     }
-}
-
-/* Something that is worked out at `block` reads the statistics of the stream; NULL: of none. */
-static void
-read_stats(ql_walk *w, ql_stream *s, int64_t block)
-{
-    if (!s)
-        return;
-    s->read[block] = true;
-    reach(w, s, block);
 }
 
 /* What the variant has at `block` is read: what makes it is wanted too, unless it is in the store. */
@@ -42,8 +32,9 @@ want(ql_walk *w, ql_variant *v, int64_t block)
     if (v->kept[block])
         return;
     want_model(w, v->parent, block);
-    read_stats(w, v->calib, block);
-    read_stats(w, ql_variant_driven(v), block);
+    for (int64_t i = 0; i < w->plan->stream_count; i++)
+        if (ql_variant_reads(v, w->plan->streams[i]))
+            reach(w, w->plan->streams[i], block);
 }
 
 /* The whole block of the model is read: what the variant has, and what those before it have. */
@@ -86,7 +77,8 @@ ql_need_decide(ql_walk *w)
             if (!reads_model(s, block))
                 continue;
             want_model(w, s->of, block);
-            read_stats(w, s->calib, block);
+            if (s->calib)
+                reach(w, s->calib, block);
         }
     }
 }
@@ -114,7 +106,13 @@ ql_need_linears(const ql_walk *w, const ql_sink *s)
 bool
 ql_need_stats(const ql_walk *w, const ql_stream *s)
 {
-    return s->read[w->layer];
+    for (int64_t i = 0; i < w->plan->variant_count; i++)
+        if (ql_variant_reads(w->plan->variants[i], s) && ql_need_variant(w, w->plan->variants[i]))
+            return true;
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
+        if (w->plan->sinks[i].calib == s && ql_need_linears(w, &w->plan->sinks[i]))
+            return true;
+    return false;
 }
 
 bool

@@ -88,13 +88,19 @@ ql_variant_quantizer(ql_variant *v)
     return v;
 }
 
-ql_stream *
-ql_variant_driven(const ql_variant *v)
+static ql_stream *
+driven_stream(const ql_variant *v)
 {
     const bool couples = v->stage->plugin->kind == QL_COMPENSATOR && v->stage->plugin->compensator->couples;
     const ql_variant *q = couples ? ql_variant_quantizer(v->parent) : NULL;
 
     return q ? q->calib : NULL;
+}
+
+bool
+ql_variant_reads(const ql_variant *v, const ql_stream *s)
+{
+    return v->calib == s || driven_stream(v) == s;
 }
 
 static ql_status
@@ -103,7 +109,7 @@ add_variant(planner *p, const ql_node *stage, const ql_node *heir, ql_variant *p
     *out = ql_alloc(p->cx, 1, sizeof **out);
     if (!*out)
         return QL_MEMORY;
-    **out = (ql_variant){.id = p->plan->variant_count, .parent = parent, .stage = stage, .heir = heir, .turn = -1};
+    **out = (ql_variant){.id = p->plan->variant_count, .parent = parent, .stage = stage, .heir = heir, .visit = -1};
     p->plan->variants[p->plan->variant_count++] = *out;
     return QL_OK;
 }
@@ -157,29 +163,22 @@ order_variants(planner *p)
 
 /* --- sinks ---------------------------------------------------------------------------------------------------- */
 
-/* The sink of `n` at variant `v`; NULL: none. Baselines of cells that differ only upstream are one. */
-static ql_sink *
-sink_at(const ql_variant *v, const ql_node *n)
+/* Is `s` the sink of `n` at variant `v`? Baselines of cells that differ only upstream are one. */
+static bool
+is_sink_of(const ql_sink *s, const ql_node *n, const ql_variant *v)
 {
-    for (ql_sink *s = v->sinks; s; s = s->next)
-        if (strcmp(s->stage->canonical, n->canonical) == 0 &&
-            ql_node_input(s->stage, "data") == ql_node_input(n, "data") &&
-            (!needs_stats(n) || calib_of(s->stage) == calib_of(n)))
-            return s;
-    return NULL;
+    return s->of == v && strcmp(s->stage->canonical, n->canonical) == 0 &&
+           ql_node_input(s->stage, "data") == ql_node_input(n, "data") &&
+           (!needs_stats(n) || calib_of(s->stage) == calib_of(n));
 }
 
 static void
 add_sink(ql_plan *plan, const ql_node *n, ql_variant *of)
 {
-    ql_sink **end = &of->sinks;
-
-    if (sink_at(of, n))
-        return;
-    while (*end)
-        end = &(*end)->next;
-    *end = &plan->sinks[plan->sink_count++];
-    **end = (ql_sink){.stage = n, .of = of};
+    for (int64_t i = 0; i < plan->sink_count; i++)
+        if (is_sink_of(&plan->sinks[i], n, of))
+            return;
+    plan->sinks[plan->sink_count++] = (ql_sink){.stage = n, .of = of};
 }
 
 static bool
@@ -336,7 +335,7 @@ depth(const ql_variant *v)
     return n;
 }
 
-/* Turns of a block follow the order of streams: those through the original first, for a variant's stream needs what its parent's left. */
+/* Visits of a block follow the order of streams: those through the original first, for a variant's stream needs what its parent's left. */
 static void
 order_streams(ql_plan *plan)
 {
@@ -349,7 +348,7 @@ order_streams(ql_plan *plan)
         plan->streams[at] = s;
     }
     for (int64_t i = 0; i < plan->stream_count; i++)
-        plan->streams[i]->turn = i + 1;
+        plan->streams[i]->visit = i + 1;
 }
 
 static ql_status
@@ -366,49 +365,27 @@ add_streams(planner *p)
 static void
 keep(ql_stream *s, int64_t until)
 {
-    if (s && s->turn < until)
+    if (s && s->visit < until)
         s->kept = true;
 }
 
-/* A variant is made in the first turn by which its statistics and its parent are there. */
+/* A variant is made in the first visit by which its statistics and its parent are there. */
 static void
-place_variant(ql_plan *plan, ql_variant *v)
+place_variants(ql_plan *plan)
 {
-    v->turn = v->calib ? v->calib->turn : 0;
-    if (v->parent->turn > v->turn)
-        v->turn = v->parent->turn;
-    keep(v->calib, v->turn);
-    keep(ql_variant_driven(v), v->turn);
-    plan->turns[v->turn].count++;
-}
-
-static ql_status
-make_turns(planner *p)
-{
-    ql_plan *plan = p->plan;
-    ql_variant **in_turns = ql_alloc(p->cx, (size_t)plan->variant_count, sizeof(ql_variant *));
-
-    plan->turns = ql_alloc(p->cx, (size_t)plan->stream_count + 1, sizeof *plan->turns);
-    if (!plan->turns || !in_turns)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < plan->variant_count; i++)
-        if (ql_variant_is_made(plan->variants[i]))
-            place_variant(plan, plan->variants[i]);
-    for (int64_t t = 0; t <= plan->stream_count; t++) {
-        plan->turns[t].stream = t ? plan->streams[t - 1] : NULL;
-        plan->turns[t].variants = in_turns;
-        in_turns += plan->turns[t].count;
-        plan->turns[t].count = 0;
-    }
     for (int64_t i = 0; i < plan->variant_count; i++) {
-        ql_turn *t = plan->variants[i]->turn < 0 ? NULL : &plan->turns[plan->variants[i]->turn];
+        ql_variant *v = plan->variants[i];
 
-        if (t)
-            t->variants[t->count++] = plan->variants[i];
+        if (!ql_variant_is_made(v))
+            continue;
+        v->visit = v->calib ? v->calib->visit : 0;
+        if (v->parent->visit > v->visit)
+            v->visit = v->parent->visit;
+        keep(v->calib, v->visit);
+        keep(driven_stream(v), v->visit);
     }
     for (int64_t i = 0; i < plan->sink_count; i++)
         keep(plan->sinks[i].calib, INT64_MAX);
-    return QL_OK;
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------------ */
@@ -433,26 +410,28 @@ ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out)
     QL_TRY(cx, add_written(&p));
     QL_TRY(cx, order_variants(&p));
     QL_TRY(cx, add_streams(&p));
-    return make_turns(&p);
+    place_variants(out);
+    return QL_OK;
 }
 
 bool
 ql_plan_is_read(const ql_plan *p, const ql_variant *v)
 {
-    for (int64_t i = 0; i < p->sink_count && !v->parent; i++)
-        if (is_evaluator(p->sinks[i].stage) && p->sinks[i].stage->plugin->evaluator->needs_reference)
+    for (int64_t i = 0; i < p->sink_count; i++) {
+        const ql_node *n = p->sinks[i].stage;
+
+        if (p->sinks[i].of == v || (!v->parent && is_evaluator(n) && n->plugin->evaluator->needs_reference))
             return true;
-    return v->sinks;
+    }
+    return false;
 }
 
 ql_sink *
 ql_plan_find(const ql_plan *p, const ql_node *n, const ql_node *end)
 {
-    ql_sink *found = NULL;
-
     end = ql_plan_resolve(end);
-    for (int64_t i = 0; i < p->variant_count && !found; i++)
-        if (p->variants[i]->stage == end)
-            found = sink_at(p->variants[i], n);
-    return found;
+    for (int64_t i = 0; i < p->sink_count; i++)
+        if (p->sinks[i].of->stage == end && is_sink_of(&p->sinks[i], n, p->sinks[i].of))
+            return &p->sinks[i];
+    return NULL;
 }

@@ -9,7 +9,6 @@
 
 typedef struct ql_variant ql_variant;
 typedef struct ql_stream ql_stream;
-typedef struct ql_sink ql_sink;
 
 /* A model that differs from its parent in what one stage made of its linears. */
 struct ql_variant {
@@ -19,9 +18,8 @@ struct ql_variant {
     const ql_node
         *heir; /* of a joint quantizer: the stage behind it, through whose variant its statistics come; NULL: none */
     ql_stream *calib; /* whose statistics it reads; NULL: none */
-    int64_t turn; /* of a block, in which it is made: 0 has no tokens, n + 1 is that of ql_plan.streams[n]; -1: none */
-    ql_sink *sinks; /* at it; NULL: none */
-    ql_key key;     /* of all that decides its bits */
+    int64_t visit; /* of a block, in which it is made: 0 has no tokens, n + 1 is that of ql_plan.streams[n]; -1: none */
+    ql_key key;    /* of all that decides its bits */
     /* of the walk that is under way */
     const char *title, *about; /* "quant (NAME bits=3)"; "NAME bits=3 on MODEL" */
     ql_linear_state *linears;  /* [linear_count], of the block at hand */
@@ -29,7 +27,6 @@ struct ql_variant {
     char *failed;              /* NULL: fine so far; else why, with the linear's name; on the heap */
     ql_tally block, all;       /* of the block at hand; of the blocks before, or of the whole walk when `told` */
     bool told;                 /* the store had `all` */
-    ql_stream *ends;           /* streams to the end of the model through it; NULL: none */
 };
 
 /* What a stream is there for. */
@@ -40,8 +37,8 @@ struct ql_stream {
     const ql_node *data;
     ql_variant *through;
     unsigned taps; /* statistics at every subset's input; hidden states at the end of the model */
-    int64_t turn;  /* of a block, in which it goes forward; of one with statistics */
-    bool kept;     /* its statistics are read in a later turn of the block, or at its end */
+    int64_t visit; /* of a block, in which it goes forward; of one with statistics */
+    bool kept;     /* its statistics are read in a later visit of the block, or at its end */
     /* of the walk that is under way */
     int64_t until;           /* blocks that it has to pass */
     const ql_corpus *corpus; /* NULL: it is not run */
@@ -51,16 +48,13 @@ struct ql_stream {
     ql_hidden **before;      /* the same before the block at hand, while there are followers */
     ql_gathered **gathered;  /* [subsets]: sums of the block at hand */
     bool dead;               /* its variant failed */
-    bool *read;              /* [layers]: something that is worked out in the block reads its statistics */
-    ql_stream *next;         /* of those to the end of the model through the same variant */
     ql_cost cost;            /* of going forward */
 };
 
 /* An evaluator or exporter at one variant. It wants finished linears, or chunks at the end of the model. */
-struct ql_sink {
+typedef struct ql_sink {
     const ql_node *stage;
     ql_variant *of;
-    ql_sink *next;    /* at the same variant */
     ql_stream *calib; /* whose statistics it is handed with linears; NULL: none */
     ql_key key;
     /* of the walk that is under way */
@@ -76,21 +70,13 @@ struct ql_sink {
     char *failed;       /* on the heap; NULL: fine so far */
     ql_cost cost;
     bool told; /* the results have its facts of the whole model: its stream is not run */
-};
-
-/* Part of a block: a stream with statistics goes forward, and variants are made as soon as what they read is there. */
-typedef struct ql_turn {
-    ql_stream *stream; /* NULL: no tokens */
-    int64_t count;
-    ql_variant **variants;
-} ql_turn;
+} ql_sink;
 
 typedef struct ql_plan {
     const ql_node *root; /* the model */
     int64_t variant_count, stream_count, sink_count;
     ql_variant **variants;
     ql_stream **streams; /* with statistics; the original's first, then as deep as their variants */
-    ql_turn *turns;      /* [stream_count + 1] */
     ql_sink *sinks;
 } ql_plan;
 
@@ -107,8 +93,8 @@ const ql_node *ql_plan_root(const ql_node *n);
 bool ql_variant_is_made(const ql_variant *v);
 /* The nearest variant that a quantizer made: `v` itself or one before it; NULL: none. */
 ql_variant *ql_variant_quantizer(ql_variant *v);
-/* The stream whose statistics the quantizer before it reads, where the variant drives that; NULL: none. */
-ql_stream *ql_variant_driven(const ql_variant *v);
+/* Does making it read the statistics of `s`: its own or, where it drives the quantizer before it, that one's? */
+bool ql_variant_reads(const ql_variant *v, const ql_stream *s);
 
 /* Does a sink measure the variant, write it, or compare with it? */
 bool ql_plan_is_read(const ql_plan *p, const ql_variant *v);

@@ -85,6 +85,8 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_plan *pl
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", node->name);
     w.folder = opt->folder;
+    w.fails = opt->fails;
+    w.fails_user = opt->user;
     w.store = opt->store;
     w.journal = opt->journal;
     w.results = results;

@@ -11,6 +11,9 @@ typedef struct ql_run_options {
     const char *folder;    /* where stages may write files; NULL, for a rehearsal: nobody writes */
     const ql_store *store; /* NULL: nothing is kept, and nothing taken from earlier runs */
     ql_journal *journal;   /* of what goes to the store and comes from it; NULL: none */
+    /* Why cells that need node n are to fail without a call of its plugin; NULL: they are not. May be NULL. */
+    const char *(*fails)(void *user, const ql_node *n);
+    void *user;
 } ql_run_options;
 
 /* Walks every model of the graph, whose run has begun in `results` (ql_run_begin). Cells that fail numerically are marked there, and the

@@ -27,7 +27,7 @@ enter(ql_walk *w, ql_sink *s, int64_t linear, ql_scope *scope)
     ql_scope_enter(w->cx, &s->scope);
     if (scope)
         ql_scope_open(w->cx, scope);
-    w->cx->site = ql_site_at(w, s->title, s->stage, linear);
+    ql_enter(w->cx, ql_site_at(w, s->title, s->stage, linear));
 }
 
 /* After a call that came back with `st`. */
@@ -41,7 +41,7 @@ leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st)
     if (scope)
         ql_scope_close(w->cx, scope);
     (void)ql_scope_leave(w->cx, &s->scope, QL_OK);
-    w->cx->site = (ql_site){0};
+    ql_leave(w->cx, (ql_site){0});
     return st;
 }
 
@@ -59,17 +59,14 @@ open_stream(ql_walk *w, const ql_sink *s, const ql_corpus *corpus, ql_variant *t
 {
     ql_stream *made;
 
-    if (ql_stream_find(corpus, through))
+    if (ql_stream_find(w, corpus, through))
         return QL_OK;
     made = ql_alloc(w->cx, 1, sizeof *made);
     if (!made)
         return QL_MEMORY;
-    *made = (ql_stream){
-        .data = ql_node_input(s->stage, "data"), .through = through, .taps = QL_TAP_END, .next = through->ends};
+    *made = (ql_stream){.data = ql_node_input(s->stage, "data"), .through = through, .taps = QL_TAP_END};
     w->streams[w->stream_count++] = made;
-    QL_TRY(w->cx, ql_stream_open(w, made, corpus, ql_stream_find(corpus, w->plan->variants[0])));
-    through->ends = made;
-    return QL_OK;
+    return ql_stream_open(w, made, corpus, ql_stream_find(w, corpus, w->plan->variants[0]));
 }
 
 static ql_status
@@ -81,7 +78,7 @@ open_streams(ql_walk *w, ql_sink *s)
     if (evaluator(s)->needs_reference)
         QL_TRY(w->cx, open_stream(w, s, corpus, w->plan->variants[0]));
     QL_TRY(w->cx, open_stream(w, s, corpus, s->of));
-    s->stream = ql_stream_find(corpus, s->of);
+    s->stream = ql_stream_find(w, corpus, s->of);
     return QL_OK;
 }
 
@@ -103,6 +100,8 @@ open_sink(ql_walk *w, ql_sink *s)
 {
     const ql_evaluator *ev = evaluator(s);
 
+    if (ql_sink_failed(s))
+        return QL_OK;
     if (!ev && w->folder) { /* nothing has run yet, so the whole run stops where it can't begin */
         enter(w, s, -1, NULL);
         return leave(w, s, NULL, ql_export_begin(w, s));
@@ -181,11 +180,12 @@ hand_linears(ql_walk *w, ql_sink *s)
 static ql_status
 serve_variant(ql_walk *w, const ql_variant *v)
 {
-    for (ql_stream *s = v->ends; s; s = s->next)
-        QL_TRY(w->cx, ql_stream_forward(w, s));
-    for (ql_sink *s = v->sinks; s; s = s->next)
-        if (ql_need_linears(w, s))
-            QL_TRY(w->cx, hand_linears(w, s));
+    for (int64_t i = 0; i < w->stream_count; i++)
+        if (w->streams[i]->taps & QL_TAP_END && w->streams[i]->through == v)
+            QL_TRY(w->cx, ql_stream_forward(w, w->streams[i]));
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
+        if (w->plan->sinks[i].of == v && ql_need_linears(w, &w->plan->sinks[i]))
+            QL_TRY(w->cx, hand_linears(w, &w->plan->sinks[i]));
     return QL_OK;
 }
 
@@ -243,9 +243,9 @@ end_stream(ql_walk *w, const ql_stream *s, int64_t c, const ql_ends *ends, ql_ev
     chunk->x = chunk->ref;
     if (s->through->parent && !s->equal_to)
         QL_TRY(w->cx, normed(w, s, c, ends, &chunk->x));
-    for (ql_sink *sink = s->through->sinks; sink; sink = sink->next)
-        if (sink->stream == s)
-            QL_TRY(w->cx, hand_chunk(w, sink, chunk));
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
+        if (w->plan->sinks[i].stream == s)
+            QL_TRY(w->cx, hand_chunk(w, &w->plan->sinks[i], chunk));
     ql_scope_close(w->cx, &scope);
     return QL_OK;
 }
@@ -253,7 +253,7 @@ end_stream(ql_walk *w, const ql_stream *s, int64_t c, const ql_ends *ends, ql_ev
 static ql_status
 end_chunk(ql_walk *w, const ql_corpus *corpus, int64_t c, const ql_ends *ends)
 {
-    const ql_stream *original = ql_stream_find(corpus, w->plan->variants[0]);
+    const ql_stream *original = ql_stream_find(w, corpus, w->plan->variants[0]);
     const ql_span *span = &corpus->spans[c];
     ql_eval_chunk chunk = {
         .seqs = &span->seqs,
@@ -268,7 +268,7 @@ end_chunk(ql_walk *w, const ql_corpus *corpus, int64_t c, const ql_ends *ends)
     if (original)
         QL_TRY(w->cx, normed(w, original, c, ends, &chunk.ref));
     for (int64_t i = 0; i < w->plan->variant_count; i++) {
-        const ql_stream *s = ql_stream_find(corpus, w->plan->variants[i]);
+        const ql_stream *s = ql_stream_find(w, corpus, w->plan->variants[i]);
 
         if (s && !s->dead)
             QL_TRY(w->cx, end_stream(w, s, c, ends, &chunk));
@@ -277,14 +277,14 @@ end_chunk(ql_walk *w, const ql_corpus *corpus, int64_t c, const ql_ends *ends)
     return QL_OK;
 }
 
-/* Were the tokens of the reading read for an evaluator, and not in an earlier one? */
+/* Is it the first stream of its tokens to the end of the model? */
 static bool
-is_first(const ql_walk *w, int64_t reading)
+is_first(const ql_walk *w, int64_t stream)
 {
-    for (int64_t i = 0; i < reading; i++)
-        if (w->readings[i].corpus == w->readings[reading].corpus)
+    for (int64_t i = 0; i < stream; i++)
+        if (w->streams[i]->taps & QL_TAP_END && w->streams[i]->corpus == w->streams[stream]->corpus)
             return false;
-    return w->readings[reading].reader;
+    return w->streams[stream]->taps & QL_TAP_END;
 }
 
 static ql_status
@@ -297,9 +297,9 @@ end_streams(ql_walk *w)
         return QL_OK;
     ql_scope_open(w->cx, &scope);
     QL_TRY(w->cx, ql_model_ends(w->cx, w->model, &ends));
-    for (int64_t i = 0; i < w->reading_count; i++)
-        for (int64_t c = 0; is_first(w, i) && c < w->readings[i].corpus->span_count; c++)
-            QL_TRY(w->cx, end_chunk(w, w->readings[i].corpus, c, &ends));
+    for (int64_t i = 0; i < w->stream_count; i++)
+        for (int64_t c = 0; is_first(w, i) && c < w->streams[i]->corpus->span_count; c++)
+            QL_TRY(w->cx, end_chunk(w, w->streams[i]->corpus, c, &ends));
     ql_scope_close(w->cx, &scope);
     return QL_OK;
 }

@@ -34,7 +34,6 @@ typedef struct ql_linear_state {
     ql_tensor *b, *a;     /* a compensator's, rounded */
     unsigned status, own; /* QL_NUM_* of the linear as it stands; of this stage alone */
     int k;
-    struct ql_linear_state *next_decoded;
     ql_tensor *w_hat; /* decoded, f32; made on demand, dropped with its family of variants */
 } ql_linear_state;
 

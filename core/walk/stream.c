@@ -149,11 +149,10 @@ ql_stream_forward(ql_walk *w, ql_stream *s)
 }
 
 ql_stream *
-ql_stream_find(const ql_corpus *corpus, const ql_variant *v)
+ql_stream_find(const ql_walk *w, const ql_corpus *corpus, const ql_variant *v)
 {
-    ql_stream *s = v->ends;
-
-    while (s && s->corpus != corpus)
-        s = s->next;
-    return s;
+    for (int64_t i = 0; i < w->stream_count; i++)
+        if (w->streams[i]->taps & QL_TAP_END && w->streams[i]->corpus == corpus && w->streams[i]->through == v)
+            return w->streams[i];
+    return NULL;
 }

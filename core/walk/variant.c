@@ -5,7 +5,7 @@
 ql_site
 ql_site_at(const ql_walk *w, const char *title, const ql_node *n, int64_t l)
 {
-    ql_site site = {.stage = title, .block = -1, .seed = n->seed};
+    ql_site site = ql_node_site(n, title);
 
     if (l < 0)
         return site;
@@ -90,8 +90,6 @@ decode(ql_walk *w, ql_linear_state *s, const ql_tensor **out)
         if (ql_dtype_of(t) != QL_F32)
             QL_TRY(w->cx, ql_convert(w->cx, t, QL_F32, &t));
         s->w_hat = ql_tensor_ref(t);
-        s->next_decoded = w->decoded;
-        w->decoded = s;
         ql_scope_close(w->cx, &scope);
     }
     *out = s->w_hat;
@@ -227,7 +225,7 @@ static void
 forget(ql_linear_state *s)
 {
     ql_tensor **const all[] = {&s->q.codes, &s->q.scales, &s->q.zeros, &s->q.g_idx, &s->q.levels,
-                               &s->q.b,     &s->q.a,      &s->b,       &s->a};
+                               &s->q.b,     &s->q.a,      &s->b,       &s->a,       &s->w_hat};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         drop(all[i]);
@@ -237,14 +235,14 @@ forget(ql_linear_state *s)
 void
 ql_variant_forget_decoded(ql_walk *w)
 {
-    for (; w->decoded; w->decoded = w->decoded->next_decoded)
-        drop(&w->decoded->w_hat);
+    for (int64_t i = 0; i < w->plan->variant_count; i++)
+        for (int l = 0; l < w->model->info.linear_count; l++)
+            drop(&w->plan->variants[i]->linears[l].w_hat);
 }
 
 void
 ql_variant_forget(ql_walk *w)
 {
-    ql_variant_forget_decoded(w);
     for (int64_t i = 0; i < w->plan->variant_count; i++)
         for (int l = 0; w->plan->variants[i]->linears && l < w->model->info.linear_count; l++)
             forget(&w->plan->variants[i]->linears[l]);

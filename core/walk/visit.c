@@ -4,7 +4,6 @@
 
 typedef struct visit {
     ql_walk *w;
-    const ql_turn *turn;
     ql_stream *stream;
     ql_stream *twin; /* the stream that this one was equal to when the block began, while it still is; NULL: none */
     ql_flow *flows;  /* [span_count] */
@@ -114,13 +113,13 @@ gather(visit *v, int k)
 }
 
 static ql_status
-make_variants(ql_walk *w, const ql_turn *turn, int k)
+make_variants(ql_walk *w, int64_t turn, int k)
 {
-    for (int64_t i = 0; i < turn->count; i++)
-        for (int l = 0; l < w->model->info.linear_count; l++)
+    for (int64_t i = 0; i < w->plan->variant_count; i++)
+        for (int l = 0; w->plan->variants[i]->visit == turn && l < w->model->info.linear_count; l++)
             if (w->model->info.linears[l].subset == k) {
                 QL_TRY(w->cx, ql_check_interrupt(w->cx));
-                QL_TRY(w->cx, ql_variant_make(w, turn->variants[i], l));
+                QL_TRY(w->cx, ql_variant_make(w, w->plan->variants[i], l));
             }
     return QL_OK;
 }
@@ -158,7 +157,7 @@ visit_subset(visit *v, int k)
 
     if (ql_need_stats(v->w, s))
         QL_TRY(cx, gather(v, k));
-    QL_TRY(cx, make_variants(v->w, v->turn, k));
+    QL_TRY(cx, make_variants(v->w, s->visit, k));
     if (ql_variant_failed(s->through)) {
         ql_stream_kill(s);
         return QL_OK;
@@ -199,9 +198,9 @@ visit_tokens(visit *v)
 }
 
 static ql_status
-visit_with(ql_walk *w, const ql_turn *turn, ql_stream *s)
+visit_with(ql_walk *w, ql_stream *s)
 {
-    visit v = {.w = w, .turn = turn, .stream = s, .twin = s->equal_to, .put_off = -1};
+    visit v = {.w = w, .stream = s, .twin = s->equal_to, .put_off = -1};
     ql_scope scope;
 
     if (s->dead || (v.twin && !ql_variant_differs(w, s->through, -1)))
@@ -214,7 +213,7 @@ visit_with(ql_walk *w, const ql_turn *turn, ql_stream *s)
 }
 
 static ql_status
-visit_without(ql_walk *w, const ql_turn *turn)
+visit_without(ql_walk *w, int64_t turn)
 {
     for (int k = 0; k < w->model->info.subsets; k++)
         QL_TRY(w->cx, make_variants(w, turn, k));
@@ -222,16 +221,15 @@ visit_without(ql_walk *w, const ql_turn *turn)
 }
 
 ql_status
-ql_visit_run(ql_walk *w, const ql_turn *turn)
+ql_visit_run(ql_walk *w, ql_stream *s)
 {
-    ql_stream *s = turn->stream;
     ql_meter meter;
 
     QL_TRY(w->cx, ql_meter_start(w, &meter));
     if (s && ql_need_passes(w, s))
-        QL_TRY(w->cx, visit_with(w, turn, s));
+        QL_TRY(w->cx, visit_with(w, s));
     else
-        QL_TRY(w->cx, visit_without(w, turn));
+        QL_TRY(w->cx, visit_without(w, s ? s->visit : 0));
     ql_variant_forget_decoded(w);
     return ql_meter_stop(w, &meter, s ? &s->cost : &w->load);
 }

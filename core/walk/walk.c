@@ -117,7 +117,7 @@ walk_block(ql_walk *w)
 {
     QL_TRY(w->cx, open_block(w));
     for (int64_t turn = 0; turn <= w->plan->stream_count; turn++)
-        QL_TRY(w->cx, ql_visit_run(w, &w->plan->turns[turn]));
+        QL_TRY(w->cx, ql_visit_run(w, turn ? w->plan->streams[turn - 1] : NULL));
     step(w, 1 + cost_of(w, QL_TAP_STATS));
     QL_TRY(w->cx, ql_sinks_block(w));
     step(w, 1 + cost_of(w, QL_TAP_END));
@@ -149,6 +149,18 @@ walk_blocks(ql_walk *w)
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
 
+/* What needs a node whose plugin ended an earlier run fails, as the options say, before anything is called. */
+static ql_status
+fail_dead(ql_walk *w, const ql_node *n, char **failed)
+{
+    const char *why = w->fails ? w->fails(w->fails_user, n) : NULL;
+
+    if (!why)
+        return QL_OK;
+    (void)QL_FAIL(w->cx, QL_NUMERIC, "stage '%s' (%s): %s", n->name, n->plugin->name, why);
+    return ql_fail_cell(w, failed);
+}
+
 static ql_status
 open_variant(ql_walk *w, ql_variant *v)
 {
@@ -163,18 +175,21 @@ open_variant(ql_walk *w, ql_variant *v)
     v->failed = NULL;
     v->block = v->all = (ql_tally){0};
     v->told = false;
-    v->ends = NULL;
-    return v->title && v->about && v->linears && v->kept && v->wanted ? QL_OK : QL_MEMORY;
+    if (!v->title || !v->about || !v->linears || !v->kept || !v->wanted)
+        return QL_MEMORY;
+    return ql_variant_is_made(v) ? fail_dead(w, v->stage, &v->failed) : QL_OK;
 }
 
 static ql_status
 open_sink(ql_walk *w, ql_sink *s)
 {
-    *s = (ql_sink){.stage = s->stage, .of = s->of, .next = s->next, .calib = s->calib, .key = s->key};
+    *s = (ql_sink){.stage = s->stage, .of = s->of, .calib = s->calib, .key = s->key};
     s->title = ql_format(w->cx, "%s (%s)", s->stage->name, s->stage->label);
     s->about = ql_format(w->cx, "%s of %s", s->stage->label, s->of->about);
     s->kept = ql_alloc(w->cx, (size_t)w->model->info.layers, sizeof(bool));
-    return s->title && s->about && s->kept ? QL_OK : QL_MEMORY;
+    if (!s->title || !s->about || !s->kept)
+        return QL_MEMORY;
+    return fail_dead(w, s->stage, &s->failed);
 }
 
 /* Everything as if nothing had been done yet. */
@@ -191,10 +206,9 @@ open_plan(ql_walk *w)
     for (int64_t i = 0; i < plan->stream_count; i++) {
         ql_stream *s = plan->streams[i];
 
-        *s = (ql_stream){.data = s->data, .through = s->through, .taps = s->taps, .turn = s->turn, .kept = s->kept};
+        *s = (ql_stream){.data = s->data, .through = s->through, .taps = s->taps, .visit = s->visit, .kept = s->kept};
         s->gathered = ql_alloc(w->cx, (size_t)w->model->info.subsets, sizeof(ql_gathered *));
-        s->read = ql_alloc(w->cx, (size_t)w->model->info.layers, sizeof *s->read);
-        if (!s->gathered || !s->read)
+        if (!s->gathered)
             return QL_MEMORY;
         w->streams[w->stream_count++] = s;
     }
@@ -280,7 +294,7 @@ close_walk(ql_walk *w)
         free(w->plan->variants[i]->failed);
     w->cx->device->make_room = NULL;
     w->cx->walk = NULL;
-    w->cx->site = (ql_site){0};
+    ql_leave(w->cx, (ql_site){0});
     w->cx->holds = NULL;
 }
 

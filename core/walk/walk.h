@@ -23,10 +23,12 @@ struct ql_walk {
     const ql_model_handle *model;
     const ql_tokenizer *tokenizer;
     ql_results *results;
-    const ql_store *store; /* NULL: none; everything is worked out */
-    ql_journal *journal;   /* NULL: none */
-    const char *folder;    /* where stages may write files; NULL: they don't */
-    bool damaged;          /* an entry of the store turned out unreadable and is gone: the walk has to begin again */
+    const ql_store *store;                              /* NULL: none; everything is worked out */
+    ql_journal *journal;                                /* NULL: none */
+    const char *folder;                                 /* where stages may write files; NULL: they don't */
+    const char *(*fails)(void *user, const ql_node *n); /* as in ql_run_options */
+    void *fails_user;
+    bool damaged; /* an entry of the store turned out unreadable and is gone: the walk has to begin again */
     ql_progress progress;
     int64_t layer;   /* of the block at hand */
     ql_block *block; /* NULL where its weights are not needed */
@@ -34,10 +36,9 @@ struct ql_walk {
     int64_t stream_count, reading_count;
     ql_stream **streams; /* those of the plan, then those to the end of the model */
     ql_reading *readings;
-    ql_cost load, metered;    /* of reading blocks; of all meters that stopped */
-    ql_linear_state *decoded; /* those that hold W^ */
-    int64_t linear;           /* that is being worked on, for ql_quantize */
-    const ql_tensor *weight;  /* its original weight */
+    ql_cost load, metered;   /* of reading blocks; of all meters that stopped */
+    int64_t linear;          /* that is being worked on, for ql_quantize */
+    const ql_tensor *weight; /* its original weight */
 };
 
 /* --- walk.c --- */
@@ -64,7 +65,7 @@ ql_status ql_stream_put(ql_walk *w, ql_stream *s, int64_t c, const ql_tensor *h)
 /* A stream without statistics passes the whole block, chunk by chunk. */
 ql_status ql_stream_forward(ql_walk *w, ql_stream *s);
 /* The stream of `corpus` through `v` to the end of the model; NULL: none. */
-ql_stream *ql_stream_find(const ql_corpus *corpus, const ql_variant *v);
+ql_stream *ql_stream_find(const ql_walk *w, const ql_corpus *corpus, const ql_variant *v);
 
 /* --- hidden.c --- */
 /* Refers to `t`; on the heap until the last unref. */
@@ -120,8 +121,8 @@ ql_status ql_fail_cell(ql_walk *w, char **failed);
 
 /* --- visit.c --- */
 /* One turn at the block: variants are made subset by subset and, with a stream, statistics and products; then the stream stands at the
- * next block. */
-ql_status ql_visit_run(ql_walk *w, const ql_turn *turn);
+ * next block. `s` NULL: the visit without tokens. */
+ql_status ql_visit_run(ql_walk *w, ql_stream *s);
 
 /* --- need.c: what a walk need not do, because the store has it --- */
 /* Decides what is wanted where, once it is known what there is. After this the answers below hold. */

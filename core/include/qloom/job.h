@@ -21,7 +21,9 @@ typedef struct ql_job_options {
     const char *runs;        /* folder of run folders and results.db; NULL: "runs" */
     int threads;             /* host threads; 0: one a processor */
     bool fresh;              /* work everything out anew, whatever the cache has */
-    int argc;                /* with argv: the command line that the run's manifest records; 0: none */
+    bool
+        skip_failed; /* cells whose plugin died in an earlier run (ql_job_page.died) fail, and nothing of them is called */
+    int argc;        /* with argv: the command line that the run's manifest records; 0: none */
     char *const *argv;
     /* Get a line of the log, and a line of progress that takes the place of the one before (`last` ends it). NULL: none. Called by the
      * thread that uses the job; worker threads may log, too. */
@@ -31,18 +33,31 @@ typedef struct ql_job_options {
 } ql_job_options;
 
 /* Reads FILE, expands its matrix, and checks every stage in every cell; no model is loaded. `opt` may be NULL; what it points to must live
- * as long as the job. *out is set before the file is read, so that another thread can cancel that; on failure it can only be asked for its error,
- * and closed; NULL without memory. On INVALID the error holds all that is wrong, one line each. [any thread] */
+ * as long as the job. *out is set before the file is read, so that another thread can cancel that; on failure it can only be asked for its
+ * error, and closed; NULL without memory. On INVALID the error holds all that is wrong, one line each. [any thread] */
 QL_API ql_status ql_job_open(const char *file, const ql_job_options *opt, ql_job **out);
 QL_API void ql_job_close(ql_job *job); /* NULL is fine */
 
 /* Text of the job's last failure; "" if none. Valid until the next failure. */
 QL_API const char *ql_job_error(const ql_job *job);
 
+/* Which plugin is called: written before every call into memory that the file `at` of the run folder maps, and nothing else is done about
+ * crashes here. A program's handlers read it, and set `died`, by which the next run knows (skip_failed). Texts are cut to their size. */
+typedef struct ql_job_page {
+    int calling;      /* 1 while a function of the plugin runs; what follows is then whole */
+    int died;         /* by the program: the signal that ended it, or -1; in this call */
+    uint64_t node[2]; /* the stage in its variant; 0: none */
+    double since;     /* when the call began: seconds of CLOCK_MONOTONIC */
+    int64_t block;    /* -1: none */
+    char plugin[64], stage[64], cell[256], linear[128]; /* "": none */
+} ql_job_page;
+
 typedef struct ql_job_info {
     int64_t stages, cells, nodes; /* declared, of the matrix, of the merged graph */
     const char *name;             /* of the run: "tiny-ablation-1a2b3c4d", after the file's name and content */
     const char *runs, *folder;    /* "runs", "runs/tiny-ablation-1a2b3c4d"; ql_job_run makes them */
+    double time_limit; /* of the file: seconds of one call of a plugin, for a timer of the program; 0: none */
+    ql_job_page *page; /* at one address as long as the job lives */
 } ql_job_info;
 
 QL_API const ql_job_info *ql_job_about(const ql_job *job);
@@ -108,7 +123,7 @@ QL_API void ql_job_cancel(ql_job *job);
 /* Gets a row of a query; values are texts, numbers as they read back equal, NULL for NULL. Anything but OK ends the query. */
 typedef ql_status (*ql_job_row)(void *user, int columns, const char *const *names, const char *const *values);
 
-/* One SELECT over results.db, whose tables docs/database.md describes; `:run` stands for the name of the job's run. `row` and `user` as above. */
+/* One SELECT over results.db, whose tables docs/database.md describes; `:run` stands for the name of the job's run. */
 QL_API ql_status ql_job_query(ql_job *job, const char *sql, ql_job_row row, void *user);
 
 #ifdef __cplusplus

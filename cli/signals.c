@@ -1,0 +1,233 @@
+/* What ends the program before its command does. Handlers reach static objects only, and call only what POSIX allows them. */
+#include "signals.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATIENCE 2.0         /* seconds that a run has for its next resumable point */
+#define TICK_USEC 100000     /* between two looks at the time */
+#define STACK_BYTES 65536    /* of the handlers of crashes: the stack may be what has ended */
+#define EXIT_INTERRUPTED 130 /* as ql_status_exit has it */
+
+static ql_cli *volatile running; /* NULL: no command is at work */
+static volatile sig_atomic_t interrupted;
+static double volatile last_moment; /* of a run that was interrupted; 0: none was */
+static double volatile limit;       /* seconds of one call of a plugin; 0: none */
+static char crash_stack[STACK_BYTES];
+
+/* --- texts --- */
+
+static void
+put(const char *text)
+{
+    if (write(STDERR_FILENO, text, strlen(text)) < 0)
+        return; /* there is no other place to say it */
+}
+
+/* `text` of a page that a crashing process wrote: cut at what does not print. */
+static void
+put_part(const char *before, const char *text, size_t size)
+{
+    size_t n = 0;
+
+    while (n < size && (unsigned char)text[n] >= ' ' && text[n] != 0x7f)
+        n++;
+    if (n == 0)
+        return;
+    put(before);
+    if (write(STDERR_FILENO, text, n) < 0)
+        return;
+}
+
+static double
+now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* --- plugins that end the program --- */
+
+/* The page of a call that is at work; NULL: no plugin is called. */
+static ql_job_page *
+calling(void)
+{
+    ql_cli *cli = running;
+    ql_job_page *page = cli && cli->job ? ql_job_about(cli->job)->page : NULL;
+
+    if (page && page->calling)
+        return page;
+    return cli && cli->page.calling ? &cli->page : NULL;
+}
+
+/* "plugin 'x' crashed (segmentation fault) in stage quant, model.layers.3.mlp.down_proj, cell quant.bits=3". */
+static void
+blame(ql_job_page *page, int signal, const char *how)
+{
+    page->died = signal ? signal : -1;
+    put_part("\nplugin '", page->plugin, sizeof page->plugin);
+    put("' ");
+    put(how);
+    put_part(" in stage ", page->stage, sizeof page->stage);
+    put_part(", ", page->linear, sizeof page->linear);
+    put_part(", cell ", page->cell, sizeof page->cell);
+    put("\n");
+    if (running->resumes)
+        put("finished blocks are kept: the same command goes on from there, and with --skip-failed without the cells "
+            "that need this\n");
+}
+
+static const struct {
+    int signal;
+    const char *name;
+} crashes[] = {
+    {SIGSEGV, "crashed (segmentation fault)"},
+    {SIGBUS, "crashed (bus error)"},
+    {SIGFPE, "crashed (arithmetic exception)"},
+    {SIGILL, "crashed (illegal instruction)"},
+    {SIGABRT, "aborted"},
+};
+
+#define CRASHES (sizeof crashes / sizeof *crashes)
+
+/* The handler has reset itself: the signal raised again ends the process as it would have. */
+static void
+on_crash(int signal)
+{
+    ql_job_page *page = calling();
+
+    for (size_t i = 0; i < CRASHES; i++) {
+        if (crashes[i].signal != signal)
+            continue;
+        if (page) {
+            blame(page, signal, crashes[i].name);
+        } else {
+            put("\nqloom itself ");
+            put(crashes[i].name);
+            put("; finished blocks of a run are kept\n");
+        }
+    }
+    raise(signal);
+}
+
+/* exit() while a command is at work is a plugin's, for nothing else of the program calls it. */
+static void
+on_exit_called(void)
+{
+    ql_job_page *page = calling();
+
+    if (!running)
+        return;
+    if (page)
+        blame(page, 0, "called exit()");
+    else
+        put("\na plugin or library called exit()\n");
+    _exit(1);
+}
+
+/* --- signals of the user --- */
+
+static void
+set_timer(void)
+{
+    const struct itimerval each = {.it_interval = {.tv_usec = TICK_USEC}, .it_value = {.tv_usec = TICK_USEC}};
+
+    setitimer(ITIMER_REAL, &each, NULL);
+}
+
+static void
+on_tick(int signal)
+{
+    ql_job_page *page = limit > 0 ? calling() : NULL;
+
+    (void)signal;
+    if (page && now() - page->since > limit) {
+        blame(page, 0, "took longer than `time_limit:`");
+        _exit(1);
+    }
+    if (last_moment > 0 && now() >= last_moment) {
+        put("\nstopped in the middle of a block; finished blocks are kept, and the same command goes on from there\n");
+        _exit(EXIT_INTERRUPTED);
+    }
+}
+
+static void
+on_stop(int signal)
+{
+    ql_cli *cli = running;
+
+    if (interrupted || !cli || !cli->resumes)
+        _exit(EXIT_INTERRUPTED);
+    interrupted = signal;
+    put("\nstopping; once more to stop at once\n");
+    ql_job_cancel(cli->job);
+    last_moment = now() + PATIENCE;
+    set_timer();
+}
+
+/* --- installing --- */
+
+static void
+handle(int signal, void (*handler)(int), int flags)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+
+    sigaction(signal, &action, NULL);
+}
+
+void
+ql_signals_catch(ql_cli *cli)
+{
+    const stack_t stack = {.ss_sp = crash_stack, .ss_size = sizeof crash_stack};
+
+    running = cli;
+    sigaltstack(&stack, NULL);
+    for (size_t i = 0; i < CRASHES; i++)
+        handle(crashes[i].signal, on_crash, (int)(SA_RESETHAND | SA_ONSTACK | SA_NODEFER));
+    handle(SIGINT, on_stop, SA_RESTART);
+    handle(SIGTERM, on_stop, SA_RESTART);
+    handle(SIGHUP, on_stop, SA_RESTART);
+    handle(SIGALRM, on_tick, SA_RESTART);
+    handle(SIGPIPE, SIG_IGN, 0);
+    handle(SIGXFSZ, SIG_IGN, 0);
+    if (atexit(on_exit_called) != 0)
+        put("warning: a plugin that calls exit() will not be named\n");
+}
+
+void
+ql_signals_limit(double seconds)
+{
+    limit = seconds;
+    if (seconds > 0)
+        set_timer();
+}
+
+void
+ql_signals_hold(bool hold)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+void
+ql_signals_done(void)
+{
+    running = NULL;
+}
+
+const volatile int *
+ql_signals_interrupt(void)
+{
+    return &interrupted;
+}

@@ -1,0 +1,80 @@
+# Signals end any command within two seconds, and a second one at once; what can't be written is an error with status 1.
+. "$QLOOM_SOURCE/tests/cli/common.sh"
+
+pipeline <<'END'
+  quant: {use: rtn, model: $base, bits: 4}
+  ppl: {use: perplexity, model: $quant, data: $eval}
+matrix:
+  quant.bits: [8, 3]
+END
+run 0 -q run "$dir/p.yaml" --runs "$dir/runs"
+cp "$dir/out" "$dir/table"
+name=$(basename "$dir"/runs/small-*)
+
+# stopped SIGNAL ARGUMENTS...: a command that reads a pipe which nobody writes to ends at the signal
+stopped() {
+    signal=$1
+    shift
+    "$QLOOM" "$@" >"$dir/out" 2>"$dir/err" <"$dir/fifo" &
+    pid=$!
+    sleep 0.3
+    before=$(date +%s%N)
+    kill -"$signal" $pid || fail "$*: ended before the signal"
+    wait $pid
+    got=$?
+    took=$((($(date +%s%N) - before) / 1000000))
+    [ "$got" -eq 130 ] || fail "SIG$signal, $*: status $got"
+    [ "$took" -lt 2500 ] || fail "SIG$signal, $*: took $took ms"
+}
+mkfifo "$dir/fifo"
+exec 9<>"$dir/fifo"
+for signal in INT TERM HUP; do
+    stopped $signal tokenize "$QLOOM_SOURCE/examples/tiny-qwen3"
+done
+
+# A run of a long walk: it stops at a resumable point, and goes on to the same table.
+for signal in TERM HUP; do
+    rm -rf "$dir/cut" "$dir/err"
+    : >"$dir/err"
+    "$QLOOM" run "$dir/p.yaml" --runs "$dir/cut" -s eval.samples=4000 >"$dir/out" 2>"$dir/err" &
+    pid=$!
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        grep -q "0 %" "$dir/err" && break
+        sleep 0.05
+    done
+    before=$(date +%s%N)
+    kill -$signal $pid
+    wait $pid
+    got=$?
+    took=$((($(date +%s%N) - before) / 1000000))
+    [ "$got" -eq 130 ] || fail "SIG$signal: a run ends with status $got: $(cat "$dir/err")"
+    [ "$took" -lt 2500 ] || fail "SIG$signal: a run took $took ms to end"
+    says out ""
+done
+
+# A file size limit is an error of the write.
+(ulimit -f 1 && exec "$QLOOM" -q run "$dir/p.yaml" --runs "$dir/limited" >"$dir/out" 2>"$dir/err")
+[ $? -eq 1 ] || fail "a file size limit: another status than 1: $(cat "$dir/err")"
+grep -qi "file too large\|no space" "$dir/err" || fail "a file size limit is not named: $(cat "$dir/err")"
+run 0 -q run "$dir/p.yaml" --runs "$dir/limited"
+cmp -s "$dir/out" "$dir/table" || fail "after a file size limit: another table"
+(ulimit -f 0 && exec "$QLOOM" table "$dir/runs/$name" -o "$dir/new.md" 2>"$dir/err")
+[ $? -eq 1 ] || fail "-o with a file size limit: another status than 1"
+[ -z "$(ls "$dir" | grep '^new')" ] || fail "-o left $(ls "$dir" | grep '^new')"
+
+# Links planted in a run folder are not followed.
+echo precious >"$dir/precious"
+for file in log.txt at crashes lock; do
+    rm -f "$dir/runs/$name/$file"
+    ln -s "$dir/precious" "$dir/runs/$name/$file"
+    "$QLOOM" -q run "$dir/p.yaml" --runs "$dir/runs" >"$dir/out" 2>"$dir/err"
+    says precious "precious"
+    rm -f "$dir/runs/$name/$file"
+done
+
+# A working directory that is gone, and no HOME.
+mkdir "$dir/gone"
+(cd "$dir/gone" && rmdir "$dir/gone" && exec env -u HOME -u TMPDIR "$QLOOM" -q run "$dir/p.yaml" --runs "$dir/runs" >"$dir/out" 2>"$dir/err")
+[ $? -eq 0 ] || fail "a working directory that is gone: $(cat "$dir/err")"
+cmp -s "$dir/out" "$dir/table" || fail "without a working directory: another table"
+done_testing

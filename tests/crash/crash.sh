@@ -1,0 +1,77 @@
+# A plugin that ends the program: the message names it, stage, linear and cell; the status is not 0; finished blocks are kept; and with
+# --skip-failed the other cells get the numbers that they have without it.
+. "$QLOOM_SOURCE/tests/cli/common.sh"
+
+limit=0
+write_pipeline() {
+    pipeline <<END
+  quant: {use: dies, model: \$base, bits: 4}
+  ppl: {use: perplexity, model: \$quant, data: \$eval}
+matrix:
+  quant.how: [$1]
+table: {rows: quant.how, value: ppl.perplexity}
+time_limit: $limit
+END
+}
+
+qloom="$QLOOM --plugin-path $DIES"
+write_pipeline not
+$qloom -q run "$dir/p.yaml" --runs "$dir/undisturbed" -f csv >"$dir/undisturbed.csv" || fail "an undisturbed run fails"
+numbers=$(grep '^not,' "$dir/undisturbed.csv")
+[ -n "$numbers" ] || fail "no numbers: $(cat "$dir/undisturbed.csv")"
+
+# dies HOW STATUS WORDS
+dies() {
+    write_pipeline "not, $1"
+    $qloom run "$dir/p.yaml" --runs "$dir/runs-$1" >"$dir/out" 2>"$dir/err"
+    status=$?
+    [ "$status" -eq "$2" ] || fail "$1: status $status, expected $2: $(cat "$dir/err")"
+    has err "plugin 'dies' $3 in stage quant, model.layers.1.self_attn."
+    has err "cell quant.how=$1"
+    says out ""
+    grep -q '"block": *0\|"block":0' "$dir/runs-$1"/small-*/journal.jsonl || fail "$1: no finished block is kept"
+    # Without the option the plugin dies again; with it the other cell has its numbers, and this one its reason.
+    run 1 -q --plugin-path "$DIES" run "$dir/p.yaml" --runs "$dir/runs-$1" -f csv --skip-failed
+    [ "$(grep '^not,' "$dir/out")" = "$numbers" ] || fail "$1: other numbers beside a plugin that died: $(cat "$dir/out")"
+    has err "1 of 3 cells failed"
+    has out "the plugin ended the program of an earlier run"
+}
+
+ulimit -c 0
+dies segv 139 "crashed (segmentation fault)"
+dies bus 135 "crashed (bus error)"
+dies fpe 136 "crashed (arithmetic exception)"
+dies ill 132 "crashed (illegal instruction)"
+dies abort 134 "aborted"
+dies exit 1 "called exit()"
+dies stack 139 "crashed (segmentation fault)"
+# The contract of plugins names the plugin too.
+cp "$DIES/dies.so" "$dir/other.so"
+DIES_CHECK=1 "$QLOOM" check-plugin "$dir/other.so" >"$dir/out" 2>"$dir/err"
+[ $? -eq 139 ] || fail "check-plugin: another status than 139: $(cat "$dir/err")"
+has err "plugin 'dies' crashed (segmentation fault)"
+
+limit=0.7
+dies loop 1 "took longer than \`time_limit:\`"
+limit=0
+
+# A run without the option forgets: the plugin, mended meanwhile, is called.
+write_pipeline "not, segv"
+$qloom run "$dir/p.yaml" --runs "$dir/runs-segv" >"$dir/out" 2>"$dir/err"
+[ $? -eq 139 ] || fail "without --skip-failed a plugin that died is not called again"
+
+# An endless loop: the signal that it does not look at ends it all the same, two seconds later; a second one at once.
+write_pipeline "not, loop"
+for times in 1 2; do
+    $qloom run "$dir/p.yaml" --runs "$dir/runs-loop" >"$dir/out" 2>"$dir/err" &
+    pid=$!
+    sleep 1
+    before=$(date +%s%N)
+    kill -TERM $pid
+    [ $times -eq 1 ] || { sleep 0.1 && kill -TERM $pid; }
+    wait $pid
+    [ $? -eq 130 ] || fail "a signal in an endless loop: another status than 130"
+    took=$((($(date +%s%N) - before) / 1000000))
+    [ $took -lt $((times == 1 ? 3000 : 1000)) ] || fail "an endless loop and $times signals: $took ms"
+done
+done_testing

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/json.h"
 
 /* Each line leaves the process at once; what it tells is on the disk already. */
@@ -20,9 +21,7 @@ ql_journal_open(ql_ctx *cx, const char *folder, ql_journal *out)
     *out = (ql_journal){.path = ql_format(cx, "%s/" QL_JOURNAL_FILE, folder)};
     if (!out->path)
         return QL_MEMORY;
-    out->file = fopen(out->path, "a+e");
-    if (!out->file)
-        return QL_FAIL(cx, QL_IO, "%s: %s", out->path, strerror(errno));
+    QL_TRY(cx, ql_file_stream(cx, out->path, "a+", &out->file));
     if (fseek(out->file, -1, SEEK_END) == 0 && fgetc(out->file) != '\n' && fseek(out->file, 0, SEEK_END) == 0)
         fputc('\n', out->file);
     return flushed(cx, out);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <qloom/evaluator.h>
+
 void
 ql_contract_report(ql_ctx *cx, ql_contract *c, ql_verdict verdict, const char *fmt, ...)
 {
@@ -128,9 +130,28 @@ check_defaults(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
     return QL_OK;
 }
 
+/* Why a plugin can't run alone; NULL: it can. */
+static const char *
+runs_in_walk_only(const ql_plugin *p)
+{
+    for (const ql_port *port = p->ports; port && port->type != QL_EDGE_NONE; port++)
+        if (port->type == QL_EDGE_QUANTIZER && !port->output)
+            return "drives another quantizer, which is there in a pipeline only";
+    if (ql_param_any_required(p))
+        return "has required parameters, which a pipeline gives";
+    if (p->kind == QL_COMPENSATOR)
+        return !p->compensator->compensate ? "is the identity"
+               : p->compensator->couples   ? "drives a quantizer, which is there in a pipeline only"
+                                           : NULL;
+    if (p->kind == QL_EVALUATOR)
+        return p->evaluator->linear ? NULL : "works on the stream of a whole model";
+    return p->kind == QL_QUANTIZER ? NULL : "needs files or a device of its own";
+}
+
 ql_status
 ql_contract_run(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
 {
+    const char *reason = runs_in_walk_only(p);
     ql_scope scope;
     ql_status st;
 
@@ -138,7 +159,9 @@ ql_contract_run(ql_ctx *cx, const ql_plugin *p, ql_contract *c)
     check_table(cx, p, c);
     check_shared(cx, p, c);
     st = check_defaults(cx, p, c);
-    if (st == QL_OK && c->count[QL_FAILED] == 0) /* what the tables say wrongly would come back as wrong results */
+    if (st == QL_OK && c->count[QL_FAILED] == 0 && reason)
+        ql_contract_report(cx, c, QL_SKIPPED, "runs: the plugin %s", reason);
+    else if (st == QL_OK && c->count[QL_FAILED] == 0) /* what the tables say wrongly would come back as wrong results */
         st = ql_contract_run_method(cx, p, c);
     ql_scope_close(cx, &scope);
     return st;

@@ -22,6 +22,19 @@ find_close(const char *at, const char *end)
     return NULL;
 }
 
+/* Does a reference begin at `at`? Where it ends; NULL: none does. */
+static const char *
+find_reference(const char *at, const char *end)
+{
+    return end - at > 2 && at[0] == '$' && at[1] == '{' ? find_close(at, end) : NULL;
+}
+
+static char *
+put_mark(char *to, const char *mark)
+{
+    return (char *)memcpy(to, mark, MARK_BYTES) + MARK_BYTES;
+}
+
 ql_status
 ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes)
 {
@@ -29,10 +42,10 @@ ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes)
     size_t count = 0;
     char *out, *to;
 
-    for (const char *p = *text; p + MARK_BYTES <= end; p++) {
+    for (const char *p = *text; end - p >= MARK_BYTES; p++) {
         if (memcmp(p, OPEN, MARK_BYTES) == 0 || memcmp(p, CLOSE, MARK_BYTES) == 0)
             return QL_OK;
-        count += p[0] == '$' && p[1] == '{' && find_close(p, end);
+        count += find_reference(p, end) != NULL;
     }
     if (count == 0)
         return QL_OK;
@@ -40,20 +53,15 @@ ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes)
     if (!out)
         return QL_MEMORY;
     for (const char *p = *text; p < end; p++) {
-        const bool opens = !close && p + 1 < end && p[0] == '$' && p[1] == '{' && find_close(p, end);
-        const bool closes = p == close;
-
-        if (opens) {
-            close = find_close(p, end);
-            *to++ = *p++;
-        }
-        if (opens || closes) {
-            memcpy(to, opens ? OPEN : CLOSE, MARK_BYTES);
-            to += MARK_BYTES;
+        if (!close && (close = find_reference(p, end)) != NULL) {
+            *to++ = *p++; /* the dollar; p stands at the brace */
+            to = put_mark(to, OPEN);
+        } else if (p == close) {
+            to = put_mark(to, CLOSE);
+            close = NULL;
         } else {
             *to++ = *p;
         }
-        close = closes ? NULL : close;
     }
     *text = out;
     *bytes = (size_t)(to - out);
@@ -138,20 +146,55 @@ is_name(const char *s)
     return *s && !(*s >= '0' && *s <= '9') && s[strspn(s, letters)] == '\0';
 }
 
-/* Prints what the reference `ref` (between the braces) stands for; false with the problem told. A secret stands for its
- * reference: what a pipeline says is written into its run folder. */
+typedef struct secret { /* a variable whose value stays in the environment, and has been told */
+    const char *name;
+    struct secret *next;
+} secret;
+
+typedef struct expansion {
+    ql_ctx *cx;
+    ql_problems *problems;
+    secret *secrets;
+} expansion;
+
+/* What a pipeline says is written into its run folder, so a secret stands for its reference: told once a variable. */
 static bool
-print_reference(ql_ctx *cx, ql_problems *problems, ql_place place, const char *ref, FILE *out)
+is_secret(expansion *x, ql_place place, const char *name, const char *value)
+{
+    secret *s = x->secrets;
+
+    if (!*value || (!name_is_secret(name) && !value_is_secret(value)))
+        return false;
+    while (s && strcmp(s->name, name) != 0)
+        s = s->next;
+    if (s)
+        return true;
+    s = ql_alloc(x->cx, 1, sizeof *s);
+    if (!s) {
+        x->problems->failed = QL_MEMORY;
+        return true;
+    }
+    *s = (secret){.name = name, .next = x->secrets};
+    x->secrets = s;
+    ql_place_warn(x->cx, place,
+                  "the value of '%s' looks like a secret and stays in the environment: the text keeps ${%s}", name,
+                  name);
+    return true;
+}
+
+/* Prints what the reference `ref` (between the braces) stands for; false with the problem told. */
+static bool
+print_reference(expansion *x, ql_place place, const char *ref, FILE *out)
 {
     const char *dash = strstr(ref, ":-"), *value;
-    const char *name = ql_copy_text(cx, ref, dash ? (size_t)(dash - ref) : strlen(ref));
+    const char *name = ql_copy_text(x->cx, ref, dash ? (size_t)(dash - ref) : strlen(ref));
 
     if (!name) {
-        problems->failed = QL_MEMORY;
+        x->problems->failed = QL_MEMORY;
         return false;
     }
     if (!is_name(name) || strchr(ref, '{')) { /* a reference in a default would be left as it is */
-        ql_problem_add(cx, problems, place,
+        ql_problem_add(x->cx, x->problems, place,
                        "'${%s}' is no reference to the environment: expected ${NAME} or ${NAME:-default}", ref);
         return false;
     }
@@ -159,14 +202,11 @@ print_reference(ql_ctx *cx, ql_problems *problems, ql_place place, const char *r
     if (dash && (!value || !*value)) {
         fputs(dash + 2, out);
     } else if (!value) {
-        ql_problem_add(cx, problems, place,
+        ql_problem_add(x->cx, x->problems, place,
                        "the environment has no variable '%s'; ${%s:-default} would give a value of its own", name,
                        name);
         return false;
-    } else if (*value && (name_is_secret(name) || value_is_secret(value))) {
-        ql_place_warn(cx, place,
-                      "the value of '%s' looks like a secret and stays in the environment: the text keeps ${%s}", name,
-                      name);
+    } else if (is_secret(x, place, name, value)) {
         fprintf(out, "${%s}", name);
     } else {
         fputs(value, out);
@@ -176,7 +216,7 @@ print_reference(ql_ctx *cx, ql_problems *problems, ql_place place, const char *r
 
 /* The text of `v` with its references replaced onto `out`; false with the problem told. */
 static bool
-print_expanded(ql_ctx *cx, ql_problems *problems, const ql_yaml *v, FILE *out)
+print_expanded(expansion *x, const ql_yaml *v, FILE *out)
 {
     const char *at = v->text, *open;
 
@@ -184,14 +224,14 @@ print_expanded(ql_ctx *cx, ql_problems *problems, const ql_yaml *v, FILE *out)
         const char *close = strchr(open, '}'), *ref;
 
         if (!close) {
-            ql_problem_add(cx, problems, v->place, "'${' without '}' in '%s'", v->text);
+            ql_problem_add(x->cx, x->problems, v->place, "'${' without '}' in '%s'", v->text);
             return false;
         }
-        (void)fwrite(at, 1, (size_t)(open - at), out);
-        ref = ql_copy_text(cx, open + 2, (size_t)(close - open - 2));
+        fprintf(out, "%.*s", (int)(open - at), at);
+        ref = ql_copy_text(x->cx, open + 2, (size_t)(close - open - 2));
         if (!ref)
-            problems->failed = QL_MEMORY;
-        if (!ref || !print_reference(cx, problems, v->place, ref, out))
+            x->problems->failed = QL_MEMORY;
+        if (!ref || !print_reference(x, v->place, ref, out))
             return false;
         at = close + 1;
     }
@@ -199,23 +239,29 @@ print_expanded(ql_ctx *cx, ql_problems *problems, const ql_yaml *v, FILE *out)
     return true;
 }
 
-void
-ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v)
+static void
+expand(expansion *x, ql_yaml *v)
 {
     const char *text;
     ql_printer p;
     bool ok;
 
     for (int64_t i = 0; i < v->count; i++)
-        ql_yaml_environment(cx, problems, v->items[i]);
-    if (v->kind != QL_YAML_SCALAR || problems->failed != QL_OK || !strstr(v->text, "${"))
+        expand(x, v->items[i]);
+    if (v->kind != QL_YAML_SCALAR || x->problems->failed != QL_OK || !strstr(v->text, "${"))
         return;
-    problems->failed = ql_printer_open(cx, &p);
-    if (problems->failed != QL_OK)
+    x->problems->failed = ql_printer_open(x->cx, &p);
+    if (x->problems->failed != QL_OK)
         return;
-    ok = print_expanded(cx, problems, v, p.out);
-    if (ql_printer_close(cx, &p, &text) != QL_OK)
-        problems->failed = QL_MEMORY;
+    ok = print_expanded(x, v, p.out);
+    if (ql_printer_close(x->cx, &p, &text) != QL_OK)
+        x->problems->failed = QL_MEMORY;
     else if (ok)
         v->text = text;
+}
+
+void
+ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v)
+{
+    expand(&(expansion){.cx = cx, .problems = problems}, v);
 }

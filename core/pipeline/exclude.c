@@ -168,6 +168,20 @@ read_condition(ql_build *b, const ql_yaml *key, const ql_yaml *v, condition *out
     return n->known && n->pairs;
 }
 
+static bool
+read_entry(ql_build *b, const ql_yaml *entry, ql_exclusion *out)
+{
+    bool ok = true;
+
+    if (entry->kind != QL_YAML_MAP || entry->count == 0)
+        return ql_wrong(b, entry->place, "exclude: expected a mapping such as {quant.use: PLUGIN, quant.bits: 2}");
+    *out = (ql_exclusion){.place = entry->place, .count = entry->count};
+    out->conditions = ql_build_alloc(b, entry->count, sizeof *out->conditions);
+    for (int64_t k = 0; out->conditions && k < entry->count; k++)
+        ok = read_condition(b, entry->keys[k], entry->items[k], &out->conditions[k]) && ok;
+    return ok && out->conditions;
+}
+
 bool
 ql_build_exclude(ql_build *b)
 {
@@ -184,19 +198,8 @@ ql_build_exclude(ql_build *b)
         conditions += list->items[i]->count;
     b->exclusions = ql_build_alloc(b, list->count, sizeof *b->exclusions);
     b->names = ql_build_alloc(b, conditions, sizeof *b->names);
-    for (int64_t i = 0; b->exclusions && b->names && i < list->count; i++) {
-        const ql_yaml *entry = list->items[i];
-        ql_exclusion *x = &b->exclusions[b->exclusion_count];
-        bool ok = entry->kind == QL_YAML_MAP && entry->count > 0;
-
-        *x = (ql_exclusion){.place = entry->place, .count = entry->count};
-        if (!ok)
-            ql_wrong(b, entry->place, "exclude: expected a mapping such as {quant.use: PLUGIN, quant.bits: 2}");
-        x->conditions = ok ? ql_build_alloc(b, entry->count, sizeof *x->conditions) : NULL;
-        for (int64_t k = 0; x->conditions && k < entry->count; k++)
-            ok = read_condition(b, entry->keys[k], entry->items[k], &x->conditions[k]) && ok;
-        b->exclusion_count += ok && x->conditions;
-    }
+    for (int64_t i = 0; b->exclusions && b->names && i < list->count; i++)
+        b->exclusion_count += read_entry(b, list->items[i], &b->exclusions[b->exclusion_count]);
     return b->problems.failed == QL_OK;
 }
 

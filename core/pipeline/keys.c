@@ -88,29 +88,39 @@ is_null(const ql_yaml *v)
            (!*v->text || strcmp(v->text, "~") == 0 || strcmp(v->text, "null") == 0);
 }
 
+/* What the tree has at `v`, as rows take it: a row of lists takes one word for a list of it. */
+static bool
+value_of(ql_build *b, const char *prefix, const ql_param *row, const ql_yaml *v, ql_value *out)
+{
+    const bool list = v->kind == QL_YAML_LIST, one = row->type == QL_T_LIST && !list && !is_null(v);
+    const char **items;
+
+    *out = (ql_value){.text = list || one || is_null(v) ? NULL : v->text, .quoted = v->quoted};
+    if (!list && !one)
+        return true;
+    out->count = one ? 1 : v->count;
+    out->items = items = ql_build_alloc(b, out->count, sizeof *items);
+    for (int64_t i = 0; items && i < out->count; i++) {
+        const ql_yaml *item = one ? v : v->items[i];
+
+        if (item->kind != QL_YAML_SCALAR)
+            return ql_wrong(b, item->place, "%s%s: a list of texts or numbers can't hold %s", prefix, row->name,
+                            ql_yaml_describe(b->cx, item));
+        items[i] = item->text;
+    }
+    return items != NULL;
+}
+
 bool
 ql_build_value(ql_build *b, const char *prefix, const ql_param *row, const ql_yaml *v, void *self)
 {
-    ql_value value = {.text = v->kind == QL_YAML_SCALAR && !is_null(v) ? v->text : NULL, .quoted = v->quoted};
-    const bool list = v->kind == QL_YAML_LIST, one = row->type == QL_T_LIST && value.text; /* a list of one word */
-    const char **items = list || one ? ql_build_alloc(b, one ? 1 : v->count, sizeof *items) : NULL;
+    ql_value value;
 
     if (v->kind == QL_YAML_MAP)
         return ql_wrong(b, v->place, "%s%s: got a mapping, expected a value (%s)", prefix, row->name,
                         row->help ? row->help : "");
-    if ((list || one) && !items)
-        return false;
-    for (int64_t i = 0; list && i < v->count; i++) {
-        if (v->items[i]->kind != QL_YAML_SCALAR)
-            return ql_wrong(b, v->items[i]->place, "%s%s: a list of texts or numbers can't hold %s", prefix, row->name,
-                            ql_yaml_describe(b->cx, v->items[i]));
-        items[i] = v->items[i]->text;
-    }
-    if (one)
-        items[0] = v->text;
-    if (items)
-        value = (ql_value){.count = one ? 1 : v->count, .items = items};
-    return ql_build_take(b, v->place, prefix, ql_param_set(b->cx, row, &value, b->folder, self));
+    return value_of(b, prefix, row, v, &value) &&
+           ql_build_take(b, v->place, prefix, ql_param_set(b->cx, row, &value, b->folder, self));
 }
 
 const char *

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#include "registry.h"
+#include "kinds.h"
+#include "params.h"
 
 static ql_status
 check_abi(ql_ctx *cx, const char *file, const ql_plugin *entry)
@@ -26,31 +27,6 @@ name_ok(const char *name)
 
     return name && *name && strchr(letters, *name) &&
            name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0' && strlen(name) < 64;
-}
-
-size_t
-ql_param_size(const ql_param *row)
-{
-    switch (row->type) {
-    case QL_T_BOOL:
-        return sizeof(bool);
-    case QL_T_INT:
-    case QL_T_ENUM:
-        return sizeof(int);
-    case QL_T_REAL:
-        return sizeof(double);
-    case QL_T_STRING:
-    case QL_T_PATH:
-        return sizeof(const char *);
-    case QL_T_LIST:
-        return sizeof(ql_strings);
-    case QL_T_UINT64:
-    case QL_T_BYTES:
-        return sizeof(uint64_t);
-    case QL_T_END:
-        return 0;
-    }
-    return 0;
 }
 
 /* Word number `index` of an enum row; NULL when there is none. */

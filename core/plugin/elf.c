@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "registry.h"
+#include "base/path.h"
 
 #define SECTIONS_MAX 4096
 #define SEGMENTS_MAX 256
@@ -63,31 +63,21 @@ offset_of(const object *o, uint64_t address)
 
 /* --- is it whole? ------------------------------------------------------------------------------------------------ */
 
-/* What stands in the place of the file; NULL: a file. */
-static const char *
-odd_kind(mode_t mode)
-{
-    return S_ISREG(mode)    ? NULL
-           : S_ISDIR(mode)  ? "it is a folder, not a file"
-           : S_ISFIFO(mode) ? "it is a FIFO, not a file"
-           : S_ISSOCK(mode) ? "it is a socket, not a file"
-                            : "it is a device, not a file";
-}
-
 static ql_status
 open_object(object *o)
 {
+    ql_path_info at;
     struct stat st;
 
-    if (stat(o->path, &st) != 0)
-        return broken(o, strerror(errno));
-    if (odd_kind(st.st_mode))
-        return broken(o, odd_kind(st.st_mode));
+    QL_TRY(o->cx, ql_path_look(o->cx, o->path, &at));
+    if (at.type != QL_PATH_FILE)
+        return QL_FAIL(o->cx, QL_INVALID, "%s: can't be loaded: it is %s, not a file", o->path,
+                       at.type == QL_PATH_NONE ? "a link that leads nowhere" : at.word);
     o->file = open(o->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO that came meanwhile is not waited for */
     if (o->file < 0 || fstat(o->file, &st) != 0)
         return broken(o, strerror(errno));
-    o->bytes = (uint64_t)st.st_size;
-    return odd_kind(st.st_mode) ? broken(o, odd_kind(st.st_mode)) : QL_OK;
+    o->bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+    return QL_OK;
 }
 
 static ql_status

@@ -7,8 +7,6 @@
 #include <qloom/backend.h>
 #include <qloom/exporter.h>
 
-#include "registry.h"
-
 #define PORTS_END            \
     {                        \
         .type = QL_EDGE_NONE \

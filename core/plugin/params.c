@@ -1,5 +1,5 @@
 /* Parameter tables at work: defaults, values from a file, and their canonical print. */
-#include "registry.h"
+#include "params.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,6 +11,7 @@
 
 #include "base/guess.h"
 #include "base/text.h"
+#include "base/text.h"
 
 const ql_param *
 ql_param_find(const ql_plugin *p, const char *name)
@@ -19,6 +20,31 @@ ql_param_find(const ql_plugin *p, const char *name)
         if (strcmp(row->name, name) == 0)
             return row;
     return NULL;
+}
+
+size_t
+ql_param_size(const ql_param *row)
+{
+    switch (row->type) {
+    case QL_T_BOOL:
+        return sizeof(bool);
+    case QL_T_INT:
+    case QL_T_ENUM:
+        return sizeof(int);
+    case QL_T_REAL:
+        return sizeof(double);
+    case QL_T_STRING:
+    case QL_T_PATH:
+        return sizeof(const char *);
+    case QL_T_LIST:
+        return sizeof(ql_strings);
+    case QL_T_UINT64:
+    case QL_T_BYTES:
+        return sizeof(uint64_t);
+    case QL_T_END:
+        return 0;
+    }
+    return 0;
 }
 
 static void *

@@ -1,20 +1,16 @@
-/* The plugins of this process: which folders are searched, in which order, and what was found in them. Every file is looked
+/* The plugins of this process. Every file is looked
  * into before the loader gets it; a backend's is loaded when it is asked for, since its libraries may take long, or fail,
  * where nobody needs them. */
-#define _GNU_SOURCE /* dladdr */
 #include "registry.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/env.h"
 #include "descriptor.h"
 #include "elf.h"
+#include "search.h"
 
 typedef struct entry {
     ql_found found;
@@ -28,11 +24,6 @@ struct ql_registry {
     int64_t count, capacity;
     entry **items;
 };
-
-typedef struct folder_list {
-    int64_t count, capacity;
-    char **names;
-} folder_list;
 
 static char *
 heap_text(ql_ctx *cx, const char *text)
@@ -247,8 +238,8 @@ look_and_load(ql_ctx *cx, entry *e, ql_kind *kind)
     return e->name && e->help ? QL_OK : QL_MEMORY;
 }
 
-static ql_status
-add_file(ql_ctx *cx, ql_registry *r, const char *file)
+ql_status
+ql_registry_take(ql_ctx *cx, ql_registry *r, const char *file)
 {
     ql_kind kind = QL_KIND_NONE;
     struct stat st = {0};
@@ -264,146 +255,6 @@ add_file(ql_ctx *cx, ql_registry *r, const char *file)
     e->ino = st.st_ino;
     status = look_and_load(cx, e, &kind);
     return keep(cx, r, e, kind, status);
-}
-
-static int
-by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool
-is_library(const char *name)
-{
-    const size_t n = strlen(name);
-
-    return n > 3 && strcmp(name + n - 3, ".so") == 0;
-}
-
-static ql_status
-list_folder(ql_ctx *cx, DIR *dir, folder_list *out)
-{
-    const struct dirent *d;
-
-    for (errno = 0; (d = readdir(dir)) != NULL; errno = 0) {
-        if (!is_library(d->d_name))
-            continue;
-        QL_TRY(cx, ql_grow(cx, &out->names, &out->capacity, out->count + 1, sizeof *out->names));
-        if (!(out->names[out->count] = heap_text(cx, d->d_name)))
-            return QL_MEMORY;
-        out->count++;
-    }
-    if (errno)
-        return QL_FAIL(cx, QL_IO, "a plugin folder can't be listed: %s", strerror(errno));
-    if (out->count)
-        qsort(out->names, (size_t)out->count, sizeof *out->names,
-              by_text); /* the order of a folder is nobody's choice */
-    return QL_OK;
-}
-
-/* Could others than the user and root change what lies there? In a sticky folder they can't touch what exists. */
-static bool
-is_open_to_others(const char *path, bool sticky_is_fine)
-{
-    struct stat st;
-
-    if (stat(path, &st) != 0)
-        return false;
-    return (st.st_mode & S_IWOTH && !(sticky_is_fine && st.st_mode & S_ISVTX)) ||
-           (st.st_uid != 0 && st.st_uid != geteuid());
-}
-
-/* Code of the folder runs, so a place where others could put some is told: the folder, or one above it. */
-static ql_status
-warn_of_place(ql_ctx *cx, const char *folder)
-{
-    char *here = realpath(".", NULL), *path = heap_text(cx, folder);
-    const ql_status st = path ? QL_OK : QL_MEMORY;
-    size_t n = path ? strlen(path) : 0;
-    bool told = false;
-
-    if (here && strcmp(here, folder) == 0)
-        ql_warn(cx, "%s: plugins are loaded from the working directory", folder);
-    while (n > 0 && !told) {
-        path[n] = '\0';
-        told = is_open_to_others(path, n < strlen(folder));
-        if (told)
-            ql_warn(cx, "%s: plugins are loaded from here, and other users can write to %s", folder, path);
-        if (n == 1)
-            break;
-        while (path[n - 1] != '/')
-            n--;
-        n -= n > 1; /* the slash, but the root's */
-    }
-    free(here);
-    free(path);
-    return st;
-}
-
-/* `origin`: what named the folder, for the text when it isn't there; NULL: it need not be. */
-static ql_status
-add_folder(ql_ctx *cx, ql_registry *r, const char *folder, const char *origin)
-{
-    folder_list list = {.count = 0};
-    char *real = realpath(folder, NULL);
-    DIR *dir = real ? opendir(real) : NULL;
-    ql_status st = QL_OK;
-
-    if (dir)
-        st = list_folder(cx, dir, &list);
-    else if (origin)
-        st = QL_FAIL(cx, QL_NOT_FOUND, "%s: no plugin folder '%s'", origin, folder);
-    if (list.count && st == QL_OK)
-        st = warn_of_place(cx, real);
-    for (int64_t i = 0; i < list.count && st == QL_OK; i++) {
-        const char *file = ql_format(cx, "%s/%s", real, list.names[i]);
-
-        st = file ? add_file(cx, r, file) : QL_MEMORY;
-    }
-    if (dir)
-        closedir(dir);
-    for (int64_t i = 0; i < list.count; i++)
-        free(list.names[i]);
-    free(list.names);
-    free(real);
-    return st;
-}
-
-static ql_status
-add_paths(ql_ctx *cx, ql_registry *r, const char *paths, const char *origin)
-{
-    for (const char *p = paths; p && *p;) {
-        const size_t n = strcspn(p, ":");
-        const char *folder = ql_copy_text(cx, p, n);
-
-        if (!folder)
-            return QL_MEMORY;
-        if (n)
-            QL_TRY(cx, add_folder(cx, r, folder, origin));
-        p += n + (p[n] == ':');
-    }
-    return QL_OK;
-}
-
-/* The folder qloom/ beside the library that holds this table; NULL when the loader does not know it. */
-static ql_status
-own_folder(ql_ctx *cx, const char **out)
-{
-    static const char here = 0; /* an address of this library that is no function */
-    Dl_info info;
-    char *file, *slash;
-
-    *out = NULL;
-    if (!dladdr(&here, &info) || !info.dli_fname)
-        return QL_OK;
-    file = realpath(info.dli_fname, NULL);
-    slash = file ? strrchr(file, '/') : NULL;
-    if (slash) {
-        *slash = '\0';
-        *out = ql_format(cx, "%s/qloom", file);
-    }
-    free(file);
-    return slash && !*out ? QL_MEMORY : QL_OK;
 }
 
 static int
@@ -425,17 +276,6 @@ sort(ql_registry *r)
         qsort(r->items, (size_t)r->count, sizeof *r->items, by_kind);
 }
 
-static ql_status
-search(ql_ctx *cx, ql_registry *r, const char *paths)
-{
-    const char *own;
-
-    QL_TRY(cx, add_paths(cx, r, paths, "--plugin-path"));
-    QL_TRY(cx, add_paths(cx, r, ql_env("QLOOM_PLUGIN_PATH"), "QLOOM_PLUGIN_PATH"));
-    QL_TRY(cx, own_folder(cx, &own));
-    return own ? add_folder(cx, r, own, NULL) : QL_OK;
-}
-
 ql_status
 ql_registry_open(ql_ctx *cx, const char *paths, ql_registry **out)
 {
@@ -447,7 +287,7 @@ ql_registry_open(ql_ctx *cx, const char *paths, ql_registry **out)
     if (!r)
         return QL_MEMORY;
     ql_scope_open(cx, &scope);
-    st = search(cx, r, paths);
+    st = ql_registry_search(cx, r, paths);
     ql_scope_close(cx, &scope);
     if (st != QL_OK) {
         ql_registry_close(r);

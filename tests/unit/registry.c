@@ -146,7 +146,7 @@ test_odd_files(ql_ctx *cx, const char *good)
     static const char *const texts[][2] = {
         {"fifo", "it is a FIFO, not a file"},
         {"folder", "it is a folder, not a file"},
-        {"nowhere", "No such file or directory"},
+        {"nowhere", "it is a link that leads nowhere, not a file"},
         {"short", "it is too short for a shared object"},
         {"cut", "it ends too early, as a file that is not wholly copied does"},
         {"hollow", "it ends too early, as a file that is not wholly copied does"},

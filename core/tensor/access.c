@@ -1,5 +1,4 @@
 /* Contents of tensors: copies, conversions, and what crosses between host and device. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,66 +165,23 @@ ql_unmap(ql_ctx *cx, const ql_tensor *t)
     return st;
 }
 
-static double
-half_value(uint16_t h)
-{
-    int exponent = h >> 10 & 31, mantissa = h & 1023;
-    double v = exponent == 31 ? (mantissa ? (double)NAN : (double)INFINITY)
-               : exponent     ? ldexp(1024 + mantissa, exponent - 25)
-                              : ldexp(mantissa, -24);
-
-    return h >> 15 ? -v : v;
-}
-
-static double
-element(ql_dtype dtype, const void *p)
-{
-    uint32_t bits;
-    uint16_t h;
-    float f;
-    double d;
-    int32_t i;
-    int64_t l;
-
-    switch (dtype) {
-    case QL_F32:
-        return memcpy(&f, p, sizeof f), (double)f;
-    case QL_F64:
-        return memcpy(&d, p, sizeof d), d;
-    case QL_F16:
-        return memcpy(&h, p, sizeof h), half_value(h);
-    case QL_BF16:
-        memcpy(&h, p, sizeof h);
-        bits = (uint32_t)h << 16;
-        return memcpy(&f, &bits, sizeof f), (double)f;
-    case QL_I32:
-        return memcpy(&i, p, sizeof i), (double)i;
-    case QL_I64:
-        return memcpy(&l, p, sizeof l), (double)l;
-    default:
-        return *(const uint8_t *)p;
-    }
-}
-
 ql_status
 ql_item(ql_ctx *cx, const ql_tensor *t, int64_t index, double *out)
 {
-    _Alignas(8) unsigned char host[8];
-    int64_t at = 0, rest = index;
-    size_t size = ql_dtype_size(ql_dtype_of(t));
-    ql_device *d = cx->device;
+    ql_tensor *one, *wide;
+    ql_scope scope;
+    ql_status st;
 
     QL_TRY(cx, tensor_check(cx, "item", t, false));
     if (index < 0 || index >= ql_count(t))
         return QL_FAIL(cx, QL_INVALID, "item: element %lld of a tensor that has %lld", (long long)index,
                        (long long)ql_count(t));
-    for (int i = t->ndim - 1; i >= 0; i--) {
-        at += rest % t->dims[i] * t->strides[i];
-        rest /= t->dims[i];
-    }
-    d->down += size;
-    QL_TRY(cx,
-           ql_op_done(cx, "item", d->backend->download(cx, d->dev, (char *)ql_ptr(t) + (size_t)at * size, host, size)));
-    *out = element(t->dtype, host);
-    return QL_OK;
+    ql_scope_open(cx, &scope);
+    st = ql_tensor_element(cx, t, index, &one);
+    if (st == QL_OK)
+        st = ql_convert(cx, one, QL_F64, &wide);
+    if (st == QL_OK)
+        st = download(cx, wide, out);
+    ql_scope_close(cx, &scope);
+    return st;
 }

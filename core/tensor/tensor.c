@@ -355,6 +355,19 @@ ql_cols(ql_ctx *cx, const ql_tensor *t, int64_t first, int64_t count, ql_tensor 
 }
 
 ql_status
+ql_tensor_element(ql_ctx *cx, const ql_tensor *t, int64_t index, ql_tensor **out)
+{
+    ql_tensor like = *t;
+
+    for (int i = t->ndim - 1; i >= 0; i--) {
+        like.offset += (size_t)(index % t->dims[i] * t->strides[i]) * ql_dtype_size(t->dtype);
+        index /= t->dims[i];
+    }
+    set_shape(&like, 1, (const int64_t[]){1});
+    return view(cx, &like, out);
+}
+
+ql_status
 ql_reshape(ql_ctx *cx, const ql_tensor *t, int ndim, const int64_t *dims, ql_tensor **out)
 {
     ql_tensor like = *t;

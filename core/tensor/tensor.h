@@ -26,6 +26,9 @@ ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 /* The same elements for reading only, as a view in the innermost scope: what the host hands to plugins. */
 ql_status ql_tensor_lend(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 
+/* One element, linear index in row-major order, as a view of rank 1. */
+ql_status ql_tensor_element(ql_ctx *cx, const ql_tensor *t, int64_t index, ql_tensor **out);
+
 /* Closes `scope` and moves what `kept` points to into the one around it: NULL stays so, and all becomes NULL when `st` is no success.
  * Returns `st`, or why a move failed. */
 ql_status ql_scope_yield(ql_ctx *cx, ql_scope *scope, ql_status st, ql_tensor **const *kept, int count);

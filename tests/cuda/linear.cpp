@@ -1,8 +1,10 @@
-/* cuBLAS and cuSOLVER as plain loops in double, on column-major matrices: the textbook's algorithms, without blocks. */
+/* cuBLAS and cuSOLVER as plain loops in double, on column-major matrices: the textbook's algorithms, without blocks. Products of 16-bit
+ * numbers are summed as tensor cores do. */
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <cusolverDn.h>
+#include <emulated_mma.h>
 
 #include <algorithm>
 #include <cmath>
@@ -243,6 +245,7 @@ cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t t
     emulated_queue(handle->stream, [=] {
         matrix left = read(ta == CUBLAS_OP_T, m, k, at, a, lda), right = read(tb == CUBLAS_OP_T, k, n, bt, b, ldb);
         std::vector<double> sum(static_cast<size_t>(m));
+        const bool narrow = at == CUDA_R_16F || at == CUDA_R_16BF; /* tensor cores, 16 products at a time */
 
         for (int64_t j = 0; j < n; j++) {
             std::fill(sum.begin(), sum.end(), 0.0);
@@ -251,6 +254,9 @@ cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t ta, cublasOperation_t t
 
                 for (int64_t i = 0; i < m; i++)
                     sum[static_cast<size_t>(i)] += column[i] * factor;
+                if (narrow && (l % 16 == 15 || l == k - 1))
+                    for (double &s : sum)
+                        s = static_cast<double>(emulated_truncated(s));
             }
             for (int64_t i = 0; i < m; i++)
                 store(ct, c, j * ldc + i,

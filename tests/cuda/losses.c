@@ -80,7 +80,7 @@ run_model(lab *l, const char *name, ql_dtype compute, int64_t count, sums *all)
 static void
 in_fp32(lab *l)
 {
-    static const char *const models[] = {"tiny-qwen3", "stories260K", "tiny-llama", "tiny-qwen2"};
+    static const char *const models[] = {"tiny-qwen3", "stories260K", "tiny-llama", "tiny-qwen2", "wide-qwen3"};
 
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         sums s = {0};
@@ -97,7 +97,8 @@ in_fp32(lab *l)
 static void
 in_bf16(lab *l)
 {
-    static const char *const models[] = {"tiny-qwen3", "tiny-llama", "tiny-qwen2"}; /* those with bf16 weights */
+    static const char *const models[] = {"tiny-qwen3", "tiny-llama", "tiny-qwen2",
+                                         "wide-qwen3"}; /* those with bf16 weights; the last has heads of 128 */
     const char *more = getenv("QLOOM_TEST_SEQUENCES");
     sums s = {0};
     double mean, error;

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <list>
+#include <thread>
 
 #undef cudaStreamSynchronize
 #undef cudaStreamWaitEvent
@@ -95,7 +96,7 @@ cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 cudaError_t
 cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *arg)
 {
-    emulated_queue(stream, [fn, arg] { fn(arg); });
+    emulated_queue(stream, [fn, arg] { std::thread(fn, arg).join(); }); /* CUDA calls them from a thread of its own */
     return cudaSuccess;
 }
 

@@ -7,7 +7,9 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <dlfcn.h>
 #include <map>
+#include <set>
 #include <sys/mman.h>
 #include <vector>
 
@@ -72,13 +74,26 @@ struct block {
 block now;
 std::map<const void *, int> shared_allowed; /* of kernels */
 
-[[noreturn]] void
-broken(const char *what)
-{
-    fprintf(stderr, "emulated cuda: block (%u, %u, %u), thread (%u, %u, %u): %s\n", blockIdx.x, blockIdx.y, blockIdx.z,
-            threadIdx.x, threadIdx.y, threadIdx.z, what);
-    abort();
-}
+/* The kernels that were launched; at the end of the process their places in the plugin's file are appended to the file that
+ * QLOOM_TEST_CUDA_LAUNCHED names. */
+struct launched {
+    std::set<const void *> kernels;
+
+    ~launched()
+    {
+        const char *name = getenv("QLOOM_TEST_CUDA_LAUNCHED");
+        FILE *f = name ? fopen(name, "a") : nullptr;
+        Dl_info in;
+
+        for (const void *kernel : kernels)
+            if (f && dladdr(kernel, &in))
+                fprintf(
+                    f, "%016zx\n",
+                    static_cast<size_t>(static_cast<const char *>(kernel) - static_cast<const char *>(in.dli_fbase)));
+        if (f)
+            fclose(f);
+    }
+} all_launched;
 
 uint64_t
 random_bits()
@@ -201,7 +216,7 @@ run_threads()
         }
         for (unsigned t = 0; t < now.count; t++) {
             if (now.threads[t].s == state::warp)
-                broken("lanes of a warp wait for others that don't come");
+                emulated_broken("lanes of a warp wait for others that don't come");
             if (now.threads[t].s == state::block)
                 now.threads[t].s = state::ready;
         }
@@ -260,11 +275,20 @@ run_blocks(const cudaLaunchConfig_t &config, const std::function<void()> &thread
 
 } // namespace
 
+[[noreturn]] void
+emulated_broken(const char *what)
+{
+    fprintf(stderr, "emulated cuda: block (%u, %u, %u), thread (%u, %u, %u): %s\n", blockIdx.x, blockIdx.y, blockIdx.z,
+            threadIdx.x, threadIdx.y, threadIdx.z, what);
+    abort();
+}
+
 cudaError_t
 emulated_launch(const cudaLaunchConfig_t &config, const void *kernel, std::function<void()> thread)
 {
     if (!possible(config, kernel))
         return emulated_error(cudaErrorInvalidConfiguration);
+    all_launched.kernels.insert(kernel);
     if (!now.stacks)
         now.stacks = static_cast<char *>(mmap(nullptr, static_cast<size_t>(THREADS) * STACK, PROT_READ | PROT_WRITE,
                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
@@ -305,7 +329,7 @@ emulated_barrier(const char *file, int line)
     if (emulated_without(file, line))
         return;
     if (now.file && (now.line != line || strcmp(now.file, file) != 0))
-        broken("threads of a block wait at different barriers");
+        emulated_broken("threads of a block wait at different barriers");
     now.file = file;
     now.line = line;
     wait_as(state::block);
@@ -321,9 +345,9 @@ emulated_warp(unsigned mask, void *mine, emulated_collective fn)
     void *lanes[32] = {};
 
     if (!(need >> now.current % 32 & 1))
-        broken("a lane is not in the mask of its own operation");
+        emulated_broken("a lane is not in the mask of its own operation");
     if (need & w->gone)
-        broken("a lane in the mask of an operation has ended");
+        emulated_broken("a lane in the mask of an operation has ended");
     self->mask = mask;
     self->operand = mine;
     self->fn = fn;
@@ -337,7 +361,7 @@ emulated_warp(unsigned mask, void *mine, emulated_collective fn)
             const thread *t = &now.threads[first + i];
 
             if (t->mask != mask || t->fn != fn)
-                broken("lanes of a warp meet in different operations");
+                emulated_broken("lanes of a warp meet in different operations");
             lanes[i] = t->operand;
         }
     fn(need, lanes);
@@ -387,7 +411,7 @@ __pipeline_memcpy_async(void *to, const void *from, size_t bytes, size_t zeros)
     thread *t = &now.threads[now.current];
 
     if (bytes != 16 || reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16)
-        broken("an asynchronous copy is not of 16 aligned bytes");
+        emulated_broken("an asynchronous copy is not of 16 aligned bytes");
     t->copies.push_back({to, from, bytes, zeros, t->batch});
 }
 

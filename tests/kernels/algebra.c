@@ -327,6 +327,29 @@ integers(kernel *k)
     k_close(k, k_get(k, i), (const double[]){0, 0, 2, 254, 255, 0, 255}, 7, 0, 0);
 }
 
+/* Whole numbers that every dtype holds, from each to each. */
+static void
+copies_of_every_pair(kernel *k)
+{
+    const int64_t m = k_size(k, 20), n = k_size(k, 70);
+    double *x = k_doubles(k, m * n), *three = k_doubles(k, m * n);
+    ql_tensor *from, *to;
+
+    for (int64_t i = 0; i < m * n; i++) {
+        x[i] = (double)k_int(k, 0, 200);
+        three[i] = 3;
+    }
+    for (ql_dtype a = QL_F32; a <= QL_I64; a++) {
+        from = k_put(k, a, m, n, x);
+        for (ql_dtype b = QL_F32; b <= QL_I64; b++) {
+            REQUIRE_OK(k->cx, ql_convert(k->cx, from, b, &to));
+            k_close(k, k_get(k, to), x, m * n, 0, 0);
+        }
+        REQUIRE_OK(k->cx, ql_fill(k->cx, from, 3));
+        k_close(k, k_get(k, from), three, m * n, 0, 0);
+    }
+}
+
 static void
 gather(kernel *k)
 {
@@ -396,6 +419,7 @@ static const kernel_case cases[] = {
     {"nonfinite", nonfinite},
     {"copy", conversions},
     {"copy to integers", integers},
+    {"copy, every pair", copies_of_every_pair},
     {"gather", gather},
     {"diag, diag_set, fill", diagonals},
 };

@@ -15,6 +15,19 @@ float_dtype(kernel *k)
     return k_int(k, 0, 4) ? narrow_dtype(k) : QL_F64;
 }
 
+/* Heads as models have them, the edges of what a kernel holds, and short ones of every kind. */
+static int64_t
+head_size(kernel *k, bool even)
+{
+    static const int64_t sizes[] = {64, 66, 80, 96, 112, 127, 128, 130, 192, 256};
+    int64_t n;
+
+    do
+        n = k_int(k, 0, 1) ? k_size(k, 64) : sizes[k_int(k, 0, sizeof sizes / sizeof *sizes - 1)];
+    while (even && n % 2);
+    return n;
+}
+
 /* Up to five sequences of up to `most` tokens, some of them empty; at least one token in all. */
 static ql_seqs
 sequences(kernel *k, int64_t most)
@@ -69,7 +82,7 @@ static void
 rope(kernel *k)
 {
     ql_seqs seqs = sequences(k, 130);
-    int64_t t = seqs.offsets[seqs.count], dim = 2 * k_size(k, 64), heads = k_int(k, 1, 3), half = dim / 2;
+    int64_t t = seqs.offsets[seqs.count], dim = head_size(k, true), heads = k_int(k, 1, 3), half = dim / 2;
     ql_dtype d = float_dtype(k);
     float *freq = ql_alloc(k->cx, (size_t)(seqs.count * (half + 1)), sizeof *freq);
     ql_rope_spec spec = {dim, freq, k_int(k, 0, 1) ? half + 1 : 0, k_int(k, 0, 1) ? 1.0f : 1.25f};
@@ -84,12 +97,10 @@ rope(kernel *k)
 }
 
 static void
-attention(kernel *k)
+attend(kernel *k, ql_dtype d, int64_t dim, ql_seqs seqs)
 {
-    ql_seqs seqs = sequences(k, k_int(k, 0, 4) ? 140 : 521);
-    int64_t t = seqs.offsets[seqs.count], kv = k_int(k, 1, 3), heads = kv * k_int(k, 1, 3), dim = k_size(k, 64);
+    int64_t t = seqs.offsets[seqs.count], kv = k_int(k, 1, 3), heads = kv * k_int(k, 1, dim > 64 ? 2 : 3);
     ql_attention_spec spec = {heads, kv, dim, k_int(k, 0, 1) ? k_size(k, 600) : 0};
-    ql_dtype d = narrow_dtype(k);
     double *q = k_normal(k, t * heads * dim), *keys = k_normal(k, t * kv * dim), *v = k_normal(k, t * kv * dim);
     double *y = k_doubles(k, t * heads * dim), largest = 0;
     ql_tensor *qkv[3], *ty;
@@ -98,14 +109,36 @@ attention(kernel *k)
         q[i] *= 3;
     for (int64_t i = 0; i < t * kv * dim; i++)
         largest = fmax(largest, fabs(v[i]));
+    k->whole = k_int(k, 0, 1) != 0; /* rows that can be copied 16 bytes at a time */
     qkv[0] = k_put(k, d, t, heads * dim, q);
     qkv[1] = k_put(k, d, t, kv * dim, keys);
     qkv[2] = k_put(k, d, t, kv * dim, v);
+    k->whole = false;
     plain_attention(&seqs, &spec, (const double *const[]){q, keys, v}, y);
     REQUIRE_OK(k->cx, ql_attention(k->cx, &seqs, &spec, (const ql_tensor *const *)qkv, &ty));
     /* tensor cores take weights, of sum 1, in the dtype of v */
     k_close(k, k_get(k, ty), y, t * heads * dim, k_eps(d) * 2,
             2e-6 * sqrt((double)dim) + (d == QL_F32 ? 0 : k_eps(d) * largest));
+}
+
+static void
+attention(kernel *k)
+{
+    const int64_t dim = head_size(k, false);
+
+    attend(k, narrow_dtype(k), dim, sequences(k, dim <= 64 && k_int(k, 0, 4) == 0 ? 521 : 140));
+}
+
+/* In each dtype a head on both sides of where kernels change. */
+static void
+attention_of_every_head(kernel *k)
+{
+    static const ql_dtype dtypes[] = {QL_F32, QL_BF16, QL_F16};
+    static const int64_t sizes[] = {64, 66, 128, 130, 256};
+
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+        for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++)
+            attend(k, dtypes[i], sizes[j], sequences(k, 33));
 }
 
 /* Scores of +-1e4: a softmax without its running maximum overflows. */
@@ -240,6 +273,7 @@ static const kernel_case cases[] = {
     {"add_rmsnorm", add_rmsnorm},
     {"rope", rope},
     {"attention", attention},
+    {"attention, every head", attention_of_every_head},
     {"attention, large scores", attention_of_large_scores},
     {"swiglu", swiglu},
     {"add, add_bias", add},

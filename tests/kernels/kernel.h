@@ -10,6 +10,7 @@ typedef struct kernel {
     ql_ctx *cx;
     const char *name;
     uint64_t rng, hash; /* of all results */
+    bool whole;         /* k_put makes rows without gaps, at aligned addresses */
 } kernel;
 
 typedef struct kernel_case {
@@ -69,11 +70,11 @@ k_tiny(ql_dtype d)
     return d == QL_F16 ? 0x1p-24 : 1e-35;
 }
 
-/* A tensor of `dtype` with the values of x, which become those that the tensor holds; a view with gaps between rows. */
+/* A tensor of `dtype` with the values of x, which become those that the tensor holds; a view with gaps between rows, unless k->whole. */
 static inline ql_tensor *
 k_put(kernel *k, ql_dtype dtype, int64_t rows, int64_t cols, double *x)
 {
-    int64_t gap = cols > 0 ? k_int(k, 0, 3) : 0;
+    int64_t gap = cols > 0 && !k->whole ? k_int(k, 0, 3) : 0;
     ql_tensor *host, *t, *back;
     double *p;
 

@@ -1,7 +1,7 @@
 /* Products by cuBLAS. It is column-major and so sees every matrix transposed: the operands change places. */
 #include "device.h"
 
-#define SLICE 8192    /* tokens of one product of a Gram matrix */
+#define SLICE 2048 /* tokens of one product of a Gram matrix: tensor cores truncate their sums, which 8192 would show */
 #define PARTIAL 32768 /* summed in plain floats before they join the compensated pair */
 #define PANEL 1024    /* rows of a Gram matrix made at once, up to its diagonal only */
 

@@ -74,6 +74,7 @@ cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute attribute, int valu
 
 /* --- threads that meet ------------------------------------------------------------------------------------------------- */
 
+[[noreturn]] void emulated_broken(const char *what); /* says where, and ends the process */
 void emulated_barrier(const char *file, int line);
 /* The lanes of `mask` meet; the last one to come runs `fn` on what all of them brought. */
 typedef void (*emulated_collective)(unsigned mask, void *const lanes[32]);

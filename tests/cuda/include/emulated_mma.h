@@ -19,6 +19,15 @@ emulated_element(unsigned packed, int k)
         return __bfloat162float(x);
 }
 
+/* The float that a sum of tensor cores is kept in: they truncate. */
+inline float
+emulated_truncated(double x)
+{
+    const float f = static_cast<float>(x);
+
+    return std::fabs(static_cast<double>(f)) > std::fabs(x) ? std::nextafterf(f, 0.0f) : f;
+}
+
 struct emulated_product {
     float *d;
     const unsigned *a, *b;
@@ -47,9 +56,12 @@ mma_16816(float d[4], const unsigned a[4], const unsigned b[2])
         for (int l = 0; l < 32; l++)
             for (int r = 0; r < 4; r++) {
                 float *to = static_cast<emulated_product *>(lanes[l])->d + r;
+                double sum = static_cast<double>(*to);
 
-                for (int k = 0; k < 16; k++)
-                    *to += left[l / 4 + r / 2 * 8][k] * right[k][l % 4 * 2 + r % 2];
+                for (int k = 0; k < 16; k++) /* exact: products of two numbers of 11 digits at most */
+                    sum += static_cast<double>(left[l / 4 + r / 2 * 8][k]) *
+                           static_cast<double>(right[k][l % 4 * 2 + r % 2]);
+                *to = emulated_truncated(sum);
             }
     });
 }
@@ -67,6 +79,8 @@ emulated_load_matrices(unsigned to[4], const void *row)
 {
     emulated_rows mine = {to, row};
 
+    if (reinterpret_cast<uintptr_t>(row) % 16)
+        emulated_broken("a row of ldmatrix is not at 16 aligned bytes");
     emulated_warp(0xffffffffu, &mine, [](unsigned, void *const lanes[32]) {
         for (int l = 0; l < 32; l++)
             for (int m = 0; m < 4; m++) {

@@ -4,7 +4,7 @@
 set -eu
 
 packages="build-essential cmake ninja-build pkg-config libyaml-dev libjansson-dev libsqlite3-dev zlib1g-dev libxxhash-dev
-libutf8proc-dev libpcre2-dev libopenblas0-pthread"
+libutf8proc-dev libpcre2-dev libzstd-dev libopenblas0-pthread"
 if [ "${1:-}" = --dev ]; then
     packages="$packages clang clang-format-14 cppcheck pmccabe"
 fi

@@ -151,9 +151,9 @@ test_formats(lab *l)
     CHECK_OK(cx, READ(l, &t, "path",
                       write_text(cx, "a.txt",
                                  "\xef\xbb\xbf"
-                                 "ab\r\ncd\n\nef"),
+                                 "ab\r\ncd\n\ref"),
                       "seqlen", "5"));
-    SEQUENCES(l, &t, "ab\r\nc", "d\n\nef");
+    SEQUENCES(l, &t, "ab\ncd");
     CHECK_INT(t.documents, 1);
     CHECK_OK(cx, READ(l, &t, "path", write_text(cx, "a.raw", "ab\r\n \ncd\n"), "seqlen", "9", "sampling", "first-n",
                       "samples", "7", "documents", "lines"));
@@ -207,6 +207,14 @@ test_bos(lab *l)
     l->request.max_positions = 0;
     CHECK_ERROR(cx, READ(l, &t, "path", path), QL_INVALID,
                 "seqlen is needed: the model does not say how many positions it has");
+    /* Never two: a text that brings its BOS with it. */
+    path = write_text(cx, "own.txt", "<s>abcde");
+    CHECK_OK(cx, READ(l, &t, "path", path, "seqlen", "3", "bos", "yes"));
+    SEQUENCES(l, &t, "^ab", "cde");
+    CHECK(strstr(warning, "a text that already begins with the BOS token gets no second one (1 texts)"));
+    CHECK_OK(cx, READ(l, &t, "path", path, "seqlen", "3", "bos", "no"));
+    SEQUENCES(l, &t, "^ab", "cde");
+    CHECK_STR(warning, "");
 }
 
 /* A text in which every window is different: the letters count up in base 26. */
@@ -246,7 +254,7 @@ test_windows(lab *l)
     CHECK_INT(t.count, 100);
     CHECK(strstr(warning, "1000 tokens in 100 sequences, asked for 1010 in 101"));
     CHECK_ERROR(cx, READ(l, &t, "path", path, "seqlen", "1004"), QL_INVALID,
-                "/numbered.txt: not one sequence of 1004 tokens (1 documents read, 0 too short)");
+                "/numbered.txt: not one sequence of 1004 tokens: the longest text has 1003 (1 documents read)");
 }
 
 /* Documents of 0, 3, 6, ... 3 (count - 1) letters, each of its own letter. */
@@ -320,7 +328,7 @@ test_c4(lab *l)
         CHECK_INT(sequence(l, &t, i)[0], 'a' + document);
     }
     CHECK_ERROR(cx, READ(l, &t, "path", path, "seqlen", "76", "samples", "1", "sampling", "gptq-c4"), QL_INVALID,
-                "not one sequence of 76 tokens (26 documents read, 26 too short)");
+                "not one sequence of 76 tokens: the longest text has 75 (26 documents read)");
     CHECK_OK(cx, READ(l, &t, "path", path, "seqlen", "6", "samples", "2", "sampling", "projq-c4"));
     CHECK_INT(t.documents, 22); /* no further than the 20 that are long enough */
     CHECK_INT(t.rejected, 2);
@@ -375,11 +383,11 @@ test_file_errors(lab *l)
                 "none.txt: No such file or directory");
     mkdir(ql_format(cx, "%s/d.txt", folder), 0700);
     CHECK_ERROR(cx, READ(l, &t, "path", ql_format(cx, "%s/d.txt", folder), "seqlen", "4"), QL_IO,
-                "/d.txt: Is a directory");
+                "/d.txt: not a regular file but a folder");
     CHECK_ERROR(cx, READ(l, &t, "path", write_text(cx, "e.txt", ""), "seqlen", "4"), QL_INVALID,
-                "/e.txt: not one sequence of 4 tokens (1 documents read, 0 too short)");
+                "/e.txt: not one sequence of 4 tokens: the longest text has 0 (1 documents read)");
     CHECK_ERROR(cx, READ(l, &t, "path", write_text(cx, "e.jsonl", "\n\n"), "seqlen", "4"), QL_INVALID,
-                "(0 documents read, 0 too short)");
+                "the longest text has 0 (0 documents read)");
     CHECK_ERROR(cx,
                 READ(l, &t, "path",
                      write_text(cx, "u.txt",
@@ -424,12 +432,15 @@ test_record_errors(lab *l)
     } cases[] = {
         {"r.jsonl", "{\"text\": \"a\"}\n{\"b\": 1, \"c\": 2}\n", "/r.jsonl:2: no field 'text' (fields: b, c)"},
         {"r.jsonl", "{}\n", "/r.jsonl:1: no field 'text' (fields: none)"},
-        {"r.jsonl", "\n{\"text\": [1]}\n", "/r.jsonl:2: field 'text': expected a text, got an array"},
-        {"r.json", "[{\"text\": 1}]\n", "/r.json:1: expected one JSON object a line, got an array"},
-        {"r.json", "{\n\"text\": 1}\n",
-         "/r.json:1:1: expected one JSON object a line: string or '}' expected near end of file"},
-        {"r.jsonl", "{\"text\": \"\\ud800\"}",
-         "/r.jsonl:1:17: expected one JSON object a line: invalid Unicode '\\uD800'"},
+        {"r.jsonl", "\n{\"text\": [1]}\n", "/r.jsonl:2: 'text': expected a text, got an array"},
+        {"r.json", "[{\"text\": 1}]\n", "/r.json: item 1: 'text': expected a text, got 1"},
+        {"r.json", "[{\"text\": \"a\"}, 1]\n", "/r.json: item 2: expected an object or a text, got 1"},
+        {"r.json", "[{\"text\": \"a\"}\n{}]\n", "/r.json:2: expected a comma or ']' behind an item of the array"},
+        {"r.json", "[{\"text\": \"a\"}]\n{}", "/r.json:2: more text behind the end of the array"},
+        {"r.json", "[{\"text\": \"a\"},\n\n {1}]", "item 2 of the array: /tmp/"},
+        {"r.json", "[", "/r.json:1:1: "},
+        {"r.json", "{\n\"text\": 1}\n", "expected one JSON record a line, or one array of them: /tmp/"},
+        {"r.jsonl", "{\"text\": null}", "/r.jsonl:1: field 'text' is null"},
         {"r.csv", "a,b\n1,2\n", "/r.csv:1: no column 'text' (columns: a, b)"},
         {"r.csv", "text,b\n1,2\n3\n", "/r.csv:3: 1 fields, expected 2 as in the header"},
         {"r.csv", "text,b\n1,2\n\"3,\n4\n", "/r.csv:3: a quoted field does not end"},
@@ -442,11 +453,17 @@ test_record_errors(lab *l)
         CHECK_ERROR(cx, READ(l, &t, "path", write_text(cx, cases[i].name, cases[i].text), "seqlen", "1"), QL_INVALID,
                     cases[i].error);
     CHECK_ERROR(cx, READ(l, &t, "path", "a.parquet"), QL_UNSUPPORTED,
-                "a.parquet: unknown kind of file, expected .txt, .raw, .jsonl, .json, .jsonl.gz, .json.gz or .csv");
+                "a.parquet: Parquet is not read; this makes JSON lines of it: python3 -c \"import pandas");
+    CHECK_ERROR(
+        cx, READ(l, &t, "path", "a.doc.gz"), QL_UNSUPPORTED,
+        "a.doc.gz: unknown kind of file, expected .txt, .raw, .tokens, .jsonl, .json or .csv, as it is or packed "
+        "as .gz or .zst");
+    CHECK_ERROR(cx, READ(l, &t, "path", "a.txt", "bad_records", "skip"), QL_INVALID,
+                "bad_records: skip is for JSON and CSV");
     CHECK_ERROR(cx, READ(l, &t, "path", "a.csv", "documents", "lines"), QL_INVALID,
-                "documents: lines is for .txt and .raw files: here every record is a document");
+                "documents: lines is for files of plain text: here every record is a document");
     CHECK_ERROR(cx, READ(l, &t, "path", "a.txt", "field", "x"), QL_INVALID,
-                "field: x: a .txt or .raw file has no fields");
+                "field: x: a file of plain text has no fields");
     CHECK_ERROR(cx, READ(l, &t, "path", "a.txt", "sampling", "srr"), QL_INVALID, "sampling: srr needs samples");
 }
 

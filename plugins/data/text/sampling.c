@@ -38,35 +38,59 @@ cut(ql_ctx *cx, text_draw *d, const ql_ids *ids)
 
 /* --- texts ------------------------------------------------------------------------------------------------------- */
 
+static int64_t
+documents(const text_draw *d)
+{
+    return ql_records_counted(d->docs).records;
+}
+
+/* The ids of a text in place of those in `ids`. A text that begins with the BOS token itself gets no second one. */
+static ql_status
+encode(ql_ctx *cx, text_draw *d, const char *document, size_t bytes, ql_ids *ids)
+{
+    const int64_t bos = ql_tokenizer_bos(d->req->tokenizer);
+
+    ids->count = 0;
+    QL_TRY(cx, ql_tokenizer_encode(cx, d->req->tokenizer, document, bytes, d->bos, ids));
+    if (d->bos != QL_BOS_NO && ids->count > 1 && ids->ids[0] == bos && ids->ids[1] == bos) {
+        ids->count--;
+        memmove(ids->ids, ids->ids + 1, (size_t)ids->count * sizeof *ids->ids);
+        d->doubled++;
+    }
+    d->longest = ids->count > d->longest ? ids->count : d->longest;
+    return QL_OK;
+}
+
 /* The next document's ids in place of those in `ids`. */
 static ql_status
 next_ids(ql_ctx *cx, text_draw *d, ql_ids *ids, bool *end)
 {
-    QL_TRY(cx, text_documents_next(cx, &d->docs, end));
+    const char *document;
+    size_t bytes;
+
+    QL_TRY(cx, ql_records_next(cx, d->docs, &document, &bytes));
     ids->count = 0;
-    if (*end)
-        return QL_OK;
-    return ql_tokenizer_encode(cx, d->req->tokenizer, d->docs.document.count ? d->docs.document.data : "",
-                               d->docs.document.count, d->bos, ids);
+    *end = !document;
+    return *end ? QL_OK : encode(cx, d, document, bytes, ids);
 }
 
 /* The first `limit` documents (0: all) joined to one text and tokenized once. */
 static ql_status
 joined(ql_ctx *cx, text_draw *d, int64_t limit, ql_ids *ids)
 {
-    const char *join = d->self->join ? d->self->join : "\n\n";
+    const char *join = d->self->join ? d->self->join : "\n\n", *document;
     text_buffer all = {0};
-    bool end = false;
+    size_t bytes;
 
-    while (!limit || d->docs.count < limit) {
-        QL_TRY(cx, text_documents_next(cx, &d->docs, &end));
-        if (end)
+    while (!limit || documents(d) < limit) {
+        QL_TRY(cx, ql_records_next(cx, d->docs, &document, &bytes));
+        if (!document)
             break;
-        if (d->docs.count > 1)
+        if (documents(d) > 1)
             QL_TRY(cx, text_put(cx, &all, join, strlen(join)));
-        QL_TRY(cx, text_put(cx, &all, d->docs.document.data, d->docs.document.count));
+        QL_TRY(cx, text_put(cx, &all, document, bytes));
     }
-    return ql_tokenizer_encode(cx, d->req->tokenizer, all.count ? all.data : "", all.count, d->bos, ids);
+    return encode(cx, d, all.count ? all.data : "", all.count, ids);
 }
 
 /* --- procedures -------------------------------------------------------------------------------------------------- */
@@ -125,20 +149,18 @@ typedef struct stored { /* a document kept for random access; tokens -1: not cou
 static ql_status
 store_all(ql_ctx *cx, text_draw *d, text_buffer *docs)
 {
-    bool end = false;
+    const char *document;
 
     for (;;) {
         stored s = {.tokens = -1};
 
-        QL_TRY(cx, text_documents_next(cx, &d->docs, &end));
-        if (end)
+        QL_TRY(cx, ql_records_next(cx, d->docs, &document, &s.bytes));
+        if (!document)
             return QL_OK;
-        s.bytes = d->docs.document.count;
         s.text = ql_alloc(cx, s.bytes + 1, 1);
         if (!s.text)
             return QL_MEMORY;
-        if (s.bytes)
-            memcpy(s.text, d->docs.document.data, s.bytes);
+        memcpy(s.text, document, s.bytes);
         QL_TRY(cx, text_put(cx, docs, &s, sizeof s));
     }
 }
@@ -153,15 +175,14 @@ gptq_c4(ql_ctx *cx, text_draw *d)
 
     QL_TRY(cx, store_all(cx, d, &docs));
     ql_mt19937_seed(&g, d->req->seed);
-    while (!enough(d) && d->rejected < d->docs.count) {
-        stored *s = (stored *)(void *)docs.data + ql_mt19937_between(&g, 0, d->docs.count - 1);
+    while (!enough(d) && d->rejected < documents(d)) {
+        stored *s = (stored *)(void *)docs.data + ql_mt19937_between(&g, 0, documents(d) - 1);
         bool fresh = s->tokens < 0;
 
         if (!fresh && s->tokens < d->seqlen)
             continue;
         QL_TRY(cx, ql_check_interrupt(cx));
-        ids.count = 0;
-        QL_TRY(cx, ql_tokenizer_encode(cx, d->req->tokenizer, s->text, s->bytes, d->bos, &ids));
+        QL_TRY(cx, encode(cx, d, s->text, s->bytes, &ids));
         s->tokens = ids.count;
         if (s->tokens < d->seqlen) {
             d->rejected++;

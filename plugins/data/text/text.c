@@ -3,11 +3,12 @@
 
 static const char *const documents_words[] = {"whole", "lines", NULL};
 static const char *const errors_words[] = {"strict", "replace", NULL};
+static const char *const bad_records_words[] = {"error", "skip", NULL};
 static const char *const sampling_words[] = {"windows", "gptq-wikitext2", "gptq-c4", "first-n",
                                              "pack",    "projq-c4",       "srr",     NULL};
 
 static const ql_param params[] = {
-    QL_PATH(text, path, true, "a .txt, .raw, .jsonl, .json, .jsonl.gz, .json.gz or .csv file"),
+    QL_PATH(text, path, true, "a .txt, .raw, .tokens, .jsonl, .json or .csv file, as it is or packed as .gz or .zst"),
     QL_NUM(text, samples, 0, 0, 1 << 24, "sequences to take; 0: all full windows in order"),
     QL_NUM(text, seqlen, 0, 0, 1 << 24, "tokens of a sequence; 0: the positions that the model has"),
     QL_ENUM(text, bos, QL_BOS_AUTO, ql_bos_words,
@@ -18,38 +19,68 @@ static const ql_param params[] = {
             "put between documents that become one text (default: two newlines); for plain text, makes rows of the "
             "lines (a "
             "blank line: an empty row) and joins those"),
-    QL_TEXT(text, field, "text", "JSON field or CSV column of the document"),
+    QL_TEXT(text, field, NULL,
+            "JSON field (a.b: the field b of a) or CSV column of the document (default: text); a list of chat messages "
+            "becomes for each a line with the role, then the content, with blank lines between"),
     QL_ENUM(text, errors, 0, errors_words, "invalid UTF-8: an error, or U+FFFD in its place"),
+    QL_ENUM(text, bad_records, 0, bad_records_words,
+            "JSON or CSV that is no record with a text in its field: an error, or left out"),
     QL_ENUM(
         text, sampling, TEXT_WINDOWS, sampling_words,
         "windows: windows of the joined text, with samples that many of them, drawn without replacement; the others as "
         "published"),
     QL_PARAMS_END};
 
+/* How the file is read: by what its parameters say, and published procedures that take rows make rows of lines. */
+static ql_records_options
+options(const text *p)
+{
+    return (ql_records_options){
+        .path = p->path,
+        .field = p->field,
+        .join = p->sampling == TEXT_GPTQ_WIKITEXT2 && !p->join ? "\n\n" : p->join,
+        .lines = p->documents != 0,
+        .replace = p->errors != 0,
+        .skip = p->bad_records != 0,
+    };
+}
+
 static ql_status
 check(ql_ctx *cx, const void *self)
 {
     const text *p = self;
+    const ql_records_options o = options(p);
 
     if (!p->samples && p->sampling != TEXT_WINDOWS && p->sampling != TEXT_PACK)
         return QL_FAIL(cx, QL_INVALID, "sampling: %s needs samples", sampling_words[p->sampling]);
-    return text_documents_check(cx, p);
+    return ql_records_check(cx, &o);
 }
 
 /* What was asked for and what came of it; a shortfall is a warning at the start, not a footnote. */
 static ql_status
-report(ql_ctx *cx, const text_draw *d, ql_tokens *out)
+report(ql_ctx *cx, const text_draw *d)
 {
-    const long long used = (long long)(d->ids.count / sizeof(int32_t)), read = (long long)d->docs.count;
+    const long long used = (long long)(d->ids.count / sizeof(int32_t));
+    const ql_records_counts counts = ql_records_counted(d->docs);
+    const long long read = (long long)counts.records;
 
+    if (counts.line_ends)
+        ql_info(cx, "%s: %lld line ends CRLF or CR are read as LF, as Python reads them", d->self->path,
+                (long long)counts.line_ends);
+    if (counts.skipped)
+        ql_warn(cx, "%s: %lld bad records left out", d->self->path, (long long)counts.skipped);
+    if (d->doubled)
+        ql_warn(cx, "%s: a text that already begins with the BOS token gets no second one (%lld texts)", d->self->path,
+                (long long)d->doubled);
     if (!d->count)
-        return QL_FAIL(cx, QL_INVALID, "%s: not one sequence of %lld tokens (%lld documents read, %lld too short)",
-                       d->self->path, (long long)d->seqlen, read, (long long)d->rejected);
+        return QL_FAIL(cx, QL_INVALID,
+                       "%s: not one sequence of %lld tokens: the longest text has %lld (%lld documents read)",
+                       d->self->path, (long long)d->seqlen, (long long)d->longest, read);
     ql_info(cx, "%s: %lld documents read, %lld too short, %lld sequences, %lld tokens", d->self->path, read,
             (long long)d->rejected, (long long)d->count, used);
-    if (out->asked && used < out->asked)
+    if (used < d->samples * d->seqlen)
         ql_warn(cx, "%s: %lld tokens in %lld sequences, asked for %lld in %lld", d->self->path, used,
-                (long long)d->count, (long long)out->asked, (long long)d->samples);
+                (long long)d->count, (long long)(d->samples * d->seqlen), (long long)d->samples);
     return QL_OK;
 }
 
@@ -62,13 +93,20 @@ read(ql_ctx *cx, const void *self, const ql_data_request *req, ql_tokens *out)
                    .bos = req->bos == QL_BOS_DATA ? (ql_bos)p->bos : req->bos,
                    .seqlen = p->seqlen ? p->seqlen : req->max_positions,
                    .samples = p->samples};
+    const ql_records_options o = options(p);
+    int64_t documents;
     ql_status st;
 
     if (d.seqlen <= 0)
         return QL_FAIL(cx, QL_INVALID, "seqlen is needed: the model does not say how many positions it has");
-    QL_TRY(cx, text_documents_open(cx, p, &d.docs));
+    QL_TRY(cx, ql_records_open(cx, &o, &d.docs));
     st = text_draw_run(cx, &d);
-    text_documents_close(&d.docs);
+    if (st == QL_OK)
+        st = report(cx, &d);
+    documents = ql_records_counted(d.docs).records;
+    ql_records_close(d.docs);
+    if (st == QL_MEMORY)
+        return QL_FAIL(cx, st, "%s: no memory for its text (%lld documents read)", p->path, (long long)documents);
     QL_TRY(cx, st);
     *out = (ql_tokens){.count = d.count,
                        .offsets = (const int64_t *)(const void *)d.offsets.data,
@@ -76,10 +114,10 @@ read(ql_ctx *cx, const void *self, const ql_data_request *req, ql_tokens *out)
                        .seqlen = d.seqlen,
                        .bos = d.bos == QL_BOS_YES || (d.bos == QL_BOS_AUTO && ql_tokenizer_adds_bos(req->tokenizer)),
                        .bos_id = ql_tokenizer_bos(req->tokenizer),
-                       .documents = d.docs.count,
+                       .documents = documents,
                        .rejected = d.rejected,
                        .asked = d.samples * d.seqlen};
-    return report(cx, &d, out);
+    return QL_OK;
 }
 
 QL_PLUGIN(.kind = QL_DATA, .name = "text", .version = "1.0", .help = "text files as token sequences", .params = params,

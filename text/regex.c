@@ -7,6 +7,9 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <utf8proc.h>
+
+#include <qloom/tokenizer.h>
 
 #include "base/json.h"
 
@@ -18,6 +21,17 @@ struct ql_regex {
     pcre2_code *code;
     ql_text source; /* for messages */
 };
+
+const char *
+ql_tokenizer_unicode(ql_ctx *cx)
+{
+    char version[64], unicode[64]; /* the longest are half of that */
+
+    pcre2_config(PCRE2_CONFIG_VERSION, version);
+    pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, unicode);
+    return ql_format(cx, "PCRE2 %s (Unicode %s), utf8proc %s (Unicode %s)", version, unicode, utf8proc_version(),
+                     utf8proc_unicode_version());
+}
 
 static ql_status
 refuse(ql_ctx *cx, const char *where, const char *pattern, size_t bytes, int code, size_t at)

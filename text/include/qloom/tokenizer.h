@@ -45,6 +45,10 @@ QL_API int64_t ql_tokenizer_eos(const ql_tokenizer *tk);    /* id, or -1; [any t
 QL_API bool ql_tokenizer_adds_bos(const ql_tokenizer *tk);  /* does AUTO add one? [any thread] */
 QL_API bool ql_tokenizer_cleans_up(const ql_tokenizer *tk); /* does tokenizer_config.json ask for the clean-up? */
 
+/* The libraries that know Unicode and in which version, which tokens depend on; in the innermost scope, NULL without
+ * memory. */
+QL_API const char *ql_tokenizer_unicode(ql_ctx *cx);
+
 /* Bytes before the first that is no UTF-8, and in `bad` how many of those after them one U+FFFD would stand for;
  * `bytes` and 0 for valid text. [any thread] */
 QL_API size_t ql_utf8_check(const char *text, size_t bytes, size_t *bad);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <qloom/qloom.h>
+#include <qloom/tokenizer.h>
 
 #include "base/guess.h"
 #include "base/log.h"
@@ -30,10 +31,11 @@ static const char common_help[] = "Options of every command:\n"
                                   "  -q, --quiet         show warnings and errors only\n"
                                   "  -h, --help          show this help\n";
 
-const char *const ql_common_names[] = {"--quiet", "--plugin-path", "--threads", "--help", "--version", NULL};
+const char *const ql_common_names[] = {"--quiet",   "--plugin-path", "--threads", "--help",
+                                       "--version", "--verbose",     NULL};
 
 typedef struct common_options {
-    bool quiet, help, version;
+    bool quiet, help, version, verbose;
     const char *plugin_path, *threads;
 } common_options;
 
@@ -62,7 +64,9 @@ print_help(FILE *out)
             "usage: qloom COMMAND [ARGUMENTS]\n\nCompresses large language models and fills comparison tables.\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-14s%s\n", commands[i]->name, commands[i]->help);
-    fprintf(out, "\n%s  --version           show the version\n\n'qloom COMMAND --help' says more about a command.\n",
+    fprintf(out,
+            "\n%s  --version           show the version; with --verbose also of Unicode's libraries\n\n'qloom COMMAND "
+            "--help' says more about a command.\n",
             common_help);
 }
 
@@ -114,6 +118,19 @@ flush_results(ql_ctx *cx)
 }
 
 static ql_status
+print_version(ql_ctx *cx, bool verbose)
+{
+    const char *unicode = ql_tokenizer_unicode(cx);
+
+    if (!unicode)
+        return QL_MEMORY;
+    printf("qloom %s\n", ql_version());
+    if (verbose)
+        printf("%s\n", unicode);
+    return QL_OK;
+}
+
+static ql_status
 dispatch(ql_cli *cli, const common_options *common, int argc, char **argv)
 {
     const ql_command *command = argc > 1 && argv[1][0] != '-' ? find_command(argv[1]) : NULL;
@@ -122,9 +139,11 @@ dispatch(ql_cli *cli, const common_options *common, int argc, char **argv)
         return ql_options(cli, NULL, &argc, argv, 0, 0, "a command");
     if (argc > 1 && !command)
         return unknown_command(cli->cx, argv[1]);
+    if (common->verbose && !common->version)
+        return QL_FAIL(cli->cx, QL_INVALID, "--verbose goes with --version");
     QL_TRY(cli->cx, parse_threads(cli->cx, common->threads, &cli->threads));
     if (common->version) {
-        printf("qloom %s\n", ql_version());
+        return print_version(cli->cx, common->verbose);
     } else if (command && common->help) {
         print_command_help(command);
     } else if (common->help) {
@@ -178,6 +197,7 @@ run_program(ql_cli *cli, int argc, char **argv)
         {.name = "--quiet", .letter = "-q", .flag = &common.quiet},
         {.name = "--help", .letter = "-h", .flag = &common.help},
         {.name = "--version", .flag = &common.version},
+        {.name = "--verbose", .flag = &common.verbose},
         {.name = "--plugin-path", .value = &common.plugin_path},
         {.name = "--threads", .value = &common.threads},
         QL_OPTIONS_END,

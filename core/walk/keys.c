@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <qloom/tokenizer.h>
+
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/printer.h"
@@ -72,13 +74,17 @@ static ql_status
 make_world(maker *m)
 {
     const ql_device *d = m->cx->device;
+    const char *unicode = ql_tokenizer_unicode(m->cx);
     ql_printer p;
     ql_key core;
     ql_status st;
 
+    if (!unicode)
+        return QL_MEMORY;
     QL_TRY(m->cx, ql_content_core(m->cx, m->store, &core));
     QL_TRY(m->cx, ql_printer_open(m->cx, &p));
     put_key(p.out, "core", core);
+    fprintf(p.out, "unicode %s\n", unicode);
     fprintf(p.out, "device %s %s\n", d->backend->device, d->info.name);
     fprintf(p.out, "compute %s\n", ql_dtype_name(d->info.compute_dtype));
     fprintf(p.out, "chunk_tokens %" PRId64 "\n", m->graph->chunk_tokens);

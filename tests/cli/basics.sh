@@ -3,6 +3,11 @@
 
 run 0 --version
 has out "qloom "
+run 0 --version --verbose
+has out "PCRE2 "
+has out "(Unicode "
+run 2 plugins --verbose
+has err "--verbose goes with --version"
 run 0 --help
 says err ""
 for command in $(sed -n '/^  [a-z]/s/^  \([a-z-]*\) .*/\1/p' "$dir/out"); do

@@ -148,9 +148,9 @@ test_packed(ql_ctx *cx)
                  "/n.txt.zst: its name ends in .zst, but it is not zstd data"));
     CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(cx, "z.txt.zst", "", 0)}),
                  "/z.txt.zst: its name ends in .zst, but it is not zstd data"));
-    CHECK(strstr(
-        read_all(cx, &(ql_records_options){.path = write_file(cx, "d.txt.zst", "\x28\xb5\x2f\xfd\x20\x03\x07\x00\x00one", 12)}),
-        "/d.txt.zst: the zstd data are damaged after 0 bytes of text"));
+    CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(cx, "d.txt.zst",
+                                                                       "\x28\xb5\x2f\xfd\x20\x03\x07\x00\x00one", 12)}),
+                 "/d.txt.zst: the zstd data are damaged after 0 bytes of text"));
 }
 
 static void

@@ -123,6 +123,19 @@ ql_splitter_read(ql_ctx *cx, const ql_json *v, ql_splitter *out)
     return QL_OK;
 }
 
+ql_status
+ql_splitter_cut_before(ql_ctx *cx, const ql_json *v, const char *mark, ql_splitter *out)
+{
+    const char *regex = ql_format(cx, "(?:%s)+", mark);
+    ql_text_step *step = NULL;
+
+    if (!regex)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_step_add(cx, v, CUT, &out->steps, &step));
+    step->rule = WITH_NEXT;
+    return ql_pattern_regex(cx, v, regex, &step->pattern);
+}
+
 /* --- splitting --------------------------------------------------------------------------------------------------- */
 
 typedef struct splitting { /* one call of ql_split */

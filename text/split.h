@@ -19,6 +19,9 @@ typedef ql_status (*ql_word_fn)(ql_ctx *cx, void *user, const char *word, size_t
 
 ql_status ql_splitter_read(ql_ctx *cx, const ql_json *v, ql_splitter *out); /* v NULL: none */
 
+/* Cuts before every run of `mark`, too. `v` is the tokenizer, for messages. */
+ql_status ql_splitter_cut_before(ql_ctx *cx, const ql_json *v, const char *mark, ql_splitter *out);
+
 /* Hands every word of `text` (valid UTF-8) to `word`. `start`: is it the begin of the whole text? */
 ql_status ql_split(ql_ctx *cx, const ql_splitter *s, ql_split_work *work, bool start, const char *text, size_t bytes,
                    ql_word_fn word, void *user);

@@ -21,43 +21,29 @@ struct ql_tokenizer {
     ql_bpe bpe;
     ql_post post;
     ql_text_steps decoder;
-    const char *mark; /* no merge reaches over the begin of a run of these; NULL: words are not cut there */
 };
 
 /* --- opening ----------------------------------------------------------------------------------------------------- */
 
+/* Where no token has a mark behind something else, a document without a pre-tokenizer may be cut before every run of
+ * marks: the same ids, but short words instead of one that is the whole text. */
 static bool
-begins_with(const ql_vocab *v, uint32_t id, const char *mark, size_t n)
-{
-    return v->tokens[id].bytes >= n && memcmp(v->pool + v->tokens[id].at, mark, n) == 0;
-}
-
-static bool
-ends_with(const ql_vocab *v, uint32_t id, const char *mark, size_t n)
-{
-    const ql_token *t = &v->tokens[id];
-
-    return t->bytes >= n && memcmp(v->pool + t->at + t->bytes - n, mark, n) == 0;
-}
-
-/* Where no merge joins something that ends otherwise to something that begins with the mark, a document without a
- * pre-tokenizer may be cut before every run of marks: the same ids, but short words instead of one that is the whole
- * text. */
-static const char *
-safe_mark(const ql_bpe *m, const char *mark)
+cuts_at_marks(const ql_bpe *m, const char *mark)
 {
     const size_t n = strlen(mark);
 
-    if (m->byte_level || m->ignore_merges || ql_vocab_find(&m->vocab, mark, n) < 0)
-        return NULL;
-    for (uint64_t i = 0; i <= m->merges.mask; i++) {
-        const ql_merge *s = &m->merges.slots[i];
+    for (int64_t i = 0; i < m->vocab.size; i++) {
+        const ql_token *t = &m->vocab.tokens[i];
+        const char *text = m->vocab.pool + t->at, *end = text + t->bytes;
 
-        if (s->left != QL_NO_TOKEN && begins_with(&m->vocab, s->right, mark, n) &&
-            !ends_with(&m->vocab, s->left, mark, n))
-            return NULL;
+        if (t->at == QL_NO_TOKEN)
+            continue;
+        while ((size_t)(end - text) >= n && memcmp(text, mark, n) == 0)
+            text += n;
+        if (memmem(text, (size_t)(end - text), mark, n))
+            return false;
     }
-    return mark;
+    return !m->byte_level && !m->ignore_merges && ql_vocab_find(&m->vocab, mark, n) >= 0;
 }
 
 /* add_prefix_space of tokenizer_config.json: the tokenizer classes of model families follow it, the general one takes
@@ -97,9 +83,9 @@ read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *t
     QL_TRY(cx, ql_added_read(cx, ql_json_member(root, "added_tokens"), config, &tk->bpe.vocab, &tk->normalizer,
                              &tk->added));
     QL_TRY(cx, ql_post_configure(cx, config, &tk->added, &tk->post));
-    if (!tk->splitter.splits)
-        tk->mark = safe_mark(&tk->bpe, space_mark);
-    return QL_OK;
+    return !tk->splitter.splits && cuts_at_marks(&tk->bpe, space_mark)
+               ? ql_splitter_cut_before(cx, root, space_mark, &tk->splitter)
+               : QL_OK;
 }
 
 static ql_status
@@ -214,30 +200,12 @@ typedef struct encoder { /* one call's scratch */
     ql_bpe_work bpe;
 } encoder;
 
-/* End of what begins at `at`: before the next run of marks. */
-static size_t
-next_mark(const char *text, size_t bytes, size_t at, const char *mark)
-{
-    const size_t n = strlen(mark);
-    const char *hit;
-
-    while (bytes - at >= n && memcmp(text + at, mark, n) == 0)
-        at += n;
-    hit = at < bytes ? memmem(text + at, bytes - at, mark, n) : NULL;
-    return hit ? (size_t)(hit - text) : bytes;
-}
-
 static ql_status
 encode_word(ql_ctx *cx, void *user, const char *text, size_t bytes)
 {
     encoder *e = user;
-    size_t end;
 
-    for (size_t at = 0; at < bytes; at = end) {
-        end = e->tk->mark ? next_mark(text, bytes, at, e->tk->mark) : bytes;
-        QL_TRY(cx, ql_bpe_encode(cx, &e->tk->bpe, &e->bpe, text + at, end - at));
-    }
-    return QL_OK;
+    return ql_bpe_encode(cx, &e->tk->bpe, &e->bpe, text, bytes);
 }
 
 /* A piece without those added tokens that are matched in the raw text. */

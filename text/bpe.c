@@ -57,8 +57,8 @@ ql_bpe_push(ql_ctx *cx, ql_bpe_work *work, int32_t id)
 
 /* A character that is no token: its bytes if all of them are, else the unknown token, else nothing, as in the public
  * library. `symbols` has room. */
-static void
-missing(const ql_bpe *m, ql_bpe_work *work, int64_t *count, const char *text, size_t bytes)
+static ql_status
+missing(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, int64_t *count, const char *text, size_t bytes)
 {
     bool fallback = m->byte_fallback && !m->byte_level;
 
@@ -66,11 +66,15 @@ missing(const ql_bpe *m, ql_bpe_work *work, int64_t *count, const char *text, si
         fallback = fallback && m->bytes[(unsigned char)text[i]] >= 0;
     for (size_t i = 0; fallback && i < bytes; i++)
         work->symbols[(*count)++] = m->bytes[(unsigned char)text[i]];
+    if (!fallback && m->unk == QL_UNK_UNKNOWN)
+        return QL_FAIL(cx, QL_INVALID, "the vocabulary has neither %s nor the model's unk_token",
+                       ql_json_quote(cx, text, bytes));
     if (fallback || m->unk < 0)
-        return;
+        return QL_OK;
     if (!m->fuse_unk || *count != work->after_unk)
         work->symbols[(*count)++] = m->unk;
     work->after_unk = *count;
+    return QL_OK;
 }
 
 static ql_status
@@ -97,7 +101,7 @@ first_symbols(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, const char *text, 
         if (id >= 0)
             work->symbols[(*count)++] = (int32_t)id;
         else
-            missing(m, work, count, text + i, step);
+            QL_TRY(cx, missing(cx, m, work, count, text + i, step));
     }
     return QL_OK;
 }

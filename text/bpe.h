@@ -4,11 +4,13 @@
 
 #include "vocab.h"
 
+#define QL_UNK_UNKNOWN (-2)
+
 typedef struct ql_bpe { /* immutable */
     ql_vocab vocab;
     ql_merges merges;
     bool byte_level, byte_fallback, fuse_unk, ignore_merges;
-    int32_t unk;        /* -1: none */
+    int32_t unk;        /* -1: none; QL_UNK_UNKNOWN: one that the vocabulary lacks */
     int32_t bytes[256]; /* byte level: the token of a byte; else of "<0xNN>"; -1: none */
     int32_t ascii[128]; /* the token of a character; -1: none */
 } ql_bpe;

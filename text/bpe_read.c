@@ -45,9 +45,8 @@ read_unk(ql_ctx *cx, const ql_json *model, ql_bpe *out)
     if (!unk)
         return QL_OK;
     out->unk = (int32_t)ql_vocab_find(&out->vocab, unk, strlen(unk));
-    if (out->unk < 0)
-        return QL_FAIL(cx, QL_INVALID, "%s: %s is not in the vocabulary",
-                       ql_json_where(cx, ql_json_member(model, "unk_token")), ql_json_quote(cx, unk, strlen(unk)));
+    if (out->unk < 0) /* fine as long as no text needs it */
+        out->unk = QL_UNK_UNKNOWN;
     return QL_OK;
 }
 

@@ -54,8 +54,6 @@ static const struct {
      "t.json: 'model.merges[0]': token \"b\" is not in the vocabulary"},
     {ONLY("\"vocab\": {\"a\": 1, \"b\": 2}, \"merges\": [\"a b\"]"), QL_INVALID,
      "t.json: 'model.merges[0]': token \"ab\" is not in the vocabulary"},
-    {ONLY("\"vocab\": {\"a\": 1}, \"merges\": [], \"unk_token\": \"u\""), QL_INVALID,
-     "t.json: 'model.unk_token': \"u\" is not in the vocabulary"},
     {WITH("\"normalizer\": {\"type\": \"Nmt\"}"), QL_UNSUPPORTED,
      "t.json: 'normalizer': type \"Nmt\" is not supported (supported: Lowercase, NFC, NFD, NFKC, NFKD, Prepend, "
      "Replace, "
@@ -283,6 +281,12 @@ test_texts(ql_ctx *cx)
                 "the tokenizer has no token with id 3");
     CHECK_OK(cx, ql_tokenizer_decode(cx, tk, &ids, 0, &text, &bytes));
     CHECK_STR(text, "");
+    ql_tokenizer_close(tk);
+    REQUIRE_OK(cx, parse(cx, ONLY("\"vocab\": {\"a\": 1}, \"merges\": [], \"unk_token\": \"u\""), NULL, &tk));
+    CHECK_OK(cx, ql_tokenizer_encode(cx, tk, "aa", 2, QL_BOS_NO, &ids)); /* an unknown token that nothing needs */
+    CHECK_ERROR(cx, ql_tokenizer_encode(cx, tk, "a\xc3\xa9", 3, QL_BOS_NO, &ids), QL_INVALID,
+                "the vocabulary has neither \"\xc3\xa9\" nor the model's unk_token");
+    ids.count = 0;
     ql_tokenizer_close(tk);
     REQUIRE_OK(cx, parse(cx, ql_format(cx, "{%s, %s}", byte_level, MODEL), NULL, &tk));
     CHECK(!ql_tokenizer_cleans_up(tk));

@@ -103,33 +103,60 @@ ql_results_keep(ql_results *r, int64_t node, int64_t block, const ql_cost *cost)
                      (int64_t)cost->peak);
 }
 
-ql_status
-ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool *known)
+static ql_status
+forget_damaged(ql_results *r, int64_t node, int64_t block)
 {
-    static const char sql[] = "SELECT k.digest IS " QL_DB_FACTS(
-        "?1", "?2") ", k.seconds, k.calls, k.up_bytes, k.down_bytes, k.peak_bytes, n.stage"
-                    " FROM node n LEFT JOIN cost k ON k.node = ?1 AND k.block = ?2 WHERE n.id = ?1"
-                    " AND (k.node IS NOT NULL OR EXISTS (SELECT 1 FROM fact WHERE node = ?1 AND block = ?2))";
-    const char *stage = NULL;
+    const char *stage = "";
     ql_query *q;
     bool more;
 
-    *known = false;
-    QL_TRY(r->cx, ql_query_open(r, &q, sql, "ii", node, block));
+    QL_TRY(r->cx, ql_query_open(r, &q, "SELECT stage FROM node WHERE id = ?", "i", node));
     for (;;) {
         QL_TRY(r->cx, ql_query_next(q, &more));
         if (!more)
             break;
-        QL_TRY(r->cx, ql_query_text(q, 6, &stage));
-        *known = ql_query_int(q, 0) != 0;
-        *cost = (ql_cost){.seconds = ql_query_real(q, 1),
-                          .calls = (uint64_t)ql_query_int(q, 2),
-                          .up = (uint64_t)ql_query_int(q, 3),
-                          .down = (uint64_t)ql_query_int(q, 4),
-                          .peak = (uint64_t)ql_query_int(q, 5)};
+        QL_TRY(r->cx, ql_query_text(q, 0, &stage));
     }
-    if (*known || !stage)
-        return QL_OK;
     ql_warn(r->cx, "%s: facts of stage '%s' are damaged; they are worked out again", r->path, stage);
     return forget(r, node, block);
+}
+
+/* What a block's facts cost, as it was kept. */
+static ql_status
+read_cost(ql_results *r, int64_t node, int64_t block, ql_cost *cost)
+{
+    ql_query *q;
+    bool more;
+
+    QL_TRY(r->cx,
+           ql_query_open(
+               r, &q, "SELECT seconds, calls, up_bytes, down_bytes, peak_bytes FROM cost WHERE node = ? AND block = ?",
+               "ii", node, block));
+    for (;;) {
+        QL_TRY(r->cx, ql_query_next(q, &more));
+        if (!more)
+            return QL_OK;
+        *cost = (ql_cost){.seconds = ql_query_real(q, 0),
+                          .calls = (uint64_t)ql_query_int(q, 1),
+                          .up = (uint64_t)ql_query_int(q, 2),
+                          .down = (uint64_t)ql_query_int(q, 3),
+                          .peak = (uint64_t)ql_query_int(q, 4)};
+    }
+}
+
+ql_status
+ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool *known)
+{
+    enum { NOTHING, DAMAGED, RIGHT };
+    static const char sql[] = "SELECT iif(k.digest IS " QL_DB_FACTS(
+        "?1", "?2") ", 2, 1) FROM node n LEFT JOIN cost k"
+                    " ON k.node = ?1 AND k.block = ?2 WHERE n.id = ?1"
+                    " AND (k.node IS NOT NULL OR EXISTS (SELECT 1 FROM fact WHERE node = ?1 AND block = ?2))";
+    int64_t state;
+
+    QL_TRY(r->cx, ql_db_int(r, &state, sql, "ii", node, block));
+    *known = state == RIGHT;
+    if (*known)
+        return read_cost(r, node, block, cost);
+    return state == DAMAGED ? forget_damaged(r, node, block) : QL_OK;
 }

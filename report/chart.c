@@ -129,8 +129,7 @@ draw_hints(const frame *f, const ql_series *s, FILE *out)
         ql_number_short(p->y, y);
         fprintf(out, "<circle class=\"hint\" cx=\"%.1f\" cy=\"%.1f\" r=\"9\"><title>", ql_scale_at(&f->x, p->x),
                 ql_scale_at(&f->y, p->y));
-        ql_html_put(out, p->label);
-        fprintf(out, ": %s, %s</title></circle>\n", x, y);
+        ql_html_print(out, "%s: %s, %s</title></circle>\n", p->label, x, y);
     }
 }
 
@@ -234,17 +233,12 @@ ql_chart_table(ql_ctx *cx, const ql_chart *c, FILE *out)
     (void)cx;
     fputs("<table>", out);
     if (c->heading) {
-        fputs("<caption>", out);
-        ql_html_put(out, c->heading);
-        fputs("</caption>", out);
+        ql_html_print(out, "<caption>%s</caption>", c->heading);
     }
     fputs("<thead><tr>", out);
     for (int k = 0; k < 4; k++) {
-        if (!heads[k])
-            continue;
-        fputs(k < 2 ? "<th scope=\"col\">" : "<th scope=\"col\" class=\"n\">", out);
-        ql_html_put(out, heads[k]);
-        fputs("</th>", out);
+        if (heads[k])
+            ql_html_print(out, k < 2 ? "<th scope=\"col\">%s</th>" : "<th scope=\"col\" class=\"n\">%s</th>", heads[k]);
     }
     fputs("</tr></thead>\n<tbody>\n", out);
     for (int64_t s = 0; s < c->series_count; s++)
@@ -253,13 +247,10 @@ ql_chart_table(ql_ctx *cx, const ql_chart *c, FILE *out)
 
             ql_number_short(p->x, x);
             ql_number_short(p->y, y);
-            fputs("<tr><td>", out);
-            ql_html_put(out, c->series[s].name);
-            if (c->point_label) {
-                fputs("</td><td>", out);
-                ql_html_put(out, p->label);
-            }
-            fprintf(out, "</td><td class=\"n\">%s</td><td class=\"n\">%s</td></tr>\n", x, y);
+            ql_html_print(out, "<tr><td>%s</td>", c->series[s].name);
+            if (c->point_label)
+                ql_html_print(out, "<td>%s</td>", p->label);
+            fprintf(out, "<td class=\"n\">%s</td><td class=\"n\">%s</td></tr>\n", x, y);
         }
     fputs("</tbody></table>\n", out);
     return QL_OK;

@@ -118,9 +118,7 @@ draw(ql_ctx *cx, const ql_figure_input *in, const bars *b, const quantity *q, FI
 
         if (!cut)
             return QL_MEMORY;
-        fputs("<g>\n<title>", out);
-        ql_html_put(out, name);
-        fputs("</title>\n", out);
+        ql_html_print(out, "<g>\n<title>%s</title>\n", name);
         ql_svg_text(out, names - 6, y + 14, QL_ANCHOR_END, cut);
         fprintf(out, "<path class=\"bar series s%d\" data-series=\"", ql_figure_colour(b->items[i].kind));
         ql_html_put(out, name);
@@ -133,19 +131,6 @@ draw(ql_ctx *cx, const ql_figure_input *in, const bars *b, const quantity *q, FI
     return QL_OK;
 }
 
-/* Of the texts the first `words` are no numbers. */
-static void
-put_row(const char *const *texts, int words, int count, FILE *out)
-{
-    fputs("<tr>", out);
-    for (int k = 0; k < count; k++) {
-        fputs(k < words ? "<td>" : "<td class=\"n\">", out);
-        ql_html_put(out, texts[k]);
-        fputs("</td>", out);
-    }
-    fputs("</tr>\n", out);
-}
-
 static void
 put_table(const bars *b, FILE *out)
 {
@@ -155,18 +140,12 @@ put_table(const bars *b, FILE *out)
           out);
     for (int64_t i = 0; i < b->count; i++) {
         const bar *r = &b->items[i];
-        char numbers[6][32];
-        const char *texts[10] = {r->run, r->stage, r->kind, r->label};
 
-        snprintf(numbers[0], sizeof numbers[0], "%lld", (long long)r->nodes);
-        snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)r->cost.calls);
-        snprintf(numbers[2], sizeof numbers[2], "%.4f", r->cost.seconds);
-        snprintf(numbers[3], sizeof numbers[3], "%.2f", (double)r->cost.up / (1 << 20));
-        snprintf(numbers[4], sizeof numbers[4], "%.2f", (double)r->cost.down / (1 << 20));
-        snprintf(numbers[5], sizeof numbers[5], "%.2f", mebibytes(&r->cost));
-        for (int k = 0; k < 6; k++)
-            texts[4 + k] = numbers[k];
-        put_row(texts, 4, 10, out);
+        ql_html_print(out, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td>", r->run, r->stage, r->kind, r->label);
+        fprintf(out, "<td class=\"n\">%lld</td><td class=\"n\">%llu</td><td class=\"n\">%.4f</td>", (long long)r->nodes,
+                (unsigned long long)r->cost.calls, r->cost.seconds);
+        fprintf(out, "<td class=\"n\">%.2f</td><td class=\"n\">%.2f</td><td class=\"n\">%.2f</td></tr>\n",
+                (double)r->cost.up / (1 << 20), (double)r->cost.down / (1 << 20), mebibytes(&r->cost));
     }
     fputs("</tbody></table>\n", out);
 }

@@ -191,15 +191,9 @@ put_table(const ql_result_set *set, FILE *out)
         const ql_result_node *n = &set->nodes[i];
 
         fprintf(out, "<tr><td class=\"n\">%lld</td><td>", (long long)i);
-        ql_html_put(out, n->stage);
-        fputs("</td><td>", out);
-        ql_html_put(out, n->kind);
-        fputs("</td><td>", out);
-        ql_html_put(out, n->label);
-        fputs("</td><td>", out);
+        ql_html_print(out, "%s</td><td>%s</td><td>%s</td><td>", n->stage, n->kind, n->label);
         for (int64_t k = 0; k < n->edge_count; k++) {
-            fputs(k ? ", " : "", out);
-            ql_html_put(out, n->edges[k].port);
+            ql_html_print(out, k ? ", %s" : "%s", n->edges[k].port);
             fprintf(out, " %lld", (long long)n->edges[k].from);
         }
         fprintf(out, "</td><td class=\"n\">%lld</td></tr>\n", (long long)n->cells);

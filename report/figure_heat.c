@@ -166,8 +166,7 @@ draw_map(const atlas *a, const map *m, double x, double y, FILE *out)
                 NAMES + (double)s->layer * a->step, HEAD + (double)s->linear * ROW, a->step - gap, ROW - 1,
                 shade(a, s->value));
         fprintf(out, "layer %lld, ", (long long)s->layer);
-        ql_html_put(out, a->linears.items[s->linear]);
-        fprintf(out, ": %s</title></rect>\n", number);
+        ql_html_print(out, "%s: %s</title></rect>\n", a->linears.items[s->linear], number);
     }
     fputs("</g>\n", out);
     return QL_OK;
@@ -194,19 +193,18 @@ put_table(const atlas *a, FILE *out)
 {
     char number[QL_NUMBER_SIZE];
 
-    fputs("<table><thead><tr><th>cell</th><th>layer</th><th>linear</th><th class=\"n\">", out);
-    ql_html_put(out, a->name);
-    fputs("</th></tr></thead>\n<tbody>\n", out);
+    ql_html_print(
+        out,
+        "<table><thead><tr><th>cell</th><th>layer</th><th>linear</th><th class=\"n\">%s</th></tr></thead>\n<tbody>\n",
+        a->name);
     for (int64_t m = 0; m < a->map_count; m++)
         for (int64_t i = 0; i < a->maps[m].count; i++) {
             const spot *s = &a->maps[m].spots[i];
 
             ql_number_short(s->value, number);
-            fputs("<tr><td>", out);
-            ql_html_put(out, a->maps[m].title);
-            fprintf(out, "</td><td>%lld</td><td>", (long long)s->layer);
-            ql_html_put(out, a->linears.items[s->linear]);
-            fprintf(out, "</td><td class=\"n\">%s</td></tr>\n", number);
+            ql_html_print(out, "<tr><td>%s</td>", a->maps[m].title);
+            fprintf(out, "<td>%lld</td>", (long long)s->layer);
+            ql_html_print(out, "<td>%s</td><td class=\"n\">%s</td></tr>\n", a->linears.items[s->linear], number);
         }
     fputs("</tbody></table>\n", out);
 }

@@ -40,17 +40,13 @@ static void
 put_notes(const ql_table *t, FILE *out)
 {
     for (int64_t i = 0; i < t->remarks.count; i++) {
-        fputs("<p class=\"remark\">", out);
-        ql_html_put(out, t->remarks.items[i]);
-        fputs("</p>\n", out);
+        ql_html_print(out, "<p class=\"remark\">%s</p>\n", t->remarks.items[i]);
     }
     if (!t->footnotes.count)
         return;
     fputs("<ol class=\"notes\">\n", out);
     for (int64_t i = 0; i < t->footnotes.count; i++) {
-        fputs("<li>", out);
-        ql_html_put(out, t->footnotes.items[i]);
-        fputs("</li>\n", out);
+        ql_html_print(out, "<li>%s</li>\n", t->footnotes.items[i]);
     }
     fputs("</ol>\n", out);
 }
@@ -69,9 +65,7 @@ ql_render_html(ql_ctx *cx, const ql_table *t, FILE *out)
     QL_TRY(cx, ql_grid_make(cx, t, &dialect, &grid));
     fputs("<div class=\"scroll\"><table>\n", out);
     if (t->value) {
-        fputs("<caption>", out);
-        ql_html_put(out, t->value);
-        fputs("</caption>\n", out);
+        ql_html_print(out, "<caption>%s</caption>\n", t->value);
     }
     put_head(t, grid, out);
     fputs("<tbody>\n", out);

@@ -37,14 +37,6 @@ make_figure(ql_ctx *cx, const ql_figure_kind *kind, const ql_figure_input *in, m
 }
 
 static void
-put_element(FILE *out, const char *open, const char *text, const char *close)
-{
-    fputs(open, out);
-    ql_html_put(out, text);
-    fputs(close, out);
-}
-
-static void
 put_facts(const ql_result_set *const *sets, int64_t count, FILE *out)
 {
     for (int64_t s = 0; s < count; s++) {
@@ -57,14 +49,14 @@ put_facts(const ql_result_set *const *sets, int64_t count, FILE *out)
         }
         fputs("<p class=\"facts\">", out);
         if (count > 1)
-            put_element(out, "", set->run, ": ");
+            ql_html_print(out, "%s: ", set->run);
         fprintf(out, "%lld %s", (long long)cells, cells == 1 ? "cell" : "cells");
         if (failed)
             fprintf(out, ", %lld failed", (long long)failed);
         fprintf(out, " \xc2\xb7 %.1f s \xc2\xb7 %.0f MiB of host memory at most \xc2\xb7 ", set->seconds,
                 (double)set->peak / (1 << 20));
-        put_element(out, "", set->device ? set->device : "", " \xc2\xb7 qloom ");
-        put_element(out, "", set->version ? set->version : "", "</p>\n");
+        ql_html_print(out, "%s \xc2\xb7 qloom ", set->device ? set->device : "");
+        ql_html_print(out, "%s</p>\n", set->version ? set->version : "");
     }
 }
 
@@ -99,13 +91,13 @@ put_cell(const ql_figure_input *in, const ql_result_set *set, int64_t cell, FILE
     (void)(in->value && ql_results_difference(set, cell, c->original, in->value, &d));
     fputs(c->baseline ? "<tr class=\"original\">" : "<tr>", out);
     if (in->count > 1)
-        put_element(out, "<th scope=\"row\">", set->run, "</th>");
+        ql_html_print(out, "<th scope=\"row\">%s</th>", set->run);
     for (int64_t a = 0; a < set->axis_count; a++)
-        put_element(out, "<th scope=\"row\">", c->labels[a] ? c->labels[a] : "-", "</th>");
+        ql_html_print(out, "<th scope=\"row\">%s</th>", c->labels[a] ? c->labels[a] : "-");
     if (set->axis_count == 0)
-        put_element(out, "<th scope=\"row\">", c->baseline ? QL_ORIGINAL_LABEL : "the only cell", "</th>");
+        ql_html_print(out, "<th scope=\"row\">%s</th>", c->baseline ? QL_ORIGINAL_LABEL : "the only cell");
     if (c->error)
-        put_element(out, "<td class=\"n\"><em title=\"", c->error, "\">failed</em></td>");
+        ql_html_print(out, "<td class=\"n\"><em title=\"%s\">failed</em></td>", c->error);
     else
         put_number(value, "", out);
     put_number(d.value, d.value > 0 ? "+" : "", out);
@@ -123,10 +115,10 @@ put_cells(const ql_figure_input *in, const ql_result_set *set, FILE *out)
     if (in->count > 1)
         fputs("<th scope=\"col\">run</th>", out);
     for (int64_t a = 0; a < set->axis_count; a++)
-        put_element(out, "<th scope=\"col\">", set->references[a], "</th>");
+        ql_html_print(out, "<th scope=\"col\">%s</th>", set->references[a]);
     if (set->axis_count == 0)
         fputs("<th scope=\"col\">cell</th>", out);
-    put_element(out, "<th scope=\"col\" class=\"n\">", in->value ? in->value : "", "</th>");
+    ql_html_print(out, "<th scope=\"col\" class=\"n\">%s</th>", in->value ? in->value : "");
     fputs("<th scope=\"col\" class=\"n\">less original</th><th scope=\"col\" class=\"n\">\xc2\xb1 paired</th>"
           "<th scope=\"col\" class=\"n\">bits per weight</th><th scope=\"col\" class=\"n\">seconds</th>"
           "<th scope=\"col\" class=\"n\">peak MiB</th></tr></thead>\n<tbody>\n",
@@ -164,7 +156,7 @@ put_figure(ql_ctx *cx, const ql_figure_kind *kind, const ql_figure_input *in, FI
         return QL_OK;
     fprintf(out, "<section id=\"%s\"%s>\n<h2>%s</h2>\n<figure>\n<div class=\"scroll\">%s</div>\n", kind->name,
             kind->wide ? " class=\"wide\"" : "", kind->title, m.svg);
-    put_element(out, "<figcaption>", m.caption, "</figcaption>\n</figure>\n");
+    ql_html_print(out, "<figcaption>%s</figcaption>\n</figure>\n", m.caption);
     fprintf(out, "<details><summary>Numbers</summary><div class=\"scroll\">%s</div></details>\n</section>\n", m.data);
     return QL_OK;
 }
@@ -191,9 +183,9 @@ write_page(ql_ctx *cx, const ql_figure_input *in, const ql_table_spec *spec, FIL
           "img-src data:\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
           "<link rel=\"icon\" href=\"data:,\">\n",
           out);
-    put_element(out, "<title>", title, " \xc2\xb7 qloom</title>\n");
+    ql_html_print(out, "<title>%s \xc2\xb7 qloom</title>\n", title);
     fprintf(out, "<style>%s%s</style>\n</head>\n<body>\n<header>\n", ql_figure_style, ql_page_style);
-    put_element(out, "<h1>", title, "</h1>\n");
+    ql_html_print(out, "<h1>%s</h1>\n", title);
     put_facts(in->sets, in->count, out);
     fputs("</header>\n<main>\n<section id=\"table\">\n<h2>Results</h2>\n", out);
     QL_TRY(cx, put_table(cx, in->sets, in->count, spec, out));

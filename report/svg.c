@@ -2,6 +2,7 @@
 #include "svg.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include <utf8proc.h>
@@ -51,13 +52,29 @@ ql_html_put(FILE *out, const char *text)
 }
 
 void
+ql_html_print(FILE *out, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    for (const char *p = format; *p; p++) {
+        if (p[0] == '%' && p[1] == 's') {
+            ql_html_put(out, va_arg(ap, const char *));
+            p++;
+        } else {
+            fputc(*p, out);
+        }
+    }
+    va_end(ap);
+}
+
+void
 ql_svg_text(FILE *out, double x, double y, ql_anchor anchor, const char *text)
 {
     static const char *const anchors[] = {"", " text-anchor=\"middle\"", " text-anchor=\"end\""};
 
     fprintf(out, "<text x=\"%.1f\" y=\"%.1f\"%s>", x, y, anchors[anchor]);
-    ql_html_put(out, text);
-    fputs("</text>\n", out);
+    ql_html_print(out, "%s</text>\n", text);
 }
 
 void
@@ -67,8 +84,7 @@ ql_svg_open(FILE *out, double width, double height, const char *title)
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" "
             "role=\"img\">\n<title>",
             width, height, width, height);
-    ql_html_put(out, title);
-    fputs("</title>\n", out);
+    ql_html_print(out, "%s</title>\n", title);
 }
 
 double

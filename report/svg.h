@@ -10,6 +10,8 @@
 /* `text` as the content of an element or of an attribute in double quotes: markup escaped, what is no UTF-8 or a
  * control character replaced. Labels are anyone's. */
 void ql_html_put(FILE *out, const char *text);
+/* The format with such texts in the place of each %s, which is all that it may have. */
+void ql_html_print(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define QL_FIGURE_WIDTH 440 /* pixels of a figure that grows and shrinks with its column */
 

@@ -16,7 +16,7 @@ for file in pipelines/*.yaml; do
         # shellcheck disable=SC2086
         "$program" $command "$file" --threads 1 $device >"$dir/$name.$command" 2>"$dir/$name.$command.log" </dev/null || status=1
     done
-    sed -i -E 's/^( +)[0-9.e+-]+( +[0-9.]+ [KMGT]?i?B )/\1-\2/; s/^time: about .*/time: -/; s/, [0-9.]+ [KMGTP]FLOP\/s//' "$dir/$name.plan"
+    sed -i -E 's/^ +[0-9.e+-]+( +[0-9.]+ [KMGT]?i?B )/         -\1/; s/^time: about .*/time: -/; s/, [0-9.]+ [KMGTP]FLOP\/s//' "$dir/$name.plan"
     sed -i -E "s,$PWD/,,g; s/done in .*/done/" "$dir/$name".*
 done
 exit $status

@@ -2,7 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json.h"
+#include <qloom/json.h>
+
 #include "device/device.h"
 #include "model/open_model.h"
 #include "cli.h"
@@ -154,51 +155,51 @@ print_text(const sheet *s)
         print_row(&s->ends[i]);
 }
 
-static ql_status
-json_rows(ql_ctx *cx, const char *key, const row *rows, int64_t count)
+static void
+json_rows(ql_json_writer *w, const char *key, const row *rows, int64_t count)
 {
-    printf("  \"%s\": [", key);
-    for (int64_t i = 0; i < count; i++) {
-        const row *r = &rows[i];
-        const char *name = ql_json_quote(cx, r->name, strlen(r->name));
-
-        if (!name)
-            return QL_MEMORY;
-        printf("%s\n    {\"name\": %s, ", i ? "," : "", name);
+    ql_json_put_open(w, key, '[', QL_JSON_LINES);
+    for (const row *r = rows; r < rows + count; r++) {
+        ql_json_put_open(w, NULL, '{', QL_JSON_SPACED);
+        ql_json_put_text(w, "name", r->name);
         if (r->subset >= 0)
-            printf("\"subset\": %d, ", r->subset);
-        printf("\"shape\": [");
+            ql_json_put_int(w, "subset", r->subset);
+        ql_json_put_open(w, "shape", '[', QL_JSON_SPACED);
         for (int64_t k = 0; k < r->first->ndim; k++)
-            printf("%s%lld", k ? ", " : "", (long long)r->first->dims[k]);
-        printf("], \"dtype\": \"%s\", \"parameters\": %llu, \"bytes\": %llu}", dtype_of(r),
-               (unsigned long long)r->parameters, (unsigned long long)r->bytes);
+            ql_json_put_int(w, NULL, r->first->dims[k]);
+        ql_json_put_close(w);
+        ql_json_put_text(w, "dtype", dtype_of(r));
+        ql_json_put_int(w, "parameters", (int64_t)r->parameters);
+        ql_json_put_int(w, "bytes", (int64_t)r->bytes);
+        ql_json_put_close(w);
     }
-    printf("\n  ]");
-    return QL_OK;
+    ql_json_put_close(w);
 }
 
 static ql_status
 print_json(ql_ctx *cx, const sheet *s)
 {
     const ql_model_info *info = &s->model->info;
-    const char *folder = ql_source_folder(s->model->source), *path = ql_json_quote(cx, folder, strlen(folder));
+    ql_json_writer w = {.cx = cx, .out = stdout};
 
-    if (!path)
-        return QL_MEMORY;
-    printf("{\n  \"path\": %s,\n  \"architecture\": \"%s\",\n  \"plugin\": \"%s\",\n", path, info->architecture,
-           s->model->plugin->name);
-    printf("  \"blocks\": %lld,\n  \"linears\": %d,\n  \"subsets\": %d,\n", (long long)info->layers, info->linear_count,
-           info->subsets);
-    printf("  \"hidden\": %lld,\n  \"vocabulary\": %lld,\n  \"positions\": %lld,\n  \"tied\": %s,\n",
-           (long long)info->hidden, (long long)info->vocab, (long long)info->max_positions,
-           info->tied ? "true" : "false");
-    printf("  \"parameters\": %llu,\n  \"bytes\": %llu,\n", (unsigned long long)s->parameters,
-           (unsigned long long)s->bytes);
-    QL_TRY(cx, json_rows(cx, "block", s->block, s->block_count));
-    printf(",\n");
-    QL_TRY(cx, json_rows(cx, "ends", s->ends, s->end_count));
-    printf("\n}\n");
-    return QL_OK;
+    ql_json_put_open(&w, NULL, '{', QL_JSON_LINES);
+    ql_json_put_text(&w, "path", ql_source_folder(s->model->source));
+    ql_json_put_text(&w, "architecture", info->architecture);
+    ql_json_put_text(&w, "plugin", s->model->plugin->name);
+    ql_json_put_int(&w, "blocks", info->layers);
+    ql_json_put_int(&w, "linears", info->linear_count);
+    ql_json_put_int(&w, "subsets", info->subsets);
+    ql_json_put_int(&w, "hidden", info->hidden);
+    ql_json_put_int(&w, "vocabulary", info->vocab);
+    ql_json_put_int(&w, "positions", info->max_positions);
+    ql_json_put_bool(&w, "tied", info->tied);
+    ql_json_put_int(&w, "parameters", (int64_t)s->parameters);
+    ql_json_put_int(&w, "bytes", (int64_t)s->bytes);
+    json_rows(&w, "block", s->block, s->block_count);
+    json_rows(&w, "ends", s->ends, s->end_count);
+    ql_json_put_close(&w);
+    printf("\n");
+    return ql_json_put_end(&w);
 }
 
 /* --- the command ------------------------------------------------------------------------------------------------ */

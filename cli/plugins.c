@@ -2,11 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <qloom/json.h>
+
 #include "base/guess.h"
-#include "base/json.h"
+#include "pipeline/graph.h"
 #include "cli.h"
 #include "kit/new_plugin.h"
-#include "pipeline/graph.h"
 
 static const char usage[] =
     "Without a name: every plugin found, by kind. With one: its help, parameters, inputs and outputs.\n\n"
@@ -17,7 +18,6 @@ static const char usage[] =
 
 /* A plugin with its defaults filled in, so that they print as values do. */
 typedef struct sheet {
-    const ql_found *found;
     const ql_plugin *plugin;
     const void *self;
 } sheet;
@@ -30,7 +30,7 @@ open_sheet(ql_ctx *cx, const ql_found *f, sheet *out)
     if (!self)
         return QL_MEMORY;
     ql_param_defaults(f->plugin, self);
-    *out = (sheet){.found = f, .plugin = f->plugin, .self = self};
+    *out = (sheet){.plugin = f->plugin, .self = self};
     return QL_OK;
 }
 
@@ -38,6 +38,14 @@ static const char *
 default_text(ql_ctx *cx, const sheet *s, const ql_param *row)
 {
     const char *text = row->required ? "required" : ql_param_print(cx, row, s->self);
+
+    return text ? text : "";
+}
+
+static const char *
+abi_text(ql_ctx *cx, const ql_plugin *p)
+{
+    const char *text = ql_format(cx, "%u.%u", (unsigned)p->abi_major, (unsigned)p->abi_minor);
 
     return text ? text : "";
 }
@@ -81,35 +89,29 @@ print_ports(const ql_plugin *p, bool output)
     }
 }
 
-static void
-print_sheet(ql_ctx *cx, const sheet *s)
+static ql_status
+print_sheet(ql_ctx *cx, const ql_found *f)
 {
-    const ql_plugin *p = s->plugin;
+    const ql_plugin *p = f->plugin;
     char allowed[512];
+    sheet s;
 
+    QL_TRY(cx, open_sheet(cx, f, &s));
     printf("%s %s, %s\n%s\n\n", p->name, p->version, ql_kind_name(p->kind), p->help);
     if (p->cite)
         printf("  cite            %s\n", p->cite);
-    printf("  file            %s\n  abi             %u.%u\n", s->found->file, (unsigned)p->abi_major,
-           (unsigned)p->abi_minor);
+    printf("  file            %s\n  abi             %s\n", f->file, abi_text(cx, p));
     for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
         ql_param_allowed(row, allowed, sizeof allowed);
         printf("%s  %-16s%-11s%s\n%29s%s\n", row == p->params ? "\nparameters\n" : "", row->name,
-               default_text(cx, s, row), row->help ? row->help : "", "", allowed);
+               default_text(cx, &s, row), row->help ? row->help : "", "", allowed);
     }
     print_ports(p, false);
     print_ports(p, true);
+    return QL_OK;
 }
 
 /* --- JSON ------------------------------------------------------------------------------------------------------------ */
-
-static void
-put_quoted(ql_ctx *cx, const char *key, const char *text)
-{
-    const char *quoted = text ? ql_json_quote(cx, text, strlen(text)) : "null";
-
-    printf("\"%s\": %s", key, quoted ? quoted : "null");
-}
 
 static const char *
 type_name(ql_type type)
@@ -120,70 +122,97 @@ type_name(ql_type type)
 }
 
 static void
-json_param(ql_ctx *cx, const sheet *s, const ql_param *row)
+json_param(ql_json_writer *w, const sheet *s, const ql_param *row)
 {
-    const char *value = ql_param_print(cx, row, s->self);
-    const bool bare =
-        row->type == QL_T_BOOL || row->type == QL_T_INT || row->type == QL_T_REAL || row->type == QL_T_LIST;
+    const char *value = ql_param_print(w->cx, row, s->self);
+    const bool text = row->type == QL_T_STRING || row->type == QL_T_PATH;
 
-    printf("{");
-    put_quoted(cx, "name", row->name);
-    printf(", \"type\": \"%s\", \"required\": %s, ", type_name(row->type), row->required ? "true" : "false");
-    if (bare)
-        printf("\"default\": %s", value);
+    ql_json_put_open(w, NULL, '{', QL_JSON_SPACED);
+    ql_json_put_text(w, "name", row->name);
+    ql_json_put_text(w, "type", type_name(row->type));
+    ql_json_put_bool(w, "required", row->required);
+    if (text || row->type == QL_T_ENUM)
+        ql_json_put_text(w, "default", text ? row->def_text : value);
     else
-        put_quoted(cx, "default", row->type == QL_T_ENUM ? value : row->def_text);
-    if (row->type == QL_T_INT || row->type == QL_T_REAL)
-        printf(", \"min\": %.17g, \"max\": %.17g", row->min, row->max);
-    for (const char *const *w = row->type == QL_T_ENUM ? row->values : NULL; w && *w; w++)
-        printf("%s\"%s\"%s", w == row->values ? ", \"values\": [" : ", ", *w, w[1] ? "" : "]");
-    printf(", ");
-    put_quoted(cx, "help", row->help);
-    printf("}");
+        ql_json_put_raw(w, "default", value ? value : "null");
+    if (row->type == QL_T_INT || row->type == QL_T_REAL) {
+        ql_json_put_real(w, "min", row->min);
+        ql_json_put_real(w, "max", row->max);
+    }
+    if (row->type == QL_T_ENUM) {
+        ql_json_put_open(w, "values", '[', QL_JSON_SPACED);
+        for (const char *const *word = row->values; *word; word++)
+            ql_json_put_text(w, NULL, *word);
+        ql_json_put_close(w);
+    }
+    ql_json_put_text(w, "help", row->help);
+    ql_json_put_close(w);
 }
 
 static void
-json_sheet(ql_ctx *cx, const sheet *s)
+json_port(ql_json_writer *w, const ql_plugin *p, const ql_port *port)
 {
-    const ql_plugin *p = s->plugin;
+    ql_json_put_open(w, NULL, '{', QL_JSON_SPACED);
+    ql_json_put_text(w, "name", port->name);
+    ql_json_put_text(w, "type", ql_edge_name(port->type));
+    ql_json_put_bool(w, "output", port->output);
+    ql_json_put_bool(w, "required", ql_port_needed(p, port));
+    ql_json_put_text(w, "help", port->help);
+    ql_json_put_close(w);
+}
+
+/* A broken one has a problem in the place of everything else. */
+static ql_status
+json_sheet(ql_json_writer *w, const ql_found *f)
+{
+    const ql_plugin *p = f->plugin;
     const ql_port *port;
+    sheet s;
 
-    printf("{");
-    put_quoted(cx, "name", p->name);
-    printf(", \"kind\": \"%s\", ", ql_kind_name(p->kind));
-    put_quoted(cx, "version", p->version);
-    printf(", \"abi\": \"%u.%u\", ", (unsigned)p->abi_major, (unsigned)p->abi_minor);
-    put_quoted(cx, "help", p->help);
-    printf(", ");
-    put_quoted(cx, "cite", p->cite);
-    printf(", ");
-    put_quoted(cx, "file", s->found->file);
-    printf(",\n  \"parameters\": [");
-    for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
-        printf("%s\n    ", row == p->params ? "" : ",");
-        json_param(cx, s, row);
+    ql_json_put_open(w, NULL, '{', QL_JSON_LINES);
+    ql_json_put_text(w, "name", f->name);
+    ql_json_put_text(w, "file", f->file);
+    if (p) {
+        QL_TRY(w->cx, open_sheet(w->cx, f, &s));
+        ql_json_put_text(w, "kind", ql_kind_name(p->kind));
+        ql_json_put_text(w, "version", p->version);
+        ql_json_put_text(w, "abi", abi_text(w->cx, p));
+        ql_json_put_text(w, "help", p->help);
+        ql_json_put_text(w, "cite", p->cite);
+        ql_json_put_open(w, "parameters", '[', QL_JSON_LINES);
+        for (const ql_param *row = p->params; row->type != QL_T_END; row++)
+            json_param(w, &s, row);
+        ql_json_put_close(w);
+        ql_json_put_open(w, "ports", '[', QL_JSON_LINES);
+        for (int64_t i = 0; (port = ql_port_at(p, i)); i++)
+            json_port(w, p, port);
+        ql_json_put_close(w);
+    } else {
+        ql_json_put_text(w, "problem", f->problem);
     }
-    printf("],\n  \"ports\": [");
-    for (int64_t i = 0; (port = ql_port_at(p, i)); i++) {
-        printf("%s\n    {\"name\": \"%s\", \"type\": \"%s\", \"output\": %s, \"required\": %s, ", i ? "," : "",
-               port->name, ql_edge_name(port->type), port->output ? "true" : "false",
-               ql_port_needed(p, port) ? "true" : "false");
-        put_quoted(cx, "help", port->help);
-        printf("}");
-    }
-    printf("]}");
+    ql_json_put_close(w);
+    return QL_OK;
 }
 
-static void
-json_broken(ql_ctx *cx, const ql_found *f)
+/* One plugin; NULL: an array of all. */
+static ql_status
+print_json(ql_ctx *cx, const ql_registry *r, const ql_found *one)
 {
-    printf("{");
-    put_quoted(cx, "name", f->name);
-    printf(", ");
-    put_quoted(cx, "file", f->file);
-    printf(", ");
-    put_quoted(cx, "problem", f->problem);
-    printf("}");
+    ql_json_writer w = {.cx = cx, .out = stdout};
+
+    if (!one)
+        ql_json_put_open(&w, NULL, '[', QL_JSON_LINES);
+    for (int64_t i = 0; i < (one ? 1 : ql_registry_count(r)); i++) {
+        const ql_found *f = one ? one : ql_registry_load(r, ql_registry_item(r, i));
+
+        if (!f)
+            return QL_MEMORY;
+        QL_TRY(cx, json_sheet(&w, f));
+    }
+    if (!one)
+        ql_json_put_close(&w);
+    printf("\n");
+    return ql_json_put_end(&w);
 }
 
 /* --- Markdown -------------------------------------------------------------------------------------------------------- */
@@ -237,23 +266,6 @@ markdown_sheet(ql_ctx *cx, const sheet *s)
     }
 }
 
-/* --- the command ----------------------------------------------------------------------------------------------------- */
-
-static ql_status
-print_one(ql_ctx *cx, const ql_found *f, bool json, bool markdown)
-{
-    sheet s;
-
-    QL_TRY(cx, open_sheet(cx, f, &s));
-    if (json)
-        json_sheet(cx, &s);
-    else if (markdown)
-        markdown_sheet(cx, &s);
-    else
-        print_sheet(cx, &s);
-    return QL_OK;
-}
-
 /* The keys of a pipeline file beside stages, matrix, exclude and table. */
 static ql_status
 print_keys(ql_ctx *cx)
@@ -269,31 +281,30 @@ print_keys(ql_ctx *cx)
 }
 
 static ql_status
-print_all(ql_ctx *cx, const ql_registry *r, bool json)
+print_markdown(ql_ctx *cx, const ql_registry *r, const ql_found *one)
 {
     ql_kind kind = QL_KIND_NONE;
+    sheet s;
 
-    printf(json ? "[" : "# Plugins\n\nWritten by `qloom plugins --markdown` from the plugins' own tables.\n");
-    for (int64_t i = 0; i < ql_registry_count(r); i++) {
-        const ql_found *f = ql_registry_item(r, i);
+    if (!one)
+        printf("# Plugins\n\nWritten by `qloom plugins --markdown` from the plugins' own tables.\n");
+    for (int64_t i = 0; i < (one ? 1 : ql_registry_count(r)); i++) {
+        const ql_found *f = one ? one : ql_registry_load(r, ql_registry_item(r, i));
 
-        f = ql_registry_load(r, f);
-        if (json)
-            printf("%s\n", i ? "," : "");
-        if (!f || !f->plugin) {
-            if (json && f)
-                json_broken(cx, f);
+        if (!f)
+            return QL_MEMORY;
+        if (!f->plugin)
             continue;
-        }
-        if (!json && f->plugin->kind != kind)
+        if (!one && f->plugin->kind != kind)
             printf("\n## Kind: %s\n", ql_kind_name(f->plugin->kind));
         kind = f->plugin->kind;
-        QL_TRY(cx, print_one(cx, f, json, !json));
+        QL_TRY(cx, open_sheet(cx, f, &s));
+        markdown_sheet(cx, &s);
     }
-    if (json)
-        printf("]\n");
-    return json ? QL_OK : print_keys(cx);
+    return one ? QL_OK : print_keys(cx);
 }
+
+/* --- the command ----------------------------------------------------------------------------------------------------- */
 
 static ql_status
 find(ql_ctx *cx, const ql_registry *r, const char *name, const ql_found **out)
@@ -307,24 +318,6 @@ find(ql_ctx *cx, const ql_registry *r, const char *name, const ql_found **out)
         ql_guess_offer(&near, ql_registry_item(r, i)->name);
     return QL_FAIL(cx, QL_NOT_FOUND, "no plugin '%s'%s", name,
                    ql_guess_text(cx, &near, "; 'qloom plugins' lists them"));
-}
-
-static ql_status
-show(ql_cli *cli, const ql_registry *r, const char *name, bool json, bool markdown)
-{
-    const ql_found *f;
-
-    if (!name && (json || markdown))
-        return print_all(cli->cx, r, json);
-    if (!name) {
-        print_list(r);
-        return QL_OK;
-    }
-    QL_TRY(cli->cx, find(cli->cx, r, name, &f));
-    QL_TRY(cli->cx, print_one(cli->cx, f, json, markdown));
-    if (json)
-        printf("\n");
-    return QL_OK;
 }
 
 static void
@@ -342,6 +335,7 @@ run(ql_cli *cli, int argc, char **argv)
                                  {.name = "--markdown", .flag = &markdown},
                                  {.name = "--new", .value = &kind},
                                  QL_OPTIONS_END};
+    const ql_found *one = NULL;
     ql_registry *r;
 
     QL_TRY(cli->cx, ql_options(cli, options, &argc, argv, 0, 1, "no or one plugin name"));
@@ -350,8 +344,18 @@ run(ql_cli *cli, int argc, char **argv)
     if (kind && argc != 2)
         return QL_FAIL(cli->cx, QL_INVALID, "--new: expected the name of the plugin");
     QL_TRY(cli->cx, ql_cli_registry(cli, &r));
-    return kind ? ql_plugin_scaffold(cli->cx, r, kind, argv[1], print_path)
-                : show(cli, r, argc == 2 ? argv[1] : NULL, json, markdown);
+    if (kind)
+        return ql_plugin_scaffold(cli->cx, r, kind, argv[1], print_path);
+    if (argc == 2)
+        QL_TRY(cli->cx, find(cli->cx, r, argv[1], &one));
+    if (json)
+        return print_json(cli->cx, r, one);
+    if (markdown)
+        return print_markdown(cli->cx, r, one);
+    if (one)
+        return print_sheet(cli->cx, one);
+    print_list(r);
+    return QL_OK;
 }
 
 const ql_command ql_cmd_plugins = {

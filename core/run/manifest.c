@@ -7,86 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
+#include <qloom/json.h>
 #include <qloom/qloom.h>
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/printer.h"
 #include "store/content.h"
 
 #define HEADER_LENGTH 8 /* bytes in front of a safetensors header that hold its length */
-
-/* jansson gives NULL without memory, and its `_new` setters pass that on as -1; `ok` collects it. */
-typedef struct writer {
-    ql_ctx *cx;
-    json_t *root;
-    bool ok;
-} writer;
-
-static void
-put_text(writer *w, json_t *object, const char *key, const char *text)
-{
-    json_t *value = text ? json_string(text) : json_null();
-
-    if (!value) /* no UTF-8: a path may hold any bytes */
-        value = json_string("(not UTF-8)");
-    w->ok = json_object_set_new(object, key, value) == 0 && w->ok;
-}
-
-static void
-put_int(writer *w, json_t *object, const char *key, uint64_t value)
-{
-    char text[32];
-
-    if (value > INT64_MAX) { /* JSON readers know no larger integers */
-        snprintf(text, sizeof text, "%" PRIu64, value);
-        put_text(w, object, key, text);
-        return;
-    }
-    w->ok = json_object_set_new(object, key, json_integer((json_int_t)value)) == 0 && w->ok;
-}
-
-static json_t *
-put_list(writer *w, const char *key)
-{
-    json_t *list = json_array();
-
-    w->ok = json_object_set_new(w->root, key, list) == 0 && w->ok;
-    return list;
-}
-
-static json_t *
-put_object(writer *w, json_t *list)
-{
-    json_t *object = json_object();
-
-    w->ok = json_array_append_new(list, object) == 0 && w->ok;
-    return object;
-}
-
-static ql_status
-put_hash(writer *w, json_t *object, const char *path, size_t limit)
-{
-    uint64_t hash[2];
-    const char *text;
-
-    QL_TRY(w->cx, ql_hash_file(w->cx, path, limit, hash));
-    text = ql_hash_text(w->cx, hash);
-    if (!text)
-        return QL_MEMORY;
-    put_text(w, object, "xxh128", text);
-    return QL_OK;
-}
-
-static ql_status
-put_file(writer *w, json_t *list, const char *path, size_t limit)
-{
-    json_t *object = put_object(w, list);
-
-    put_text(w, object, "file", path);
-    return put_hash(w, object, path, limit);
-}
 
 /* Length of a safetensors header with what is in front of it: it names every tensor, and reading gigabytes would cost
  * more than the run may take. */
@@ -99,7 +28,7 @@ header_bytes(ql_ctx *cx, const char *path, size_t *out)
     bool ok = f && fread(length, 1, sizeof length, f) == sizeof length;
 
     if (f)
-        (void)fclose(f);
+        fclose(f);
     if (!ok)
         return QL_FAIL(cx, QL_IO, "%s: %s", path, f ? "shorter than a safetensors header" : strerror(errno));
     for (int i = HEADER_LENGTH; i-- > 0;)
@@ -108,123 +37,173 @@ header_bytes(ql_ctx *cx, const char *path, size_t *out)
     return QL_OK;
 }
 
+/* Members "file" and "xxh128" of the object that is open. */
 static ql_status
-put_folder(writer *w, json_t *list, const char *folder)
+put_file(ql_json_writer *w, const char *path)
 {
-    const char **names;
-    int64_t count;
-    ql_status st = ql_model_files(w->cx, folder, &names, &count);
+    size_t limit = SIZE_MAX;
+    uint64_t hash[2];
+    const char *text;
 
-    for (int64_t i = 0; i < count && st == QL_OK; i++) {
-        size_t limit = SIZE_MAX;
-
-        if (ql_ends_with(names[i], ".safetensors"))
-            st = header_bytes(w->cx, names[i], &limit);
-        if (st == QL_OK)
-            st = put_file(w, list, names[i], limit);
-    }
-    free(names);
-    return st;
-}
-
-/* Every path that a stage's parameters name and that is there: what is not there is an output, or optional. */
-static ql_status
-put_inputs(writer *w, const ql_graph *g)
-{
-    json_t *list = put_list(w, "inputs"), *seen = json_object();
-    ql_status st = QL_OK;
-
-    for (int64_t i = 0; i < g->node_count; i++) {
-        const ql_node *n = g->nodes[i];
-
-        for (const ql_param *p = n->plugin->params; p && p->type != QL_T_END && st == QL_OK; p++) {
-            const char *path = p->type == QL_T_PATH ? *(const char *const *)((const char *)n->self + p->offset) : NULL;
-            ql_path_info at;
-
-            if (!path || json_object_get(seen, path))
-                continue;
-            w->ok = json_object_set_new_nocheck(seen, path, json_true()) == 0 && w->ok;
-            st = ql_path_look(w->cx, path, &at);
-            if (st == QL_OK && at.type == QL_PATH_FOLDER)
-                st = put_folder(w, list, path);
-            else if (st == QL_OK && at.type != QL_PATH_NONE)
-                st = put_file(w, list, path, SIZE_MAX);
-        }
-    }
-    json_decref(seen);
-    return st;
-}
-
-static ql_status
-put_plugins(writer *w, const ql_graph *g, ql_registry *registry)
-{
-    json_t *list = put_list(w, "plugins");
-
-    for (int64_t i = 0; i < g->node_count; i++) {
-        const ql_plugin *p = g->nodes[i]->plugin;
-        const ql_found *found = ql_registry_find(registry, p->name);
-        bool first = true;
-        json_t *object;
-
-        for (int64_t k = 0; k < i; k++)
-            first = first && g->nodes[k]->plugin != p;
-        if (!first)
-            continue;
-        object = put_object(w, list);
-        put_text(w, object, "name", p->name);
-        put_text(w, object, "kind", ql_kind_name(p->kind));
-        put_text(w, object, "version", p->version);
-        if (found && found->file) {
-            put_text(w, object, "file", found->file);
-            QL_TRY(w->cx, put_hash(w, object, found->file, SIZE_MAX));
-        }
-    }
+    if (ql_ends_with(path, ".safetensors"))
+        QL_TRY(w->cx, header_bytes(w->cx, path, &limit));
+    QL_TRY(w->cx, ql_hash_file(w->cx, path, limit, hash));
+    text = ql_hash_text(w->cx, hash);
+    if (!text)
+        return QL_MEMORY;
+    ql_json_put_text(w, "file", path);
+    ql_json_put_text(w, "xxh128", text);
     return QL_OK;
 }
 
 static ql_status
-fill(writer *w, const ql_graph *g, const ql_manifest *m)
+put_input(ql_json_writer *w, const char *path)
 {
-    json_t *list, *abi;
+    ql_json_put_open(w, NULL, '{', QL_JSON_LINES);
+    QL_TRY(w->cx, put_file(w, path));
+    ql_json_put_close(w);
+    return QL_OK;
+}
 
-    put_text(w, w->root, "qloom", ql_version());
-    abi = json_sprintf("%d.%d", QL_ABI_MAJOR, QL_ABI_MINOR);
-    w->ok = json_object_set_new(w->root, "abi", abi) == 0 && w->ok;
-    put_text(w, w->root, "pipeline", g->file);
-    put_text(w, w->root, "device", m->device);
-    put_int(w, w->root, "threads", (uint64_t)m->threads);
-    put_int(w, w->root, "seed", g->seed);
-    list = put_list(w, "command");
-    for (int i = 0; i < m->argc; i++) {
-        json_t *argument = json_string(m->argv[i]);
+/* A file, or those of a model folder; what is not there is an output, or optional. */
+static ql_status
+put_path(ql_json_writer *w, const char *path)
+{
+    const char **names = NULL;
+    int64_t count = 0;
+    ql_path_info info;
+    ql_status st;
 
-        w->ok = json_array_append_new(list, argument ? argument : json_string("(not UTF-8)")) == 0 && w->ok;
+    QL_TRY(w->cx, ql_path_look(w->cx, path, &info));
+    if (info.type == QL_PATH_NONE)
+        return QL_OK;
+    if (info.type != QL_PATH_FOLDER)
+        return put_input(w, path);
+    st = ql_model_files(w->cx, path, &names, &count);
+    for (int64_t i = 0; i < count && st == QL_OK; i++)
+        st = put_input(w, names[i]);
+    free(names);
+    return st;
+}
+
+typedef struct list { /* what has been written already */
+    const void **items;
+    int64_t count;
+} list;
+
+/* True for the first time; texts are compared as such. */
+static bool
+is_new(list *seen, const void *item, bool text)
+{
+    for (int64_t i = 0; i < seen->count; i++)
+        if (seen->items[i] == item || (text && strcmp(seen->items[i], item) == 0))
+            return false;
+    seen->items[seen->count++] = item;
+    return true;
+}
+
+static ql_status
+open_list(ql_ctx *cx, const ql_graph *g, list *out)
+{
+    int64_t most = g->node_count;
+
+    for (int64_t i = 0; i < g->node_count; i++)
+        for (const ql_param *p = g->nodes[i]->plugin->params; p && p->type != QL_T_END; p++)
+            most += p->type == QL_T_PATH;
+    *out = (list){.items = ql_alloc(cx, (size_t)most, sizeof *out->items)};
+    return out->items ? QL_OK : QL_MEMORY;
+}
+
+/* Every path that a stage's parameters name. */
+static ql_status
+put_inputs(ql_json_writer *w, const ql_graph *g)
+{
+    list seen;
+
+    QL_TRY(w->cx, open_list(w->cx, g, &seen));
+    ql_json_put_open(w, "inputs", '[', QL_JSON_LINES);
+    for (int64_t i = 0; i < g->node_count; i++) {
+        const ql_node *n = g->nodes[i];
+
+        for (const ql_param *p = n->plugin->params; p && p->type != QL_T_END; p++) {
+            const char *path = p->type == QL_T_PATH ? ql_param_text(n->plugin, n->self, p->name) : "";
+
+            if (*path && is_new(&seen, path, true))
+                QL_TRY(w->cx, put_path(w, path));
+        }
     }
+    ql_json_put_close(w);
+    return QL_OK;
+}
+
+static ql_status
+put_plugins(ql_json_writer *w, const ql_graph *g, const ql_registry *registry)
+{
+    list seen;
+
+    QL_TRY(w->cx, open_list(w->cx, g, &seen));
+    ql_json_put_open(w, "plugins", '[', QL_JSON_LINES);
+    for (int64_t i = 0; i < g->node_count; i++) {
+        const ql_plugin *p = g->nodes[i]->plugin;
+        const ql_found *found = ql_registry_find(registry, p->name);
+
+        if (!is_new(&seen, p, false))
+            continue;
+        ql_json_put_open(w, NULL, '{', QL_JSON_LINES);
+        ql_json_put_text(w, "name", p->name);
+        ql_json_put_text(w, "kind", ql_kind_name(p->kind));
+        ql_json_put_text(w, "version", p->version);
+        if (found && found->file)
+            QL_TRY(w->cx, put_file(w, found->file));
+        ql_json_put_close(w);
+    }
+    ql_json_put_close(w);
+    return QL_OK;
+}
+
+static ql_status
+put_manifest(ql_json_writer *w, const ql_graph *g, const ql_manifest *m)
+{
+    const char *abi = ql_format(w->cx, "%d.%d", QL_ABI_MAJOR, QL_ABI_MINOR);
+    const char *seed = ql_format(w->cx, "%" PRIu64, g->seed);
+
+    if (!abi || !seed)
+        return QL_MEMORY;
+    ql_json_put_open(w, NULL, '{', QL_JSON_LINES);
+    ql_json_put_text(w, "qloom", ql_version());
+    ql_json_put_text(w, "abi", abi);
+    ql_json_put_text(w, "pipeline", g->file);
+    ql_json_put_text(w, "device", m->device);
+    ql_json_put_int(w, "threads", m->threads);
+    if (g->seed <= INT64_MAX)
+        ql_json_put_int(w, "seed", (int64_t)g->seed);
+    else /* JSON readers know no larger integers */
+        ql_json_put_text(w, "seed", seed);
+    ql_json_put_open(w, "command", '[', QL_JSON_LINES);
+    for (int i = 0; i < m->argc; i++)
+        ql_json_put_text(w, NULL, m->argv[i]);
+    ql_json_put_close(w);
     QL_TRY(w->cx, put_plugins(w, g, m->registry));
-    return put_inputs(w, g);
+    QL_TRY(w->cx, put_inputs(w, g));
+    ql_json_put_close(w);
+    return ql_json_put_end(w);
 }
 
 ql_status
 ql_folder_manifest(ql_ctx *cx, const ql_folder *f, const ql_graph *g, const ql_manifest *m)
 {
-    writer w = {.cx = cx, .root = json_object(), .ok = true};
-    char *text = NULL;
-    ql_scope scope;
-    ql_status st;
+    const char *path = ql_format(cx, "%s/manifest.json", f->path), *text;
+    ql_json_writer w = {.cx = cx};
+    ql_printer p;
+    ql_status st, closed;
 
-    ql_scope_open(cx, &scope);
-    st = fill(&w, g, m);
-    if (st == QL_OK)
-        text = w.ok ? json_dumps(w.root, JSON_INDENT(2)) : NULL;
-    if (st == QL_OK && !text)
-        st = QL_FAIL(cx, QL_MEMORY, "no memory for the manifest");
-    if (st == QL_OK) {
-        const char *path = ql_format(cx, "%s/manifest.json", f->path), *file = ql_format(cx, "%s\n", text);
-
-        st = path && file ? ql_file_write(cx, path, file, strlen(file)) : QL_MEMORY;
-    }
-    free(text);
-    json_decref(w.root);
-    ql_scope_close(cx, &scope);
-    return st;
+    if (!path)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_printer_open(cx, &p));
+    w.out = p.out;
+    st = put_manifest(&w, g, m);
+    fputc('\n', p.out);
+    closed = ql_printer_close(cx, &p, &text);
+    QL_TRY(cx, st == QL_OK ? closed : st);
+    return ql_file_write(cx, path, text, strlen(text));
 }

@@ -4,6 +4,7 @@
 
 #include <qloom/json.h>
 
+#include "base/text.h"
 #include "device/device.h"
 #include "model/open_model.h"
 #include "cli.h"
@@ -118,7 +119,7 @@ dtype_of(const row *r)
 static void
 print_row(const row *r)
 {
-    char shape[48], subset[24] = "";
+    char shape[48], subset[24] = "", name[256];
     const int64_t *dims = r->first->dims;
 
     if (r->first->ndim == 2)
@@ -127,7 +128,8 @@ print_row(const row *r)
         snprintf(shape, sizeof shape, "[%lld]", (long long)dims[0]);
     if (r->subset >= 0)
         snprintf(subset, sizeof subset, "  subset %d", r->subset);
-    printf("  %-36s %-18s %-6s %14llu %15llu%s\n", r->name, shape, dtype_of(r), (unsigned long long)r->parameters,
+    ql_visible(r->name, "\\n", name, sizeof name);
+    printf("  %-36s %-18s %-6s %14llu %15llu%s\n", name, shape, dtype_of(r), (unsigned long long)r->parameters,
            (unsigned long long)r->bytes, subset);
 }
 

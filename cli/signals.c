@@ -1,6 +1,7 @@
 /* What ends the program before its command does. Handlers reach static objects only, and call only what POSIX allows them. */
 #include "signals.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE 2.0         /* seconds that a run has for its next resumable point */
+#define PATIENCE 1.5         /* seconds that a run has for its next resumable point */
 #define TICK_USEC 100000     /* between two looks at the time */
 #define STACK_BYTES 65536    /* of the handlers of crashes: the stack may be what has ended */
 #define EXIT_INTERRUPTED 130 /* as ql_status_exit has it */
@@ -116,6 +117,62 @@ on_crash(int signal)
     raise(signal);
 }
 
+/* --- files that change under their mapping --- */
+
+/* The file of a line of /proc/self/maps, "START-END PERMISSIONS OFFSET DEVICE INODE PATH", when its range holds the address; else NULL. */
+static const char *
+mapped_file(const char *line, uintptr_t address)
+{
+    uintptr_t range[2] = {0, 0};
+
+    for (int i = 0; i < 2; i++, line++)
+        for (; *line && *line != '-' && *line != ' '; line++)
+            range[i] = range[i] << 4 | (uintptr_t)(*line <= '9' ? *line - '0' : *line - 'a' + 10);
+    if (address < range[0] || address >= range[1])
+        return NULL;
+    while (*line && *line != '/')
+        line++;
+    return *line ? line : NULL;
+}
+
+/* Says which file was read where it has no bytes any more, or none that its disk gives; false: the address is in no file. */
+static bool
+blame_file(uintptr_t address)
+{
+    static char line[4352];
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    size_t used = 0;
+    char c;
+
+    while (fd >= 0 && read(fd, &c, 1) == 1) {
+        if (c != '\n') {
+            line[used] = c;
+            used += used < sizeof line - 1;
+            continue;
+        }
+        line[used] = '\0';
+        used = 0;
+        if (mapped_file(line, address)) {
+            put_part("\n", mapped_file(line, address), sizeof line);
+            put(": cut short or not readable any more while it was read; finished blocks of a run are kept\n");
+            close(fd);
+            return true;
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return false;
+}
+
+static void
+on_bus_error(int signal, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (info->si_code > 0 && blame_file((uintptr_t)info->si_addr))
+        _exit(1);
+    on_crash(signal);
+}
+
 /* exit() while a command is at work is a plugin's, for nothing else of the program calls it. */
 static void
 on_exit_called(void)
@@ -190,6 +247,10 @@ ql_signals_catch(ql_cli *cli)
     sigaltstack(&stack, NULL);
     for (size_t i = 0; i < CRASHES; i++)
         handle(crashes[i].signal, on_crash, (int)(SA_RESETHAND | SA_ONSTACK | SA_NODEFER));
+    sigaction(SIGBUS,
+              &(struct sigaction){.sa_sigaction = on_bus_error,
+                                  .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_ONSTACK | SA_NODEFER)},
+              NULL);
     handle(SIGINT, on_stop, SA_RESTART);
     handle(SIGTERM, on_stop, SA_RESTART);
     handle(SIGHUP, on_stop, SA_RESTART);

@@ -9,7 +9,8 @@
  * SIGINT, SIGTERM, SIGHUP: a run ends at its next resumable point, or after two seconds wherever it is, for what is finished is on the disk
  * already; every other command has nothing to finish and ends at once. A second signal ends a run at once.
  * SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, and exit() while the command is at work: a message says which plugin was called, for which
- * stage, linear and cell. SIGPIPE and SIGXFSZ are ignored, so that they are errors of the write. */
+ * stage, linear and cell; a mapped file that was cut short is named, and the status is 1. SIGPIPE and SIGXFSZ are ignored, so that
+ * they are errors of the write. */
 void ql_signals_catch(ql_cli *cli);
 
 /* A call of a plugin may take that long from now on; 0: any time. A longer one ends the program as a crash would. */

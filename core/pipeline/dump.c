@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/printer.h"
+#include "base/text.h"
 #include "plugin/registry.h"
 #include "graph.h"
 
@@ -70,6 +71,16 @@ ql_graph_cells(ql_ctx *cx, const ql_graph *g)
     return counts;
 }
 
+/* Names and labels are the file's: no control character of theirs reaches a terminal. */
+static void
+print_visible(FILE *out, const char *text)
+{
+    char visible[4096];
+
+    ql_visible(text, "\\n", visible, sizeof visible);
+    fputs(visible, out);
+}
+
 ql_status
 ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
 {
@@ -79,19 +90,23 @@ ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
     if (!counts)
         return QL_MEMORY;
     QL_TRY(cx, ql_printer_open(cx, &p));
-    fprintf(p.out, "%s: %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", g->name, g->stage_count,
-            g->cell_count, g->cell_count == 1 ? "cell" : "cells", g->node_count);
+    print_visible(p.out, g->name);
+    fprintf(p.out, ": %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", g->stage_count, g->cell_count,
+            g->cell_count == 1 ? "cell" : "cells", g->node_count);
     for (int64_t i = 0; i < g->axis_count; i++) {
         fprintf(p.out, "axis %s:", g->axes[i].key);
-        for (int64_t k = 0; k < g->axes[i].count; k++)
-            fprintf(p.out, "%s %s", k ? "," : "", g->axes[i].labels[k]);
+        for (int64_t k = 0; k < g->axes[i].count; k++) {
+            fputs(k ? ", " : " ", p.out);
+            print_visible(p.out, g->axes[i].labels[k]);
+        }
         fputc('\n', p.out);
     }
     for (int64_t i = 0; i < g->node_count; i++) {
         const ql_node *n = g->nodes[i];
         const int64_t cells = counts[i];
 
-        fprintf(p.out, "%3" PRId64 " %s: %s", n->id, n->name, n->label);
+        fprintf(p.out, "%3" PRId64 " %s: ", n->id, n->name);
+        print_visible(p.out, n->label);
         for (int64_t k = 0; k < n->input_count; k++)
             fprintf(p.out, "%s %s %" PRId64, k ? "," : " <-", n->inputs[k].port, n->inputs[k].from->id);
         if (cells != g->cell_count && cells)
@@ -105,10 +120,13 @@ ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
 static void
 print_quoted(FILE *out, const char *text)
 {
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
+    char visible[4096];
+
+    ql_visible(text, "\\n", visible, sizeof visible);
+    for (const char *p = visible; *p; p++) {
+        if (*p == '"' || *p == '\\')
             fputc('\\', out);
-        fputc(*text, out);
+        fputc(*p, out);
     }
 }
 

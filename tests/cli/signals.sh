@@ -72,6 +72,25 @@ for file in log.txt at crashes lock; do
     rm -f "$dir/runs/$name/$file"
 done
 
+# A model file that is cut short while a run reads it is named, and the run can go on later.
+cp -r "$QLOOM_SOURCE/examples/tiny-qwen3" "$dir/model"
+"$QLOOM" run "$dir/p.yaml" -s "base.path=$dir/model" --runs "$dir/short" -s eval.samples=2000 >"$dir/out" 2>"$dir/err" &
+pid=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    grep -q "0 %" "$dir/err" && break
+    sleep 0.05
+done
+: >"$dir/model/model.safetensors"
+wait $pid
+[ $? -eq 1 ] || fail "a model file that was cut short: another status than 1: $(cat "$dir/err")"
+has err "model.safetensors"
+
+# Names of a pipeline hold no control characters where they are shown.
+sed 's/^name: small/name: "a\\e[2J\\nforged"/' "$dir/p.yaml" >"$dir/forged.yaml"
+run 0 graph "$dir/forged.yaml"
+! grep -q '^forged' "$dir/out" || fail "a name forges a line: $(cat "$dir/out")"
+has out 'a\x1b[2J\nforged'
+
 # A working directory that is gone, and no HOME.
 mkdir "$dir/gone"
 (cd "$dir/gone" && rmdir "$dir/gone" && exec env -u HOME -u TMPDIR "$QLOOM" -q run "$dir/p.yaml" --runs "$dir/runs" >"$dir/out" 2>"$dir/err")

@@ -4,6 +4,7 @@
 
 #include <qloom/backend.h>
 #include <qloom/exporter.h>
+#include <qloom/job.h>
 #include <qloom/factor.h>
 
 #define SIZE(type, n)                     \
@@ -266,6 +267,25 @@ static const struct {
     AT(ql_op, result, 128),
     SIZE(ql_op_row, 32),
     AT(ql_op_row, supports, 24),
+    SIZE(ql_job_options, 80),
+    AT(ql_job_options, threads, 32),
+    AT(ql_job_options, argc, 40),
+    AT(ql_job_options, log, 56),
+    AT(ql_job_options, user, 72),
+    SIZE(ql_job_page, 552),
+    AT(ql_job_page, node, 8),
+    AT(ql_job_page, since, 24),
+    AT(ql_job_page, plugin, 40),
+    AT(ql_job_page, linear, 424),
+    SIZE(ql_job_info, 64),
+    AT(ql_job_info, page, 56),
+    SIZE(ql_forecast_linear, 32),
+    SIZE(ql_forecast_model, 88),
+    AT(ql_forecast_model, bytes, 80),
+    SIZE(ql_forecast_stage, 32),
+    SIZE(ql_forecast_export, 16),
+    SIZE(ql_forecast, 112),
+    AT(ql_forecast, exports, 104),
 };
 
 int

@@ -266,7 +266,7 @@ static const char waiting[] =
 static bool
 is_interrupted(const ql_results *r)
 {
-    return r->cx->interrupt && *r->cx->interrupt;
+    return r->cx->interrupt && __atomic_load_n(r->cx->interrupt, __ATOMIC_RELAXED);
 }
 
 /* SQLite asks: is it to stop? */

@@ -36,7 +36,8 @@ typedef struct ql_job_options {
  * as long as the job. *out is set before the file is read, so that another thread can cancel that; on failure it can only be asked for its
  * error, and closed; NULL without memory. On INVALID the error holds all that is wrong, one line each. [any thread] */
 QL_API ql_status ql_job_open(const char *file, const ql_job_options *opt, ql_job **out);
-QL_API void ql_job_close(ql_job *job); /* NULL is fine */
+/* Lets go of the run folder and of all that the job has given out. NULL is fine. */
+QL_API void ql_job_close(ql_job *job);
 
 /* Text of the job's last failure; "" if none. Valid until the next failure. */
 QL_API const char *ql_job_error(const ql_job *job);
@@ -60,6 +61,7 @@ typedef struct ql_job_info {
     ql_job_page *page; /* at one address as long as the job lives */
 } ql_job_info;
 
+/* What is known of the job since it was opened. */
 QL_API const ql_job_info *ql_job_about(const ql_job *job);
 
 /* Looks at the models' files too, and warns in the log of settings that do nothing, or not what they seem to: rules for linears that

@@ -46,7 +46,7 @@ ql_html_put(FILE *out, const char *text)
         if (other)
             fputs(other, out);
         else
-            fwrite(p, 1, (size_t)n, out);
+            (void)fwrite(p, 1, (size_t)n, out);
         p += control ? control : n > 0 ? (size_t)n : 1;
     }
 }

@@ -252,6 +252,7 @@ ql_bpe_encode(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, const char *text, 
     slot->bytes = (uint8_t)bytes;
     slot->count = (uint8_t)(work->count - begin);
     memcpy(slot->text, text, bytes);
-    memcpy(slot->ids, work->ids + begin, slot->count * sizeof *slot->ids);
+    for (int i = 0; i < slot->count; i++) /* none where all bytes were dropped: then there may be no ids at all */
+        slot->ids[i] = work->ids[begin + i];
     return QL_OK;
 }

@@ -1,4 +1,5 @@
-/* Which linears wear an adapter, and how strongly, as PEFT 0.21 decides it (check_target_module_exists and get_pattern_key of its source). */
+/* Which linears wear an adapter, and how strongly, as PEFT 0.21 decides it (check_target_module_exists and get_pattern_key of its
+ * source). */
 #include <qloom/plugin.h>
 
 #include "core/tensor/safetensors_write.h"

@@ -1,12 +1,8 @@
-/* The folder of an export. Its record is written before the first file and lists every file before that is there, so that the
- * next run can tell what is an export's and what is the user's. */
+/* The files of an export, and the record that tells the next run which they are. */
 #include "export.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -52,7 +48,7 @@ print_record(ql_ctx *cx, FILE *out, const ql_export *x, const char *recipe, cons
 static ql_status
 write_record(ql_ctx *cx, const ql_export *x, const char *recipe, const ql_facts *m)
 {
-    const char *path = ql_format(cx, "%s/" QL_EXPORT_RECORD, x->folder), *text;
+    const char *path = ql_format(cx, "%s/" QL_EXPORT_RECORD, x->target.work), *text;
     ql_printer p;
     ql_status st;
 
@@ -81,7 +77,7 @@ ql_export_name(ql_ctx *cx, ql_export *x, const char *name, const char **path)
 {
     bool known = false;
 
-    *path = ql_format(cx, "%s/%s", x->folder, name);
+    *path = ql_format(cx, "%s/%s", x->target.work, name);
     if (!*path)
         return QL_MEMORY;
     for (int64_t i = 0; i < x->file_count && !known; i++)
@@ -93,126 +89,39 @@ ql_export_name(ql_ctx *cx, ql_export *x, const char *name, const char **path)
     if (!x->files[x->file_count])
         return QL_MEMORY;
     x->file_count++;
-    return write_record(cx, x, NULL, NULL);
-}
-
-/* --- an earlier export -------------------------------------------------------------------------------------------------- */
-
-static bool
-is_plain(const char *name)
-{
-    return name && *name && !strchr(name, '/') && strcmp(name, "..") != 0 && strcmp(name, ".") != 0;
-}
-
-/* Is `entry` what a kill left of file `name` beside it? */
-static bool
-is_half(const char *entry, const char *name)
-{
-    const size_t n = strlen(entry), m = strlen(name);
-
-    return n > m + 4 && strncmp(entry, name, m) == 0 && entry[m] == '.' && strcmp(entry + n - 4, ".tmp") == 0;
-}
-
-/* Is it one of the files that an earlier export's record lists, or half of one, or of the record? */
-static bool
-is_ours(const char *entry, const ql_json *names)
-{
-    for (int64_t i = 0; i < ql_json_length(names); i++) {
-        const char *name = ql_json_string(ql_json_item(names, i));
-
-        if (is_plain(name) && (strcmp(entry, name) == 0 || is_half(entry, name)))
-            return true;
-    }
-    return is_half(entry, QL_EXPORT_RECORD);
-}
-
-static ql_status
-remove_ours(ql_ctx *cx, const char *folder, const ql_json *names)
-{
-    DIR *d = opendir(folder);
-    ql_status st = QL_OK;
-
-    if (!d)
-        return QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
-    for (struct dirent *e = readdir(d); e && st == QL_OK; e = readdir(d))
-        if (is_ours(e->d_name, names) && unlinkat(dirfd(d), e->d_name, 0) != 0)
-            st = QL_FAIL(cx, QL_IO, "%s/%s: %s", folder, e->d_name, strerror(errno));
-    closedir(d);
-    return st;
-}
-
-/* A file in a folder that no export has made; NULL: none. In the innermost scope. */
-static ql_status
-stranger(ql_ctx *cx, const char *folder, const char **out)
-{
-    DIR *d = opendir(folder);
-
-    *out = NULL;
-    if (!d)
-        return QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
-    for (struct dirent *e = readdir(d); e && !*out; e = readdir(d))
-        if (e->d_name[0] != '.')
-            *out = ql_copy_text(cx, e->d_name, strlen(e->d_name));
-    closedir(d);
-    return QL_OK;
-}
-
-static ql_status
-clear(ql_ctx *cx, const char *folder)
-{
-    const char *record = ql_format(cx, "%s/" QL_EXPORT_RECORD, folder), *other;
-    const ql_json *earlier = NULL;
-    bool there;
-
-    if (!record)
-        return QL_MEMORY;
-    QL_TRY(cx, ql_is_file(cx, record, &there));
-    if (there)
-        QL_TRY(cx, ql_json_read(cx, record, &earlier));
-    QL_TRY(cx, remove_ours(cx, folder, ql_json_member(earlier, "names")));
-    if (earlier)
-        return QL_OK;
-    QL_TRY(cx, stranger(cx, folder, &other));
-    if (other)
-        return QL_FAIL(cx, QL_INVALID,
-                       "%s: the folder holds files that are no earlier export's (%s, for one): name another, or "
-                       "empty it",
-                       folder, other);
     return QL_OK;
 }
 
 /* --- opening and closing ------------------------------------------------------------------------------------------------ */
 
-static bool
-same_folder(const char *a, const char *b)
-{
-    struct stat x, y;
-
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 static ql_status
 begin(ql_ctx *cx, ql_export *x)
 {
-    QL_TRY(cx, ql_make_folders(cx, x->folder));
-    if (same_folder(x->folder, ql_source_folder(x->model->source)))
-        return QL_FAIL(cx, QL_INVALID, "%s: this is the model's own folder: an export needs another", x->folder);
-    QL_TRY(cx, clear(cx, x->folder));
-    QL_TRY(cx, write_record(cx, x, NULL, NULL));
-    return ql_export_spool_open(cx, x);
+    ql_status st;
+
+    ql_scope_enter(cx, &x->memory);
+    st = ql_target_open(cx, x->folder, &x->target);
+    if (st == QL_OK)
+        st = write_record(cx, x, NULL, NULL);
+    if (st == QL_OK)
+        st = ql_export_spool_open(cx, x);
+    return ql_scope_leave(cx, &x->memory, st);
 }
 
 ql_status
 ql_export_open(ql_ctx *cx, const char *folder, const ql_model_handle *m, ql_export **out)
 {
     ql_export *x = ql_heap(cx, 1, sizeof *x);
+    const char *whole = NULL;
     ql_status st;
 
     if (!x)
         return QL_MEMORY;
-    *x = (ql_export){.model = m, .spool = -1, .shard = SHARD_BYTES};
-    x->folder = ql_export_keep(cx, x, folder);
-    st = x->folder ? begin(cx, x) : QL_MEMORY;
+    *x = (ql_export){.model = m, .spool = -1, .shard = SHARD_BYTES, .target = {.lock = -1}};
+    st = ql_path_resolve(cx, folder, &whole);
+    x->folder = st == QL_OK ? ql_export_keep(cx, x, whole) : NULL;
+    if (st == QL_OK)
+        st = x->folder ? begin(cx, x) : QL_MEMORY;
     if (st == QL_OK)
         *out = x;
     else
@@ -227,6 +136,7 @@ ql_export_close(ql_ctx *cx, ql_export *x)
         return;
     if (x->spool >= 0)
         close(x->spool);
+    ql_target_close(cx, &x->target);
     ql_scope_enter(cx, &x->memory);
     ql_scope_close(cx, &x->memory);
     free(x->files);
@@ -331,6 +241,7 @@ ql_export_finish(ql_ctx *cx, ql_export *x, const char *recipe, ql_facts *m)
         QL_TRY(cx, ql_fact_note(cx, m, "serve", x->serve));
     }
     QL_TRY(cx, write_record(cx, x, recipe, m));
+    QL_TRY(cx, ql_target_swap(cx, &x->target));
     ql_info(cx, "export in %s: %lld files, %llu bytes", x->folder, (long long)x->file_count,
             (unsigned long long)x->bytes);
     if (x->runtimes) {

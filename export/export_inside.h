@@ -4,6 +4,7 @@
 
 #include "tensor/safetensors_write.h"
 #include "export.h"
+#include "folder.h"
 
 typedef struct ql_export_aside { /* a tensor put aside */
     ql_export_tensor tensor;     /* its dtype NONE where only files know it */
@@ -15,9 +16,10 @@ typedef struct ql_export_aside { /* a tensor put aside */
 
 struct ql_export {
     const ql_model_handle *model;
-    const char *folder, *runtimes, *serve;
+    const char *folder, *runtimes, *serve; /* folder: what it will be, from the root */
+    ql_target target;
     ql_scope memory;
-    int spool; /* an unnamed file in the folder, or -1 */
+    int spool; /* an unnamed file beside what is made, or -1 */
     int64_t spooled, item_count, item_capacity, file_count, file_capacity;
     ql_export_aside *items;
     const char **files;
@@ -28,7 +30,7 @@ struct ql_export {
 ql_status ql_export_spool_open(ql_ctx *cx, ql_export *x);
 /* A text that lives as long as the export; NULL without memory. */
 const char *ql_export_keep(ql_ctx *cx, ql_export *x, const char *text);
-/* Lists a file as the export's, before it is made; its path in the innermost scope. */
+/* Lists a file as the export's; its path, to be made, in the innermost scope. */
 ql_status ql_export_name(ql_ctx *cx, ql_export *x, const char *name, const char **path);
 
 #endif

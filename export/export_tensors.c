@@ -1,13 +1,14 @@
 /* Tensors of an export: put aside in the order in which they come, then written to safetensors files, whose headers need all of
  * them first. */
+#define _GNU_SOURCE /* O_TMPFILE */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/path.h"
 #include "base/json.h"
 #include "base/printer.h"
 #include "tensor/tensor.h"
@@ -20,14 +21,17 @@
 ql_status
 ql_export_spool_open(ql_ctx *cx, ql_export *x)
 {
-    const char *path = ql_format(cx, "%s/.aside.%ld.tmp", x->folder, (long)getpid());
+    const char *path = ql_format(cx, "%s/.aside", x->target.work);
 
     if (!path)
         return QL_MEMORY;
-    x->spool = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (x->spool < 0)
+    x->spool =
+        open(x->target.work, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600); /* it goes with the process, however that ends */
+    if (x->spool >= 0)
+        return QL_OK;
+    x->spool = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); /* a file system without unnamed files */
+    if (x->spool < 0 || unlink(path) != 0)
         return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
-    (void)unlink(path); /* it goes with the process, however that ends */
     return QL_OK;
 }
 
@@ -227,7 +231,7 @@ save_file(ql_ctx *cx, ql_export *x, const char *name, int64_t first, const ql_st
     ql_st_entry *entries = ql_alloc(cx, (size_t)plan->count, sizeof *entries);
     ql_st_plan whole = *plan;
     const char *path;
-    struct stat st;
+    ql_path_info at;
     ql_st_writer *w;
     ql_status result;
 
@@ -245,8 +249,8 @@ save_file(ql_ctx *cx, ql_export *x, const char *name, int64_t first, const ql_st
     result = copy_items(cx, x, first, plan->count, w);
     ql_st_abort(w);
     QL_TRY(cx, result);
-    if (stat(path, &st) == 0)
-        x->bytes += (uint64_t)st.st_size;
+    QL_TRY(cx, ql_path_look(cx, path, &at));
+    x->bytes += (uint64_t)at.stat.st_size;
     return QL_OK;
 }
 

@@ -142,6 +142,73 @@ ql_folder_list(ql_ctx *cx, const char *folder, const ql_folder_entry **out, int6
     return items ? QL_OK : QL_MEMORY;
 }
 
+/* The folder that `text` begins with goes on with the first `n` bytes of `rest`, one name. */
+static const char *
+resolve_name(ql_ctx *cx, const char *text, const char *rest, size_t n)
+{
+    const char *slash = strrchr(text, '/');
+
+    if (n == 0 || (n == 1 && rest[0] == '.'))
+        return text;
+    if (n == 2 && rest[0] == '.' && rest[1] == '.')
+        return slash > text ? ql_copy_text(cx, text, (size_t)(slash - text)) : "/";
+    return ql_format(cx, "%s/%.*s", text[1] ? text : "", (int)n, rest);
+}
+
+ql_status
+ql_path_resolve(ql_ctx *cx, const char *path, const char **out)
+{
+    size_t there = strlen(path);
+
+    for (;;) { /* the longest beginning that exists */
+        const char *begin = there ? ql_copy_text(cx, path, there) : *path == '/' ? "/" : ".";
+        char *real = begin ? realpath(begin, NULL) : NULL;
+
+        *out = real ? ql_copy_text(cx, real, strlen(real)) : NULL;
+        free(real);
+        if (*out)
+            break;
+        if (!begin || real)
+            return QL_MEMORY;
+        if ((errno != ENOENT && errno != ENOTDIR) || there == 0)
+            return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+        while (there > 0 && path[there - 1] == '/')
+            there--;
+        while (there > 0 && path[there - 1] != '/')
+            there--;
+    }
+    for (const char *rest = path + there; *rest && *out;) {
+        const size_t n = strcspn(rest, "/");
+
+        *out = resolve_name(cx, *out, rest, n);
+        rest += n + (rest[n] == '/');
+    }
+    return *out ? QL_OK : QL_MEMORY;
+}
+
+ql_status
+ql_path_within(ql_ctx *cx, const char *path, const char *folder, bool *out)
+{
+    ql_path_info outer, at;
+    const char *real;
+
+    *out = false;
+    QL_TRY(cx, ql_path_look(cx, folder, &outer));
+    QL_TRY(cx, ql_path_resolve(cx, path, &real));
+    while (outer.type != QL_PATH_NONE && !*out) {
+        const char *slash = strrchr(real, '/');
+
+        QL_TRY(cx, ql_path_look(cx, real, &at));
+        *out = at.stat.st_dev == outer.stat.st_dev && at.stat.st_ino == outer.stat.st_ino;
+        if (!slash[1])
+            break;
+        real = slash > real ? ql_copy_text(cx, real, (size_t)(slash - real)) : "/";
+        if (!real)
+            return QL_MEMORY;
+    }
+    return QL_OK;
+}
+
 static ql_status
 remove_entries(ql_ctx *cx, const char *folder)
 {

@@ -30,6 +30,11 @@ typedef struct ql_folder_entry {
 /* What a folder holds, sorted by name, in the innermost scope; `.` and `..` are left out, and so is what vanishes meanwhile.
  * NOT_FOUND when there is no such folder, IO when it can't be read to its end. */
 ql_status ql_folder_list(ql_ctx *cx, const char *folder, const ql_folder_entry **out, int64_t *count);
+/* `path` from the root, without links, `.`, `..` and `//`; what is not there yet is taken as it is written. In the innermost scope. */
+ql_status ql_path_resolve(ql_ctx *cx, const char *path, const char **out);
+/* Is `path`, which exists, `folder` or below it? By device and inode, so spelling does not matter; false when there is no such folder. */
+ql_status ql_path_within(ql_ctx *cx, const char *path, const char *folder, bool *out);
+
 /* Removes a file, a link, or a folder with all that it holds; a link's target stays. Nothing there is fine. */
 ql_status ql_remove_tree(ql_ctx *cx, const char *path);
 

@@ -7,6 +7,8 @@
 
 #include <utf8proc.h>
 
+#include <qloom/exporter.h>
+
 #define DOUBLE_DIGITS 17 /* that tell every double from its neighbours */
 
 void

@@ -9,9 +9,6 @@
 /* The shortest decimal that reads back as the same double: "0.1", "1e+300", "3", "nan", "-inf". */
 void ql_number(double value, char text[QL_NUMBER_SIZE]);
 
-/* One word of a POSIX shell: as it is where that is safe, else within single quotes. In the innermost scope. */
-const char *ql_shell_word(ql_ctx *cx, const char *text);
-
 /* `text` with control characters, those that change the direction of writing, and bytes that are no UTF-8 shown as escapes ("\x1b",
  * "\u202e"); `line_end` replaces each end of a line. Cut where `size` ends. [any thread] */
 void ql_visible(const char *text, const char *line_end, char *out, size_t size);

@@ -1,8 +1,9 @@
 /* Exporters inside the walk: checked before anything runs, handed every finished linear, ended after the last block. What they share
  * with evaluators is in evaluate.c. */
-#include <ctype.h>
 #include <string.h>
 
+#include "base/path.h"
+#include "export/folder.h"
 #include "plugin/registry.h"
 #include "walk.h"
 
@@ -56,8 +57,7 @@ label_on(const ql_graph *g, int64_t s, const ql_node *n, int64_t i)
 static const char *
 cell_name(ql_ctx *cx, const ql_graph *g, int64_t s, const ql_node *n)
 {
-    const char *name = "";
-    char *text;
+    const char *name = "", *text;
     bool replaced = false;
 
     for (int64_t i = 0; i < g->axis_count && name; i++) {
@@ -66,20 +66,11 @@ cell_name(ql_ctx *cx, const ql_graph *g, int64_t s, const ql_node *n)
         if (label)
             name = ql_format(cx, "%s%s%s", name, *name ? "-" : "", label);
     }
-    text = name ? ql_alloc(cx, strlen(name) + 1, 1) : NULL;
-    if (!text)
-        return NULL;
-    memcpy(text, name, strlen(name));
-    for (char *p = text; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr("._-=", *p)) {
-            *p = '_';
-            replaced = true;
-        }
-    return replaced || !*text || *text == '.' ? ql_format(cx, "%s-%08llx", text, (unsigned long long)n->key[0] >> 32)
-                                              : text;
+    text = name ? ql_safe_name(cx, name, &replaced) : NULL;
+    return text && (replaced || !*text) ? ql_format(cx, "%s-%08llx", text, (unsigned long long)n->key[0] >> 32) : text;
 }
 
-/* The export's folder, in the innermost scope. */
+/* The export's folder, from the root, so that it holds wherever its name is used; in the innermost scope. */
 static ql_status
 folder_of(const ql_walk *w, const ql_sink *e, const char **out)
 {
@@ -94,7 +85,7 @@ folder_of(const ql_walk *w, const ql_sink *e, const char **out)
 
         *out = cell ? ql_format(w->cx, "%s/%s", *out, cell) : NULL;
     }
-    return *out ? QL_OK : QL_MEMORY;
+    return *out ? ql_path_resolve(w->cx, *out, out) : QL_MEMORY;
 }
 
 /* Folder of an export that holds the model that an adapter of `e` stands on: of the same path or, where the compensator leaves the
@@ -105,33 +96,87 @@ base_of(const ql_walk *w, const ql_sink *e, const char **out)
     const ql_variant *mine = e->of;
     const bool keeps = mine->stage->plugin->kind == QL_COMPENSATOR && !mine->stage->plugin->compensator->couples;
 
-    *out = ql_source_folder(w->model->source);
     for (int64_t i = 0; i < w->plan->sink_count; i++) {
         const ql_sink *o = &w->plan->sinks[i];
 
         if (o != e && exporter(o) && exporter(o)->base && (o->of == mine || (keeps && o->of == mine->parent)))
             return folder_of(w, o, out);
     }
+    return ql_path_resolve(w->cx, ql_source_folder(w->model->source), out);
+}
+
+/* Two exports in one folder, or one in the folder of the other, would destroy each other. */
+static ql_status
+check_apart(const ql_walk *w, const ql_sink *e, const char *folder)
+{
+    const size_t n = strlen(folder);
+    const char *other;
+
+    for (const ql_sink *o = w->plan->sinks; o != e; o++) {
+        size_t m;
+
+        if (!exporter(o))
+            continue;
+        QL_TRY(w->cx, folder_of(w, o, &other));
+        m = strlen(other);
+        if (strcmp(folder, other) == 0)
+            return QL_FAIL(w->cx, QL_INVALID, "stage '%s': stage '%s' exports to %s already", e->stage->name,
+                           o->stage->name, other);
+        if (strncmp(folder, other, n < m ? n : m) == 0 && (n < m ? other[n] : folder[m]) == '/')
+            return QL_FAIL(w->cx, QL_INVALID,
+                           "stage '%s': stage '%s' exports to %s: one export can't lie in the folder of another",
+                           e->stage->name, o->stage->name, other);
+    }
+    return QL_OK;
+}
+
+/* No file that the run reads may lie where the export goes. */
+static ql_status
+check_input(const ql_walk *w, const ql_sink *e, const char *folder, const char *path, const char *whose)
+{
+    ql_path_info at;
+    bool within;
+
+    QL_TRY(w->cx, ql_path_look(w->cx, path, &at));
+    if (at.type == QL_PATH_NONE)
+        return QL_OK;
+    QL_TRY(w->cx, ql_path_within(w->cx, path, folder, &within));
+    return within ? QL_FAIL(w->cx, QL_INVALID,
+                            "stage '%s': it would export to %s, from which %s reads %s: name another folder",
+                            e->stage->name, folder, whose, path)
+                  : QL_OK;
+}
+
+static ql_status
+check_inputs(const ql_walk *w, const ql_sink *e, const char *folder)
+{
+    QL_TRY(w->cx, check_input(w, e, folder, ql_source_folder(w->model->source), "the model"));
+    for (int64_t i = 0; i < w->graph->node_count; i++) {
+        const ql_node *n = w->graph->nodes[i];
+        const char *whose = ql_format(w->cx, "stage '%s'", n->name ? n->name : n->plugin->name);
+
+        for (const ql_param *p = n->plugin->params; p && p->type != QL_T_END; p++)
+            if (p->type == QL_T_PATH) {
+                const char *path = ql_param_text(n->plugin, n->self, p->name);
+
+                if (whose && *path)
+                    QL_TRY(w->cx, check_input(w, e, folder, path, whose));
+            }
+    }
     return QL_OK;
 }
 
 static ql_status
-check_folders(const ql_walk *w)
+check_folder(const ql_walk *w, const ql_sink *e)
 {
-    for (int64_t i = 0; i < w->plan->sink_count; i++)
-        for (int64_t k = 0; k < i; k++) {
-            const ql_sink *a = &w->plan->sinks[k], *b = &w->plan->sinks[i];
-            const char *first, *second;
+    const char *folder;
 
-            if (!exporter(a) || !exporter(b))
-                continue;
-            QL_TRY(w->cx, folder_of(w, a, &first));
-            QL_TRY(w->cx, folder_of(w, b, &second));
-            if (strcmp(first, second) == 0)
-                return QL_FAIL(w->cx, QL_INVALID, "stage '%s': stage '%s' exports to %s already", b->stage->name,
-                               a->stage->name, first);
-        }
-    return QL_OK;
+    QL_TRY(w->cx, folder_of(w, e, &folder));
+    QL_TRY(w->cx, check_apart(w, e, folder));
+    if (!w->folder) /* a rehearsal does not know where it would run */
+        return QL_OK;
+    QL_TRY(w->cx, check_inputs(w, e, folder));
+    return ql_target_check(w->cx, folder);
 }
 
 /* --- before anything runs --------------------------------------------------------------------------------------------------- */
@@ -171,7 +216,9 @@ check_linear(ql_walk *w, const ql_sink *e, int64_t layer, int l)
 ql_status
 ql_exports_check(ql_walk *w)
 {
-    QL_TRY(w->cx, check_folders(w));
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
+        if (exporter(&w->plan->sinks[i]))
+            QL_TRY(w->cx, check_folder(w, &w->plan->sinks[i]));
     for (int64_t i = 0; i < w->plan->sink_count; i++)
         for (int64_t layer = 0; layer < w->model->info.layers; layer++)
             for (int l = 0; exporter(&w->plan->sinks[i]) && l < w->model->info.linear_count; l++) {

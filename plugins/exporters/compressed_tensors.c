@@ -225,15 +225,14 @@ tell_runtimes(ql_ctx *cx, const compressed *s)
          "grids",
          "vLLM; not transformers, which takes symmetric grids"},
     };
-    const char *serve = "export dequantized, and serve that";
+    const char *serve = "export dequantized, and serve that", *folder = ql_shell_word(cx, s->info.folder);
 
+    if (!folder)
+        return QL_MEMORY;
     if (s->serves)
-        serve = ql_format(cx, "vllm serve %s", s->info.folder);
+        serve = ql_format(cx, "vllm serve %s", folder);
     else if (!s->zeros)
-        serve = ql_format(cx,
-                          "python -c 'from transformers import pipeline; print(pipeline(\"text-generation\", "
-                          "\"%s\")(\"Once\"))'",
-                          s->info.folder);
+        serve = uniform_pipeline(cx, s->info.folder);
     return serve ? ql_export_loads(cx, s->info.files, runtimes[s->zeros][s->serves], serve) : QL_MEMORY;
 }
 

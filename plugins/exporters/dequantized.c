@@ -120,7 +120,8 @@ static ql_status
 end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 {
     const rounded *s = state;
-    const char *serve = ql_format(cx, "vllm serve %s", s->info.folder);
+    const char *folder = ql_shell_word(cx, s->info.folder),
+               *serve = folder ? ql_format(cx, "vllm serve %s", folder) : NULL;
 
     (void)self;
     if (!serve)

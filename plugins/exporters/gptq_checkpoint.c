@@ -297,15 +297,13 @@ vllm_lacks(const checkpoint *s, const setting *all)
 static ql_status
 tell_runtimes(ql_ctx *cx, const checkpoint *s, const setting *all)
 {
-    const char *lacks = vllm_lacks(s, all), *folder = s->info.folder, *runtimes, *serve;
+    const char *lacks = vllm_lacks(s, all), *folder = ql_shell_word(cx, s->info.folder), *runtimes, *serve;
 
     runtimes = lacks ? ql_format(cx, "transformers with GPTQModel; not current vLLM or SGLang: %s", lacks)
                      : "vLLM, SGLang, transformers with GPTQModel";
-    serve = lacks ? ql_format(cx,
-                              "python -c 'from transformers import pipeline; print(pipeline(\"text-generation\", "
-                              "\"%s\")(\"Once\"))'",
-                              folder)
-                  : ql_format(cx, "vllm serve %s", folder);
+    if (!folder)
+        return QL_MEMORY;
+    serve = lacks ? uniform_pipeline(cx, s->info.folder) : ql_format(cx, "vllm serve %s", folder);
     return runtimes && serve ? ql_export_loads(cx, s->info.files, runtimes, serve) : QL_MEMORY;
 }
 

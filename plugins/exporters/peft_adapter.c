@@ -232,13 +232,15 @@ tell_runtimes(ql_ctx *cx, const adapters *s, int64_t rank, bool mixed, const cha
     const char *runtimes = mixed       ? "PEFT; not vLLM or SGLang, which know one rank: export ranks: portable"
                            : most == 0 ? "PEFT; not vLLM, which takes ranks up to 512"
                                        : "PEFT; vLLM and SGLang where they load its base";
-    const char *serve =
-        mixed || most == 0
-            ? ql_format(cx, "python -c 'from peft import AutoPeftModelForCausalLM as M; M.from_pretrained(\"%s\")'",
-                        s->info.folder)
-            : ql_format(cx, "vllm serve %s --enable-lora --max-lora-rank %lld --lora-modules qloom=%s", base,
-                        (long long)most, s->info.folder);
+    const char *model = ql_shell_word(cx, base), *folder = ql_shell_word(cx, s->info.folder), *serve;
 
+    if (!model || !folder)
+        return QL_MEMORY;
+    serve = mixed || most == 0
+                ? uniform_python(cx, "from peft import AutoPeftModelForCausalLM as M; M.from_pretrained(",
+                                 s->info.folder, ")")
+                : ql_format(cx, "vllm serve %s --enable-lora --max-lora-rank %lld --lora-modules qloom=%s", model,
+                            (long long)most, folder);
     return serve ? ql_export_loads(cx, s->info.files, runtimes, serve) : QL_MEMORY;
 }
 

@@ -156,3 +156,20 @@ uniform_pattern(ql_ctx *cx, const char *text)
         out = ql_format(cx, "%s%.*s\\\\.", out, (int)(dot - text), text);
     return out ? ql_format(cx, "%s%s", out, text) : NULL;
 }
+
+const char *
+uniform_python(ql_ctx *cx, const char *before, const char *folder, const char *after)
+{
+    const char *quoted = ql_json_quote(cx, folder, strlen(folder)); /* Python reads it alike */
+    const char *program = quoted ? ql_format(cx, "%s%s%s", before, quoted, after) : NULL;
+    const char *word = program ? ql_shell_word(cx, program) : NULL;
+
+    return word ? ql_format(cx, "python -c %s", word) : NULL;
+}
+
+const char *
+uniform_pipeline(ql_ctx *cx, const char *folder)
+{
+    return uniform_python(cx, "from transformers import pipeline; print(pipeline(\"text-generation\", ", folder,
+                          ")(\"Once\"))");
+}

@@ -34,4 +34,9 @@ ql_status uniform_host(ql_ctx *cx, const ql_tensor *t, void *out);
 /* `text` with the characters that regular expressions read quoted, in a JSON string without its quotes. */
 const char *uniform_pattern(ql_ctx *cx, const char *text);
 
+/* The command that runs a Python program: `before`, the folder as a string, `after`. In the innermost scope; NULL without memory. */
+const char *uniform_python(ql_ctx *cx, const char *before, const char *folder, const char *after);
+/* The command that generates with transformers' pipeline. */
+const char *uniform_pipeline(ql_ctx *cx, const char *folder);
+
 #endif

@@ -39,9 +39,12 @@ sed -i 's/"complete": true/"complete": false/' "$dir/plain/4/qloom_export.json"
 echo half >"$dir/plain/4/model.safetensors.123.tmp"
 echo mine >"$dir/plain/4/notes.txt"
 rm -r "$run_folder/ckpt" "$dir/plain/4/model.safetensors"
-run 0 -q run "$dir/p.yaml" --runs "$dir/runs"
+run 2 -q run "$dir/p.yaml" --runs "$dir/runs"
+has err "$dir/plain/4: the folder holds files that are no earlier export's (notes.txt, for one): name another, or empty it"
 has "plain/4/notes.txt" mine
+has "plain/4/model.safetensors.123.tmp" half
 rm "$dir/plain/4/notes.txt"
+run 0 -q run "$dir/p.yaml" --runs "$dir/runs"
 for folder in ckpt adapters; do
     diff -r "$dir/first/$folder" "$run_folder/$folder" >&2 || fail "$folder differs when blocks come from the cache"
 done

@@ -68,7 +68,17 @@ test_before(walk_test *t, const char *model)
     refused(
         t,
         pipeline(t, model, "use: rtn", ql_format(&t->cx, "  a: {use: dequantized, model: $quant, path: %s}\n", model)),
-        "this is the model's own folder: an export needs another");
+        "/model-llama, from which the model reads ");
+    refused(t,
+            pipeline(t, model, "use: rtn",
+                     "  a: {use: gptq_checkpoint, model: $quant, path: x}\n"
+                     "  b: {use: dequantized, model: $quant, path: .//y/../x/}\n"),
+            "stage 'b': stage 'a' exports to ");
+    refused(t,
+            pipeline(t, model, "use: rtn",
+                     "  a: {use: gptq_checkpoint, model: $quant, path: x/y}\n"
+                     "  b: {use: dequantized, model: $quant, path: x}\n"),
+            "/x/y: one export can't lie in the folder of another");
     CHECK_INT(system(ql_format(&t->cx, "mkdir -p %s/mine && touch %s/mine/thesis.tex", t->folder, t->folder)), 0);
     refused(
         t, pipeline(t, model, "use: rtn", "  a: {use: dequantized, model: $quant, path: mine}\n"),
@@ -116,12 +126,14 @@ test_full_disk(walk_test *t, const char *model)
         refused(t, text, "File too large");
         setrlimit(RLIMIT_FSIZE, &all);
         CHECK(access(ql_format(&t->cx, "%s/full/model.safetensors", t->folder), F_OK) != 0);
-        CHECK_INT(system(ql_format(&t->cx, "grep -q '\"complete\": false' %s/full/qloom_export.json", t->folder)), 0);
+        CHECK(access(ql_format(&t->cx, "%s/full", t->folder), F_OK) != 0);
+        CHECK_INT(system(ql_format(&t->cx, "! ls -a %s | grep qloom-export", t->folder)), 0);
         ql_scope_close(&t->cx, &scope);
     }
     export_run(t, text, &set);
     CHECK_INT(system(ql_format(&t->cx, "grep -q '\"complete\": true' %s/full/qloom_export.json", t->folder)), 0);
-    CHECK_INT(system(ql_format(&t->cx, "! ls -a %s/full | grep tmp", t->folder)), 0);
+    CHECK_INT(system(ql_format(&t->cx, "! ls -a %s/full %s | grep -E 'tmp$|aside|qloom-export'", t->folder, t->folder)),
+              0);
     ql_results_fini(&t->cx, &set);
 }
 

@@ -32,8 +32,12 @@ number() {
 # go TRIAL [FAULT]: runs the pipeline in $dir/TRIAL with the fault; the status is the program's
 go() {
     mkdir -p "$dir/$1"
-    (cd "$dir/$1" && QLOOM_FAULT=${2:-} QLOOM_FAULT_LOG=${2:+$dir/$1.fault} LD_PRELOAD=${2:+$SHIM} \
+    mv "$dir/$1" "$dir/here" # exports name folders from the root, so every trial runs in the same one
+    (cd "$dir/here" && QLOOM_FAULT=${2:-} QLOOM_FAULT_LOG=${2:+$dir/$1.fault} LD_PRELOAD=${2:+$SHIM} \
         "$QLOOM" run ../p.yaml >out 2>err </dev/null)
+    status=$?
+    mv "$dir/here" "$dir/$1"
+    return $status
 }
 
 # check_finished TRIAL: it has what the undisturbed run has, in every file that has no time in it
@@ -48,6 +52,7 @@ check_finished() {
 }
 
 # The undisturbed run, with the shim to count.
-mkdir "$dir/plain"
-(cd "$dir/plain" && QLOOM_FAULT_LOG="$dir/count" LD_PRELOAD="$SHIM" "$QLOOM" run ../p.yaml >out 2>err) || fail "the undisturbed run: $(cat "$dir/plain/err")"
+mkdir "$dir/here"
+(cd "$dir/here" && QLOOM_FAULT_LOG="$dir/count" LD_PRELOAD="$SHIM" "$QLOOM" run ../p.yaml >out 2>err) || fail "the undisturbed run: $(cat "$dir/here/err")"
+mv "$dir/here" "$dir/plain"
 read -r _ writes _ bytes _ ticks <"$dir/count"

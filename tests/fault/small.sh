@@ -34,7 +34,11 @@ number() {
 # go FOLDER [FAULT]: the pipeline with its runs in $dir/FOLDER/runs
 go() {
     mkdir -p "$dir/$1"
-    (cd "$dir/$1" && QLOOM_FAULT=${2:-} LD_PRELOAD=${2:+$SHIM} timeout -k 1 "${patience:-30}" "$QLOOM" run ../p.yaml --threads 2 >out 2>err </dev/null)
+    mv "$dir/$1" "$dir/here" # exports name folders from the root, so every trial runs in the same one
+    (cd "$dir/here" && QLOOM_FAULT=${2:-} LD_PRELOAD=${2:+$SHIM} timeout -k 1 "${patience:-30}" "$QLOOM" run ../p.yaml --threads 2 >out 2>err </dev/null)
+    went=$?
+    mv "$dir/here" "$dir/$1"
+    return $went
 }
 
 # differences FOLDER: of its run from the undisturbed one, in files that have no time in them

@@ -107,13 +107,17 @@ test_config(bench *b)
         {"torch_dtype", "\"float16\""}, {"rope_scaling", NULL}, {"extra", "{\n  \"a\": 1\n}"}};
     const char *folder = ql_format(&b->cx, "%s/config", b->folder), *text, *word;
     const ql_json *config;
+    ql_facts facts = {0};
     ql_export *x;
     size_t bytes;
     double eps;
 
     REQUIRE_OK(&b->cx, ql_export_open(&b->cx, folder, &b->model, &x));
     CHECK_OK(&b->cx, ql_export_config(&b->cx, x, members, 3));
+    CHECK(access(folder, F_OK) != 0); /* it appears at the end */
+    CHECK_OK(&b->cx, ql_export_finish(&b->cx, x, "none", &facts));
     ql_export_close(&b->cx, x);
+    ql_facts_fini(&facts);
     REQUIRE_OK(&b->cx, ql_file_read(&b->cx, ql_format(&b->cx, "%s/config.json", folder), QL_FILE_MOST, &text, &bytes));
     REQUIRE_OK(
         &b->cx,
@@ -127,6 +131,62 @@ test_config(bench *b)
     CHECK(strstr(text, "  \"extra\": {\n    \"a\": 1\n  }\n}\n") != NULL);
 }
 
+static void
+put(bench *b, const char *folder, const char *file)
+{
+    CHECK_OK(&b->cx, ql_make_folders(&b->cx, folder));
+    CHECK_OK(&b->cx, ql_file_write(&b->cx, ql_format(&b->cx, "%s/%s", folder, file), "x", 1));
+}
+
+/* Which folders an export may go to, and that it goes there at the end or not at all. */
+static void
+test_targets(bench *b)
+{
+    const char *folder = ql_format(&b->cx, "%s/target", b->folder), *other = ql_format(&b->cx, "%s/strange", b->folder);
+    const ql_folder_entry *entries;
+    ql_facts facts = {0};
+    ql_export *x, *second;
+    int64_t count;
+    bool within;
+
+    put(b, other, ".hidden");
+    CHECK_ERROR(&b->cx, ql_export_open(&b->cx, other, &b->model, &x), QL_INVALID,
+                "no earlier export's (.hidden, for one)");
+    CHECK_ERROR(&b->cx, ql_export_open(&b->cx, ql_format(&b->cx, "%s/.hidden", other), &b->model, &x), QL_INVALID,
+                "an export needs a folder, this is a file");
+    for (int i = 0; i < 3; i++) { /* into none, an empty one, an earlier export */
+        ql_facts_fini(&facts);
+        REQUIRE_OK(&b->cx, ql_export_open(&b->cx, ql_format(&b->cx, "%s//x/../target/", b->folder), &b->model, &x));
+        CHECK_ERROR(&b->cx, ql_export_open(&b->cx, folder, &b->model, &second), QL_INVALID,
+                    "another export to this folder is under way");
+        CHECK_OK(&b->cx, ql_export_text(&b->cx, x, ql_format(&b->cx, "file-%d", i), "text"));
+        CHECK_INT(access(ql_format(&b->cx, "%s/file-%d", folder, i), F_OK), -1);
+        CHECK_INT(access(ql_format(&b->cx, "%s/file-%d", folder, i - 1), F_OK), i == 0 ? -1 : 0);
+        CHECK_OK(&b->cx, ql_export_finish(&b->cx, x, "none", &facts));
+        ql_export_close(&b->cx, x);
+        REQUIRE_OK(&b->cx, ql_folder_list(&b->cx, folder, &entries, &count));
+        CHECK_INT(count, 2);
+        CHECK_STR(entries[0].name, ql_format(&b->cx, "file-%d", i));
+    }
+    ql_facts_fini(&facts);
+    REQUIRE_OK(&b->cx, ql_export_open(&b->cx, folder, &b->model, &x));
+    put(b, folder, "thesis.tex"); /* meanwhile */
+    CHECK_ERROR(&b->cx, ql_export_finish(&b->cx, x, "none", &facts), QL_INVALID, "(thesis.tex, for one)");
+    ql_export_close(&b->cx, x);
+    CHECK_INT(access(ql_format(&b->cx, "%s/thesis.tex", folder), F_OK), 0);
+    ql_facts_fini(&facts);
+    CHECK_OK(&b->cx,
+             ql_path_within(&b->cx, ql_format(&b->cx, "%s/target/../target/file-2", b->folder), folder, &within));
+    CHECK(within);
+    CHECK_OK(&b->cx, ql_path_within(&b->cx, folder, ql_format(&b->cx, "%s/target/file-2", b->folder), &within));
+    CHECK(!within);
+    CHECK_OK(&b->cx, ql_path_within(&b->cx, folder, "/", &within));
+    CHECK(within);
+    REQUIRE_OK(&b->cx, ql_folder_list(&b->cx, b->folder, &entries, &count));
+    for (int64_t i = 0; i < count; i++)
+        CHECK(!strstr(entries[i].name, ".qloom-export"));
+}
+
 int
 main(void)
 {
@@ -137,6 +197,7 @@ main(void)
     test_shards(&b, 700000, 4);
     test_aside(&b);
     test_config(&b);
+    test_targets(&b);
     ql_model_close(&b.model);
     CHECK_INT(system(ql_format(&b.cx, "rm -r %s", b.folder)), 0);
     ql_ctx_fini(&b.cx);

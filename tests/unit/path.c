@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "core/base/hash.h"
 #include "core/base/text.h"
+#include "qloom/exporter.h"
 #include "test.h"
 
 static const char *

@@ -46,6 +46,10 @@ QL_API ql_status ql_export_config(ql_ctx *cx, ql_export *x, const ql_export_pair
 /* Which programs load the export and what serves it: logged, noted in the results, and kept in qloom_export.json. */
 QL_API ql_status ql_export_loads(ql_ctx *cx, ql_export *x, const char *runtimes, const char *serve);
 
+/* One word of a POSIX shell, for commands that are printed: as it is where that is safe, else within single quotes. In the innermost
+ * scope; NULL without memory. */
+QL_API const char *ql_shell_word(ql_ctx *cx, const char *text);
+
 /* 32 hexadecimal digits that tell weights [out, in] apart by their values in f32; in the innermost scope. */
 QL_API ql_status ql_weight_hash(ql_ctx *cx, const ql_tensor *w, const char **out);
 
@@ -65,10 +69,11 @@ typedef struct ql_export_info {
     ql_export *files;
     const ql_model_info *model;
     const ql_json *config; /* the model's config.json */
-    const char *folder;    /* where the export will be: as the user would name it */
-    const char *base;      /* folder of the model that an adapter stands on: that of another export of this one's model,
+    const char *folder;    /* where the export will be, from the root */
+    const char *
+        base; /* folder, from the root, of the model that an adapter stands on: that of another export of this one's model,
                             * if there is any, else the original's */
-    const char *recipe;    /* the stages that made the model: "NAME bits=3 | NAME rank=32" */
+    const char *recipe; /* the stages that made the model: "NAME bits=3 | NAME rank=32" */
 } ql_export_info;
 
 typedef struct ql_exporter {

@@ -5,37 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/file.h"
+#include "base/path.h"
 #include "inside.h"
 
 #define ABANDONED 600 /* seconds after which no writer goes on */
 
 /* --- names ---------------------------------------------------------------------------------------------------- */
-
-DIR *
-ql_store_folder(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-    if (fd >= 0 && !d)
-        close(fd);
-    return d;
-}
-
-ql_status
-ql_store_next(ql_ctx *cx, DIR *d, const char *path, struct dirent **out)
-{
-    do {
-        errno = 0;
-        *out = readdir(d);
-    } while (*out && (strcmp((*out)->d_name, ".") == 0 || strcmp((*out)->d_name, "..") == 0));
-    return *out || errno == 0 ? QL_OK : QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
-}
 
 /* Is it a file that the store made: an entry, or what a killed process left of one? */
 static bool
@@ -50,28 +28,39 @@ is_hash(const char *name)
     return strlen(name) == 32 && strspn(name, "0123456789abcdef") == 32;
 }
 
+ql_status
+ql_store_names(ql_ctx *cx, const char *folder, const ql_folder_entry **out, int64_t *count)
+{
+    mode_t type;
+    ql_status st;
+
+    *count = 0;
+    QL_TRY(cx, ql_store_type(cx, folder, &type));
+    if (type != S_IFDIR)
+        return QL_OK;
+    st = ql_folder_list(cx, folder, out, count);
+    if (st != QL_NOT_FOUND)
+        return st;
+    ql_error_clear(cx); /* another process has removed it */
+    return QL_OK;
+}
+
 /* --- listing -------------------------------------------------------------------------------------------------- */
 
-/* Another process may remove what is looked at: what is gone counts nothing. False: it is no folder. */
-static bool
-read_node(DIR *nodes, const char *name, ql_store_item *item)
+static ql_status
+read_node(ql_ctx *cx, const ql_store *s, ql_store_item *item)
 {
-    const int fd = openat(dirfd(nodes), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    struct stat info;
+    const char *node = ql_store_node(cx, s, item->key);
+    const ql_folder_entry *e;
+    int64_t count;
 
-    if (!d) {
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    if (fstat(fd, &info) == 0)
-        item->used = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
-    for (const struct dirent *e = readdir(d); e; e = readdir(d))
-        if (is_ours(e->d_name) && fstatat(fd, e->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0)
-            item->bytes += (uint64_t)info.st_size;
-    closedir(d);
-    return true;
+    if (!node)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_store_names(cx, node, &e, &count));
+    for (int64_t i = 0; i < count; i++)
+        if (is_ours(e[i].name) && !e[i].link)
+            item->bytes += (uint64_t)e[i].at.stat.st_size;
+    return QL_OK;
 }
 
 static int
@@ -85,22 +74,26 @@ by_use(const void *a, const void *b)
 }
 
 static ql_status
-list_nodes(ql_ctx *cx, const char *nodes, DIR *d, ql_store_item **items, int64_t *count)
+list_nodes(ql_ctx *cx, const ql_store *s, ql_store_item **items, int64_t *count)
 {
-    int64_t capacity = 0;
-    struct dirent *e;
+    const char *nodes = ql_format(cx, "%s/nodes", s->folder);
+    const ql_folder_entry *e;
+    int64_t capacity = 0, n;
 
-    for (;;) {
-        ql_store_item item = {0};
+    if (!nodes)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_store_names(cx, nodes, &e, &n));
+    for (int64_t i = 0; i < n; i++) {
+        const struct timespec used = e[i].at.stat.st_mtim;
+        ql_store_item item = {.used = (int64_t)used.tv_sec * 1000000000 + used.tv_nsec};
+        ql_scope scope;
 
-        QL_TRY(cx, ql_store_next(cx, d, nodes, &e));
-        if (!e)
-            break;
-        if (!is_hash(e->d_name) ||
-            sscanf(e->d_name, "%16" SCNx64 "%16" SCNx64, &item.key.half[0], &item.key.half[1]) != 2)
+        if (e[i].link || e[i].at.type != QL_PATH_FOLDER || !is_hash(e[i].name) ||
+            sscanf(e[i].name, "%16" SCNx64 "%16" SCNx64, &item.key.half[0], &item.key.half[1]) != 2)
             continue;
-        if (!read_node(d, e->d_name, &item))
-            continue;
+        ql_scope_open(cx, &scope);
+        QL_TRY(cx, read_node(cx, s, &item));
+        ql_scope_close(cx, &scope);
         QL_TRY(cx, ql_grow(cx, items, &capacity, *count + 1, sizeof **items));
         (*items)[(*count)++] = item;
     }
@@ -112,18 +105,14 @@ list_nodes(ql_ctx *cx, const char *nodes, DIR *d, ql_store_item **items, int64_t
 ql_status
 ql_store_list(ql_ctx *cx, const ql_store *s, ql_store_item **items, int64_t *count)
 {
-    const char *nodes = ql_format(cx, "%s/nodes", s->folder);
-    DIR *d = nodes ? ql_store_folder(nodes) : NULL;
+    ql_scope scope;
     ql_status st;
 
     *items = NULL;
     *count = 0;
-    if (!nodes)
-        return QL_MEMORY;
-    if (!d)
-        return errno == ENOENT ? QL_OK : QL_FAIL(cx, QL_IO, "%s: %s", nodes, strerror(errno));
-    st = list_nodes(cx, nodes, d, items, count);
-    closedir(d);
+    ql_scope_open(cx, &scope);
+    st = list_nodes(cx, s, items, count);
+    ql_scope_close(cx, &scope);
     return st;
 }
 
@@ -133,30 +122,34 @@ ql_store_list(ql_ctx *cx, const ql_store *s, ql_store_item **items, int64_t *cou
 static ql_status
 check_own(ql_ctx *cx, const char *folder)
 {
-    struct stat info;
+    mode_t type;
 
-    if (lstat(folder, &info) != 0)
-        return QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
-    return S_ISDIR(info.st_mode)
+    QL_TRY(cx, ql_store_type(cx, folder, &type));
+    return type == S_IFDIR
                ? QL_OK
                : QL_FAIL(cx, QL_INVALID,
                          "%s is a link: nothing is removed through it; name the folder that it leads to", folder);
 }
 
-/* Removes the files in `folder` that `mine` names. */
+/* Removes the files in `folder` that `mine` names and that nobody has written to for `age` seconds. */
 static ql_status
-remove_files(ql_ctx *cx, const char *folder, bool (*mine)(const char *name))
+remove_files(ql_ctx *cx, const char *folder, bool (*mine)(const char *name), time_t age)
 {
-    DIR *d = ql_store_folder(folder);
-    struct dirent *e = NULL;
-    ql_status st = QL_OK;
+    const time_t before = time(NULL) - age;
+    const ql_folder_entry *e;
+    int64_t count;
 
-    while (d && st == QL_OK && (st = ql_store_next(cx, d, folder, &e)) == QL_OK && e)
-        if (mine(e->d_name) && unlinkat(dirfd(d), e->d_name, 0) != 0 && errno != ENOENT)
-            st = QL_FAIL(cx, QL_IO, "%s/%s: %s", folder, e->d_name, strerror(errno));
-    if (d)
-        closedir(d);
-    return st;
+    QL_TRY(cx, ql_store_names(cx, folder, &e, &count));
+    for (int64_t i = 0; i < count; i++) {
+        const char *path = ql_format(cx, "%s/%s", folder, e[i].name);
+
+        if (!path)
+            return QL_MEMORY;
+        if (mine(e[i].name) && (age == 0 || e[i].at.stat.st_mtim.tv_sec < before) && unlink(path) != 0 &&
+            errno != ENOENT)
+            return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    }
+    return QL_OK;
 }
 
 static ql_status
@@ -166,7 +159,7 @@ remove_node(ql_ctx *cx, const ql_store *s, const ql_store_item *item)
 
     if (!node)
         return QL_MEMORY;
-    QL_TRY(cx, remove_files(cx, node, is_ours));
+    QL_TRY(cx, remove_files(cx, node, is_ours, 0));
     (void)rmdir(node); /* stays while another run writes into it */
     return QL_OK;
 }
@@ -219,26 +212,23 @@ ql_store_clear(ql_ctx *cx, const ql_store *s)
     for (int64_t i = 0; i < count && st == QL_OK; i++)
         st = remove_node(cx, s, &items[i]);
     free(items);
-    return st == QL_OK ? remove_files(cx, files, is_hash) : st;
+    return st == QL_OK ? remove_files(cx, files, is_hash, 0) : st;
 }
 
-void
-ql_store_touch(const ql_store *s, ql_key key)
+static bool
+is_torn(const char *name)
 {
-    char path[4096];
-    struct stat info;
-    DIR *d;
+    return ql_ends_with(name, ".tmp");
+}
 
-    if (snprintf(path, sizeof path, "%s/nodes/%016" PRIx64 "%016" PRIx64, s->folder, key.half[0], key.half[1]) >=
-        (int)sizeof path)
-        return;
-    d = ql_store_folder(path);
-    for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
-        if (ql_ends_with(e->d_name, ".tmp") && fstatat(dirfd(d), e->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-            time(NULL) - info.st_mtim.tv_sec > ABANDONED)
-            (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d) {
-        (void)futimens(dirfd(d), NULL);
-        closedir(d);
-    }
+ql_status
+ql_store_touch(ql_ctx *cx, const ql_store *s, ql_key key)
+{
+    const char *node = ql_store_node(cx, s, key);
+
+    if (!node)
+        return QL_MEMORY;
+    QL_TRY(cx, remove_files(cx, node, is_torn, ABANDONED));
+    (void)utimensat(AT_FDCWD, node, NULL, AT_SYMLINK_NOFOLLOW); /* it need not be there */
+    return QL_OK;
 }

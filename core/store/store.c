@@ -1,7 +1,6 @@
 /* The store: its folder, and the entries in it. */
 #include "store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -25,7 +24,6 @@ ql_status
 ql_store_check(ql_ctx *cx, const char *folder)
 {
     const char *tag = ql_format(cx, "%s/" TAG_FILE, folder);
-
     bool there;
 
     if (!tag)
@@ -38,17 +36,19 @@ ql_store_check(ql_ctx *cx, const char *folder)
 static ql_status
 check_empty(ql_ctx *cx, const char *folder)
 {
-    struct dirent *e = NULL;
-    DIR *d = opendir(folder);
-    ql_status st = QL_OK;
+    const ql_folder_entry *e;
+    int64_t count;
+    const ql_status st = ql_folder_list(cx, folder, &e, &count);
 
-    if (!d)
-        return errno == ENOENT ? QL_OK : QL_FAIL(cx, QL_IO, "%s: %s", folder, strerror(errno));
-    while (st == QL_OK && (st = ql_store_next(cx, d, folder, &e)) == QL_OK && e)
-        if (strncmp(e->d_name, TAG_FILE, strlen(TAG_FILE)) != 0)
-            st = QL_FAIL(cx, QL_INVALID, "%s: the folder has other files; a cache needs one of its own", folder);
-    closedir(d);
-    return st;
+    if (st == QL_NOT_FOUND) {
+        ql_error_clear(cx);
+        return QL_OK;
+    }
+    QL_TRY(cx, st);
+    for (int64_t i = 0; i < count; i++)
+        if (strncmp(e[i].name, TAG_FILE, strlen(TAG_FILE)) != 0)
+            return QL_FAIL(cx, QL_INVALID, "%s: the folder has other files; a cache needs one of its own", folder);
+    return QL_OK;
 }
 
 ql_status
@@ -95,9 +95,8 @@ entry_path(ql_ctx *cx, const ql_store *s, const ql_entry *e, const char **node, 
     return *path ? QL_OK : QL_MEMORY;
 }
 
-/* What lies there, no link followed: its type; 0: nothing. */
-static ql_status
-type_of(ql_ctx *cx, const char *path, mode_t *type)
+ql_status
+ql_store_type(ql_ctx *cx, const char *path, mode_t *type)
 {
     struct stat info;
 
@@ -159,8 +158,8 @@ ql_store_get(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel
 
     *found = false;
     QL_TRY(cx, entry_path(cx, s, e, &node, &path));
-    QL_TRY(cx, type_of(cx, node, &folder));
-    QL_TRY(cx, type_of(cx, path, &file));
+    QL_TRY(cx, ql_store_type(cx, node, &folder));
+    QL_TRY(cx, ql_store_type(cx, path, &file));
     if (s->fresh || folder != S_IFDIR || file != S_IFREG)
         return QL_OK;
     *found = true;
@@ -193,7 +192,7 @@ ql_store_put(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel
     mode_t folder;
 
     QL_TRY(cx, entry_path(cx, s, e, &node, &path));
-    QL_TRY(cx, type_of(cx, node, &folder));
+    QL_TRY(cx, ql_store_type(cx, node, &folder));
     if (folder && folder != S_IFDIR) {
         ql_warn(cx, "%s: it is no folder of the cache; it is removed", node);
         if (unlink(node) != 0)
@@ -228,20 +227,22 @@ ql_status
 ql_store_about(ql_ctx *cx, const ql_store *s, ql_key key, const char **about)
 {
     const char *node = ql_store_node(cx, s, key);
-    DIR *d = node ? ql_store_folder(node) : NULL;
-    struct dirent *e = NULL;
-    ql_status st = node ? QL_OK : QL_MEMORY;
+    const ql_folder_entry *e;
+    int64_t count;
 
     *about = NULL;
-    while (d && st == QL_OK && !*about && (st = ql_store_next(cx, d, node, &e)) == QL_OK && e) {
-        const char *file = ql_ends_with(e->d_name, ".safetensors") ? ql_format(cx, "%s/%s", node, e->d_name) : NULL;
+    if (!node)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_store_names(cx, node, &e, &count));
+    for (int64_t i = 0; i < count && !*about; i++) {
+        const char *file = ql_format(cx, "%s/%s", node, e[i].name);
 
-        if (file)
-            st = read_about(cx, file, about);
+        if (!file)
+            return QL_MEMORY;
+        if (ql_ends_with(file, ".safetensors") && !e[i].link)
+            QL_TRY(cx, read_about(cx, file, about));
     }
-    if (d)
-        closedir(d);
     if (!*about)
         *about = "?";
-    return st;
+    return QL_OK;
 }

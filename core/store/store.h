@@ -44,7 +44,7 @@ ql_status ql_store_put(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parc
 /* Removes an entry whose parts don't serve, for the reason that the context's error says, which is told and cleared. */
 ql_status ql_store_drop(ql_ctx *cx, const ql_store *s, const ql_entry *e);
 /* Marks the node as used now, and removes what writers that were killed have left in it. */
-void ql_store_touch(const ql_store *s, ql_key key);
+ql_status ql_store_touch(ql_ctx *cx, const ql_store *s, ql_key key);
 
 typedef struct ql_store_item { /* a node */
     ql_key key;

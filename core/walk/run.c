@@ -105,7 +105,7 @@ plan_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *m
         return QL_OK;
     QL_TRY(cx, ql_keys_make(cx, registry, g, store, out));
     for (int64_t i = 0; i < out->variant_count; i++)
-        ql_store_touch(store, out->variants[i]->key);
+        QL_TRY(cx, ql_store_touch(cx, store, out->variants[i]->key));
     return QL_OK;
 }
 

@@ -50,24 +50,35 @@ static bool
 recall(ql_ctx *cx, const char *memory, const char *stamp, ql_key *out)
 {
     const size_t n = strlen(stamp);
-    const char *text;
+    const char *text, *check;
+    uint64_t sum[2];
     size_t bytes;
 
     if (ql_file_read(cx, memory, MEMORY_BYTES, &text, &bytes) != QL_OK) { /* it is only quicker with it */
         ql_error_clear(cx);
         return false;
     }
-    return bytes == n + 32 && memcmp(text, stamp, n) == 0 &&
-           sscanf(text + n, "%16" SCNx64 "%16" SCNx64, &out->half[0], &out->half[1]) == 2;
+    if (bytes != n + 64 || memcmp(text, stamp, n) != 0 ||
+        sscanf(text + n, "%16" SCNx64 "%16" SCNx64, &out->half[0], &out->half[1]) != 2)
+        return false;
+    ql_hash_bytes(text, n + 32, sum);
+    check = ql_hash_text(cx, sum);
+    return check && memcmp(text + n + 32, check, 32) == 0;
 }
 
 static ql_status
 remember(ql_ctx *cx, const char *memory, const char *stamp, const struct stat *st, const ql_key *key)
 {
-    const char *text = ql_format(cx, "%s%016" PRIx64 "%016" PRIx64, stamp, key->half[0], key->half[1]);
+    const char *text = ql_format(cx, "%s%016" PRIx64 "%016" PRIx64, stamp, key->half[0], key->half[1]), *check;
+    uint64_t sum[2];
 
     if (time(NULL) - st->st_ctim.tv_sec < SETTLED || time(NULL) - st->st_mtim.tv_sec < SETTLED)
         return QL_OK;
+    if (!text)
+        return QL_MEMORY;
+    ql_hash_bytes(text, strlen(text), sum);
+    check = ql_hash_text(cx, sum);
+    text = check ? ql_format(cx, "%s%s", text, check) : NULL;
     return text ? ql_file_write(cx, memory, text, strlen(text)) : QL_MEMORY;
 }
 

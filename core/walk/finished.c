@@ -109,6 +109,17 @@ part_name(ql_ctx *cx, int linear, const char *name)
     return ql_format(cx, "%d.%s", linear, name);
 }
 
+/* Which tensors the state has, as bits: one that an entry has lost is missed. */
+static uint32_t
+present(ql_linear_state *s)
+{
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < TENSORS; i++)
+        bits |= (uint32_t)(*tensor_at(s, &tensors[i]) != NULL) << i;
+    return bits;
+}
+
 /* All values one behind the other, to or from `bytes`; how many bytes they are. */
 static size_t
 copy_values(ql_linear_state *s, char *bytes, bool out)
@@ -118,8 +129,12 @@ copy_values(ql_linear_state *s, char *bytes, bool out)
     for (size_t i = 0; i < VALUES; used += values[i++].bytes) {
         char *member = (char *)s + values[i].offset;
 
-        if (bytes)
-            memcpy(out ? bytes + used : member, out ? member : bytes + used, values[i].bytes);
+        if (bytes && out)
+            memcpy(bytes + used, member, values[i].bytes);
+        else if (bytes && values[i].bytes == sizeof(bool))
+            *member = bytes[used] != 0;
+        else if (bytes)
+            memcpy(member, bytes + used, values[i].bytes);
     }
     return used;
 }
@@ -129,11 +144,14 @@ put_linear(ql_walk *w, ql_linear_state *s, int l, ql_parcel *parcel)
 {
     const size_t bytes = copy_values(s, NULL, true);
     char *record = ql_alloc(w->cx, bytes, 1);
+    uint32_t *bits = ql_alloc(w->cx, 1, sizeof *bits);
 
-    if (!record)
+    if (!record || !bits)
         return QL_MEMORY;
     (void)copy_values(s, record, true);
+    *bits = present(s);
     QL_TRY(w->cx, ql_parcel_put(w->cx, parcel, part_name(w->cx, l, "values"), record, bytes));
+    QL_TRY(w->cx, ql_parcel_put(w->cx, parcel, part_name(w->cx, l, "present"), bits, sizeof *bits));
     for (size_t i = 0; i < TENSORS; i++)
         QL_TRY(w->cx,
                ql_parcel_put_tensor(w->cx, parcel, part_name(w->cx, l, tensors[i].name), *tensor_at(s, &tensors[i])));
@@ -189,6 +207,12 @@ check_groups(ql_walk *w, const ql_tensor *g_idx, int64_t groups, bool *fine)
     return ql_unmap(w->cx, g_idx);
 }
 
+static bool
+is_scale_dtype(ql_dtype d)
+{
+    return d == QL_F16 || d == QL_BF16 || d == QL_F32;
+}
+
 /* What is read has the shapes that its users take for granted. */
 static ql_status
 check_linear(ql_walk *w, const ql_linear_state *s, int l)
@@ -202,10 +226,11 @@ check_linear(ql_walk *w, const ql_linear_state *s, int l)
     if (q->codes) {
         const int64_t groups = q->scales && ql_ndim(q->scales) == 2 ? ql_dim(q->scales, 1) : 0;
 
-        fine = fine && g->bits >= 1 && g->bits <= 8 && g->group >= 1 && (q->zeros || q->levels) &&
-               fits(q->codes, QL_U8, info->out, info->in) && groups == (info->in + g->group - 1) / g->group &&
-               fits(q->scales, number, info->out, groups) && fits(q->zeros, number, info->out, groups) &&
-               fits(q->g_idx, QL_I32, info->in, -1) && fits(q->levels, QL_F32, (int64_t)1 << g->bits, -1);
+        fine = fine && g->bits >= 1 && g->bits <= 8 && g->group >= 1 && is_scale_dtype(g->scale_dtype) &&
+               (q->zeros || q->levels) && fits(q->codes, QL_U8, info->out, info->in) &&
+               groups == (info->in + g->group - 1) / g->group && fits(q->scales, number, info->out, groups) &&
+               fits(q->zeros, number, info->out, groups) && fits(q->g_idx, QL_I32, info->in, -1) &&
+               fits(q->levels, QL_F32, (int64_t)1 << g->bits, -1);
         if (fine && q->g_idx)
             QL_TRY(w->cx, check_groups(w, q->g_idx, groups, &fine));
     }
@@ -218,10 +243,12 @@ take_linear(ql_walk *w, const ql_parcel *parcel, int l, ql_linear_state *s)
 {
     const size_t bytes = copy_values(s, NULL, false);
     char *record = ql_alloc(w->cx, bytes, 1);
+    uint32_t bits;
 
     if (!record)
         return QL_MEMORY;
     QL_TRY(w->cx, ql_parcel_copy(w->cx, parcel, part_name(w->cx, l, "values"), record, bytes));
+    QL_TRY(w->cx, ql_parcel_copy(w->cx, parcel, part_name(w->cx, l, "present"), &bits, sizeof bits));
     *s = (ql_linear_state){0};
     (void)copy_values(s, record, false);
     for (size_t i = 0; i < TENSORS; i++) {
@@ -229,7 +256,11 @@ take_linear(ql_walk *w, const ql_parcel *parcel, int l, ql_linear_state *s)
 
         QL_TRY(w->cx, ql_parcel_tensor(w->cx, parcel, part_name(w->cx, l, tensors[i].name), &t));
         *tensor_at(s, &tensors[i]) = t ? ql_tensor_ref(t) : NULL;
+        if (t)
+            t->lent = true;
     }
+    if (bits != present(s))
+        return QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: linear %d lacks a tensor", l);
     return check_linear(w, s, l);
 }
 

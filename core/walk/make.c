@@ -52,7 +52,7 @@ round_adapter(ql_walk *w, const ql_node *n, ql_tensor **b, ql_tensor **a)
     return ql_convert(w->cx, *a, dtype, a);
 }
 
-/* The state holds the tensors from here on, whatever scope made them. */
+/* The state holds the tensors from here on, whatever scope made them, and lends them for reading only. */
 static void
 adopt(ql_linear_state *s)
 {
@@ -60,7 +60,7 @@ adopt(ql_linear_state *s)
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i])
-            (void)ql_tensor_ref(all[i]);
+            ql_tensor_ref(all[i])->lent = true;
 }
 
 /* --- calling them --------------------------------------------------------------------------------------------- */
@@ -151,7 +151,7 @@ quantize(ql_walk *w, ql_variant *v, const ql_stats *stats, ql_linear_state *s)
     double norm;
 
     if (v->stage->plugin->quantizer->needs & QL_RAW_DTYPE)
-        QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)w->linear, true, &weight));
+        QL_TRY(w->cx, ql_lend_weight(w, w->linear, true, &weight));
     QL_TRY(w->cx, call_quantizer(w, &stage, weight, stats, &q));
     QL_TRY(w->cx, ql_dot(w->cx, w->weight, w->weight, &norm));
     q.status |= (norm == 0 ? QL_NUM_ZERO : 0u) | stats_status(stats) | w->cx->remarks;
@@ -207,7 +207,7 @@ make_linear(ql_walk *w, ql_variant *v, int64_t l, ql_linear_state *s)
     const ql_stats *stats = ql_stats_at(w, v->calib, l);
 
     w->linear = l;
-    QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)l, false, &w->weight));
+    QL_TRY(w->cx, ql_lend_weight(w, l, false, &w->weight));
     if (v->stage->plugin->kind == QL_QUANTIZER)
         QL_TRY(w->cx, quantize(w, v, stats, s));
     else

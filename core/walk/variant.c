@@ -78,6 +78,18 @@ ql_variant_codes(const ql_variant *v, int64_t l)
     return NULL;
 }
 
+ql_status
+ql_lend_weight(ql_walk *w, int64_t l, bool raw, const ql_tensor **out)
+{
+    const ql_tensor *weight;
+    ql_tensor *lent;
+
+    QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)l, raw, &weight));
+    QL_TRY(w->cx, ql_tensor_lend(w->cx, weight, &lent));
+    *out = lent;
+    return QL_OK;
+}
+
 static ql_status
 decode(ql_walk *w, ql_linear_state *s, const ql_tensor **out)
 {
@@ -90,6 +102,7 @@ decode(ql_walk *w, ql_linear_state *s, const ql_tensor **out)
         if (ql_dtype_of(t) != QL_F32)
             QL_TRY(w->cx, ql_convert(w->cx, t, QL_F32, &t));
         s->w_hat = ql_tensor_ref(t);
+        s->w_hat->lent = true;
         ql_scope_close(w->cx, &scope);
     }
     *out = s->w_hat;
@@ -101,7 +114,7 @@ ql_variant_decoded(ql_walk *w, const ql_variant *v, int64_t l, const ql_tensor *
 {
     ql_linear_state *s = ql_variant_codes(v, l);
 
-    return s ? decode(w, s, w_hat) : ql_block_weight(w->cx, w->block, (int)l, false, w_hat);
+    return s ? decode(w, s, w_hat) : ql_lend_weight(w, l, false, w_hat);
 }
 
 void
@@ -130,7 +143,7 @@ ql_variant_linear(ql_walk *w, const ql_variant *v, int64_t l, ql_linear_result *
                               .layer = ql_block_layer(w->block),
                               .k = -1,
                               .file_dtype = ql_block_dtype(w->block, (int)l)};
-    QL_TRY(w->cx, ql_block_weight(w->cx, w->block, (int)l, false, &out->w));
+    QL_TRY(w->cx, ql_lend_weight(w, l, false, &out->w));
     QL_TRY(w->cx, ql_variant_decoded(w, v, l, &out->what));
     ql_variant_adapter(v, l, &out->b, &out->a);
     if (codes) {

@@ -101,6 +101,8 @@ const char *ql_variant_failed(const ql_variant *v);
 ql_linear_state *ql_variant_codes(const ql_variant *v, int64_t l);
 /* The adapter that the variant applies to linear l; NULL: none. */
 void ql_variant_adapter(const ql_variant *v, int64_t l, const ql_tensor **b, const ql_tensor **a);
+/* The original weight of linear l, f32 or as the file has it, for reading only; in the innermost scope. */
+ql_status ql_lend_weight(ql_walk *w, int64_t l, bool raw, const ql_tensor **out);
 /* W^ [out, in] f32 without adapter; equals the original weight where there are no codes. */
 ql_status ql_variant_decoded(ql_walk *w, const ql_variant *v, int64_t l, const ql_tensor **w_hat);
 /* All that there is of linear l, but statistics. */

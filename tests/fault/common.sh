@@ -43,7 +43,7 @@ go() {
 # check_finished TRIAL: it has what the undisturbed run has, in every file that has no time in it
 check_finished() {
     "$SAME" "$dir/plain/runs/results.db" "$dir/$1/runs/results.db" >"$dir/same" || fail "$1: $(cat "$dir/same")"
-    for file in out $(cd "$dir/plain" && find runs/fault-* -type f ! -name log.txt ! -name journal.jsonl ! -name lock ! -name report.html); do
+    for file in out $(cd "$dir/plain" && find runs/fault-* -type f ! -name log.txt ! -name journal.jsonl ! -name lock ! -name at ! -name report.html); do
         cmp -s "$dir/plain/$file" "$dir/$1/$file" || fail "$1: $file differs"
     done
     for file in $(cd "$dir/$1" && find runs -path runs/cache -prune -o -type f -print); do

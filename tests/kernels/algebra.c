@@ -87,6 +87,28 @@ gram_is_compensated(kernel *k)
     CHECK_NEAR(s[0] + c[0], 4096.0 * 4096 + 1000.0 / 4096, 1e-6);
 }
 
+/* A Hessian of many tokens in bf16, whose sums are of one sign: what tensor cores truncate stays below 1e-5 of its norm. */
+static void
+gram_of_many_tokens(kernel *k)
+{
+    const int64_t t = 32768, n = 16;
+    double *x = k_normal(k, t * n), *g = k_doubles(k, n * n), *s, *c, error = 0, norm = 0;
+    ql_tensor *sum = k_put(k, QL_F32, n, n, g), *comp = k_put(k, QL_F32, n, n, g), *tx;
+
+    for (int64_t i = 0; i < t * n; i++)
+        x[i] += 1;
+    tx = k_put(k, QL_BF16, t, n, x);
+    plain_gram(t, n, x, g);
+    REQUIRE_OK(k->cx, ql_gram(k->cx, tx, sum, comp));
+    s = k_get(k, sum);
+    c = k_get(k, comp);
+    for (int64_t i = 0; i < n * n; i++) {
+        error += pow(s[i] + c[i] - g[i], 2);
+        norm += g[i] * g[i];
+    }
+    CHECK_NEAR(sqrt(error / norm), 0, 1e-5);
+}
+
 /* A random symmetric matrix with eigenvalues above 1/2. */
 static double *
 positive(kernel *k, int64_t n)
@@ -406,6 +428,7 @@ static const kernel_case cases[] = {
     {"gemm without beta", gemm_ignores_c_without_beta},
     {"gram", gram},
     {"gram, compensated", gram_is_compensated},
+    {"gram, many tokens", gram_of_many_tokens},
     {"potrf", potrf},
     {"potrf of an indefinite matrix", potrf_refuses},
     {"trtri", trtri},

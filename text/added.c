@@ -303,14 +303,15 @@ word_at(const char *text, size_t bytes, size_t at)
     return at < bytes && ql_char_is_word(ql_utf8_char((const unsigned char *)text + at, &step));
 }
 
-ql_cut
-ql_added_next(const ql_added_list *list, const char *text, size_t bytes, size_t from)
+void
+ql_added_next(const ql_added_list *list, const char *text, size_t bytes, ql_cut *cut)
 {
     const unsigned char *s = (const unsigned char *)text;
+    const size_t floor = cut->end;
     const ql_added *token;
     size_t end;
 
-    for (size_t i = from; list->items && i < bytes; i++) {
+    for (size_t i = cut->search; list->items && i < bytes; i++) {
         token = match(list, s + i, bytes - i);
         if (!token)
             continue;
@@ -319,9 +320,13 @@ ql_added_next(const ql_added_list *list, const char *text, size_t bytes, size_t 
             i = end - 1;
             continue;
         }
-        return (ql_cut){.token = token,
-                        .begin = token->lstrip ? ql_space_before(text, i, from) : i,
-                        .end = token->rstrip ? ql_space_after(text, bytes, end) : end};
+        *cut = (ql_cut){.token = token,
+                        .begin = !token->lstrip ? i
+                                 : i > floor    ? ql_space_before(text, i, floor)
+                                                : floor,
+                        .end = token->rstrip ? ql_space_after(text, bytes, end) : end,
+                        .search = end};
+        return;
     }
-    return (ql_cut){.begin = bytes, .end = bytes};
+    *cut = (ql_cut){.begin = bytes, .end = bytes};
 }

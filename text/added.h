@@ -25,9 +25,10 @@ typedef struct ql_added_tokens {
     ql_added_list raw, normal; /* matched in the text as it is, and in normalized text */
 } ql_added_tokens;
 
-typedef struct ql_cut {    /* the next token in a text: [begin, end) with the white space that it swallows */
-    const ql_added *token; /* NULL: none; begin and end are the end of the text then */
-    size_t begin, end;
+typedef struct ql_cut {    /* a token in a text: [begin, end) with the white space that it swallows */
+    const ql_added *token; /* NULL: none is left; begin and end are the end of the text then */
+    size_t begin, end;     /* equal where the one before swallowed it: it does not count then */
+    size_t search;         /* where the next one is looked for: behind the token, also within what it swallows */
 } ql_cut;
 
 /* The `added_tokens` of tokenizer.json, then those that only tokenizer_config.json (NULL: none) knows, with the ids that
@@ -38,7 +39,7 @@ void ql_added_fini(ql_added_tokens *a);
 const ql_added *ql_added_find(const ql_added_tokens *a, int64_t id); /* NULL: no added token */
 int64_t ql_added_id(const ql_added_tokens *a, const char *content);  /* -1: no added token */
 
-/* The first match at or after `from`, which is where the match before ended. */
-ql_cut ql_added_next(const ql_added_list *list, const char *text, size_t bytes, size_t from);
+/* From one token to the next; zero is before the first. */
+void ql_added_next(const ql_added_list *list, const char *text, size_t bytes, ql_cut *cut);
 
 #endif

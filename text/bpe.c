@@ -60,7 +60,7 @@ ql_bpe_push(ql_ctx *cx, ql_bpe_work *work, int32_t id)
 static ql_status
 missing(ql_ctx *cx, const ql_bpe *m, ql_bpe_work *work, int64_t *count, const char *text, size_t bytes)
 {
-    bool fallback = m->byte_fallback && !m->byte_level;
+    bool fallback = m->byte_fallback;
 
     for (size_t i = 0; i < bytes; i++)
         fallback = fallback && m->bytes[(unsigned char)text[i]] >= 0;

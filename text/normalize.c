@@ -165,12 +165,13 @@ lowercase(ql_ctx *cx, ql_text *out, const char *text, size_t bytes)
 }
 
 static void
-strip(const ql_text_step *step, const char **text, size_t *bytes)
+strip(const ql_text_step *step, ql_normal_work *work, const char **text, size_t *bytes)
 {
     const char *begin = *text, *end = begin + *bytes;
 
     if (step->start)
         begin += ql_space_after(begin, (size_t)(end - begin), 0);
+    work->stripped = work->stripped || begin > *text;
     if (step->stop)
         end = begin + ql_space_before(begin, (size_t)(end - begin), 0);
     *text = begin;
@@ -210,13 +211,14 @@ ql_normalize(ql_ctx *cx, const ql_text_steps *n, ql_normal_work *work, const cha
     const size_t original = *bytes;
     int side = 0;
 
+    work->stripped = false;
     for (int i = 0; i < n->count && *bytes; i++) {
         const ql_text_step *step = &n->items[i];
         ql_text *out = &work->text[side];
         bool same = false;
 
         if (step->kind == STRIP) {
-            strip(step, text, bytes);
+            strip(step, work, text, bytes);
             continue;
         }
         out->count = 0;

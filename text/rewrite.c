@@ -7,8 +7,9 @@
 #include "regex.h"
 
 #define SPACE "\\p{White_Space}"
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}" /* with the numbers of Latin-1 */
-#define BOTH "dDAzZGKRXNaefnrtk" /* letters that mean the same behind a backslash */
+#define IN_SET "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"       /* \w within a set */
+#define WORD IN_SET "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}" /* by itself it has the numbers of Latin-1, too */
+#define BOTH "dDAzZGKRXNaefnrtk"                           /* letters that mean the same behind a backslash */
 
 typedef struct rewriting {
     const char *where, *all, *at, *end;
@@ -81,7 +82,7 @@ escape(ql_ctx *cx, rewriting *r)
         const char *outside, *in_set; /* in_set NULL: not there */
     } rows[] = {{'s', SPACE, SPACE},
                 {'S', "\\P{White_Space}", "\\P{White_Space}"},
-                {'w', "[" WORD "]", WORD},
+                {'w', "[" WORD "]", IN_SET},
                 {'W', "[^" WORD "]", NULL},
                 {'h', "[0-9A-Fa-f]", "0-9A-Fa-f"},
                 {'H', "[^0-9A-Fa-f]", NULL},
@@ -117,7 +118,7 @@ posix_set(ql_ctx *cx, rewriting *r)
                                           {"[:lower:]", "\\p{Lowercase}"},
                                           {"[:space:]", SPACE},
                                           {"[:punct:]", "\\p{P}\\p{S}"},
-                                          {"[:word:]", WORD},
+                                          {"[:word:]", IN_SET},
                                           {"[:xdigit:]", "0-9A-Fa-f"}};
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

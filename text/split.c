@@ -108,7 +108,7 @@ read_metaspace(ql_ctx *cx, const ql_json *v, int kind, void *steps)
 }
 
 ql_status
-ql_splitter_read(ql_ctx *cx, const ql_json *v, ql_splitter *out)
+ql_splitter_read(ql_ctx *cx, const ql_json *v, bool bytes, ql_splitter *out)
 {
     static const ql_component_type types[] = {
         {"ByteLevel", BYTES, read_byte_level},  {"Digits", CUT, read_digits}, {"Metaspace", MARKS, read_metaspace},
@@ -118,7 +118,7 @@ ql_splitter_read(ql_ctx *cx, const ql_json *v, ql_splitter *out)
     QL_TRY(cx, ql_component_read(cx, v, "pretokenizers", types, steps));
     for (int i = 0; i < steps->count; i++)
         out->splits = out->splits || steps->items[i].kind == CUT;
-    out->byte_level = steps->count && steps->items[steps->count - 1].kind == BYTES;
+    out->byte_level = bytes && steps->count && steps->items[steps->count - 1].kind == BYTES;
     steps->count -= out->byte_level; /* the model does this step itself */
     return QL_OK;
 }

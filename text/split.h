@@ -17,7 +17,8 @@ typedef struct ql_split_work { /* scratch of one thread; zero is its empty value
 
 typedef ql_status (*ql_word_fn)(ql_ctx *cx, void *user, const char *word, size_t bytes);
 
-ql_status ql_splitter_read(ql_ctx *cx, const ql_json *v, ql_splitter *out); /* v NULL: none */
+/* `v` NULL: none. `bytes`: can the model see bytes, where that is what the last step makes? */
+ql_status ql_splitter_read(ql_ctx *cx, const ql_json *v, bool bytes, ql_splitter *out);
 
 /* Cuts before every run of `mark`, too. `v` is the tokenizer, for messages. */
 ql_status ql_splitter_cut_before(ql_ctx *cx, const ql_json *v, const char *mark, ql_splitter *out);

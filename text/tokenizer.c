@@ -68,6 +68,7 @@ read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *t
 {
     const ql_json *model = ql_json_member(root, "model");
     int prefix_space = 0;
+    bool fallback;
 
     if (!ql_json_is_object(root))
         return ql_json_expected(cx, root, "an object");
@@ -76,7 +77,8 @@ read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *t
     QL_TRY(cx, read_prefix_space(cx, config, &prefix_space));
     tk->normalizer.prefix_space = tk->splitter.steps.prefix_space = prefix_space;
     QL_TRY(cx, ql_normalizer_read(cx, ql_json_member(root, "normalizer"), &tk->normalizer));
-    QL_TRY(cx, ql_splitter_read(cx, ql_json_member(root, "pre_tokenizer"), &tk->splitter));
+    QL_TRY(cx, ql_json_bool(cx, model, "byte_fallback", false, &fallback));
+    QL_TRY(cx, ql_splitter_read(cx, ql_json_member(root, "pre_tokenizer"), !fallback, &tk->splitter));
     QL_TRY(cx, ql_post_read(cx, ql_json_member(root, "post_processor"), &tk->post));
     QL_TRY(cx, ql_decoder_read(cx, ql_json_member(root, "decoder"), &tk->decoder));
     QL_TRY(cx, ql_bpe_read(cx, model, tk->splitter.byte_level, &tk->bpe));
@@ -212,35 +214,38 @@ encode_word(ql_ctx *cx, void *user, const char *text, size_t bytes)
 static ql_status
 encode_piece(ql_ctx *cx, encoder *e, const char *text, size_t bytes, bool start)
 {
-    const ql_added_tokens *added = &e->tk->added;
-    ql_cut cut;
+    ql_cut cut = {0};
+    size_t at;
 
-    if (!bytes)
-        return QL_OK;
     QL_TRY(cx, ql_normalize(cx, &e->tk->normalizer, &e->normal, &text, &bytes));
-    for (size_t at = 0; at < bytes; at = cut.end) {
-        cut = ql_added_next(&added->normal, text, bytes, at);
-        QL_TRY(cx,
-               ql_split(cx, &e->tk->splitter, &e->split, start && at == 0, text + at, cut.begin - at, encode_word, e));
-        if (cut.token)
+    start = start && !e->normal.stripped;
+    do {
+        at = cut.end;
+        ql_added_next(&e->tk->added.normal, text, bytes, &cut);
+        if (at < cut.begin)
+            QL_TRY(cx, ql_split(cx, &e->tk->splitter, &e->split, start && at == 0, text + at, cut.begin - at,
+                                encode_word, e));
+        if (cut.token && cut.begin < cut.end)
             QL_TRY(cx, ql_bpe_push(cx, &e->bpe, cut.token->id));
-    }
+    } while (cut.token);
     return QL_OK;
 }
 
 static ql_status
 encode_text(ql_ctx *cx, encoder *e, const char *text, size_t bytes)
 {
-    const ql_added_tokens *added = &e->tk->added;
-    ql_cut cut;
+    ql_cut cut = {0};
+    size_t at;
 
     QL_TRY(cx, ql_bpe_work_init(cx, &e->bpe, bytes));
-    for (size_t at = 0; at < bytes; at = cut.end) {
-        cut = ql_added_next(&added->raw, text, bytes, at);
-        QL_TRY(cx, encode_piece(cx, e, text + at, cut.begin - at, at == 0));
-        if (cut.token)
+    do {
+        at = cut.end;
+        ql_added_next(&e->tk->added.raw, text, bytes, &cut);
+        if (at < cut.begin)
+            QL_TRY(cx, encode_piece(cx, e, text + at, cut.begin - at, at == 0));
+        if (cut.token && cut.begin < cut.end)
             QL_TRY(cx, ql_bpe_push(cx, &e->bpe, cut.token->id));
-    }
+    } while (cut.token);
     return QL_OK;
 }
 

@@ -29,7 +29,7 @@ words(ql_ctx *cx, const char *json, const char *text, size_t bytes)
     ql_status st;
 
     REQUIRE_OK(cx, ql_json_parse(cx, &(ql_json_input){.file = "t", .text = json, .bytes = strlen(json)}, &v));
-    st = ql_splitter_read(cx, v, &s);
+    st = ql_splitter_read(cx, v, true, &s);
     if (st == QL_OK)
         st = ql_split(cx, &s, &work, true, text, bytes, put_word, &out);
     ql_split_work_fini(&work);
@@ -78,6 +78,7 @@ test_dialect(ql_ctx *cx)
     } cases[] = {
         {"\\w+", "ab_1\xcc\x81.c\xe2\x80\xbf.", "ab_1\xcc\x81|.|c\xe2\x80\xbf|."},
         {"[\\w]+", "a\xcc\x81.", "a\xcc\x81|."},
+        {"[\\w]+", "x\xc2\xb2", "x|\xc2\xb2"},
         {"\\bb", "b ab b", "b| ab |b"},
         {"\\Bb", "b ab", "b a|b"},
         {"\\h+", "xfF0g", "x|fF0|g"},

@@ -203,6 +203,55 @@ test_added_ids(ql_ctx *cx)
     }
 }
 
+/* A token is also found in the white space that the one before it swallowed, as in the public library. */
+static void
+test_swallowed(ql_ctx *cx)
+{
+    static const char json[] = WITH("\"added_tokens\": [{\"id\": 3, \"content\": \"\\n\", \"rstrip\": true}, "
+                                    "{\"id\": 4, \"content\": \"<x>\", \"lstrip\": true, \"rstrip\": true}]");
+    ql_tokenizer *tk;
+
+    REQUIRE_OK(cx, parse(cx, json, NULL, &tk));
+    CHECK_STR(encoded(cx, tk, "a\n\n b", QL_BOS_NO), "0331");
+    CHECK_STR(encoded(cx, tk, "a <x>\n <x> b", QL_BOS_NO), "04341");
+    ql_tokenizer_close(tk);
+    REQUIRE_OK(
+        cx, parse(cx, WITH("\"added_tokens\": [{\"id\": 3, \"content\": \"\\n\", \"lstrip\": true, \"rstrip\": true}]"),
+                  NULL, &tk));
+    CHECK_STR(encoded(cx, tk, "a\n\n b", QL_BOS_NO), "031");
+    ql_tokenizer_close(tk);
+}
+
+/* The white space that Strip takes away was the begin of the text, where Metaspace would put its mark. */
+static void
+test_stripped(ql_ctx *cx)
+{
+    static const char json[] =
+        "{\"normalizer\": {\"type\": \"Strip\"}, \"pre_tokenizer\": {\"type\": \"Metaspace\", "
+        "\"replacement\": \"_\", \"prepend_scheme\": \"first\"}, \"model\": {\"vocab\": {\"a\": 0, "
+        "\"_\": 1}, \"merges\": []}}";
+    ql_tokenizer *tk;
+
+    REQUIRE_OK(cx, parse(cx, json, NULL, &tk));
+    CHECK_STR(encoded(cx, tk, "a ", QL_BOS_NO), "10");
+    CHECK_STR(encoded(cx, tk, " a", QL_BOS_NO), "0");
+    ql_tokenizer_close(tk);
+}
+
+/* Bytes of the byte-level alphabet fall back to bytes like other characters. */
+static void
+test_fallback(ql_ctx *cx)
+{
+    static const char json[] =
+        "{\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"model\": "
+        "{\"byte_fallback\": true, \"vocab\": {\"a\": 0, \"<0xC4>\": 1, \"<0x8A>\": 2}, \"merges\": []}}";
+    ql_tokenizer *tk;
+
+    REQUIRE_OK(cx, parse(cx, json, NULL, &tk));
+    CHECK_STR(encoded(cx, tk, "a\n", QL_BOS_NO), "012");
+    ql_tokenizer_close(tk);
+}
+
 /* add_prefix_space of tokenizer_config.json: the classes of model families follow it, the general one does not. */
 static void
 test_prefix_space(ql_ctx *cx)
@@ -326,6 +375,9 @@ main(void)
     test_bos(&cx);
     test_added_ids(&cx);
     test_prefix_space(&cx);
+    test_swallowed(&cx);
+    test_stripped(&cx);
+    test_fallback(&cx);
     test_growth(&cx);
     test_texts(&cx);
     test_clean_up(&cx);

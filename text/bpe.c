@@ -40,6 +40,8 @@ ql_bpe_work_fini(ql_bpe_work *work)
 static ql_status
 append(ql_ctx *cx, ql_bpe_work *work, const int32_t *ids, int64_t count)
 {
+    if (!count)
+        return QL_OK;
     if (work->count + count > work->capacity)
         QL_TRY(cx, ql_grow(cx, &work->ids, &work->capacity, work->count + count, sizeof *work->ids));
     memcpy(work->ids + work->count, ids, (size_t)count * sizeof *ids);

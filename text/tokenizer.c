@@ -34,10 +34,8 @@ cuts_at_marks(const ql_bpe *m, const char *mark)
 
     for (int64_t i = 0; i < m->vocab.size; i++) {
         const ql_token *t = &m->vocab.tokens[i];
-        const char *text = m->vocab.pool + t->at, *end = text + t->bytes;
+        const char *text = t->at == QL_NO_TOKEN ? "" : m->vocab.pool + t->at, *end = text + t->bytes;
 
-        if (t->at == QL_NO_TOKEN)
-            continue;
         while ((size_t)(end - text) >= n && memcmp(text, mark, n) == 0)
             text += n;
         if (memmem(text, (size_t)(end - text), mark, n))

@@ -360,7 +360,7 @@ run(ql_cli *cli, int argc, char **argv)
 
 const ql_command ql_cmd_plugins = {
     .name = "plugins",
-    .arguments = "[NAME] [--json | --markdown]",
+    .arguments = "[NAME] [--json | --markdown | --new KIND]",
     .help = "list the plugins, or document one",
     .usage = usage,
     .run = run,

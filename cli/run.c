@@ -97,7 +97,7 @@ const ql_command ql_cmd_run = {
     .usage =
         "Runs every cell of the pipeline in one walk over the model's blocks, stores the numbers in "
         "RUNS/results.db and\n"
-        "prints the table. Exit status: 0 done, 1 a cell failed, 2 wrong input, 130 interrupted.\n"
+        "prints the table. Exit status: 0 done, 1 something failed, a cell too, 2 wrong input, 130 interrupted.\n"
         "\n"
         "Options:\n" QL_SETS_USAGE "  -f, --format FORMAT   md (default), csv, tex or json\n" QL_DEVICE_USAGE
         "      --runs DIR        folder of run folders and results.db; default: runs\n"

@@ -6,7 +6,7 @@
 
 /* Installs the handlers, once; `cli` is what they look at from then on.
  *
- * SIGINT, SIGTERM, SIGHUP: a run ends at its next resumable point, or after two seconds wherever it is, for what is finished is on the disk
+ * SIGINT, SIGTERM, SIGHUP: a run ends at its next resumable point, within two seconds wherever it is, for what is finished is on the disk
  * already; every other command has nothing to finish and ends at once. A second signal ends a run at once.
  * SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, and exit() while the command is at work: a message says which plugin was called, for which
  * stage, linear and cell; a mapped file that was cut short is named, and the status is 1. SIGPIPE and SIGXFSZ are ignored, so that

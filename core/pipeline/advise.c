@@ -12,9 +12,16 @@
 
 #define ADAPTER_BITS 16 /* where the parameters of an adapter don't say */
 
+typedef struct told { /* a place of the file, and what it has been warned of */
+    ql_place place;
+    const char *what; /* static */
+    struct told *next;
+} told;
+
 typedef struct adviser {
     ql_ctx *cx;
     const ql_graph *g;
+    told *told;
     const ql_node *root;
     ql_model_handle model;
     double weights, original; /* of all linears: their count, and their bits in the model's files */
@@ -28,6 +35,24 @@ name_of(const adviser *a, int64_t layer, int l)
     const char *name = prefix ? ql_format(a->cx, "%s%s", prefix, a->model.info.linears[l].name) : NULL;
 
     return name ? name : "";
+}
+
+/* Is it the first time? Nodes of one variant differ in what axes vary; the first of them speaks for all. */
+static bool
+is_new(adviser *a, const ql_node *n, const char *what)
+{
+    told *t = a->told;
+
+    while (t && (strcmp(t->what, what) != 0 || t->place.line != n->place.line || t->place.column != n->place.column))
+        t = t->next;
+    if (t)
+        return false;
+    t = ql_alloc(a->cx, 1, sizeof *t);
+    if (!t)
+        return false;
+    *t = (told){.place = n->place, .what = what, .next = a->told};
+    a->told = t;
+    return true;
 }
 
 static const ql_node *
@@ -77,14 +102,16 @@ nearest_glob(const adviser *a, const char *match)
 
 /* Rules that hold for no linear: they match none, or a rule before them takes all that they match. */
 static ql_status
-advise_overrides(const adviser *a, const ql_node *n)
+advise_overrides(adviser *a, const ql_node *n)
 {
     bool *holds = ql_alloc(a->cx, (size_t)n->override_count, sizeof *holds);
     bool *matches = ql_alloc(a->cx, (size_t)n->override_count, sizeof *matches);
 
     if (!holds || !matches)
         return QL_MEMORY;
-    for (int64_t layer = 0; n->override_count && layer < a->model.info.layers; layer++)
+    if (!n->override_count || !is_new(a, n, "overrides"))
+        return QL_OK;
+    for (int64_t layer = 0; layer < a->model.info.layers; layer++)
         for (int l = 0; l < a->model.info.linear_count; l++) {
             const char *name = name_of(a, layer, l);
             const ql_override *o = ql_override_of(n, name);
@@ -112,7 +139,7 @@ advise_overrides(const adviser *a, const ql_node *n)
 /* --- ranks and bits ---------------------------------------------------------------------------------------------- */
 
 static void
-advise_rank(const adviser *a, const ql_node *n)
+advise_rank(adviser *a, const ql_node *n)
 {
     const int64_t span = span_of(a, n);
     const char *first = "";
@@ -135,7 +162,7 @@ advise_rank(const adviser *a, const ql_node *n)
             }
             count += a->model.info.layers / span;
         }
-    if (count)
+    if (count && is_new(a, n, "rank"))
         ql_place_warn(a->cx, n->place,
                       "stage '%s' (%s): rank %d is above the smaller side of %" PRId64 " %s, such as %s with %" PRId64
                       ": no adapter has more directions than that",
@@ -175,7 +202,7 @@ linear_bits(const adviser *a, const ql_node *q, const ql_node *n, int64_t layer,
 
 /* Is the result larger than the weights that it came from? */
 static void
-advise_bits(const adviser *a, const ql_node *n)
+advise_bits(adviser *a, const ql_node *n)
 {
     const ql_node *q = n->plugin->kind == QL_QUANTIZER ? n : ql_node_input(n, "model");
     const int64_t span = span_of(a, n);
@@ -189,7 +216,7 @@ advise_bits(const adviser *a, const ql_node *n)
                 return;
             bits += more * (double)(a->model.info.layers / span);
         }
-    if (bits > a->original)
+    if (bits > a->original && is_new(a, n, "bits"))
         ql_place_warn(a->cx, n->place,
                       "stage '%s' (%s): the result takes %.2f bits a weight, more than the %.0f of the original",
                       n->name, n->plugin->name, bits / a->weights, a->original / a->weights);
@@ -206,26 +233,54 @@ same_inputs(const ql_node *x, const ql_node *y)
     return x->input_count == y->input_count;
 }
 
-/* Two compensators that solve one problem exactly, from the same statistics, leave the same adapter. */
-static void
-advise_twins(ql_ctx *cx, const ql_graph *g, const ql_node *n)
+static bool
+are_twins(const ql_node *x, const ql_node *y)
 {
-    const ql_described d = ql_describe(n->plugin, n->self, 0);
+    const ql_described a = ql_describe(x->plugin, x->self, 0), b = ql_describe(y->plugin, y->self, 0);
 
-    for (int64_t i = 0; d.best_in && !n->override_count && i < n->id; i++) {
-        const ql_node *o = g->nodes[i];
-        const ql_described other = ql_describe(o->plugin, o->self, 0);
+    return x->plugin != y->plugin && a.best_in && b.best_in && strcmp(a.best_in, b.best_in) == 0 && a.rank == b.rank &&
+           !x->override_count && !y->override_count && x->propagate == y->propagate && x->seed == y->seed &&
+           same_inputs(x, y) &&
+           ql_param_int(x->plugin, x->self, "adapter_dtype", 0) == ql_param_int(y->plugin, y->self, "adapter_dtype", 0);
+}
 
-        if (other.best_in && strcmp(other.best_in, d.best_in) == 0 && other.rank == d.rank && !o->override_count &&
-            o->plugin != n->plugin && o->propagate == n->propagate && o->seed == n->seed && same_inputs(o, n) &&
-            ql_param_int(o->plugin, o->self, "adapter_dtype", 0) ==
-                ql_param_int(n->plugin, n->self, "adapter_dtype", 0))
+/* Two compensators that solve one problem exactly, from the same statistics, leave the same adapter. Compared are those of
+ * one quantizer; `before` leads to the one before each. */
+static void
+advise_twins(adviser *a, const ql_node *n, const int64_t *before)
+{
+    for (int64_t i = before[n->id]; i > 0; i = before[i - 1]) {
+        const ql_node *o = a->g->nodes[i - 1];
+
+        if (are_twins(n, o) && is_new(a, n, "twins"))
             ql_place_warn(
-                cx, n->place,
-                "stage '%s' (%s) is one with stage '%s' (%s) by construction: both are the best adapter of rank %d in "
-                "the norm of the %s, from the same statistics",
-                n->name, n->plugin->name, o->name, o->plugin->name, d.rank, d.best_in);
+                a->cx, n->place,
+                "stage '%s' (%s) is one with stage '%s' (%s) by construction: both are the best adapter of rank %d "
+                "in the norm of the %s, from the same statistics",
+                n->name, n->plugin->name, o->name, o->plugin->name, ql_describe(n->plugin, n->self, 0).rank,
+                ql_describe(n->plugin, n->self, 0).best_in);
     }
+}
+
+static ql_status
+advise_compensators(adviser *a)
+{
+    int64_t *before = ql_alloc(a->cx, (size_t)a->g->node_count, sizeof *before); /* node + 1, 0: none */
+    int64_t *last = ql_alloc(a->cx, (size_t)a->g->node_count, sizeof *last);     /* on each quantizer, likewise */
+
+    if (!before || !last)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < a->g->node_count; i++) {
+        const ql_node *n = a->g->nodes[i], *q = n->plugin->kind == QL_COMPENSATOR ? ql_node_input(n, "model") : NULL;
+
+        if (!q)
+            continue;
+        before[i] = last[q->id];
+        last[q->id] = i + 1;
+        advise_twins(a, n, before);
+        QL_TRY(a->cx, ql_check_interrupt(a->cx));
+    }
+    return QL_OK;
 }
 
 /* --- all of it --------------------------------------------------------------------------------------------------- */
@@ -247,48 +302,50 @@ measure(adviser *a)
 
 /* Stages on one model. A model that can't be opened is told by the command that runs it. */
 static ql_status
-advise_model(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_node *root)
+advise_model(adviser *a, ql_registry *registry, const ql_node *root)
 {
-    adviser a = {.cx = cx, .g = g, .root = root};
     const char *path = ql_param_text(root->plugin, root->self, "path");
-    const ql_log *log = cx->log;
+    const ql_log *log = a->cx->log;
     ql_status st;
 
-    cx->log = NULL;
-    st = ql_model_open(cx, registry, root->plugin, root->self, path, &a.model);
+    a->root = root;
+    a->model = (ql_model_handle){0};
+    a->weights = a->original = 0;
+    a->cx->log = NULL;
+    st = ql_model_open(a->cx, registry, root->plugin, root->self, path, &a->model);
     if (st == QL_OK)
-        st = measure(&a);
-    cx->log = log;
-    for (int64_t i = 0; st == QL_OK && i < g->node_count; i++) {
-        const ql_node *n = g->nodes[i];
+        st = measure(a);
+    a->cx->log = log;
+    for (int64_t i = 0; st == QL_OK && i < a->g->node_count; i++) {
+        const ql_node *n = a->g->nodes[i];
 
         if (!ql_kind_of(n->plugin->kind)->per_linear || root_of(n) != root)
             continue;
-        st = advise_overrides(&a, n);
-        advise_rank(&a, n);
-        advise_bits(&a, n);
+        st = advise_overrides(a, n);
+        advise_rank(a, n);
+        advise_bits(a, n);
+        if (st == QL_OK)
+            st = ql_check_interrupt(a->cx);
     }
-    ql_model_close(&a.model);
+    ql_model_close(&a->model);
     if (st == QL_MEMORY || st == QL_INTERRUPTED)
         return st;
-    ql_error_clear(cx);
+    ql_error_clear(a->cx);
     return QL_OK;
 }
 
 ql_status
 ql_graph_advise(ql_ctx *cx, ql_registry *registry, const ql_graph *g)
 {
-    for (int64_t i = 0; i < g->node_count; i++) {
-        ql_scope scope;
-        ql_status st = QL_OK;
+    adviser a = {.cx = cx, .g = g};
+    ql_scope scope;
+    ql_status st;
 
-        ql_scope_open(cx, &scope);
+    ql_scope_open(cx, &scope);
+    st = advise_compensators(&a);
+    for (int64_t i = 0; st == QL_OK && i < g->node_count; i++)
         if (g->nodes[i]->plugin->kind == QL_MODEL)
-            st = advise_model(cx, registry, g, g->nodes[i]);
-        else if (g->nodes[i]->plugin->kind == QL_COMPENSATOR)
-            advise_twins(cx, g, g->nodes[i]);
-        ql_scope_close(cx, &scope);
-        QL_TRY(cx, st);
-    }
-    return QL_OK;
+            st = advise_model(&a, registry, g->nodes[i]);
+    ql_scope_close(cx, &scope);
+    return st;
 }

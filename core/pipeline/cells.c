@@ -254,7 +254,7 @@ ql_build_cells(ql_build *b, ql_graph *g)
     expansion x = {.b = b, .merger = {.b = b}};
     bool more = make_room(&x);
 
-    while (more) {
+    while (more && (b->problems.failed = ql_check_interrupt(b->cx)) == QL_OK) {
         if (!ql_is_excluded(b, x.at) && !add_cell(&x))
             break;
         more = advance(b, x.at) && !ql_problems_full(&b->problems);

@@ -65,6 +65,7 @@ typedef struct ql_build_stage {
     int64_t axis_count;
     int64_t axes[QL_AXES_MAX]; /* all that vary this stage, in file order */
     int64_t combinations;
+    ql_settings *settings;   /* [combinations]: without a name where they are not made yet */
     ql_instance **instances; /* [combinations]; NULL: not made yet, or wrong */
     bool *tried;             /* [combinations] */
 } ql_build_stage;
@@ -75,8 +76,7 @@ typedef struct ql_reference { /* "quant.bits" of `exclude:` or `table:` taken ap
     int64_t axis;             /* the axis of that very name, or -1 */
 } ql_reference;
 
-typedef struct ql_names ql_names; /* exclude.c */
-typedef struct ql_exclusion ql_exclusion;
+typedef struct ql_exclusion ql_exclusion; /* exclude.c */
 
 typedef struct ql_build {
     ql_ctx *cx;
@@ -86,10 +86,9 @@ typedef struct ql_build {
     const char *folder;
     uint64_t seed;
     ql_propagate propagate;
-    int64_t stage_count, axis_count, name_count, exclusion_count;
+    int64_t stage_count, axis_count, exclusion_count;
     ql_build_stage *stages;
     ql_build_axis *axes;
-    ql_names *names;
     ql_exclusion *exclusions;
 } ql_build;
 
@@ -152,8 +151,8 @@ void ql_exclude_warn(const ql_build *b);
 
 /* --- instances --------------------------------------------------------------------------------------------------- */
 
-/* What holds for stage `s` when the axes stand at `at`. */
-bool ql_settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out);
+/* What holds for stage `s` when the axes stand at `at`; NULL: its plugin can't be used, which has been told. */
+const ql_settings *ql_settings_at(ql_build *b, int64_t s, const int64_t *at);
 /* The same for an anonymous stage `v` at `port` of a stage with settings `parent`: one that is driven inherits like a
  * variant. `v` NULL: the plugin that the port means, with its defaults. */
 bool ql_settings_anonymous(ql_build *b, const ql_settings *parent, const ql_port *port, const ql_yaml *v,

@@ -27,10 +27,10 @@ instance_of(expansion *x, int64_t s)
 {
     ql_build_stage *stage = &x->b->stages[s];
     const int64_t i = ql_combination(x->b, s, x->at);
-    ql_settings settings;
+    const ql_settings *settings = stage->tried[i] ? NULL : ql_settings_at(x->b, s, x->at);
 
-    if (!stage->tried[i] && ql_settings_of(x->b, s, x->at, &settings))
-        stage->instances[i] = ql_instantiate(x->b, &settings);
+    if (settings)
+        stage->instances[i] = ql_instantiate(x->b, settings);
     stage->tried[i] = true;
     return stage->instances[i];
 }

@@ -7,19 +7,8 @@
 
 #define EXCLUSIONS_MAX 1000
 
-typedef struct name_pair { /* what a reference is called: `label`, and the value or plugin behind it; NULL: nothing */
-    const char *label, *value;
-} name_pair;
-
-struct ql_names {     /* of one reference in every combination that it depends on */
-    const char *text; /* "quant.bits" */
-    ql_reference ref;
-    bool *known; /* [combinations] */
-    name_pair *pairs;
-};
-
 typedef struct condition {
-    ql_names *names;
+    ql_reference ref;
     const char *text;
 } condition;
 
@@ -82,52 +71,7 @@ ql_build_reference(ql_build *b, ql_place place, const char *prefix, const char *
                     ql_guess_text(b->cx, &near, ""));
 }
 
-/* --- what a reference is called in a combination ----------------------------------------------------------------- */
-
-static name_pair
-name_in(ql_build *b, const ql_reference *ref, const int64_t *at)
-{
-    const ql_build_axis *a = ref->axis < 0 ? NULL : &b->axes[ref->axis];
-    const ql_yaml *v;
-    ql_settings s;
-    void *defaults;
-
-    if (a) /* a variant goes by its label alone */
-        return (name_pair){.label = a->labels[at[ref->axis]],
-                           .value = a->plugins ? NULL : ql_yaml_line(b->cx, a->values->items[at[ref->axis]])};
-    if (ref->stage < 0)
-        return (name_pair){.label = ql_format(b->cx, "%" PRIu64, b->seed)};
-    a = b->stages[ref->stage].variants < 0 ? NULL : &b->axes[b->stages[ref->stage].variants];
-    if (!ql_settings_of(b, ref->stage, at, &s))
-        return (name_pair){0};
-    if (strcmp(ref->key, "use") == 0)
-        return (name_pair){.label = a ? a->labels[at[b->stages[ref->stage].variants]] : NULL, .value = s.plugin->name};
-    v = ql_setting_find(&s, ref->key);
-    if (v)
-        return (name_pair){.value = ql_yaml_line(b->cx, v)};
-    defaults = ql_param_find(s.plugin, ref->key) ? ql_build_alloc(b, 1, s.plugin->self_size) : NULL;
-    if (!defaults)
-        return (name_pair){0};
-    ql_param_defaults(s.plugin, defaults);
-    return (name_pair){.value = ql_build_row_text(b, ql_param_find(s.plugin, ref->key), defaults)};
-}
-
-static int64_t
-combinations_of(const ql_build *b, const ql_reference *ref)
-{
-    return ref->axis >= 0 ? b->axes[ref->axis].values->count : ref->stage < 0 ? 1 : b->stages[ref->stage].combinations;
-}
-
-static const name_pair *
-names_at(ql_build *b, ql_names *n, const int64_t *at)
-{
-    const int64_t i = n->ref.axis >= 0 ? at[n->ref.axis] : n->ref.stage < 0 ? 0 : ql_combination(b, n->ref.stage, at);
-
-    if (!n->known[i])
-        n->pairs[i] = name_in(b, &n->ref, at);
-    n->known[i] = true;
-    return &n->pairs[i];
-}
+/* --- conditions --- */
 
 /* Are both the same text, or the same number: 0.1 and 0.10? */
 static bool
@@ -143,29 +87,57 @@ same(const char *a, const char *b)
     return *a && *b && !*end_a && !*end_b && x == y;
 }
 
+/* The value that a row has where nothing gives another. */
+static bool
+is_default(ql_build *b, const ql_plugin *p, const ql_param *row, const char *text)
+{
+    ql_scope scope;
+    void *self;
+    bool is = false;
+
+    ql_scope_open(b->cx, &scope);
+    self = ql_build_alloc(b, 1, p->self_size);
+    if (self) {
+        ql_param_defaults(p, self);
+        is = same(ql_build_row_text(b, row, self), text);
+    }
+    ql_scope_close(b->cx, &scope);
+    return is;
+}
+
+/* Is what the reference is called in a cell, or the value behind it, the condition's text? */
+static bool
+holds(ql_build *b, const condition *c, const int64_t *at)
+{
+    const ql_reference *ref = &c->ref;
+    const ql_build_axis *a = ref->axis < 0 ? NULL : &b->axes[ref->axis];
+    const ql_settings *s;
+    const ql_param *row;
+    const ql_yaml *v;
+
+    if (a) /* a variant goes by its label alone */
+        return same(a->labels[at[ref->axis]], c->text) ||
+               (!a->plugins && same(ql_yaml_line(b->cx, a->values->items[at[ref->axis]]), c->text));
+    if (ref->stage < 0)
+        return same(ql_build_text(b, ql_format(b->cx, "%" PRIu64, b->seed)), c->text);
+    s = ql_settings_at(b, ref->stage, at);
+    if (!s)
+        return false;
+    a = b->stages[ref->stage].variants < 0 ? NULL : &b->axes[b->stages[ref->stage].variants];
+    if (strcmp(ref->key, "use") == 0)
+        return same(s->plugin->name, c->text) || (a && same(a->labels[at[b->stages[ref->stage].variants]], c->text));
+    v = ql_setting_find(s, ref->key);
+    row = ql_param_find(s->plugin, ref->key);
+    return v ? same(ql_yaml_line(b->cx, v), c->text) : row && is_default(b, s->plugin, row, c->text);
+}
+
 /* --- exclude: ---------------------------------------------------------------------------------------------------- */
 
 static bool
 read_condition(ql_build *b, const ql_yaml *key, const ql_yaml *v, condition *out)
 {
-    ql_reference ref;
-    ql_names *n = b->names;
-
-    if (!ql_build_reference(b, key->place, "exclude: ", key->text, &ref))
-        return false;
-    while (n < b->names + b->name_count && strcmp(n->text, key->text) != 0)
-        n++;
-    if (n == b->names + b->name_count) {
-        const int64_t count = combinations_of(b, &ref);
-
-        *n = (ql_names){.text = key->text,
-                        .ref = ref,
-                        .known = ql_build_alloc(b, count, sizeof *n->known),
-                        .pairs = ql_build_alloc(b, count, sizeof *n->pairs)};
-        b->name_count++;
-    }
-    *out = (condition){.names = n, .text = ql_build_text(b, ql_yaml_line(b->cx, v))};
-    return n->known && n->pairs;
+    out->text = ql_build_text(b, ql_yaml_line(b->cx, v));
+    return ql_build_reference(b, key->place, "exclude: ", key->text, &out->ref);
 }
 
 static bool
@@ -186,7 +158,6 @@ bool
 ql_build_exclude(ql_build *b)
 {
     const ql_yaml *list = ql_yaml_get(b->root, "exclude");
-    int64_t conditions = 0;
 
     if (!list || ql_yaml_empty(list))
         return true;
@@ -194,11 +165,8 @@ ql_build_exclude(ql_build *b)
         return ql_wrong(b, list->place,
                         "exclude: expected a list of at most %d mappings such as {quant.use: PLUGIN, quant.bits: 2}",
                         EXCLUSIONS_MAX);
-    for (int64_t i = 0; i < list->count; i++)
-        conditions += list->items[i]->count;
     b->exclusions = ql_build_alloc(b, list->count, sizeof *b->exclusions);
-    b->names = ql_build_alloc(b, conditions, sizeof *b->names);
-    for (int64_t i = 0; b->exclusions && b->names && i < list->count; i++)
+    for (int64_t i = 0; b->exclusions && i < list->count; i++)
         b->exclusion_count += read_entry(b, list->items[i], &b->exclusions[b->exclusion_count]);
     return b->problems.failed == QL_OK;
 }
@@ -210,11 +178,8 @@ ql_is_excluded(ql_build *b, const int64_t *at)
         ql_exclusion *x = &b->exclusions[e];
         bool all = true;
 
-        for (int64_t i = 0; i < x->count && all; i++) {
-            const name_pair *n = names_at(b, x->conditions[i].names, at);
-
-            all = same(n->label, x->conditions[i].text) || same(n->value, x->conditions[i].text);
-        }
+        for (int64_t i = 0; i < x->count && all; i++)
+            all = holds(b, &x->conditions[i], at);
         x->used = x->used || all;
         if (all)
             return true;

@@ -74,8 +74,8 @@ room_for(ql_build *b, ql_settings *s, int64_t count)
     return s->items != NULL;
 }
 
-bool
-ql_settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out)
+static bool
+settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out)
 {
     const ql_build_stage *stage = &b->stages[s];
     const ql_build_axis *a = stage->variants < 0 ? NULL : &b->axes[stage->variants];
@@ -98,6 +98,19 @@ ql_settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out)
             put(out, a->name, a->values->items[at[stage->axes[i]]], true);
     }
     return true;
+}
+
+const ql_settings *
+ql_settings_at(ql_build *b, int64_t s, const int64_t *at)
+{
+    ql_build_stage *stage = &b->stages[s];
+    const int64_t i = ql_combination(b, s, at);
+
+    if (!stage->settings)
+        stage->settings = ql_build_alloc(b, stage->combinations, sizeof *stage->settings);
+    if (stage->settings && !stage->settings[i].stage && !settings_of(b, s, at, &stage->settings[i]))
+        stage->settings[i].items = NULL;
+    return stage->settings && stage->settings[i].items ? &stage->settings[i] : NULL;
 }
 
 /* The plugin that an absent quantizer input means. */

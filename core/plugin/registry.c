@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/path.h"
 #include "descriptor.h"
 #include "elf.h"
 #include "search.h"
@@ -109,12 +110,13 @@ ql_status
 ql_plugin_load(ql_ctx *cx, const char *file, ql_plugin *out)
 {
     ql_glance glance;
-    struct stat st;
+    ql_path_info at;
     char *path;
     ql_status status;
 
     *out = (ql_plugin){.kind = QL_KIND_NONE};
-    if (stat(file, &st) != 0)
+    QL_TRY(cx, ql_path_look(cx, file, &at));
+    if (at.type == QL_PATH_NONE)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such file", file);
     path = realpath(file, NULL); /* a bare name would make dlopen search the system's folders */
     if (!path)
@@ -242,17 +244,18 @@ ql_status
 ql_registry_take(ql_ctx *cx, ql_registry *r, const char *file)
 {
     ql_kind kind = QL_KIND_NONE;
-    struct stat st = {0};
+    ql_path_info at;
     ql_status status;
     entry *e;
 
-    if (stat(file, &st) == 0 && met(r, &st))
+    QL_TRY(cx, ql_path_look(cx, file, &at));
+    if (at.type != QL_PATH_NONE && met(r, &at.stat))
         return QL_OK;
     e = entry_new(cx, file);
     if (!e)
         return QL_MEMORY;
-    e->dev = st.st_dev;
-    e->ino = st.st_ino;
+    e->dev = at.stat.st_dev;
+    e->ino = at.stat.st_ino;
     status = look_and_load(cx, e, &kind);
     return keep(cx, r, e, kind, status);
 }

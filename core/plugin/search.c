@@ -12,37 +12,38 @@
 #include "base/path.h"
 
 /* Could others than the user and root change what lies there? In a sticky folder they can't touch what exists. */
-static bool
-is_open_to_others(const char *path, bool sticky_is_fine)
+static ql_status
+is_open_to_others(ql_ctx *cx, const char *path, bool sticky_is_fine, bool *out)
 {
-    struct stat st;
+    ql_path_info at;
 
-    if (stat(path, &st) != 0)
-        return false;
-    return (st.st_mode & S_IWOTH && !(sticky_is_fine && st.st_mode & S_ISVTX)) ||
-           (st.st_uid != 0 && st.st_uid != geteuid());
+    QL_TRY(cx, ql_path_look(cx, path, &at));
+    *out = (at.stat.st_mode & S_IWOTH && !(sticky_is_fine && at.stat.st_mode & S_ISVTX)) ||
+           (at.stat.st_uid != 0 && at.stat.st_uid != geteuid());
+    return QL_OK;
 }
 
 /* Code of the folder runs, so a place where others could put some is told: the folder, or one above it. */
 static ql_status
 warn_of_place(ql_ctx *cx, const char *folder)
 {
-    const char *above = folder;
     char *here = realpath(".", NULL);
 
     if (here && strcmp(here, folder) == 0)
         ql_warn(cx, "%s: plugins are loaded from the working directory", folder);
     free(here);
-    while (above && !is_open_to_others(above, above != folder)) {
-        const char *slash = strrchr(above, '/');
+    for (const char *at = folder; at;) {
+        const char *slash = strrchr(at, '/');
+        bool open = false;
 
-        if (strcmp(above, "/") == 0)
+        QL_TRY(cx, is_open_to_others(cx, at, at != folder, &open));
+        if (open)
+            ql_warn(cx, "%s: plugins are loaded from here, and other users can write to %s", folder, at);
+        if (open || strcmp(at, "/") == 0)
             return QL_OK;
-        above = slash == above ? "/" : ql_copy_text(cx, above, (size_t)(slash - above));
+        at = slash == at ? "/" : ql_copy_text(cx, at, (size_t)(slash - at));
     }
-    if (above)
-        ql_warn(cx, "%s: plugins are loaded from here, and other users can write to %s", folder, above);
-    return above ? QL_OK : QL_MEMORY;
+    return QL_MEMORY;
 }
 
 /* `origin`: what named the folder, for the text when it isn't there; NULL: it need not be. */

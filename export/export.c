@@ -173,16 +173,22 @@ member_of(const ql_export_pair *members, int64_t count, const char *key)
 }
 
 static ql_status
-print_config(ql_ctx *cx, FILE *out, const ql_json *config, const ql_export_pair *members, int64_t count)
+print_config(ql_ctx *cx, FILE *out, const ql_export *x, const ql_export_pair *members, int64_t count)
 {
     ql_json_writer w = {.cx = cx, .out = out};
+    const ql_json *config = ql_source_config(x->model->source);
+    const bool tied = x->model->info.tied;
     const char *key = NULL;
 
     ql_json_put_open(&w, NULL, '{', QL_JSON_LINES);
     for (int64_t i = 0; i < ql_json_members(config); i++) {
         const ql_json *v = ql_json_at(config, i, &key);
 
-        if (!member_of(members, count, key))
+        if (member_of(members, count, key))
+            continue;
+        if (!tied && strcmp(key, "tie_word_embeddings") == 0) /* the export has a head of its own */
+            ql_json_put_bool(&w, key, false);
+        else
             ql_json_put_value(&w, key, v);
     }
     for (int64_t i = 0; i < count; i++)
@@ -201,7 +207,7 @@ ql_export_config(ql_ctx *cx, ql_export *x, const ql_export_pair *members, int64_
     ql_status st;
 
     QL_TRY(cx, ql_printer_open(cx, &p));
-    st = print_config(cx, p.out, ql_source_config(x->model->source), members, count);
+    st = print_config(cx, p.out, x, members, count);
     QL_TRY(cx, ql_printer_close(cx, &p, &text));
     QL_TRY(cx, st);
     QL_TRY(cx, ql_export_text(cx, x, "config.json", text));

@@ -161,7 +161,7 @@ add_stored(ql_ctx *cx, ql_export *x, const char *name)
 
     if (!t)
         return name ? QL_FAIL(cx, QL_NOT_FOUND, "%s: no such tensor in the files", name) : QL_MEMORY;
-    item.tensor = (ql_export_tensor){.name = t->name, .dtype = ql_st_dtype_device(t->dtype), .ndim = (int)t->ndim};
+    item.tensor = (ql_export_tensor){.name = name, .dtype = ql_st_dtype_device(t->dtype), .ndim = (int)t->ndim};
     for (int i = 0; i < item.tensor.ndim; i++)
         item.tensor.dims[i] = t->dims[i];
     item.dtype = t->dtype;

@@ -141,8 +141,19 @@ ql_model_linear(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int l, bool
 static ql_status
 check_tensor(ql_ctx *cx, const ql_source *source, const char *prefix, const char *name, ql_want want)
 {
+    ql_want found;
+
     want.name = ql_format(cx, "%s%s", prefix, name);
-    return want.name ? ql_source_check(cx, source, &want) : QL_MEMORY;
+    if (!want.name)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_source_check(cx, source, &want));
+    if (ql_source_shape(source, want.name, &found) && found.dtype != QL_F32 && found.dtype != QL_F64 &&
+        found.dtype != QL_F16 && found.dtype != QL_BF16)
+        return QL_FAIL(cx, QL_UNSUPPORTED,
+                       "%s: expected floating point, the file has %s: if the model is quantized, its "
+                       "quantization_config is missing",
+                       want.name, ql_source_find(source, want.name)->dtype_name);
+    return QL_OK;
 }
 
 static ql_status
@@ -183,23 +194,31 @@ check_block(ql_ctx *cx, const ql_model_handle *m, int64_t layer)
     return QL_OK;
 }
 
-static ql_status
-check_ends(ql_ctx *cx, const ql_model_handle *m)
+/* A head of the file's own is kept where it differs from the embedding that the config ties it to, as transformers and vLLM do. */
+static void
+keep_head(ql_ctx *cx, ql_model_handle *m, const ql_st_tensor *copy)
 {
-    const ql_model_info *info = &m->info;
-    const ql_st_tensor *copy = info->head_copy ? ql_source_find(m->source, info->head_copy) : NULL;
-    const ql_want table = {.ndim = 2, .dims = {info->vocab, info->hidden}};
+    ql_source_expect(m->source, m->info.head_copy);
+    if (ql_source_equal(copy, ql_source_find(m->source, m->info.embed)))
+        return;
+    ql_warn(cx, "%s: %s differs from %s, to which the config ties it; it is used, as transformers does",
+            ql_source_folder(m->source), m->info.head_copy, m->info.embed);
+    m->info.head = m->info.head_copy;
+    m->info.head_copy = NULL;
+    m->info.tied = false;
+}
 
-    QL_TRY(cx, check_tensor(cx, m->source, "", info->embed, table));
-    QL_TRY(cx, check_tensor(cx, m->source, "", info->head, table));
-    QL_TRY(cx, check_tensor(cx, m->source, "", info->norm, (ql_want){.ndim = 1, .dims = {info->hidden}}));
-    if (!copy)
-        return QL_OK;
-    ql_source_expect(m->source, copy->name);
-    if (!ql_source_equal(copy, ql_source_find(m->source, info->embed)))
-        ql_warn(cx, "%s: %s differs from %s, to which the config ties it; the latter is used",
-                ql_source_folder(m->source), copy->name, info->embed);
-    return QL_OK;
+static ql_status
+check_ends(ql_ctx *cx, ql_model_handle *m)
+{
+    const ql_st_tensor *copy = m->info.head_copy ? ql_source_find(m->source, m->info.head_copy) : NULL;
+    const ql_want table = {.ndim = 2, .dims = {m->info.vocab, m->info.hidden}};
+
+    QL_TRY(cx, check_tensor(cx, m->source, "", m->info.embed, table));
+    if (copy)
+        keep_head(cx, m, copy);
+    QL_TRY(cx, check_tensor(cx, m->source, "", m->info.head, table));
+    return check_tensor(cx, m->source, "", m->info.norm, (ql_want){.ndim = 1, .dims = {m->info.hidden}});
 }
 
 static void
@@ -219,7 +238,7 @@ warn_unknown(ql_ctx *cx, const ql_source *source)
 }
 
 static ql_status
-check_tensors(ql_ctx *cx, const ql_model_handle *m)
+check_tensors(ql_ctx *cx, ql_model_handle *m)
 {
     ql_status st = QL_OK;
 

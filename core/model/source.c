@@ -14,6 +14,7 @@ struct ql_source {
     ql_st_file *files;
     ql_st_tensor **tensors; /* by name */
     bool *asked;            /* [count]: whether somebody wants it */
+    const char *omitted;    /* what names are looked up without too; NULL: nothing */
 };
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
@@ -293,12 +294,57 @@ ql_source_item(const ql_source *src, int64_t i)
 int64_t
 ql_source_index(const ql_source *src, const char *name)
 {
+    const size_t n = src->omitted ? strlen(src->omitted) : 0;
     const ql_st_tensor wanted = {.name = name}, *key = &wanted;
     ql_st_tensor **hit = NULL;
 
     if (src->count)
         hit = bsearch(&key, src->tensors, (size_t)src->count, sizeof(ql_st_tensor *), by_name);
-    return hit ? hit - src->tensors : -1;
+    if (hit)
+        return hit - src->tensors;
+    for (int64_t i = 0; n && strncmp(name, src->omitted, n) == 0 && i < src->count; i++)
+        if (strcmp(src->tensors[i]->name, name + n) == 0)
+            return i;
+    return -1;
+}
+
+/* What stands in front of `name` in a name of the source; NULL: it ends no name. */
+static const char *
+front_of(ql_ctx *cx, const ql_source *src, const char *name)
+{
+    for (int64_t i = 0; i < src->count; i++) {
+        const char *whole = src->tensors[i]->name;
+
+        if (ql_ends_with(whole, name))
+            return ql_copy_text(cx, whole, strlen(whole) - strlen(name));
+    }
+    return NULL;
+}
+
+ql_status
+ql_source_anchor(ql_ctx *cx, ql_source *src, const char *name, const char *prefix)
+{
+    const char *inner = name + strlen(prefix), *front, *first = "";
+
+    if (ql_source_index(src, name) >= 0)
+        return QL_OK;
+    if (ql_source_index(src, inner) >= 0) {
+        src->omitted = prefix;
+        ql_info(cx, "%s: names of tensors lack '%s', which transformers puts in front of them", src->folder, prefix);
+        return QL_OK;
+    }
+    front = front_of(cx, src, inner);
+    if (front)
+        return QL_FAIL(cx, QL_NOT_FOUND,
+                       "no tensor %s: the names begin with '%s' where '%s' is expected: save the language model by "
+                       "itself, or rename "
+                       "its tensors",
+                       name, front, prefix);
+    for (int64_t i = 0; i < src->count && i < 3 && first; i++)
+        first = ql_format(cx, "%s%s%s", first, i ? ", " : "", src->tensors[i]->name);
+    return first ? QL_FAIL(cx, QL_NOT_FOUND, "no tensor %s among the %lld that the files hold: %s%s", name,
+                           (long long)src->count, first, src->count > 3 ? ", …" : "")
+                 : QL_MEMORY;
 }
 
 static ql_st_tensor *

@@ -107,6 +107,7 @@ check_signs(ql_ctx *cx, const char *path, const unsigned char *text, size_t byte
 static ql_status
 read_header(ql_ctx *cx, const ql_st_file *f, size_t *header, const ql_json **out)
 {
+    const char *wrong = ql_known_wrong((const char *)f->data, f->size);
     uint64_t n = 0;
 
     if (f->size < 8)
@@ -114,6 +115,8 @@ read_header(ql_ctx *cx, const ql_st_file *f, size_t *header, const ql_json **out
                        f->size);
     for (int i = 8; i-- > 0;)
         n = n << 8 | f->data[i];
+    if (wrong)
+        return QL_FAIL(cx, QL_INVALID, "%s: %s", f->path, wrong);
     if (n > HEADER_LIMIT)
         return QL_FAIL(cx, QL_INVALID, "%s: header too large: %llu bytes, at most %u are allowed", f->path,
                        (unsigned long long)n, HEADER_LIMIT);

@@ -2,6 +2,7 @@
 #include "gptq.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "codes.h"
 
@@ -10,7 +11,7 @@
 ql_status
 gptq_open(ql_ctx *cx, const ql_source *src, const ql_json *config, gptq_format *out, bool *found)
 {
-    const char *method, *label;
+    const char *method, *packing, *label;
 
     *found = false;
     if (!config)
@@ -19,7 +20,8 @@ gptq_open(ql_ctx *cx, const ql_source *src, const ql_json *config, gptq_format *
         return QL_OK;
     *out = (gptq_format){.source = src};
     QL_TRY(cx, ql_json_text(cx, config, "quant_method", "gptq", &method));
-    if (strcmp(method, "gptq") != 0)
+    QL_TRY(cx, ql_json_text(cx, config, "packing_format", "", &packing));
+    if (strcasecmp(method, "gptq") != 0 && strcmp(packing, "auto_round:auto_gptq") != 0)
         return QL_FAIL(cx, QL_UNSUPPORTED,
                        "config.json: 'quantization_config.quant_method': expected \"gptq\", got \"%s\"", method);
     QL_TRY(cx, ql_json_int(cx, config, "group_size", -1, &out->group));
@@ -173,7 +175,7 @@ has_exact_zeros(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, const 
         }
     if (!f->sym || (!exact && !less) || exact == f->exact_zeros)
         return f->exact_zeros;
-    if (at->layer == 0)
+    if (at->layer == 0 && strstr(at->name, at->info->linears[0].name)) /* once for all */
         ql_warn(cx, "%s: the checkpoint says version %d, its zero points are of version %d, which is taken", at->name,
                 f->exact_zeros ? 2 : 1, exact ? 2 : 1);
     return exact;

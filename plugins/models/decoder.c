@@ -99,8 +99,8 @@ read_windows(ql_ctx *cx, const decoder_arch *arch, const ql_json *o, int64_t lay
     if (list) {
         QL_TRY(cx, read_listed_types(cx, list, layers, type));
     } else if (arch->window) {
-        QL_TRY(cx, ql_json_bool(cx, o, "use_sliding_window", false, &use));
-        QL_TRY(cx, ql_json_int(cx, o, "max_window_layers", 28, &from));
+        QL_TRY(cx, ql_json_bool(cx, o, "use_sliding_window", arch->window_everywhere, &use));
+        QL_TRY(cx, ql_json_int(cx, o, "max_window_layers", arch->window_everywhere ? 0 : 28, &from));
         for (int64_t i = 0; i < layers; i++)
             type[i] = use && !none && i >= from ? SLIDING : FULL;
     }
@@ -128,19 +128,20 @@ read_activation(ql_ctx *cx, const ql_json *o)
     const char *act;
 
     QL_TRY(cx, ql_json_text(cx, o, "hidden_act", "silu", &act));
-    if (strcmp(act, "silu") != 0)
+    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
         return QL_FAIL(cx, QL_UNSUPPORTED, "config.json: 'hidden_act': expected \"silu\", got \"%s\"", act);
     return QL_OK;
 }
 
 static ql_status
-read_ends(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_model_info *out)
+read_ends(ql_ctx *cx, const decoder_arch *arch, ql_source *src, ql_model_info *out)
 {
     const ql_json *o = ql_source_config(src);
     const char *lm_head = "lm_head.weight";
 
     out->embed = "model.embed_tokens.weight";
     out->norm = "model.norm.weight";
+    QL_TRY(cx, ql_source_anchor(cx, src, out->embed, "model."));
     QL_TRY(cx, ql_json_bool(cx, o, "tie_word_embeddings", false, &out->tied));
     QL_TRY(cx, ql_json_int(cx, o, "bos_token_id", arch->bos, &out->bos));
     QL_TRY(cx, ql_json_real(cx, o, "rms_norm_eps", 1e-6, &out->norm_eps));
@@ -148,9 +149,11 @@ read_ends(ql_ctx *cx, const decoder_arch *arch, const ql_source *src, ql_model_i
         return QL_FAIL(cx, QL_INVALID, "config.json: 'rms_norm_eps': expected 0 to 1, got %g", out->norm_eps);
     out->head = out->tied ? out->embed : lm_head;
     out->head_copy = out->tied ? lm_head : NULL;
+    if (ql_source_has(src, "lm_head.qweight"))
+        return QL_FAIL(cx, QL_UNSUPPORTED, "lm_head is quantized (lm_head.qweight): a quantized head can't be read");
     if (!ql_source_has(src, out->head))
-        return QL_FAIL(cx, QL_INVALID, "config.json: 'tie_word_embeddings' is %s: expected a tensor %s, got none",
-                       out->tied ? "true" : "false", out->head);
+        return QL_FAIL(cx, QL_INVALID, "config.json: 'tie_word_embeddings' is false: expected a tensor %s, got none",
+                       lm_head);
     return QL_OK;
 }
 

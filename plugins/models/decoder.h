@@ -1,4 +1,4 @@
-/* The pre-norm decoder that llama, qwen2 and qwen3 share: what differs is data, which each of them defines. */
+/* The pre-norm decoder that llama, mistral, qwen2 and qwen3 share: what differs is data, which each of them defines. */
 #ifndef QLOOM_MODELS_DECODER_H
 #define QLOOM_MODELS_DECODER_H
 
@@ -12,14 +12,15 @@ typedef struct decoder_params { /* parameters of the stage */
 typedef struct decoder_arch {
     const char *name;
     int64_t vocab, intermediate, max_positions;
-    int64_t kv_heads;    /* when num_key_value_heads is absent; 0: as many as heads */
-    int64_t head_dim;    /* when head_dim is absent; 0: hidden_size / num_attention_heads */
-    int64_t bos;         /* when bos_token_id is absent; -1: none */
-    bool qkv_bias;       /* q, k and v always have a bias */
-    bool attention_bias; /* the key attention_bias is read: bias on q, k, v and o */
-    bool mlp_bias;       /* the key mlp_bias is read: bias on gate, up and down */
-    bool qk_norm;        /* RMSNorm over every head of q and k before RoPE */
-    bool window;         /* the keys of sliding windows are read */
+    int64_t kv_heads;       /* when num_key_value_heads is absent; 0: as many as heads */
+    int64_t head_dim;       /* when head_dim is absent; 0: hidden_size / num_attention_heads */
+    int64_t bos;            /* when bos_token_id is absent; -1: none */
+    bool qkv_bias;          /* q, k and v always have a bias */
+    bool attention_bias;    /* the key attention_bias is read: bias on q, k, v and o */
+    bool mlp_bias;          /* the key mlp_bias is read: bias on gate, up and down */
+    bool qk_norm;           /* RMSNorm over every head of q and k before RoPE */
+    bool window;            /* the keys of sliding windows are read */
+    bool window_everywhere; /* without layer_types, a sliding_window means all layers */
 } decoder_arch;
 
 /* A plugin's own. */

@@ -42,16 +42,15 @@ real_or(ql_ctx *cx, const rope_dict *d, const char *key, double def, double *out
     return ql_json_member(d->o, key) ? real_above(cx, d, key, 0, out) : QL_OK;
 }
 
-/* original_max_position_embeddings; `def` 0: it must be there. */
+/* original_max_position_embeddings of the dictionary, else beside it, else max_position_embeddings, as transformers takes it. */
 static ql_status
-original_positions(ql_ctx *cx, const rope_dict *d, int64_t def, double *out)
+original_positions(ql_ctx *cx, const rope_dict *d, double *out)
 {
     const char *key = "original_max_position_embeddings";
     int64_t n;
 
-    QL_TRY(cx, ql_json_int(cx, d->o, key, def, &n));
-    if (n < 1 && !ql_json_member(d->o, key))
-        return QL_FAIL(cx, QL_INVALID, "config.json: '%s.%s': expected 1 or more, got nothing", d->name, key);
+    QL_TRY(cx, ql_json_int(cx, d->config, key, d->max_positions, &n));
+    QL_TRY(cx, ql_json_int(cx, d->o, key, n, &n));
     if (n < 1)
         return QL_FAIL(cx, QL_INVALID, "config.json: '%s.%s': expected 1 or more, got %lld", d->name, key,
                        (long long)n);
@@ -97,7 +96,7 @@ apply_llama3(ql_ctx *cx, const rope_dict *d, rope *r, float *inv)
     QL_TRY(cx, real_above(cx, d, "factor", 0, &factor));
     QL_TRY(cx, real_above(cx, d, "low_freq_factor", 0, &low));
     QL_TRY(cx, real_above(cx, d, "high_freq_factor", low, &high));
-    QL_TRY(cx, original_positions(cx, d, 0, &original));
+    QL_TRY(cx, original_positions(cx, d, &original));
     for (int64_t k = 0; k < r->head_dim / 2; k++) {
         const float length = (float)(2 * PI) / inv[k], slow = inv[k] / (float)factor;
 
@@ -155,7 +154,7 @@ apply_yarn(ql_ctx *cx, const rope_dict *d, rope *r, float *inv)
     bool truncate;
 
     QL_TRY(cx, real_above(cx, d, "factor", 0, &factor));
-    QL_TRY(cx, original_positions(cx, d, d->max_positions, &original));
+    QL_TRY(cx, original_positions(cx, d, &original));
     QL_TRY(cx, real_or(cx, d, "beta_fast", 32, &fast));
     QL_TRY(cx, real_or(cx, d, "beta_slow", 1, &slow));
     QL_TRY(cx, ql_json_bool(cx, d->o, "truncate", true, &truncate));
@@ -247,10 +246,14 @@ rope_open(ql_ctx *cx, const ql_json *config, const char *layer_type, int64_t hea
     const rope_type *type;
     float *inv;
 
+    if (ql_json_is_array(d.o) && ql_json_length(d.o) == 0) /* Python's "no" */
+        d.o = NULL;
     if (d.o && ql_json_member(config, "rope_scaling"))
         ql_warn(cx, "config.json: 'rope_parameters' and 'rope_scaling' are both there; the first is used");
     if (!d.o)
         d = (rope_dict){ql_json_member(config, "rope_scaling"), "rope_scaling", config, max_positions};
+    if (ql_json_is_array(d.o) && ql_json_length(d.o) == 0)
+        d.o = NULL;
     if (d.o)
         QL_TRY(cx, choose_entry(cx, layer_type, &d));
     QL_TRY(cx, find_type(cx, &d, &type));

@@ -127,6 +127,26 @@ check_defaults(ql_ctx *cx)
     CHECK(spec.inv_freq == r.inv_freq && spec.stride == 0); /* not longer than max_position_embeddings */
 }
 
+/* Where the dictionary does not say them, the original positions stand beside it, else they are max_position_embeddings. */
+static void
+check_original(ql_ctx *cx)
+{
+#define LLAMA3 "\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4"
+    const rope inside =
+        opened(cx, "{\"rope_scaling\": {" LLAMA3 ", \"original_max_position_embeddings\": 64}}", "", 16, 512);
+    const rope beside =
+        opened(cx, "{\"original_max_position_embeddings\": 64, \"rope_scaling\": {" LLAMA3 "}}", "", 16, 512);
+    const rope most = opened(cx, "{\"rope_parameters\": {" LLAMA3 "}}", "", 16, 64);
+    const rope other = opened(cx, "{\"rope_scaling\": {" LLAMA3 "}}", "", 16, 512),
+               none = opened(cx, "{\"rope_scaling\": []}", "", 16, 64);
+
+    CHECK(memcmp(inside.inv_freq, beside.inv_freq, 8 * sizeof(float)) == 0);
+    CHECK(memcmp(inside.inv_freq, most.inv_freq, 8 * sizeof(float)) == 0);
+    CHECK(memcmp(inside.inv_freq, other.inv_freq, 8 * sizeof(float)) != 0);
+    CHECK_NEAR((double)none.inv_freq[0], 1, 0);
+#undef LLAMA3
+}
+
 static void
 check_refused(ql_ctx *cx)
 {
@@ -152,9 +172,8 @@ check_refused(ql_ctx *cx)
          "\"high_freq_factor\": 4}}",
          "config.json: 'rope_parameters.high_freq_factor': expected a number above 4, got 4", QL_INVALID},
         {"{\"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 2, \"low_freq_factor\": 1, "
-         "\"high_freq_factor\": 4}}",
-         "config.json: 'rope_parameters.original_max_position_embeddings': expected 1 or more, got nothing",
-         QL_INVALID},
+         "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 0}}",
+         "config.json: 'rope_parameters.original_max_position_embeddings': expected 1 or more, got 0", QL_INVALID},
         {"{\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 2, \"original_max_position_embeddings\": -8}}",
          "config.json: 'rope_parameters.original_max_position_embeddings': expected 1 or more, got -8", QL_INVALID},
         {"{\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 2, \"beta_slow\": -1}}",
@@ -190,6 +209,7 @@ main(void)
     check_vectors(&cx);
     check_defaults(&cx);
     check_random(&cx, &random);
+    check_original(&cx);
     check_refused(&cx);
     ql_ctx_fini(&cx);
     return TEST_DONE();

@@ -1,5 +1,6 @@
 /* Model folders: which files are read, what is refused, and that every dtype arrives on the device as the file has
  * it. */
+#include "core/base/path.h"
 #include "core/model/source.h"
 
 #include <dirent.h>
@@ -409,6 +410,53 @@ check_memory(const char *folder)
     empty(folder);
 }
 
+static void
+write_names(ql_ctx *cx, const char *folder, const char *const *names)
+{
+    ql_st_entry entries[4] = {{0}};
+    int64_t n = 0;
+    ql_st_writer *w;
+
+    for (; names[n]; n++)
+        entries[n] = (ql_st_entry){.name = names[n], .dtype = QL_ST_U8, .ndim = 1, .dims = {1}};
+    put(cx, folder, "config.json", "{}");
+    REQUIRE_OK(cx, ql_st_create(cx, ql_format(cx, "%s/model.safetensors", folder),
+                                &(ql_st_plan){.count = n, .entries = entries}, &w));
+    for (int64_t i = 0; i < n; i++)
+        CHECK_OK(cx, ql_st_write(cx, w, names[i], "x", 1));
+    CHECK_OK(cx, ql_st_commit(cx, w));
+}
+
+/* Names without the prefix of the whole model are found under it; others are told with what they begin with. */
+static void
+check_anchor(ql_ctx *cx, const char *folder)
+{
+    static const char *const bare[] = {"embed.weight", "layers.0.w", "lm_head.weight", NULL};
+    static const char *const wrapped[] = {"module.model.embed.weight", "module.model.layers.0.w", NULL};
+    static const char *const strange[] = {"a", "b", "c", "d", NULL};
+    ql_source *src = NULL;
+
+    write_names(cx, folder, bare);
+    REQUIRE_OK(cx, ql_source_open(cx, folder, &src));
+    CHECK(!ql_source_has(src, "model.layers.0.w"));
+    CHECK_OK(cx, ql_source_anchor(cx, src, "model.embed.weight", "model."));
+    CHECK(ql_source_has(src, "model.layers.0.w") && ql_source_has(src, "lm_head.weight") &&
+          !ql_source_has(src, "model.layers.1.w"));
+    ql_source_close(src);
+    write_names(cx, folder, wrapped);
+    REQUIRE_OK(cx, ql_source_open(cx, folder, &src));
+    CHECK_ERROR(cx, ql_source_anchor(cx, src, "model.embed.weight", "model."), QL_NOT_FOUND,
+                "no tensor model.embed.weight: the names begin with 'module.model.' where 'model.' is expected");
+    ql_source_close(src);
+    write_names(cx, folder, strange);
+    REQUIRE_OK(cx, ql_source_open(cx, folder, &src));
+    CHECK_ERROR(cx, ql_source_anchor(cx, src, "model.embed.weight", "model."), QL_NOT_FOUND,
+                "no tensor model.embed.weight among the 4 that the files hold: a, b, c, \xe2\x80\xa6");
+    ql_source_close(src);
+    put(cx, folder, "model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+    CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID, "model.safetensors: a Git LFS pointer");
+}
+
 int
 main(void)
 {
@@ -429,6 +477,9 @@ main(void)
     for (int i = 0; i < 8; i++)
         check_rows(&cx, folder, &rng);
     check_pages(&cx, folder);
+    check_anchor(&cx, ql_format(&cx, "%s", folder));
+    CHECK_OK(&cx, ql_remove_tree(&cx, ql_format(&cx, "%s/config.json", folder)));
+    CHECK_OK(&cx, ql_remove_tree(&cx, ql_format(&cx, "%s/model.safetensors", folder)));
     host_end(&cx);
     check_memory(folder);
     CHECK_INT(rmdir(folder), 0);

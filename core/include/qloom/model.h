@@ -17,6 +17,10 @@ QL_API const ql_json *ql_source_config(const ql_source *src); /* the root object
 QL_API const char *ql_source_folder(const ql_source *src);
 QL_API bool ql_source_has(const ql_source *src, const char *tensor); /* is there a tensor of that name? */
 QL_API int64_t ql_source_count(const ql_source *src);                /* of tensors */
+/* Looks for `name`, a tensor that every model of this kind has and whose name begins with `prefix`, a text that lives as long as the
+ * source. Where it is there only without the prefix, as inner models are saved, all names are looked up without it from now on.
+ * NOT_FOUND says what the names begin with instead, or which there are. */
+QL_API ql_status ql_source_anchor(ql_ctx *cx, ql_source *src, const char *name, const char *prefix);
 
 /* Another folder of tensors, without a config: STEM.safetensors, or its shards. In the innermost scope, which closes it. */
 QL_API ql_status ql_source_part(ql_ctx *cx, const char *folder, const char *stem, const ql_source **out);

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 
 #include "plugin/select.h"
-#include "results/query.h"
+#include "results/results.h"
 
 /* What is kept of a log line when nobody listens. */
 static void

@@ -103,24 +103,6 @@ ql_results_keep(ql_results *r, int64_t node, int64_t block, const ql_cost *cost)
                      (int64_t)cost->peak);
 }
 
-static ql_status
-forget_damaged(ql_results *r, int64_t node, int64_t block)
-{
-    const char *stage = "";
-    ql_query *q;
-    bool more;
-
-    QL_TRY(r->cx, ql_query_open(r, &q, "SELECT stage FROM node WHERE id = ?", "i", node));
-    for (;;) {
-        QL_TRY(r->cx, ql_query_next(q, &more));
-        if (!more)
-            break;
-        QL_TRY(r->cx, ql_query_text(q, 0, &stage));
-    }
-    ql_warn(r->cx, "%s: facts of stage '%s' are damaged; they are worked out again", r->path, stage);
-    return forget(r, node, block);
-}
-
 /* What a block's facts cost, as it was kept. */
 static ql_status
 read_cost(ql_results *r, int64_t node, int64_t block, ql_cost *cost)
@@ -147,7 +129,7 @@ read_cost(ql_results *r, int64_t node, int64_t block, ql_cost *cost)
 ql_status
 ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool *known)
 {
-    enum { NOTHING, DAMAGED, RIGHT };
+    enum { NOTHING, DAMAGED, RIGHT }; /* what the statement gives */
     static const char sql[] = "SELECT iif(k.digest IS " QL_DB_FACTS(
         "?1", "?2") ", 2, 1) FROM node n LEFT JOIN cost k"
                     " ON k.node = ?1 AND k.block = ?2 WHERE n.id = ?1"
@@ -158,5 +140,8 @@ ql_results_known(ql_results *r, int64_t node, int64_t block, ql_cost *cost, bool
     *known = state == RIGHT;
     if (*known)
         return read_cost(r, node, block, cost);
-    return state == DAMAGED ? forget_damaged(r, node, block) : QL_OK;
+    if (state == NOTHING)
+        return QL_OK;
+    ql_warn(r->cx, "%s: facts of a stage are damaged; they are worked out again", r->path);
+    return forget(r, node, block);
 }

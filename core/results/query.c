@@ -1,11 +1,8 @@
 /* Queries of results.db in SQL, read only. */
-#include "query.h"
-
 #include <string.h>
 
 #include "base/text.h"
 #include "db.h"
-#include "results.h"
 
 static ql_status
 read_value(ql_ctx *cx, sqlite3_stmt *s, int column, const char **out)

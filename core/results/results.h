@@ -3,6 +3,8 @@
 #ifndef QLOOM_RESULTS_RESULTS_H
 #define QLOOM_RESULTS_RESULTS_H
 
+#include <qloom/job.h>
+
 #include "facts.h"
 #include "pipeline/graph.h"
 
@@ -97,5 +99,8 @@ int64_t ql_query_int(const ql_query *rows, int column);
 double ql_query_real(const ql_query *rows, int column); /* NULL is NaN, for so SQLite stores it */
 /* Copied into the innermost scope; NULL for NULL. */
 ql_status ql_query_text(const ql_query *rows, int column, const char **out);
+
+/* ql_job_query over RUNS/results.db, with `run` in the place of `:run`. */
+ql_status ql_results_query(ql_ctx *cx, const char *runs, const char *run, const char *sql, ql_job_row row, void *user);
 
 #endif

@@ -1,6 +1,4 @@
 /* The schema of results.db, and what brings earlier ones to it. */
-#include <string.h>
-
 #include "db.h"
 
 /* The tables of today, as the database keeps their text. */
@@ -54,8 +52,7 @@ static const char *const tables[] = {
 };
 
 static const char *const from_1_to_2[] = {
-    "ALTER TABLE cells ADD COLUMN bits REAL",
-    "ALTER TABLE cells ADD COLUMN seconds REAL",
+    "ALTER TABLE cells ADD COLUMN bits REAL; ALTER TABLE cells ADD COLUMN seconds REAL;"
     "ALTER TABLE cells ADD COLUMN peak_bytes INTEGER",
     "CREATE TABLE lists (run TEXT, cell INTEGER, position INTEGER, stage TEXT, linear TEXT, name TEXT, item"
     " INTEGER, value REAL, PRIMARY KEY (run, cell, position, item))",
@@ -111,20 +108,9 @@ static const char *const from_2_to_3[] = {
     "INSERT INTO cost SELECT k.node, k.block, 0, 0, 0, 0, 0, " QL_DB_FACTS(
         "k.node", "k.block") " FROM"
                              " (SELECT node, block FROM fact UNION SELECT node, block FROM note) k",
-    "DROP TABLE layouts",
-    "DROP TABLE citations",
-    "DROP TABLE edges",
-    "DROP TABLE nodes",
-    "DROP TABLE kinds",
-    "DROP TABLE lists",
-    "DROP TABLE layer_metrics",
-    "DROP TABLE footnotes",
-    "DROP TABLE notes",
-    "DROP TABLE metrics",
-    "DROP TABLE labels",
-    "DROP TABLE cells",
-    "DROP TABLE axes",
-    "DROP TABLE runs",
+    "DROP TABLE layouts; DROP TABLE citations; DROP TABLE edges; DROP TABLE nodes; DROP TABLE kinds; DROP TABLE lists;"
+    "DROP TABLE layer_metrics; DROP TABLE footnotes; DROP TABLE notes; DROP TABLE metrics; DROP TABLE labels;"
+    "DROP TABLE cells; DROP TABLE axes; DROP TABLE runs",
     NULL,
 };
 
@@ -157,35 +143,22 @@ ql_schema_raise(ql_results *r, int64_t version)
     return ql_db_exec(r, "PRAGMA application_id = 1902931821; PRAGMA user_version = 3");
 }
 
-static bool
-is_ours(const char *sql)
-{
-    for (size_t i = 0; sql && i < sizeof tables / sizeof *tables; i++)
-        if (strcmp(tables[i], sql) == 0)
-            return true;
-    return false;
-}
-
 ql_status
 ql_schema_check(ql_results *r)
 {
-    size_t found = 0;
-    ql_query *q;
+    const int64_t expected = sizeof tables / sizeof *tables;
+    int64_t all, ours = 0;
 
-    QL_TRY(r->cx, ql_query_open(r, &q, "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'", ""));
-    for (;; found++) {
-        const char *sql;
-        bool more;
+    QL_TRY(r->cx,
+           ql_db_int(r, &all, "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'", ""));
+    for (int64_t i = 0; i < expected; i++) {
+        int64_t found;
 
-        QL_TRY(r->cx, ql_query_next(q, &more));
-        if (!more)
-            break;
-        QL_TRY(r->cx, ql_query_text(q, 0, &sql));
-        if (!is_ours(sql))
-            return QL_FAIL(r->cx, QL_IO,
-                           "%s: has a table that qloom does not make; move it away, a new one will be made", r->path);
+        QL_TRY(r->cx, ql_db_int(r, &found, "SELECT count(*) FROM sqlite_schema WHERE sql = ?", "t", tables[i]));
+        ours += found;
     }
-    if (found != sizeof tables / sizeof *tables)
-        return QL_FAIL(r->cx, QL_IO, "%s: damaged (tables are missing); move it away, a new one will be made", r->path);
-    return QL_OK;
+    if (all == expected && ours == expected)
+        return QL_OK;
+    return QL_FAIL(r->cx, QL_IO, "%s: its tables are not those that qloom makes; move it away, a new one will be made",
+                   r->path);
 }

@@ -43,7 +43,7 @@ go() {
 
 # differences FOLDER: of its run from the undisturbed one, in files that have no time in them
 differences() {
-    (cd "$dir" && diff -rq -x log.txt -x journal.jsonl -x lock -x report.html -x qloom_export.json plain/runs/sweep-* "$1"/runs/sweep-* 2>&1)
+    (cd "$dir" && diff -rq -x log.txt -x journal.jsonl -x lock -x at -x report.html -x qloom_export.json plain/runs/sweep-* "$1"/runs/sweep-* 2>&1)
 }
 
 # repaired WHAT: the command without the fault ends as if nothing had been

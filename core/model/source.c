@@ -93,36 +93,52 @@ open_shards(ql_ctx *cx, const ql_json *map, ql_source *src, const char ***names)
     return QL_OK;
 }
 
+/* Every tensor of the shards, where the map says so from the file that it names; one warning tells where it is not what they hold. */
+static ql_status
+gather_tensors(ql_ctx *cx, const char *path, const ql_json *map, const char *const *names, ql_source *src)
+{
+    int64_t held = 0, unlisted = 0, listed = 0;
+
+    for (int64_t i = 0; i < src->file_count; i++)
+        held += src->files[i].count;
+    src->tensors = ql_alloc(cx, (size_t)held, sizeof(ql_st_tensor *));
+    if (!src->tensors)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < src->file_count; i++)
+        for (int64_t k = 0; k < src->files[i].count; k++) {
+            ql_st_tensor *t = src->files[i].by_name[k];
+            const char *file = ql_json_string(ql_json_member(map, t->name));
+
+            if (file &&
+                strcmp(file, names[i]) != 0) /* a second one of its name, in a file that the map does not name for it */
+                continue;
+            listed += file != NULL;
+            unlisted += file == NULL;
+            src->tensors[src->count++] = t;
+        }
+    qsort(src->tensors, (size_t)src->count, sizeof(ql_st_tensor *), by_name);
+    for (int64_t i = 1; i < src->count; i++)
+        if (strcmp(src->tensors[i - 1]->name, src->tensors[i]->name) == 0)
+            return QL_FAIL(cx, QL_INVALID, "%s: two files hold a tensor '%s', and the map names neither", path,
+                           src->tensors[i]->name);
+    if (unlisted || listed < ql_json_members(map))
+        ql_warn(cx, "%s: the map names %lld tensors that its files lack, and lacks %lld that they hold, which are read",
+                path, (long long)(ql_json_members(map) - listed), (long long)unlisted);
+    return QL_OK;
+}
+
 static ql_status
 open_index(ql_ctx *cx, const char *path, ql_source *src)
 {
     const ql_json *index, *map;
-    const char **names, *key = NULL;
-    int64_t held = 0;
+    const char **names;
 
     QL_TRY(cx, ql_json_read(cx, path, &index));
     map = ql_json_member(index, "weight_map");
     if (!ql_json_is_object(map))
         return ql_json_expected(cx, map ? map : index, map ? "an object" : "an object with weight_map");
     QL_TRY(cx, open_shards(cx, map, src, &names));
-    src->tensors = ql_alloc(cx, (size_t)ql_json_members(map), sizeof(ql_st_tensor *));
-    if (!src->tensors)
-        return QL_MEMORY;
-    for (; src->count < ql_json_members(map); src->count++) {
-        const char *file = ql_json_string(ql_json_at(map, src->count, &key));
-        const char **hit = bsearch(&file, names, (size_t)src->file_count, sizeof *names, by_text);
-        ql_st_tensor *t = ql_st_find(&src->files[hit - names], key);
-
-        if (!t)
-            return QL_FAIL(cx, QL_INVALID, "%s: tensor '%s' is not in %s", path, key, file);
-        src->tensors[src->count] = t;
-    }
-    qsort(src->tensors, (size_t)src->count, sizeof(ql_st_tensor *), by_name);
-    for (int64_t i = 0; i < src->file_count; i++)
-        held += src->files[i].count;
-    if (held > src->count)
-        ql_warn(cx, "%s: the map lacks %lld tensors of its files", path, (long long)(held - src->count));
-    return QL_OK;
+    return gather_tensors(cx, path, map, names, src);
 }
 
 /* The folder has neither the one file nor an index: a single file of another name will do, and what else there is says what is wrong. */
@@ -163,14 +179,16 @@ open_tensors(ql_ctx *cx, const char *stem, ql_source *src)
 {
     const char *single = ql_format(cx, "%s/%s.safetensors", src->folder, stem);
     const char *index = ql_format(cx, "%s/%s.safetensors.index.json", src->folder, stem);
-    bool there;
+    bool alone, there;
 
     if (!single || !index)
         return QL_MEMORY;
-    QL_TRY(cx, ql_is_file(cx, single, &there));
-    if (there)
-        return open_single(cx, single, src);
+    QL_TRY(cx, ql_is_file(cx, single, &alone));
     QL_TRY(cx, ql_is_file(cx, index, &there));
+    if (alone && there)
+        ql_info(cx, "%s: read, and the index beside it is not", single);
+    if (alone)
+        return open_single(cx, single, src);
     if (there)
         return open_index(cx, index, src);
     return open_other(cx, stem, src);

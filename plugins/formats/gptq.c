@@ -26,6 +26,7 @@ gptq_open(ql_ctx *cx, const ql_source *src, const ql_json *config, gptq_format *
                        "config.json: 'quantization_config.quant_method': expected \"gptq\", got \"%s\"", method);
     QL_TRY(cx, ql_json_int(cx, config, "group_size", -1, &out->group));
     QL_TRY(cx, ql_json_bool(cx, config, "sym", true, &out->sym));
+    QL_TRY(cx, ql_json_bool(cx, config, "desc_act", false, &out->ordered));
     QL_TRY(cx, ql_json_text(cx, config, "checkpoint_format", "gptq", &label));
     if (strcmp(label, "gptq") != 0 && strcmp(label, "gptq_v2") != 0)
         return QL_FAIL(cx, QL_UNSUPPORTED,
@@ -206,6 +207,26 @@ read_zeros(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, const packe
     return ql_upload(cx, QL_F32, p->out, p->groups, zeros, &out->zeros);
 }
 
+/* A group without a column was made from nothing. With desc_act a g_idx of zeros is taken as it is. */
+static ql_status
+check_groups(ql_ctx *cx, const gptq_format *f, const packed *p, const uint32_t *g_idx)
+{
+    int64_t *columns = ql_alloc(cx, (size_t)p->groups, sizeof *columns);
+
+    if (!columns)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < p->in; i++)
+        columns[g_idx[i]]++;
+    if (columns[0] == p->in && p->groups > 1 && !f->ordered)
+        return QL_FAIL(cx, QL_INVALID, "g_idx: it is all zero, although there are %lld groups and desc_act is false",
+                       (long long)p->groups);
+    for (int64_t g = 0; g < p->groups && columns[0] < p->in; g++)
+        if (columns[g] == 0)
+            return QL_FAIL(cx, QL_INVALID, "g_idx: no column is in group %lld of %lld", (long long)g,
+                           (long long)p->groups);
+    return QL_OK;
+}
+
 /* The group of each column. `p->group` is what the configuration says; a rule for this module may say another, which g_idx shows. */
 static ql_status
 read_order(ql_ctx *cx, const gptq_format *f, packed *p, ql_qlinear *out)
@@ -230,6 +251,8 @@ read_order(ql_ctx *cx, const gptq_format *f, packed *p, ql_qlinear *out)
         return QL_FAIL(cx, QL_INVALID, "scales: expected [%lld, %lld] for groups of %lld, the file has [%lld, %lld]",
                        (long long)((p->in + p->group - 1) / p->group), (long long)p->out, (long long)p->group,
                        (long long)p->groups, (long long)p->out);
+    if (g_idx)
+        QL_TRY(cx, check_groups(cx, f, p, g_idx));
     for (int64_t i = 0; g_idx && i < p->in; i++)
         plain = plain && g_idx[i] == (uint64_t)(i / p->group);
     return plain ? QL_OK : ql_upload(cx, QL_I32, p->in, -1, g_idx, &out->g_idx);

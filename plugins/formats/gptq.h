@@ -6,9 +6,9 @@
 
 typedef struct gptq_format { /* what holds for the whole checkpoint */
     const ql_source *source;
-    int64_t group; /* group_size, -1: whole rows */
-    bool sym;
-    bool exact_zeros; /* version 2: zero points are stored as they are, not less one */
+    int64_t group;     /* group_size, -1: whole rows */
+    bool sym, ordered; /* ordered: desc_act, so columns may be in any group */
+    bool exact_zeros;  /* version 2: zero points are stored as they are, not less one */
 } gptq_format;
 
 /* Reads the quantization's configuration: `config`, else quantize_config.json. `found` false: there is none. UNSUPPORTED where it is

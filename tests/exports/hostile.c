@@ -67,6 +67,23 @@ poked(walk_test *t, const char *folder, const char *tensor, int64_t i, int32_t v
     CHECK_ERROR(&t->cx, load(t, folder), QL_INVALID, expected);
 }
 
+/* The same with the first `count` elements set. */
+static void
+flooded(walk_test *t, const char *folder, const char *tensor, int64_t count, int32_t value, const char *expected)
+{
+    unsigned char *copy = ql_alloc(&t->cx, file_bytes, 1);
+    ql_st_file f;
+    const ql_st_tensor *found;
+
+    memcpy(copy, file, file_bytes);
+    REQUIRE_OK(&t->cx, ql_st_parse(&t->cx, "test", copy, file_bytes, &f));
+    found = ql_st_find(&f, tensor);
+    for (int64_t i = 0; i < count; i++)
+        memcpy(copy + found->begin + 4 * i, &value, sizeof value);
+    put(t, folder, copy, file_bytes);
+    CHECK_ERROR(&t->cx, load(t, folder), QL_INVALID, expected);
+}
+
 static void
 test_lies(walk_test *t, const char *folder)
 {
@@ -74,6 +91,10 @@ test_lies(walk_test *t, const char *folder)
           "model.layers.1.mlp.down_proj: g_idx: column 5 is in group 3, expected 0 to 2");
     poked(t, folder, "model.layers.1.mlp.down_proj.g_idx", 5, -1,
           "model.layers.1.mlp.down_proj: g_idx: column 5 is in group -1, expected 0 to 2");
+    flooded(t, folder, "model.layers.1.mlp.down_proj.g_idx", 96, 0,
+            "model.layers.1.mlp.down_proj: g_idx: it is all zero, although there are 3 groups and desc_act is false");
+    flooded(t, folder, "model.layers.1.mlp.down_proj.g_idx", 96, 2,
+            "model.layers.1.mlp.down_proj: g_idx: no column is in group 0 of 3");
     renamed(t, folder, "0.mlp.up_proj.scales\":{\"dtype\":\"F16\",\"shape\":[2,96]",
             "0.mlp.up_proj.scales\":{\"dtype\":\"F16\",\"shape\":[96,2]",
             "model.layers.0.mlp.up_proj: scales: expected [groups, 96]");

@@ -23,7 +23,7 @@ died(void *user, const ql_node *n)
 {
     const ql_job *job = user;
 
-    for (const ql_crash *c = job->folder.crashes; c; c = c->next)
+    for (const ql_crash *c = job->crashes; c; c = c->next)
         if (c->node[0] == n->key[0] && c->node[1] == n->key[1])
             return c->why;
     return NULL;
@@ -132,7 +132,7 @@ ql_job_run(ql_job *job)
     QL_TRY(cx, ql_job_device(job, false));
     if (!job->folder.path)
         QL_TRY(cx, ql_folder_open(cx, job->info.runs, &job->graph, &job->folder));
-    QL_TRY(cx, ql_folder_map(cx, &job->folder, job->info.page, job->opt.skip_failed));
+    QL_TRY(cx, ql_job_map(job));
     QL_TRY(cx, ql_folder_manifest(cx, &job->folder, &job->graph,
                                   &(ql_manifest){.registry = job->registry,
                                                  .device = cx->device->info.name,

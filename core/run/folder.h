@@ -9,16 +9,9 @@
 #define QL_RUNS_DEFAULT "runs"
 #define QL_CACHE_DEFAULT "cache" /* below the folder of runs */
 
-typedef struct ql_crash { /* a call in which a plugin ended the program of an earlier run */
-    uint64_t node[2];
-    const char *why; /* "the plugin ended the program (signal 11) in model.layers.3.mlp.down_proj" */
-    struct ql_crash *next;
-} ql_crash;
-
 typedef struct ql_folder {
     const char *runs, *name, *path; /* "runs", "tiny-ablation-1a2b3c4d", "runs/tiny-ablation-1a2b3c4d" */
     int lock;                       /* descriptor that holds the lock */
-    ql_crash *crashes;              /* of earlier runs, since one without skip_failed began */
     FILE *log_file;
     ql_log_file log;       /* into log.txt, and on to the sink that the context had */
     const ql_log *outside; /* that sink */
@@ -32,11 +25,6 @@ const char *ql_folder_name(ql_ctx *cx, const ql_graph *g);
  * `out` must stay where it is until ql_folder_close. */
 ql_status ql_folder_open(ql_ctx *cx, const char *runs, const ql_graph *g, ql_folder *out);
 
-/* Maps the folder's file `at` at `page`, a mapping of QL_PAGE_BYTES; where it can't, `page` stays as it is. What an earlier process
- * that died left there becomes a crash, kept in the file `crashes` as a line `NODE WHY`. Without `keep` those of earlier runs are
- * forgotten. */
-#define QL_PAGE_BYTES 4096
-ql_status ql_folder_map(ql_ctx *cx, ql_folder *f, struct ql_job_page *page, bool keep);
 void ql_folder_close(ql_ctx *cx, ql_folder *f); /* a zeroed folder is fine */
 
 typedef struct ql_manifest {

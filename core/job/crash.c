@@ -7,75 +7,74 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <qloom/job.h>
-
 #include "base/file.h"
-#include "folder.h"
+#include "job.h"
 
 #define NODE_DIGITS 32
 
 _Static_assert(sizeof(ql_job_page) <= QL_PAGE_BYTES, "the page is one");
 
 static ql_status
-add_crash(ql_ctx *cx, ql_folder *f, const uint64_t node[2], const char *why)
+add_crash(ql_job *job, const uint64_t node[2], const char *why)
 {
-    ql_crash *c = ql_alloc(cx, 1, sizeof *c);
+    ql_crash *c = ql_alloc(&job->cx, 1, sizeof *c);
 
     if (!c)
         return QL_MEMORY;
-    *c = (ql_crash){.node = {node[0], node[1]}, .why = why, .next = f->crashes};
-    f->crashes = c;
+    *c = (ql_crash){.node = {node[0], node[1]}, .why = why, .next = job->crashes};
+    job->crashes = c;
     return why ? QL_OK : QL_MEMORY;
 }
 
 /* Lines that are none are passed over: the file may be cut where a disk was full. */
 static ql_status
-read_crashes(ql_ctx *cx, ql_folder *f, const char *path)
+read_crashes(ql_job *job, const char *path)
 {
     const char *text;
     size_t bytes;
-    ql_status st = ql_file_read(cx, path, QL_FILE_MOST, &text, &bytes);
+    ql_status st = ql_file_read(&job->cx, path, QL_FILE_MOST, &text, &bytes);
 
     if (st == QL_NOT_FOUND) {
-        ql_error_clear(cx);
+        ql_error_clear(&job->cx);
         return QL_OK;
     }
-    QL_TRY(cx, st);
+    QL_TRY(&job->cx, st);
     while (*text) {
         const size_t length = strcspn(text, "\n");
         uint64_t node[2];
 
         if (length > NODE_DIGITS + 1 && sscanf(text, "%16" SCNx64 "%16" SCNx64, &node[0], &node[1]) == 2)
-            QL_TRY(cx, add_crash(cx, f, node, ql_copy_text(cx, text + NODE_DIGITS + 1, length - NODE_DIGITS - 1)));
+            QL_TRY(&job->cx,
+                   add_crash(job, node, ql_copy_text(&job->cx, text + NODE_DIGITS + 1, length - NODE_DIGITS - 1)));
         text += length + (text[length] == '\n');
     }
     return QL_OK;
 }
 
 static ql_status
-write_crashes(ql_ctx *cx, const ql_folder *f, const char *path)
+write_crashes(ql_job *job, const char *path)
 {
     const char *text = "";
 
-    for (const ql_crash *c = f->crashes; c && text; c = c->next)
-        text = ql_format(cx, "%016" PRIx64 "%016" PRIx64 " %s\n%s", c->node[0], c->node[1], c->why, text);
-    return text ? ql_file_write(cx, path, text, strlen(text)) : QL_MEMORY;
+    for (const ql_crash *c = job->crashes; c && text; c = c->next)
+        text = ql_format(&job->cx, "%016" PRIx64 "%016" PRIx64 " %s\n%s", c->node[0], c->node[1], c->why, text);
+    return text ? ql_file_write(&job->cx, path, text, strlen(text)) : QL_MEMORY;
 }
 
 /* The texts of a page that a dead process left may be anything. */
 static ql_status
-take_crash(ql_ctx *cx, ql_folder *f, ql_job_page *left)
+take_crash(ql_job *job, ql_job_page *left)
 {
     const char *signal;
 
     left->linear[sizeof left->linear - 1] = '\0';
     for (char *p = left->linear; *p; p++)
         *p = *p > ' ' && *p < 0x7f ? *p : '?';
-    signal = left->died > 0 ? ql_format(cx, " (signal %d)", left->died) : "";
+    signal = left->died > 0 ? ql_format(&job->cx, " (signal %d)", left->died) : "";
     if (!signal)
         return QL_MEMORY;
-    return add_crash(cx, f, left->node,
-                     ql_format(cx, "the plugin ended the program of an earlier run%s%s%s", signal,
+    return add_crash(job, left->node,
+                     ql_format(&job->cx, "the plugin ended the program of an earlier run%s%s%s", signal,
                                *left->linear ? " in " : "", left->linear));
 }
 
@@ -99,8 +98,11 @@ open_page(const char *path, ql_job_page *left)
 }
 
 ql_status
-ql_folder_map(ql_ctx *cx, ql_folder *f, ql_job_page *page, bool keep)
+ql_job_map(ql_job *job)
 {
+    ql_ctx *cx = &job->cx;
+    const ql_folder *f = &job->folder;
+    ql_job_page *const page = job->info.page;
     const char *path = ql_format(cx, "%s/at", f->path), *crashes = ql_format(cx, "%s/crashes", f->path);
     ql_job_page left = {0};
     int fd = path ? open_page(path, &left) : -1;
@@ -108,14 +110,14 @@ ql_folder_map(ql_ctx *cx, ql_folder *f, ql_job_page *page, bool keep)
 
     if (!path || !crashes)
         return QL_MEMORY;
-    f->crashes = NULL;
-    if (keep)
-        QL_TRY(cx, read_crashes(cx, f, crashes));
+    job->crashes = NULL;
+    if (job->opt.skip_failed)
+        QL_TRY(cx, read_crashes(job, crashes));
     else if (unlink(crashes) != 0 && errno != ENOENT)
         return QL_FAIL(cx, QL_IO, "%s: %s", crashes, strerror(errno));
     if (left.calling && left.died && (left.node[0] || left.node[1])) {
-        QL_TRY(cx, take_crash(cx, f, &left));
-        QL_TRY(cx, write_crashes(cx, f, crashes));
+        QL_TRY(cx, take_crash(job, &left));
+        QL_TRY(cx, write_crashes(job, crashes));
     }
     if (fd < 0) {
         ql_warn(cx, "%s: can't be mapped (%s); a run that dies leaves no word of where", path, strerror(errno));

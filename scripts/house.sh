@@ -5,26 +5,26 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1450
-base 1900
-device 400
-tensor 2750
-plugin 1550
-model 1700
-pipeline 3600
-store 1150
-results 1700
-walk 4550
-run 450
-job 700
-text 3500
-methods 800
-export 850
-report 4500
-kit 900
-cli 2050
-core 21500
-all 33500"
+limits="include 1580
+base 2900
+device 420
+tensor 2700
+plugin 1950
+model 1920
+pipeline 4120
+store 1160
+results 1780
+walk 4510
+run 560
+job 540
+text 4630
+methods 810
+export 1290
+report 4490
+kit 930
+cli 2380
+core 23790
+all 38210"
 
 passed=0 failed=0
 temporary=$(mktemp -d)

@@ -183,7 +183,7 @@ run_step(ql_ctx *cx, const ql_text_step *step, ql_regex_work *work, const ql_tex
     int64_t run = -1;
     size_t bytes;
 
-    for (const char *at = in->data, *end = at + in->count; at < end; at += bytes + 1) {
+    for (const char *at = in->count ? in->data : "", *end = at + in->count; at < end; at += bytes + 1) {
         bytes = (size_t)((const char *)memchr(at, 0xff, (size_t)(end - at)) - at);
         QL_TRY(cx, run_piece(cx, step, work, at, bytes, out, &run));
     }

@@ -28,7 +28,7 @@ header_bytes(ql_ctx *cx, const char *path, size_t *out)
     bool ok = f && fread(length, 1, sizeof length, f) == sizeof length;
 
     if (f)
-        fclose(f);
+        (void)fclose(f);
     if (!ok)
         return QL_FAIL(cx, QL_IO, "%s: %s", path, f ? "shorter than a safetensors header" : strerror(errno));
     for (int i = HEADER_LENGTH; i-- > 0;)

@@ -14,7 +14,7 @@ place() {
     2) find runs/cache/nodes -name '*.safetensors' ! -name '0*' ;;
     3) find runs/cache/files runs/cache/CACHEDIR.TAG -type f ;;
     4) find runs -maxdepth 1 -name results.db ;;
-    5) find runs/sweep-* -maxdepth 1 -type f ! -name lock ;;
+    5) find runs/sweep-* -maxdepth 1 -type f ! -name lock ! -name at ;;
     6) find runs/sweep-* -mindepth 2 -type f ;;
     esac | sort
 }

@@ -1,5 +1,6 @@
 /* What one asks of a YAML tree: members, comparison, one-line texts; the tree as YAML again. */
 #include <string.h>
+#include <utf8proc.h>
 #include <yaml.h>
 
 #include "base/printer.h"
@@ -197,9 +198,33 @@ emit_document(yaml_emitter_t *e, const ql_yaml *v)
            emit(e, yaml_stream_end_event_initialize(&event), &event);
 }
 
+/* A text of the tree that is no UTF-8, which YAML can't hold: a path on an old disk; NULL: none. */
+static const char *
+foreign_text(const ql_yaml *v)
+{
+    const char *found = NULL;
+
+    if (v->kind == QL_YAML_SCALAR) {
+        for (size_t i = 0, n = strlen(v->text); i < n;) {
+            utf8proc_int32_t c;
+            const utf8proc_ssize_t got =
+                utf8proc_iterate((const utf8proc_uint8_t *)v->text + i, (utf8proc_ssize_t)(n - i), &c);
+
+            if (got <= 0)
+                return v->text;
+            i += (size_t)got;
+        }
+        return NULL;
+    }
+    for (int64_t i = 0; i < v->count && !found; i++)
+        found = foreign_text(v->items[i]);
+    return found;
+}
+
 ql_status
 ql_yaml_emit(ql_ctx *cx, const ql_yaml *v, const char **out)
 {
+    const char *foreign;
     yaml_emitter_t e;
     ql_printer p;
     bool ok;
@@ -214,5 +239,10 @@ ql_yaml_emit(ql_ctx *cx, const ql_yaml *v, const char **out)
         yaml_emitter_delete(&e);
     }
     QL_TRY(cx, ql_printer_close(cx, &p, out));
-    return ok ? QL_OK : QL_FAIL(cx, QL_BUG, "the pipeline can't be written as YAML");
+    if (ok)
+        return QL_OK;
+    foreign = foreign_text(v);
+    return foreign ? QL_FAIL(cx, QL_INVALID,
+                             "%s: not UTF-8, so the pipeline can't be written down: rename the folder or file", foreign)
+                   : QL_FAIL(cx, QL_MEMORY, "no memory to write the pipeline as YAML");
 }

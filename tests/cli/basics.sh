@@ -52,4 +52,25 @@ has err "cannot write the results to standard output"
 status=$({ sleep 0.2; "$QLOOM" --help 2>"$dir/err"; echo $? >&3; } 3>"$dir/status" | true; cat "$dir/status")
 [ "$status" = 1 ] || fail "closed pipe: status '$status' is not 1"
 has err "cannot write the results to standard output: Broken pipe"
+# More tokens than the model has positions; a folder whose name is no UTF-8.
+cat >"$dir/long.yaml" <<END
+qloom: 1
+name: long
+device: cpu
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 16777216}
+  ppl: {use: perplexity, model: \$base, data: \$eval}
+END
+run 2 run "$dir/long.yaml" --runs "$dir/long"
+has err "seqlen: 16777216 tokens are more than the "
+has err " positions of the model: allow_long: true takes them"
+foreign=$dir/$(printf 'mod\350les')
+if mkdir "$foreign" 2>"$dir/no"; then
+    cp "$dir/long.yaml" "$foreign"
+    cp -r "$QLOOM_SOURCE/examples/tiny-qwen3" "$foreign/m"
+    sed -i "s|path: $QLOOM_SOURCE/examples/tiny-qwen3|path: m|" "$foreign/long.yaml"
+    run 2 run "$foreign/long.yaml" --runs "$dir/long"
+    has err "/mod\\xe8les/m: not UTF-8, so the pipeline can't be written down: rename the folder or file"
+fi
 done_testing

@@ -11,6 +11,7 @@ static const ql_param params[] = {
     QL_PATH(text, path, true, "a .txt, .raw, .tokens, .jsonl, .json or .csv file, as it is or packed as .gz or .zst"),
     QL_NUM(text, samples, 0, 0, 1 << 24, "sequences to take; 0: all full windows in order"),
     QL_NUM(text, seqlen, 0, 0, 1 << 24, "tokens of a sequence; 0: the positions that the model has"),
+    QL_FLAG(text, allow_long, false, "take sequences that are longer than the positions that the model has"),
     QL_ENUM(text, bos, QL_BOS_AUTO, ql_bos_words,
             "begin a text with the BOS token: auto: as the tokenizer's files say"),
     QL_ENUM(text, documents, 0, documents_words,
@@ -99,6 +100,10 @@ read(ql_ctx *cx, const void *self, const ql_data_request *req, ql_tokens *out)
 
     if (d.seqlen <= 0)
         return QL_FAIL(cx, QL_INVALID, "seqlen is needed: the model does not say how many positions it has");
+    if (req->max_positions > 0 && d.seqlen > req->max_positions && !p->allow_long)
+        return QL_FAIL(cx, QL_INVALID,
+                       "seqlen: %lld tokens are more than the %lld positions of the model: allow_long: true takes them",
+                       (long long)d.seqlen, (long long)req->max_positions);
     QL_TRY(cx, ql_records_open(cx, &o, &d.docs));
     st = text_draw_run(cx, &d);
     if (st == QL_OK)

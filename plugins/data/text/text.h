@@ -18,6 +18,7 @@ typedef enum text_sampling {
 typedef struct text { /* the parameters */
     const char *path, *join, *field;
     int samples, seqlen, bos, documents, errors, bad_records, sampling;
+    bool allow_long;
 } text;
 
 /* --- buffers.c: bytes that grow in the innermost scope --- */

@@ -3,7 +3,7 @@
 # what the format and lint checks and the fuzz targets need. Says and does nothing when nothing is missing.
 set -eu
 
-packages="build-essential cmake ninja-build pkg-config libyaml-dev libjansson-dev libsqlite3-dev zlib1g-dev libxxhash-dev
+packages="build-essential cmake ninja-build pkg-config libyaml-dev libsqlite3-dev zlib1g-dev libxxhash-dev
 libutf8proc-dev libpcre2-dev libzstd-dev libopenblas0-pthread"
 if [ "${1:-}" = --dev ]; then
     packages="$packages clang clang-format-14 cppcheck pmccabe"

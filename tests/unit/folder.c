@@ -1,10 +1,10 @@
 /* Run folders: names, the lock, what they hold, and a manifest that is the same for the same run. */
-#include <jansson.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/json.h"
 #include "core/run/folder.h"
 #include "test.h"
 
@@ -85,7 +85,7 @@ test_manifest(ql_ctx *cx, const char *base)
     const char *path, *text, *again;
     size_t bytes;
     ql_folder f;
-    json_t *root;
+    const ql_json *root = NULL;
 
     CHECK_INT(mkdir(self.path, 0777), 0);
     REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/config.json", self.path), "{}", 2));
@@ -96,12 +96,12 @@ test_manifest(ql_ctx *cx, const char *base)
     REQUIRE_OK(cx, ql_folder_manifest(cx, &f, &g, &m));
     path = ql_format(cx, "%s/manifest.json", f.path);
     REQUIRE_OK(cx, ql_file_read(cx, path, QL_FILE_MOST, &text, &bytes));
-    root = json_loads(text, 0, NULL);
-    CHECK_STR(json_string_value(json_object_get(root, "seed")), "18446744073709551615");
-    CHECK_STR(json_string_value(json_array_get(json_object_get(root, "command"), 1)), "run \xef\xbf\xbd");
-    CHECK_INT(json_array_size(json_object_get(root, "plugins")), 1);
-    CHECK_INT(json_array_size(json_object_get(root, "inputs")), 2);
-    json_decref(root);
+    REQUIRE_OK(
+        cx, ql_json_parse(cx, &(ql_json_input){.file = "manifest.json", .text = text, .bytes = strlen(text)}, &root));
+    CHECK_STR(ql_json_string(ql_json_member(root, "seed")), "18446744073709551615");
+    CHECK_STR(ql_json_string(ql_json_item(ql_json_member(root, "command"), 1)), "run \xef\xbf\xbd");
+    CHECK_INT(ql_json_length(ql_json_member(root, "plugins")), 1);
+    CHECK_INT(ql_json_length(ql_json_member(root, "inputs")), 2);
 
     /* the tensors' bytes are not read, the header is */
     REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/w.safetensors", self.path), "\2\0\0\0\0\0\0\0{}xyz", 13));

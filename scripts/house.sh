@@ -16,7 +16,7 @@ store 1160
 results 1780
 walk 4510
 run 560
-job 540
+job 700
 text 4630
 methods 810
 export 1290

@@ -54,10 +54,11 @@ outcome() {
     find "$4" -name adapter_config.json -exec sed -i '/"base_model_name_or_path"/d' {} +
 }
 
-# compared FOLDER: a copy without what depends on the name of a run's folder, a metric or a note of a cell a line
+# compared FOLDER: a copy without what depends on the name of a run's folder and on where it lies, a metric or a note of a cell a line
 compared() {
     rm -rf "$1.compared"
     cp -r "$1" "$1.compared"
+    find "$1.compared" -maxdepth 1 -type f -exec sed -i -E "s,$work/,,g" {} +
     find "$1.compared" -maxdepth 1 -type f -exec sed -i -E 's,runs/[a-z]+-[0-9a-f]{8},RUN,g; s/"adapter.bytes": [0-9]+/"adapter.bytes": -/' {} +
     sed -i 's/, "/,\n    "/g' "$1.compared/table.json"
 }

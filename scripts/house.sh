@@ -15,7 +15,7 @@ pipeline 4120
 store 1160
 results 1780
 walk 4510
-run 560
+run 430
 job 700
 text 4630
 methods 810

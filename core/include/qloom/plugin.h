@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 #define QL_ABI_MAJOR 0 /* while 0, plugin and host must be equal in both numbers */
-#define QL_ABI_MINOR 1
+#define QL_ABI_MINOR 2
 
 /* Appended, never renumbered. What the host knows of a kind is one row of core/plugin/kinds.c. */
 typedef enum ql_kind {

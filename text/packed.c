@@ -152,8 +152,11 @@ read_zstd(ql_ctx *cx, ql_packed *p, char *out, size_t most, size_t *got)
 ql_status
 ql_packed_read(ql_ctx *cx, ql_packed *p, char *out, size_t most, size_t *got)
 {
+    ql_status st;
+
     *got = 0;
-    QL_TRY(cx, p->zstd ? read_zstd(cx, p, out, most, got) : read_gzip(cx, p, out, most, got));
+    st = p->zstd ? read_zstd(cx, p, out, most, got) : read_gzip(cx, p, out, most, got);
+    p->failed = st != QL_OK;
     p->given += (int64_t)*got;
-    return QL_OK;
+    return st;
 }

@@ -13,6 +13,7 @@ typedef struct ql_packed { /* zero is its empty value */
     char *block;     /* what was read of it and not yet unpacked: [at, filled) */
     size_t at, filled;
     bool begun, open_frame; /* open_frame: would the end of the file cut a frame here? */
+    bool failed;            /* nothing more can be read */
     int64_t given;          /* bytes unpacked so far */
 } ql_packed;
 

@@ -177,11 +177,12 @@ next(ql_ctx *cx, ql_records *r, bool *end)
     }
 }
 
-/* Is what went wrong a matter of this one record? */
+/* Is what went wrong a matter of this one record? Not where the file itself can't be read on. */
 static bool
 may_skip(const ql_records *r, ql_status st)
 {
-    return st == QL_INVALID && r->options->skip && (r->format == JSON ? !r->json.torn : r->csv.wanted >= 0);
+    return st == QL_INVALID && r->options->skip && !r->lines.file.failed &&
+           (r->format == JSON ? !r->json.torn : r->csv.wanted >= 0);
 }
 
 ql_status

@@ -161,13 +161,17 @@ put_cell(shape *s, int64_t number, int64_t original)
         "iiii", s->r->run, number, (int64_t)(number >= s->g->cell_count), original);
 }
 
+/* The only cell of a run that varies nothing, where that is the original model, is called what it is. */
 static ql_status
 put_labels(shape *s, const char *reference)
 {
-    for (int64_t i = 0; i < s->g->cell_count; i++)
+    const ql_graph *g = s->g;
+    const char *all = g->baseline && g->cell_count == 1 && is_plain(g, &g->cells[0]) ? QL_ORIGINAL_LABEL : NULL;
+
+    for (int64_t i = 0; i < g->cell_count; i++)
         QL_TRY(s->cx,
                ql_db_put(s->r, "INSERT INTO label SELECT id, ?3, ?4 FROM cell WHERE run = ?1 AND number = ?2", "iitt",
-                         s->r->run, i, reference, ql_cell_label(s->cx, s->g, &s->g->cells[i], reference)));
+                         s->r->run, i, reference, all ? all : ql_cell_label(s->cx, g, &g->cells[i], reference)));
     return QL_OK;
 }
 

@@ -408,6 +408,9 @@ test_file_errors(lab *l)
     CHECK(stat(path, &info) == 0 && truncate(path, info.st_size - 9) == 0);
     CHECK_ERROR(cx, READ(l, &t, "path", path, "seqlen", "4"), QL_INVALID,
                 "/cut.jsonl.gz: the gzip data end too early, after");
+    CHECK_ERROR(cx, READ(l, &t, "path", path, "seqlen", "4", "bad_records", "skip"),
+                QL_INVALID, /* no record, but the file */
+                "/cut.jsonl.gz: the gzip data end too early, after");
     path = write_gz(cx, "broken.json.gz", big, sizeof big);
     {
         FILE *f = fopen(path, "r+b");

@@ -99,11 +99,13 @@ test_plain(ql_ctx *cx, ql_registry *registry)
     static const struct {
         const char *stages;
         int64_t cells, baselines;
+        const char *label; /* of the first cell under base.use */
     } cases[] = {
-        {"  ppl: {use: score, model: $base, data: $eval}\nmatrix:\n  eval.samples: [1, 2]\n", 2, 0},
+        {"  ppl: {use: score, model: $base, data: $eval}\nmatrix:\n  eval.samples: [1, 2]\n", 2, 0, "toy"},
+        {"  ppl: {use: score, model: $base, data: $eval}\n", 1, 0, "original"},
         {"  quant: {use: plain, model: $base}\n  ppl: {use: score, model: $quant, data: $eval}\nmatrix:\n"
          "  eval.samples: [1, 2]\n",
-         2, 2},
+         2, 2, "toy"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -121,6 +123,9 @@ test_plain(ql_ctx *cx, ql_registry *registry)
         REQUIRE_OK(cx, ql_run_end(r, &end));
         REQUIRE_OK(cx, ql_results_read(cx, r, ql_run_id(r), &set));
         CHECK_INT(set.cell_count, cases[i].cells + cases[i].baselines);
+        for (int64_t k = 0; k < set.reference_count; k++)
+            if (strcmp(set.references[k], "base.use") == 0)
+                CHECK_STR(set.cells[0].labels[k], cases[i].label);
         for (int64_t c = 0; c < set.cell_count; c++) {
             CHECK_INT(set.cells[c].baseline, c >= cases[i].cells);
             CHECK_INT(set.cells[c].original, c < cases[i].baselines ? cases[i].cells + c : -1);

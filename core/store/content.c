@@ -83,17 +83,35 @@ remember(ql_ctx *cx, const char *memory, const char *stamp, const struct stat *s
 }
 
 static ql_status
-hash_bytes_of(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
+note(ql_ctx *cx, const char *path, const char *stamp, const ql_seen **seen)
+{
+    ql_seen *file = ql_alloc(cx, 1, sizeof *file);
+
+    if (!file || !(path = ql_copy_text(cx, path, strlen(path))))
+        return QL_MEMORY;
+    *file = (ql_seen){*seen, path, stamp};
+    *seen = file;
+    return QL_OK;
+}
+
+static ql_status
+hash_bytes_of(ql_ctx *cx, const ql_store *s, const char *path, const ql_seen **seen, ql_key *out)
 {
     const char *memory, *stamp;
     ql_path_info at;
 
     QL_TRY(cx, ql_path_look(cx, path, &at));
-    if (!s || at.type != QL_PATH_FILE || at.stat.st_size < LARGE)
+    if (at.type != QL_PATH_FILE)
         return ql_hash_file(cx, path, SIZE_MAX, out->half);
     stamp = stamp_of(cx, &at.stat);
+    if (!stamp)
+        return QL_MEMORY;
+    if (seen)
+        QL_TRY(cx, note(cx, path, stamp, seen));
+    if (!s || at.stat.st_size < LARGE)
+        return ql_hash_file(cx, path, SIZE_MAX, out->half);
     memory = memory_of(cx, s, path);
-    if (!stamp || !memory)
+    if (!memory)
         return QL_MEMORY;
     if (recall(cx, memory, stamp, out))
         return QL_OK;
@@ -104,13 +122,13 @@ hash_bytes_of(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
 }
 
 static ql_status
-hash_file(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
+hash_file(ql_ctx *cx, const ql_store *s, const char *path, const ql_seen **seen, ql_key *out)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     ql_key both[2];
 
     ql_hash_bytes(name, strlen(name), both[0].half);
-    QL_TRY(cx, hash_bytes_of(cx, s, path, &both[1]));
+    QL_TRY(cx, hash_bytes_of(cx, s, path, seen, &both[1]));
     ql_hash_bytes(both, sizeof both, out->half);
     return QL_OK;
 }
@@ -137,7 +155,7 @@ ql_model_files(ql_ctx *cx, const char *folder, const char ***names, int64_t *cou
 }
 
 static ql_status
-hash_folder(ql_ctx *cx, const ql_store *s, const char *folder, ql_key *out)
+hash_folder(ql_ctx *cx, const ql_store *s, const char *folder, const ql_seen **seen, ql_key *out)
 {
     const char **names;
     int64_t count;
@@ -147,7 +165,7 @@ hash_folder(ql_ctx *cx, const ql_store *s, const char *folder, ql_key *out)
     if (st == QL_OK && !keys)
         st = QL_MEMORY;
     for (int64_t i = 0; i < count && st == QL_OK; i++)
-        st = hash_file(cx, s, names[i], &keys[i]);
+        st = hash_file(cx, s, names[i], seen, &keys[i]);
     if (st == QL_OK)
         ql_hash_bytes(keys, (size_t)count * sizeof *keys, out->half);
     free(names);
@@ -155,12 +173,35 @@ hash_folder(ql_ctx *cx, const ql_store *s, const char *folder, ql_key *out)
 }
 
 ql_status
-ql_content_hash(ql_ctx *cx, const ql_store *s, const char *path, ql_key *out)
+ql_content_hash(ql_ctx *cx, const ql_store *s, const char *path, const ql_seen **seen, ql_key *out)
 {
     bool folder;
 
     QL_TRY(cx, ql_is_folder(cx, path, &folder));
-    return folder ? hash_folder(cx, s, path, out) : hash_file(cx, s, path, out);
+    return folder ? hash_folder(cx, s, path, seen, out) : hash_file(cx, s, path, seen, out);
+}
+
+ql_status
+ql_content_check(ql_ctx *cx, const ql_seen *seen)
+{
+    ql_scope scope;
+
+    ql_scope_open(cx, &scope);
+    for (; seen; seen = seen->next) {
+        ql_path_info at;
+        const char *stamp;
+
+        QL_TRY(cx, ql_path_look(cx, seen->path, &at));
+        stamp = at.type == QL_PATH_FILE ? stamp_of(cx, &at.stat) : "gone";
+        if (!stamp)
+            return QL_MEMORY;
+        if (strcmp(stamp, seen->stamp) != 0)
+            return QL_FAIL(cx, QL_IO,
+                           "%s: changed while the run was reading it; what came after is not kept: run again",
+                           seen->path);
+    }
+    ql_scope_close(cx, &scope);
+    return QL_OK;
 }
 
 ql_status
@@ -173,5 +214,5 @@ ql_content_core(ql_ctx *cx, const ql_store *s, ql_key *out)
     if (!dladdr(&here, &info) || !info.dli_fname)
         return QL_FAIL(cx, QL_BUG, "the system does not say which file this program is");
     QL_TRY(cx, ql_path_look(cx, info.dli_fname, &at));
-    return hash_bytes_of(cx, s, at.type == QL_PATH_FILE ? info.dli_fname : "/proc/self/exe", out);
+    return hash_bytes_of(cx, s, at.type == QL_PATH_FILE ? info.dli_fname : "/proc/self/exe", NULL, out);
 }

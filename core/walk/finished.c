@@ -1,6 +1,7 @@
 /* Between the walk and the store: what was finished earlier is taken in, what was worked out is put there, bit for bit. */
 #include <string.h>
 
+#include "store/content.h"
 #include "tensor/tensor.h"
 #include "walk.h"
 
@@ -325,6 +326,7 @@ ql_finished_put_sink(ql_walk *w, ql_sink *s)
 
     if (s->stream) /* which goes forward for the evaluator's sake */
         ql_cost_add(&cost, &s->stream->cost);
+    QL_TRY(w->cx, ql_content_check(w->cx, w->plan->inputs)); /* the ends of the model were read, too */
     QL_TRY(w->cx, ql_results_begin(w->results));
     QL_TRY(w->cx, ql_results_add(w->results, s->node, QL_WHOLE_MODEL, NULL, &s->facts));
     QL_TRY(w->cx, ql_results_keep(w->results, s->node, QL_WHOLE_MODEL, &cost));

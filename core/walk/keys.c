@@ -20,6 +20,7 @@ typedef struct maker {
     const ql_store *store;
     ql_key world;  /* core, backend, device and chunks */
     ql_key *nodes; /* [node_count of the graph] */
+    const ql_seen *seen;
 } maker;
 
 /* Closes the printer and hashes its text; `st` is that of the printing. */
@@ -52,7 +53,7 @@ put_plugin(maker *m, FILE *out, const ql_found *found)
     QL_TRY(m->cx, ql_is_file(m->cx, found ? found->file : "", &file));
     if (!file)
         return QL_OK;
-    QL_TRY(m->cx, ql_content_hash(m->cx, m->store, found->file, &key));
+    QL_TRY(m->cx, ql_content_hash(m->cx, m->store, found->file, NULL, &key));
     put_key(out, "code", key);
     return QL_OK;
 }
@@ -109,7 +110,7 @@ put_parameters(maker *m, FILE *out, const ql_plugin *plugin, const void *self)
         if (path)
             QL_TRY(m->cx, ql_path_look(m->cx, path, &at));
         if (at.type != QL_PATH_NONE) {
-            QL_TRY(m->cx, ql_content_hash(m->cx, m->store, path, &key));
+            QL_TRY(m->cx, ql_content_hash(m->cx, m->store, path, &m->seen, &key));
             put_key(out, row->name, key);
         } else {
             fprintf(out, "%s=%zu:%s\n", row->name, strlen(text), text);
@@ -199,5 +200,6 @@ ql_keys_make(ql_ctx *cx, const ql_registry *registry, const ql_graph *g, const q
         make_variant(&m, plan->variants[i]);
     for (int64_t i = 0; i < plan->sink_count; i++)
         QL_TRY(cx, make_sink(&m, &plan->sinks[i]));
+    plan->inputs = m.seen;
     return QL_OK;
 }

@@ -78,6 +78,7 @@ typedef struct ql_plan {
     ql_variant **variants;
     ql_stream **streams; /* with statistics; the original's first, then as deep as their variants */
     ql_sink *sinks;
+    const struct ql_seen *inputs; /* files whose content stands in the keys */
 } ql_plan;
 
 /* The plan for model node `root`. INVALID, with the file's place, where statistics can't be had: no `calib:`, or `quantized` behind a

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store/content.h"
 #include "tensor/tensor.h"
 
 /* --- blocks --------------------------------------------------------------------------------------------------- */
@@ -137,6 +138,7 @@ walk_blocks(ql_walk *w)
             QL_TRY(w->cx, walk_block(w));
         else
             step(w, 2 + cost_of(w, QL_TAP_STATS | QL_TAP_END));
+        QL_TRY(w->cx, ql_content_check(w->cx, w->plan->inputs));
         QL_TRY(w->cx, ql_finished_put(w));
         close_block(w);
         ql_scope_close(w->cx, &scope);

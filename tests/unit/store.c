@@ -366,7 +366,7 @@ hash(ql_ctx *cx, const ql_store *s, const char *path)
 {
     ql_key key = {{0, 0}};
 
-    CHECK_OK(cx, ql_content_hash(cx, s, path, &key));
+    CHECK_OK(cx, ql_content_hash(cx, s, path, NULL, &key));
     return key;
 }
 
@@ -378,6 +378,7 @@ test_content(ql_ctx *cx, const char *folder)
     const char *a = ql_format(cx, "%s/a", folder), *b = ql_format(cx, "%s/b", folder);
     const char *one = ql_format(cx, "%s/x.json", a), *two = ql_format(cx, "%s/x.json", b);
     char *bytes = ql_alloc(cx, large, 1);
+    const ql_seen *seen = NULL;
     ql_key key, unknown;
     ql_store s;
 
@@ -400,7 +401,11 @@ test_content(ql_ctx *cx, const char *folder)
     CHECK(same(unknown, hash(cx, &s, a)));
     REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/y.json", a), "{}", 2));
     CHECK(!same(unknown, hash(cx, &s, a)));
-    CHECK_ERROR(cx, ql_content_hash(cx, &s, "/nowhere/at all", &key), QL_NOT_FOUND, "/nowhere/at all");
+    CHECK_OK(cx, ql_content_hash(cx, &s, a, &seen, &key));
+    CHECK_OK(cx, ql_content_check(cx, seen));
+    REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/y.json", a), "[]", 2)); /* as many bytes */
+    CHECK_ERROR(cx, ql_content_check(cx, seen), QL_IO, "/a/y.json: changed while the run was reading it");
+    CHECK_ERROR(cx, ql_content_hash(cx, &s, "/nowhere/at all", NULL, &key), QL_NOT_FOUND, "/nowhere/at all");
 }
 
 /* --- the journal -------------------------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@ tensor 2700
 plugin 1950
 model 1920
 pipeline 4120
-store 1160
+store 1190
 results 1780
 walk 4510
 run 430

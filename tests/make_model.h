@@ -40,6 +40,7 @@ typedef struct model_spec {
     uint64_t seed;
     bool sparse;  /* files of the right size with holes in place of weights: for who looks at shapes alone */
     double scale; /* of the linears' weights; 0: 1 */
+    double head;  /* the same of the output's weights */
     double
         decay; /* of the linears' singular values: rows and columns fall as (1 + k)^-decay, in a mixed order; 0: white */
 } model_spec;
@@ -76,6 +77,8 @@ model_add(model_list *l, const char *prefix, const char *name, int64_t rows, int
     l->how[l->count].spread = norm || bias || cols < 0 ? 0.1F : 1.0F / sqrtf((float)cols);
     if (strstr(name, "proj.weight") && l->spec->scale != 0)
         l->how[l->count].spread *= (float)l->spec->scale;
+    if (strcmp(name, "lm_head.weight") == 0 && l->spec->head != 0)
+        l->how[l->count].spread *= (float)l->spec->head;
     if (strstr(name, "proj.weight"))
         l->how[l->count].decay = l->spec->decay;
     l->how[l->count++].shard = l->shard;

@@ -1,4 +1,5 @@
 /* Sinks: what finished linears and the hidden states at the end of the model go to, evaluators and exporters alike. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -316,6 +317,19 @@ note_tokens(ql_walk *w, ql_sink *s)
     return ql_fact_note(w->cx, m, QL_NOTE_DATA, ql_hash_text(w->cx, c->key));
 }
 
+/* A table never shows what is no number as if it were one: such a cell has failed. */
+static ql_status
+check_finite(ql_walk *w, const ql_sink *s)
+{
+    for (int64_t i = 0; i < s->facts.count; i++) {
+        const ql_fact_row *f = &s->facts.rows[i];
+
+        if (f->count < 0 && !isfinite(f->value))
+            return QL_FAIL(w->cx, QL_NUMERIC, "%s is %g", f->name, f->value);
+    }
+    return QL_OK;
+}
+
 static ql_status
 end_sink(ql_walk *w, ql_sink *s)
 {
@@ -329,6 +343,8 @@ end_sink(ql_walk *w, ql_sink *s)
     QL_TRY(w->cx, ql_meter_start(w, &meter));
     enter(w, s, -1, &scope);
     st = ev ? ev->end(w->cx, s->stage->self, s->state, &s->facts) : ql_export_end(w, s);
+    if (st == QL_OK && ev)
+        st = check_finite(w, s);
     if (st == QL_OK && ev)
         st = note_tokens(w, s);
     QL_TRY(w->cx, settle(w, s, leave(w, s, &scope, st)));

@@ -294,11 +294,37 @@ vllm_lacks(const checkpoint *s, const setting *all)
     return g == -1 || g == 32 || g == 64 || g == 128 ? NULL : "it takes groups of 32, 64, 128 or whole rows";
 }
 
+/* The first linear whose inputs its groups don't divide, which GPTQModel refuses; -1: none. */
+static int64_t
+uneven_linear(const checkpoint *s)
+{
+    for (int64_t i = 0; i < s->count; i++)
+        if (s->settings[i].quantized && s->settings[i].in % s->settings[i].group != 0)
+            return i;
+    return -1;
+}
+
+static ql_status
+tell_qloom_alone(ql_ctx *cx, const checkpoint *s, const char *folder, int64_t linear)
+{
+    const setting *l = &s->settings[linear];
+    const char *name = s->info.model->linears[linear % s->info.model->linear_count].name;
+    const char *runtimes = ql_format(
+        cx,
+        "qloom; not transformers with GPTQModel, nor vLLM or SGLang: groups of %lld don't divide the %lld inputs of %s",
+        (long long)l->group, (long long)l->in, name);
+    const char *serve = ql_format(cx, "qloom inspect %s", folder);
+
+    return runtimes && serve ? ql_export_loads(cx, s->info.files, runtimes, serve) : QL_MEMORY;
+}
+
 static ql_status
 tell_runtimes(ql_ctx *cx, const checkpoint *s, const setting *all)
 {
     const char *lacks = vllm_lacks(s, all), *folder = ql_shell_word(cx, s->info.folder), *runtimes, *serve;
 
+    if (folder && uneven_linear(s) >= 0)
+        return tell_qloom_alone(cx, s, folder, uneven_linear(s));
     runtimes = lacks ? ql_format(cx, "transformers with GPTQModel; not current vLLM or SGLang: %s", lacks)
                      : "vLLM, SGLang, transformers with GPTQModel";
     if (!folder)

@@ -32,6 +32,10 @@ for folder in "$run_folder/ckpt/4" "$run_folder/ckpt/3" "$run_folder/adapters/4"
 done
 grep -q '"base_model_name_or_path": ".*/ckpt/3"' "$run_folder/adapters/3/adapter_config.json" || fail "the adapter has another base"
 
+# Groups that don't divide the inputs: a whole checkpoint, which GPTQModel would refuse.
+run 0 run "$dir/p.yaml" --runs "$dir/uneven" -s quant.bits=4 -s quant.group_size=24 -s plain.path=uneven
+has err "loads in: qloom; not transformers with GPTQModel, nor vLLM or SGLang: groups of 24 don't divide the"
+
 # From the cache, over an export that was cut short.
 mkdir "$dir/first"
 cp -r "$run_folder/ckpt" "$run_folder/adapters" "$dir/plain" "$dir/first"

@@ -37,6 +37,22 @@ one_cell_fails(walk_test *t)
     ql_results_fini(&t->cx, &set);
 }
 
+/* Losses of thousands of nats have a mean, and no perplexity. */
+static void
+no_number(walk_test *t)
+{
+    const char *model = walk_loud_model(t, "loud", 1, 1, 1e5);
+    ql_result_set set = {0};
+    ql_graph g;
+
+    walk_parse(t, ql_format(&t->cx, STAGES, model, model), &g);
+    CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &set));
+    if (!set.cells[3].error || !strstr(set.cells[3].error, "stage 'ppl' (perplexity)") ||
+        !strstr(set.cells[3].error, "perplexity is inf"))
+        TEST_FAIL("the original has no perplexity, and its error is %s", set.cells[3].error);
+    ql_results_fini(&t->cx, &set);
+}
+
 static void
 no_memory(walk_test *t)
 {
@@ -60,6 +76,7 @@ main(void)
     walk_open(&t);
     one_cell_fails(&t);
     CHECK(strstr(t.log.text, "20 tensors left their files, each once"));
+    no_number(&t);
     no_memory(&t);
     return walk_close(&t);
 }

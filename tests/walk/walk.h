@@ -70,9 +70,9 @@ walk_close(walk_test *t)
     return TEST_DONE();
 }
 
-/* A small random model whose linears are multiplied by `scale`; its folder. */
+/* A small random model whose linears are multiplied by `scale`, its head by `head`; its folder. */
 static inline const char *
-walk_model(walk_test *t, const char *name, int64_t layers, double scale)
+walk_loud_model(walk_test *t, const char *name, int64_t layers, double scale, double head)
 {
     const char *source = getenv("QLOOM_SOURCE"), *folder = ql_format(&t->cx, "%s/%s", t->folder, name);
     const model_spec spec = {.architecture = "LlamaForCausalLM",
@@ -86,13 +86,20 @@ walk_model(walk_test *t, const char *name, int64_t layers, double scale)
                              .head_dim = 16,
                              .dtype = QL_ST_F32,
                              .seed = 7,
-                             .scale = scale};
+                             .scale = scale,
+                             .head = head};
     char command[8192];
 
     REQUIRE_OK(&t->cx, make_model(&t->cx, folder, &spec));
     snprintf(command, sizeof command, "cp %s/examples/tiny-qwen3/tokenizer*.json %s/", source ? source : ".", folder);
     CHECK_INT(system(command), 0);
     return folder;
+}
+
+static inline const char *
+walk_model(walk_test *t, const char *name, int64_t layers, double scale)
+{
+    return walk_loud_model(t, name, layers, scale, 1);
 }
 
 /* The graph of a pipeline text; paths are relative to the source's examples/. */

@@ -1,5 +1,5 @@
 /* Fuzzes JSON texts: parse, walk the tree, ask every getter, print, parse again.
- * Aims at: core/base/json.c */
+ * Aims at: core/base/json.c core/base/json_parse.c */
 #include "fuzz.h"
 
 #include <string.h>

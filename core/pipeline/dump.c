@@ -130,22 +130,6 @@ print_quoted(FILE *out, const char *text)
     }
 }
 
-static const char *
-shape_of(ql_kind kind)
-{
-    switch (kind) {
-    case QL_MODEL:
-    case QL_DATA:
-        return "folder";
-    case QL_QUANTIZER:
-        return "box";
-    case QL_COMPENSATOR:
-        return "hexagon";
-    default:
-        return "ellipse";
-    }
-}
-
 ql_status
 ql_graph_dot(ql_ctx *cx, const ql_graph *g, const char **out)
 {
@@ -158,7 +142,7 @@ ql_graph_dot(ql_ctx *cx, const ql_graph *g, const char **out)
     for (int64_t i = 0; i < g->node_count; i++) {
         const ql_node *n = g->nodes[i];
 
-        fprintf(p.out, "    n%" PRId64 " [shape=%s, label=\"", n->id, shape_of(n->plugin->kind));
+        fprintf(p.out, "    n%" PRId64 " [shape=%s, label=\"", n->id, ql_kind_of(n->plugin->kind)->shape);
         print_quoted(p.out, n->name);
         fputs("\\n", p.out);
         print_quoted(p.out, n->label);

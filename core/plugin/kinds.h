@@ -1,4 +1,4 @@
-/* What the host knows of each kind of plugin: the one place that a new kind adds a row to. */
+/* What the host knows of each kind of plugin before a stage of it runs: what a new kind adds a row to. */
 #ifndef QLOOM_PLUGIN_KINDS_H
 #define QLOOM_PLUGIN_KINDS_H
 

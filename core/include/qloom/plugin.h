@@ -12,7 +12,7 @@ extern "C" {
 #define QL_ABI_MAJOR 0 /* while 0, plugin and host must be equal in both numbers */
 #define QL_ABI_MINOR 2
 
-/* Appended, never renumbered. What the host knows of a kind is one row of core/plugin/kinds.c. */
+/* Appended, never renumbered. A row of core/plugin/kinds.c makes a kind loadable and checked; what a stage of it does is in core/walk. */
 typedef enum ql_kind {
     QL_KIND_NONE,
     QL_BACKEND,

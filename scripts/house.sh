@@ -11,7 +11,8 @@ device 420
 tensor 2700
 plugin 1950
 model 1920
-pipeline 4120
+pipeline 3130
+yaml 1000
 store 1190
 results 1780
 walk 4510

@@ -8,7 +8,7 @@
 #include "model/block.h"
 #include "model/open_model.h"
 #include "plugin/registry.h"
-#include "problems.h"
+#include "graph.h"
 
 #define ADAPTER_BITS 16 /* where the parameters of an adapter don't say */
 

@@ -5,8 +5,8 @@
 
 #include "base/guess.h"
 #include "plugin/registry.h"
+#include "yaml/yaml.h"
 #include "graph.h"
-#include "yaml.h"
 
 #define QL_STAGES_MAX 256
 #define QL_AXES_MAX 32

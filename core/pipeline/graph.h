@@ -5,14 +5,9 @@
 
 #include <qloom/plugin.h>
 
-#include "base/ctx.h"
+#include "yaml/problems.h"
 
 typedef struct ql_registry ql_registry; /* core/plugin/registry.h: the plugins found */
-
-typedef struct ql_place { /* where in the file something stands; line and column from 1 */
-    const char *file;
-    int64_t line, column;
-} ql_place;
 
 typedef enum ql_propagate { QL_PROPAGATE_DEFAULT, QL_ORIGINAL, QL_QUANTIZED, QL_COMPENSATED } ql_propagate;
 

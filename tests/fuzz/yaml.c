@@ -1,6 +1,6 @@
 /* Fuzzes pipeline files: parse and build; what is right is drawn, labelled, written out and read again. A first line
  * "-s KEY=VALUE" is an argument of the command line. */
-/* Aims at: core/pipeline/yaml.c core/pipeline/tree.c core/pipeline/environment.c core/pipeline/problems.c core/pipeline/keys.c */
+/* Aims at: core/yaml/yaml.c core/yaml/tree.c core/yaml/environment.c core/yaml/problems.c core/pipeline/keys.c */
 /* Aims at: core/pipeline/sets.c core/pipeline/stages.c core/pipeline/matrix.c core/pipeline/exclude.c core/pipeline/settings.c */
 /* Aims at: core/pipeline/instance.c core/pipeline/cells.c core/pipeline/merge.c core/pipeline/expanded.c core/pipeline/graph.c */
 #include "fuzz.h"

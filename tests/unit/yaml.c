@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "core/base/ctx.h"
-#include "core/pipeline/yaml.h"
+#include "core/yaml/yaml.h"
 
 static ql_ctx cx;
 
@@ -94,7 +94,7 @@ test_refused(void)
     check_error("a: &x [1]\nb: &y {c: d}\n",
                 "f:1:4: anchors ('&x') are not supported\nf:2:4: anchors ('&y') are not supported");
     check_error("a: !x 1\n", "f:1:4: tags ('!x') are not supported");
-    check_error("a: 1\n---\nb: 1\n", "f:2:1: a second document: a pipeline file holds one");
+    check_error("a: 1\n---\nb: 1\n", "f:2:1: a second document: a file holds one");
     check_error("? [a]\n: 1\n", "f:1:3: a key must be a word, not a list");
     check_error("a: \"\\0\"\n", "f:1:4: a text must not contain a NUL character");
     check_error("é: \xff\n", "f:1:4: not YAML: invalid leading UTF-8 octet");
@@ -119,7 +119,7 @@ test_size(void)
         SKIP("no memory");
     memset(text, ' ', bytes);
     CHECK(read_text(text, bytes) == NULL);
-    CHECK_STR(ql_error(&cx), "f: 262145 bytes are no pipeline file: at most 262144 are read");
+    CHECK_STR(ql_error(&cx), "f: 262145 bytes are too many: at most 262144 are read");
     CHECK(read_text(text, bytes - 1) == NULL);
     CHECK_STR(ql_error(&cx), "");
     free(text);

@@ -1,8 +1,13 @@
-/* Everything wrong with a pipeline file, collected, so that all of it is reported in one go and in file order. */
-#ifndef QLOOM_PIPELINE_PROBLEMS_H
-#define QLOOM_PIPELINE_PROBLEMS_H
+/* Everything wrong with a file that people write, collected, so that all of it is reported in one go and in file order. */
+#ifndef QLOOM_YAML_PROBLEMS_H
+#define QLOOM_YAML_PROBLEMS_H
 
-#include "graph.h"
+#include "base/ctx.h"
+
+typedef struct ql_place { /* where in the file something stands; line and column from 1 */
+    const char *file;
+    int64_t line, column;
+} ql_place;
 
 typedef struct ql_problem {
     ql_place place;
@@ -11,7 +16,7 @@ typedef struct ql_problem {
 } ql_problem;
 
 typedef struct ql_problems {
-    const char *file; /* the pipeline file: its problems come before those of the command line */
+    const char *file; /* the file: its problems come before those of the command line */
     int64_t count, capacity;
     ql_problem *items;
     ql_status failed; /* why a problem could not be recorded; QL_OK: none was lost */

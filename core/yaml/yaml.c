@@ -198,8 +198,7 @@ take_event(reader *r, const yaml_event_t *e, bool *more)
         return QL_OK;
     case YAML_DOCUMENT_START_EVENT:
         if (r->root)
-            ql_problem_add(r->cx, r->problems, place_of(r, e->start_mark),
-                           "a second document: a pipeline file holds one");
+            ql_problem_add(r->cx, r->problems, place_of(r, e->start_mark), "a second document: a file holds one");
         *more = !r->root;
         return QL_OK;
     default:
@@ -234,8 +233,8 @@ ql_yaml_parse(ql_ctx *cx, ql_problems *problems, const char *file, const char *t
 
     *out = NULL;
     if (bytes > QL_YAML_BYTES_MAX) {
-        ql_problem_add(cx, problems, (ql_place){.file = file}, "%zu bytes are no pipeline file: at most %d are read",
-                       bytes, QL_YAML_BYTES_MAX);
+        ql_problem_add(cx, problems, (ql_place){.file = file}, "%zu bytes are too many: at most %d are read", bytes,
+                       QL_YAML_BYTES_MAX);
         return problems->failed;
     }
     if (bytes >= 3 && memcmp(text, bom, 3) == 0) { /* else it would count as a column */

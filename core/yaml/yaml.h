@@ -1,6 +1,6 @@
 /* YAML texts as small trees that know where everything stands. Trees live in the innermost scope. */
-#ifndef QLOOM_PIPELINE_YAML_H
-#define QLOOM_PIPELINE_YAML_H
+#ifndef QLOOM_YAML_YAML_H
+#define QLOOM_YAML_YAML_H
 
 #include "problems.h"
 

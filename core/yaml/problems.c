@@ -1,4 +1,4 @@
-/* Everything wrong with a pipeline file, collected, sorted and told in one go. */
+/* Everything wrong with a file that people write, collected, sorted and told in one go. */
 #include "problems.h"
 
 #include <inttypes.h>

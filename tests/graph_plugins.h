@@ -107,28 +107,20 @@ toy_linear(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *o
 }
 
 static inline ql_status
-toy_begin(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state)
-{
-    (void)self;
-    (void)info;
-    (void)state;
-    return QL_FAIL(cx, QL_BUG, "a toy ran");
-}
-
-static inline ql_status
-toy_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, void *state)
+toy_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, ql_eval_found *found)
 {
     (void)self;
     (void)chunk;
-    (void)state;
+    (void)found;
     return QL_FAIL(cx, QL_BUG, "a toy ran");
 }
 
 static inline ql_status
-toy_end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
+toy_end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
     (void)self;
-    (void)state;
+    (void)info;
+    (void)found;
     (void)out;
     return QL_FAIL(cx, QL_BUG, "a toy ran");
 }
@@ -161,8 +153,7 @@ static const ql_compensator toy_follow_functions = {
     .size = sizeof(ql_compensator), .needs = QL_NEEDS_STATS, .compensate = toy_compensate};
 static const ql_compensator toy_couple_functions = {
     .size = sizeof(ql_compensator), .couples = true, .compensate = toy_compensate};
-static const ql_evaluator toy_score_functions = {
-    .size = sizeof(ql_evaluator), .state_size = 8, .begin = toy_begin, .chunk = toy_chunk, .end = toy_end};
+static const ql_evaluator toy_score_functions = {.size = sizeof(ql_evaluator), .chunk = toy_chunk, .end = toy_end};
 static const ql_evaluator toy_layers_functions = {
     .size = sizeof(ql_evaluator), .needs = QL_NEEDS_STATS, .linear = toy_linear};
 

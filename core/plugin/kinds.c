@@ -142,12 +142,9 @@ evaluator_lacks(const ql_plugin *p)
 {
     const ql_evaluator *e = p->evaluator;
 
-    if (e->linear && !e->begin && !e->chunk && !e->end)
+    if (e->linear && !e->chunk && !e->end)
         return NULL;
-    return !e->chunk   ? (e->begin || e->end ? "chunk" : "linear' or 'chunk")
-           : !e->begin ? "begin"
-           : !e->end   ? "end"
-                       : NULL;
+    return !e->chunk ? (e->end ? "chunk" : "linear' or 'chunk") : !e->end ? "end" : NULL;
 }
 
 static const char *

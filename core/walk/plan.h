@@ -59,9 +59,10 @@ typedef struct ql_sink {
     ql_key key;
     /* of the walk that is under way */
     const char *title, *about;
-    ql_stream *stream; /* whose chunks it wants; NULL: none */
-    bool *kept;        /* [layers]: its numbers of the block are there */
-    void *state;
+    ql_stream *stream;  /* whose chunks it wants; NULL: none */
+    bool *kept;         /* [layers]: its numbers of the block are there */
+    ql_leavings found;  /* what the chunks of its stream have left so far */
+    void *state;        /* of an exporter */
     ql_scope scope;     /* memory of `begin` and of what it keeps */
     int64_t node;       /* of the results, whose facts are what it finds */
     ql_facts facts;     /* of the whole model, until they are handed to the results */

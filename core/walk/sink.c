@@ -1,6 +1,7 @@
 /* Sinks: what finished linears and the hidden states at the end of the model go to, evaluators and exporters alike. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "tensor/tensor.h"
@@ -84,19 +85,6 @@ open_streams(ql_walk *w, ql_sink *s)
 }
 
 static ql_status
-begin(ql_walk *w, ql_sink *s)
-{
-    const ql_evaluator *ev = evaluator(s);
-    ql_eval_info info = {.tokens = &s->stream->corpus->tokens, .folder = w->folder};
-
-    info.cell = ql_format(w->cx, "%s-%016llx", s->stage->name, (unsigned long long)s->of->stage->key[0]);
-    s->state = ql_alloc(w->cx, 1, ev->state_size ? ev->state_size : 1);
-    if (!info.cell || !s->state)
-        return QL_MEMORY;
-    return ev->begin ? ev->begin(w->cx, s->stage->self, &info, s->state) : QL_OK;
-}
-
-static ql_status
 open_sink(ql_walk *w, ql_sink *s)
 {
     const ql_evaluator *ev = evaluator(s);
@@ -109,9 +97,7 @@ open_sink(ql_walk *w, ql_sink *s)
     }
     if (!ev || ev->linear || s->told || !ql_node_input(s->stage, "data"))
         return QL_OK;
-    QL_TRY(w->cx, open_streams(w, s));
-    enter(w, s, -1, NULL);
-    return settle(w, s, leave(w, s, NULL, begin(w, s)));
+    return open_streams(w, s);
 }
 
 ql_status
@@ -132,6 +118,7 @@ ql_sinks_close(ql_walk *w)
         ql_scope_enter(w->cx, &s->scope);
         ql_scope_close(w->cx, &s->scope);
         ql_facts_fini(&s->facts);
+        free(s->found.data);
         free(s->failed);
     }
 }
@@ -205,6 +192,22 @@ ql_sinks_block(ql_walk *w)
 
 /* --- the end of the model ------------------------------------------------------------------------------------- */
 
+/* Calls the evaluator, and puts what it leaves behind what earlier chunks left. */
+static ql_status
+find(ql_walk *w, ql_sink *s, const ql_eval_chunk *chunk)
+{
+    ql_leavings *all = &s->found;
+    ql_eval_found found = {0};
+
+    QL_TRY(w->cx, evaluator(s)->chunk(w->cx, s->stage->self, chunk, &found));
+    if (found.bytes == 0)
+        return QL_OK;
+    QL_TRY(w->cx, ql_grow(w->cx, &all->data, &all->capacity, all->bytes + (int64_t)found.bytes, 1));
+    memcpy(all->data + all->bytes, found.data, found.bytes);
+    all->bytes += (int64_t)found.bytes;
+    return QL_OK;
+}
+
 static ql_status
 hand_chunk(ql_walk *w, ql_sink *s, const ql_eval_chunk *chunk)
 {
@@ -216,7 +219,7 @@ hand_chunk(ql_walk *w, ql_sink *s, const ql_eval_chunk *chunk)
         return QL_OK;
     QL_TRY(w->cx, ql_meter_start(w, &meter));
     enter(w, s, -1, &scope);
-    st = leave(w, s, &scope, evaluator(s)->chunk(w->cx, s->stage->self, chunk, s->state));
+    st = leave(w, s, &scope, find(w, s, chunk));
     QL_TRY(w->cx, settle(w, s, st));
     return ql_meter_stop(w, &meter, &s->cost);
 }
@@ -330,6 +333,21 @@ check_finite(ql_walk *w, const ql_sink *s)
     return QL_OK;
 }
 
+/* Facts of what all chunks have left. */
+static ql_status
+end_evaluator(ql_walk *w, ql_sink *s)
+{
+    const ql_eval_found found = {.data = s->found.data, .bytes = (size_t)s->found.bytes};
+    ql_eval_info info = {.tokens = &s->stream->corpus->tokens, .folder = w->folder};
+
+    info.cell = ql_format(w->cx, "%s-%016llx", s->stage->name, (unsigned long long)s->of->stage->key[0]);
+    if (!info.cell)
+        return QL_MEMORY;
+    QL_TRY(w->cx, evaluator(s)->end(w->cx, s->stage->self, &info, &found, &s->facts));
+    QL_TRY(w->cx, check_finite(w, s));
+    return note_tokens(w, s);
+}
+
 static ql_status
 end_sink(ql_walk *w, ql_sink *s)
 {
@@ -342,11 +360,7 @@ end_sink(ql_walk *w, ql_sink *s)
         return QL_OK;
     QL_TRY(w->cx, ql_meter_start(w, &meter));
     enter(w, s, -1, &scope);
-    st = ev ? ev->end(w->cx, s->stage->self, s->state, &s->facts) : ql_export_end(w, s);
-    if (st == QL_OK && ev)
-        st = check_finite(w, s);
-    if (st == QL_OK && ev)
-        st = note_tokens(w, s);
+    st = ev ? end_evaluator(w, s) : ql_export_end(w, s);
     QL_TRY(w->cx, settle(w, s, leave(w, s, &scope, st)));
     QL_TRY(w->cx, ql_meter_stop(w, &meter, &s->cost));
     return s->failed ? QL_OK : ql_finished_put_sink(w, s);

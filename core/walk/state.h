@@ -37,6 +37,12 @@ typedef struct ql_linear_state {
     ql_tensor *w_hat; /* decoded, f32; made on demand, dropped with its family of variants */
 } ql_linear_state;
 
+/* What chunks of a stream have left for their evaluator, one behind the other; on the heap. */
+typedef struct ql_leavings {
+    char *data;
+    int64_t bytes, capacity;
+} ql_leavings;
+
 typedef struct ql_tally { /* what a stage's work came to; kept in the store as it is */
     ql_cost cost;
     int64_t linears, statuses[QL_NUM_COUNT]; /* linears that it did; those with bit i of QL_NUM_* */

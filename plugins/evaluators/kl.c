@@ -25,6 +25,11 @@ typedef struct running { /* mean and sum of squared deviations of what comes (We
     double mean, spread;
 } running;
 
+typedef struct position {   /* what a chunk leaves of each of its tokens */
+    float kl, nll, ref_nll; /* nll: of the text's own next token, 0 without `next_token` */
+    float agree;            /* 1: both models think the same token the likeliest */
+} position;
+
 typedef struct sums {
     float *kl;                    /* [scored]: of every position, for the quantiles */
     double *windows, *log_ratios; /* [sequences]: mean divergence and mean difference of losses of each window */
@@ -33,30 +38,10 @@ typedef struct sums {
     running divergence, log_ratio;
 } sums;
 
-/* One window of n scored positions; nll NULL: without the text's own next token. */
-typedef struct window {
-    int64_t n;
-    const float *kl, *nll, *ref_nll;
-    const uint8_t *agree;
-} window;
-
 static ql_bos
 bos(const void *self)
 {
     return (ql_bos)((const divergence *)self)->bos;
-}
-
-static ql_status
-begin(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state)
-{
-    sums *s = state;
-    const ql_tokens *t = info->tokens;
-
-    (void)self;
-    s->kl = ql_alloc(cx, (size_t)t->offsets[t->count], sizeof *s->kl);
-    s->windows = ql_alloc(cx, (size_t)t->count, sizeof *s->windows);
-    s->log_ratios = ql_alloc(cx, (size_t)t->count, sizeof *s->log_ratios);
-    return s->kl && s->windows && s->log_ratios ? QL_OK : QL_MEMORY;
 }
 
 static void
@@ -75,30 +60,45 @@ error_of(const running *r)
     return r->count > 1 ? sqrt(r->spread / (double)(r->count - 1) / (double)r->count) : 0;
 }
 
+/* A window of n scored positions. */
 static ql_status
-add_window(ql_ctx *cx, sums *s, const window *w)
+add_window(ql_ctx *cx, sums *s, const position *at, int64_t n)
 {
     double sum = 0, ratio = 0;
 
-    for (int64_t t = 0; t < w->n; t++) {
-        s->kl[s->scored++] = w->kl[t];
-        s->agreed += w->agree[t];
-        sum += w->kl[t];
-        if (w->nll) {
-            const double dp = exp(-(double)w->nll[t]) - exp(-(double)w->ref_nll[t]);
+    if (n < 1)
+        return QL_OK;
+    for (int64_t t = 0; t < n; t++) {
+        const double dp = exp(-(double)at[t].nll) - exp(-(double)at[t].ref_nll);
 
-            ratio += (double)w->nll[t] - w->ref_nll[t];
-            s->dp += dp;
-            s->dp_squares += dp * dp;
-        }
+        s->kl[s->scored++] = at[t].kl;
+        s->agreed += at[t].agree > 0;
+        sum += at[t].kl;
+        ratio += (double)at[t].nll - at[t].ref_nll;
+        s->dp += dp;
+        s->dp_squares += dp * dp;
     }
     if (!isfinite(sum) || !isfinite(ratio))
         return QL_FAIL(cx, QL_NUMERIC, "the divergence of window %lld is not finite", (long long)s->divergence.count);
     s->sum += sum;
-    s->windows[s->divergence.count] = sum / (double)w->n;
-    s->log_ratios[s->divergence.count] = ratio / (double)w->n;
-    put(&s->log_ratio, ratio / (double)w->n);
-    put(&s->divergence, sum / (double)w->n);
+    s->windows[s->divergence.count] = sum / (double)n;
+    s->log_ratios[s->divergence.count] = ratio / (double)n;
+    put(&s->log_ratio, ratio / (double)n);
+    put(&s->divergence, sum / (double)n);
+    return QL_OK;
+}
+
+/* The positions that perplexity scores: those of a window that have a successor in it. */
+static ql_status
+add_windows(ql_ctx *cx, const ql_tokens *t, const position *at, sums *s)
+{
+    s->kl = ql_alloc(cx, (size_t)t->offsets[t->count], sizeof *s->kl);
+    s->windows = ql_alloc(cx, (size_t)t->count, sizeof *s->windows);
+    s->log_ratios = ql_alloc(cx, (size_t)t->count, sizeof *s->log_ratios);
+    if (!s->kl || !s->windows || !s->log_ratios)
+        return QL_MEMORY;
+    for (int64_t w = 0; w < t->count; w++)
+        QL_TRY(cx, add_window(cx, s, at + t->offsets[w], t->offsets[w + 1] - 1 - t->offsets[w]));
     return QL_OK;
 }
 
@@ -120,34 +120,30 @@ next_tokens(ql_ctx *cx, const ql_eval_chunk *c, ql_tensor **nll, ql_tensor **ref
     return ql_nll(cx, c->ref, c->head, targets, ref_nll);
 }
 
-/* The positions that perplexity scores: those of a window that have a successor in it. */
 static ql_status
-chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
+chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found)
 {
     const divergence *p = self;
+    const int64_t total = c->seqs->offsets[c->seqs->count];
+    position *at = ql_alloc(cx, (size_t)total, sizeof *at);
     ql_tensor *kl, *agree, *nll = NULL, *ref_nll = NULL;
-    window all = {0};
+    const float *each, *own = NULL, *ref_own = NULL;
+    const uint8_t *same;
 
+    if (!at)
+        return QL_MEMORY;
     QL_TRY(cx, ql_kl(cx, c->ref, c->x, c->head, &kl, &agree));
-    QL_TRY(cx, ql_map(cx, kl, QL_READ, &all.kl));
-    QL_TRY(cx, ql_map(cx, agree, QL_READ, &all.agree));
+    QL_TRY(cx, ql_map(cx, kl, QL_READ, &each));
+    QL_TRY(cx, ql_map(cx, agree, QL_READ, &same));
     if (p->next_token) {
         QL_TRY(cx, next_tokens(cx, c, &nll, &ref_nll));
-        QL_TRY(cx, ql_map(cx, nll, QL_READ, &all.nll));
-        QL_TRY(cx, ql_map(cx, ref_nll, QL_READ, &all.ref_nll));
+        QL_TRY(cx, ql_map(cx, nll, QL_READ, &own));
+        QL_TRY(cx, ql_map(cx, ref_nll, QL_READ, &ref_own));
     }
-    for (int64_t w = 0; w < c->seqs->count; w++) {
-        const int64_t a = c->seqs->offsets[w];
-        const window one = {.n = c->seqs->offsets[w + 1] - 1 - a,
-                            .kl = all.kl + a,
-                            .agree = all.agree + a,
-                            .nll = nll ? all.nll + a : NULL,
-                            .ref_nll = nll ? all.ref_nll + a : NULL};
-
-        if (one.n > 0)
-            QL_TRY(cx, add_window(cx, state, &one));
-    }
-    if (nll) {
+    for (int64_t t = 0; t < total; t++)
+        at[t] = (position){.kl = each[t], .nll = own ? own[t] : 0, .ref_nll = own ? ref_own[t] : 0, .agree = same[t]};
+    *found = (ql_eval_found){.data = at, .bytes = (size_t)total * sizeof *at};
+    if (own) {
         QL_TRY(cx, ql_unmap(cx, nll));
         QL_TRY(cx, ql_unmap(cx, ref_nll));
     }
@@ -174,11 +170,12 @@ quantile(const sums *s, double q)
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
+end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
     const divergence *p = self;
-    const sums *s = state;
+    sums all = {0}, *s = &all;
 
+    QL_TRY(cx, add_windows(cx, info->tokens, found->data, s));
     if (s->scored == 0)
         return QL_FAIL(cx, QL_INVALID, "no token to score: the data stage gave no window of two tokens or more");
     qsort(s->kl, (size_t)s->scored, sizeof *s->kl, rising);
@@ -219,5 +216,5 @@ QL_PLUGIN(.kind = QL_EVALUATOR, .name = "kl", .version = "1.0",
               "p999, max; top1: share of tokens where both put the same word first; of the text's next token dp, the "
               "mean change of its probability, dp_rms, and log_ratio, ln of the ratio of perplexities, with its stderr",
           .params = params, .self_size = sizeof(divergence),
-          .evaluator = QL_TABLE(ql_evaluator, .needs_reference = true, .metrics = metrics, .state_size = sizeof(sums),
-                                .bos = bos, .begin = begin, .chunk = chunk, .end = end), );
+          .evaluator = QL_TABLE(ql_evaluator, .needs_reference = true, .metrics = metrics, .bos = bos, .chunk = chunk,
+                                .end = end), );

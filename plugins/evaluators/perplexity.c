@@ -26,10 +26,8 @@ static const ql_param params[] = {
 };
 
 typedef struct sums {
-    const char *file;
-    float *nll;     /* [tokens], with save_nll; 0 where nothing is scored */
     double *losses; /* [windows]: mean of each */
-    int64_t tokens, scored, windows;
+    int64_t scored, windows;
     double mean, spread; /* of the windows' mean losses: running mean and sum of squared deviations (Welford) */
     double token_sum, token_squares;
 } sums;
@@ -67,21 +65,6 @@ tokens(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out)
     return QL_OK;
 }
 
-static ql_status
-begin(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state)
-{
-    const perplexity *p = self;
-    sums *s = state;
-
-    s->losses = ql_alloc(cx, (size_t)info->tokens->count, sizeof *s->losses);
-    if (!s->losses || !p->save_nll)
-        return s->losses ? QL_OK : QL_MEMORY;
-    s->file = ql_format(cx, "%s/nll-%s.safetensors", info->folder, info->cell);
-    s->tokens = info->tokens->offsets[info->tokens->count];
-    s->nll = ql_alloc(cx, (size_t)s->tokens, sizeof *s->nll);
-    return s->file && s->nll ? QL_OK : QL_MEMORY;
-}
-
 /* The first position of a window of n tokens whose successor is scored. */
 static int64_t
 first_scored(const perplexity *p, int64_t n)
@@ -89,17 +72,18 @@ first_scored(const perplexity *p, int64_t n)
     return p->protocol == LLAMA_CPP ? n / 2 : 0;
 }
 
+/* Leaves the loss of each token, 0 where nothing is scored. */
 static ql_status
-chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
+chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found)
 {
     const perplexity *p = self;
-    sums *s = state;
     const int64_t total = c->seqs->offsets[c->seqs->count];
     int32_t *next = ql_alloc(cx, (size_t)total, sizeof *next);
+    float *losses = ql_alloc(cx, (size_t)total, sizeof *losses);
+    const float *nll;
     ql_tensor *targets, *out;
-    float *nll;
 
-    if (!next)
+    if (!next || !losses)
         return QL_MEMORY;
     for (int64_t w = 0; w < c->seqs->count; w++) {
         const int64_t a = c->seqs->offsets[w], b = c->seqs->offsets[w + 1];
@@ -110,58 +94,75 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
     QL_TRY(cx, ql_upload(cx, QL_I32, total, -1, next, &targets));
     QL_TRY(cx, ql_nll(cx, c->x, c->head, targets, &out));
     QL_TRY(cx, ql_map(cx, out, QL_READ, &nll));
-    for (int64_t w = 0; w < c->seqs->count; w++) {
-        const int64_t a = c->seqs->offsets[w] + first_scored(p, c->seqs->offsets[w + 1] - c->seqs->offsets[w]);
-        const int64_t n = c->seqs->offsets[w + 1] - 1 - a;
-        double sum = 0, delta;
-
-        for (int64_t t = a; t < a + n; t++) {
-            sum += nll[t];
-            s->token_squares += (double)nll[t] * nll[t];
-        }
-        if (n < 1)
-            continue;
-        if (!isfinite(sum))
-            return QL_FAIL(cx, QL_NUMERIC, "the loss of window %lld is not finite", (long long)(c->first_sequence + w));
-        s->token_sum += sum;
-        s->scored += n;
-        delta = sum / (double)n - s->mean;
-        s->losses[s->windows++] = sum / (double)n;
-        s->mean += delta / (double)s->windows;
-        s->spread += delta * (sum / (double)n - s->mean);
-    }
-    if (s->nll)
-        memcpy(s->nll + c->first_token, nll, (size_t)total * sizeof *nll);
+    memcpy(losses, nll, (size_t)total * sizeof *nll);
+    *found = (ql_eval_found){.data = losses, .bytes = (size_t)total * sizeof *losses};
     return ql_unmap(cx, out);
 }
 
+/* Window `w`, which begins at token `a` and ends before `b`. */
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
+add_window(ql_ctx *cx, sums *s, int64_t w, const float *nll, int64_t a, int64_t b)
+{
+    double sum = 0, delta;
+
+    for (int64_t t = a; t < b; t++) {
+        sum += nll[t];
+        s->token_squares += (double)nll[t] * nll[t];
+    }
+    if (b <= a)
+        return QL_OK;
+    if (!isfinite(sum))
+        return QL_FAIL(cx, QL_NUMERIC, "the loss of window %lld is not finite", (long long)w);
+    s->token_sum += sum;
+    s->scored += b - a;
+    delta = sum / (double)(b - a) - s->mean;
+    s->losses[s->windows++] = sum / (double)(b - a);
+    s->mean += delta / (double)s->windows;
+    s->spread += delta * (sum / (double)(b - a) - s->mean);
+    return QL_OK;
+}
+
+static ql_status
+save_nll(ql_ctx *cx, const ql_eval_info *info, const float *nll)
+{
+    const char *file = ql_format(cx, "%s/nll-%s.safetensors", info->folder, info->cell);
+    ql_tensor *t;
+
+    if (!file)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_upload(cx, QL_F32, info->tokens->offsets[info->tokens->count], -1, nll, &t));
+    return ql_save(cx, file, 1, (const char *[]){"nll"}, (const ql_tensor *[]){t});
+}
+
+static ql_status
+end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
     const perplexity *p = self;
-    const sums *s = state;
+    const int64_t *at = info->tokens->offsets;
+    const float *nll = found->data;
+    sums s = {.losses = ql_alloc(cx, (size_t)info->tokens->count, sizeof *s.losses)};
     double loss, error = 0;
 
-    if (s->scored == 0)
+    if (!s.losses)
+        return QL_MEMORY;
+    for (int64_t w = 0; w < info->tokens->count; w++)
+        QL_TRY(cx, add_window(cx, &s, w, nll, at[w] + first_scored(p, at[w + 1] - at[w]), at[w + 1] - 1));
+    if (s.scored == 0)
         return QL_FAIL(cx, QL_INVALID, "no token to score: the data stage gave no window of two tokens or more");
     /* gptq: mean of window means; llama.cpp: mean over tokens, with the standard error it prints */
-    loss = p->protocol == GPTQ ? s->mean : s->token_sum / (double)s->scored;
-    if (p->protocol == GPTQ && s->windows > 1)
-        error = sqrt(s->spread / (double)(s->windows - 1) / (double)s->windows);
-    else if (p->protocol == LLAMA_CPP && s->scored > 1)
-        error = sqrt(fmax(0, s->token_squares / (double)s->scored - loss * loss) / (double)(s->scored - 1));
-    if (s->nll) {
-        ql_tensor *t;
-
-        QL_TRY(cx, ql_upload(cx, QL_F32, s->tokens, -1, s->nll, &t));
-        QL_TRY(cx, ql_save(cx, s->file, 1, (const char *[]){"nll"}, (const ql_tensor *[]){t}));
-    }
+    loss = p->protocol == GPTQ ? s.mean : s.token_sum / (double)s.scored;
+    if (p->protocol == GPTQ && s.windows > 1)
+        error = sqrt(s.spread / (double)(s.windows - 1) / (double)s.windows);
+    else if (p->protocol == LLAMA_CPP && s.scored > 1)
+        error = sqrt(fmax(0, s.token_squares / (double)s.scored - loss * loss) / (double)(s.scored - 1));
+    if (p->save_nll)
+        QL_TRY(cx, save_nll(cx, info, nll));
     QL_TRY(cx, ql_fact_note(cx, out, "protocol", protocols[p->protocol]));
-    QL_TRY(cx, ql_fact_list(cx, out, "windows", s->windows, s->losses));
+    QL_TRY(cx, ql_fact_list(cx, out, "windows", s.windows, s.losses));
     QL_TRY(cx, ql_fact(cx, out, "perplexity", NULL, exp(loss)));
     QL_TRY(cx, ql_fact(cx, out, "loss", NULL, loss));
     QL_TRY(cx, ql_fact(cx, out, "stderr", NULL, exp(loss) * error));
-    return ql_fact(cx, out, "tokens", NULL, (double)s->scored);
+    return ql_fact(cx, out, "tokens", NULL, (double)s.scored);
 }
 
 static const ql_metric_kind metrics[] = {
@@ -173,6 +174,5 @@ static const ql_metric_kind metrics[] = {
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "perplexity", .version = "1.0",
           .help = "perplexity of a text, by the protocol of the quantization papers or of llama.cpp", .params = params,
           .self_size = sizeof(perplexity),
-          .evaluator = QL_TABLE(ql_evaluator, .metrics = metrics, .state_size = sizeof(sums), .tokens = tokens,
-                                .bos = bos, .leaves_files = leaves_files, .begin = begin, .chunk = chunk,
-                                .end = end), );
+          .evaluator = QL_TABLE(ql_evaluator, .metrics = metrics, .tokens = tokens, .bos = bos,
+                                .leaves_files = leaves_files, .chunk = chunk, .end = end), );

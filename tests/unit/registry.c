@@ -20,9 +20,9 @@ quantize(ql_ctx *cx, const void *self, const ql_tensor *w, const ql_stats *stats
 }
 
 static ql_status
-chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
+chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found)
 {
-    (void)self, (void)c, (void)state;
+    (void)self, (void)c, (void)found;
     return QL_FAIL(cx, QL_UNSUPPORTED, "not run here");
 }
 

@@ -6,19 +6,9 @@
 
 #include "../kernels/plain.h"
 
-#define MOST 4096
-
-typedef struct plain_state {
-    int64_t count;
-    double agreed, kl[MOST], dp[MOST], ratio[MOST];
-} plain_state;
-
-static ql_status
-begin(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state)
-{
-    (void)cx, (void)self, (void)info, (void)state;
-    return QL_OK;
-}
+typedef struct position {
+    double kl, dp, ratio, agrees;
+} position;
 
 static ql_status
 values(ql_ctx *cx, const ql_tensor *t, double **out)
@@ -36,10 +26,11 @@ values(ql_ctx *cx, const ql_tensor *t, double **out)
 }
 
 static ql_status
-chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
+chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found)
 {
     const int64_t tdv[] = {ql_dim(c->x, 0), ql_dim(c->x, 1), ql_dim(c->head, 0)};
-    plain_state *s = state;
+    position *at = ql_alloc(cx, (size_t)tdv[0], sizeof *at);
+    int64_t count = 0;
     double *ref, *x, *head, *out[3], *nll[2];
     int32_t *next = ql_alloc(cx, (size_t)tdv[0], sizeof *next);
 
@@ -58,12 +49,12 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, void *state)
         plain_nll(tdv, i ? ref : x, head, next, nll[i]);
     }
     for (int64_t w = 0; w < c->seqs->count; w++)
-        for (int64_t t = c->seqs->offsets[w]; t + 1 < c->seqs->offsets[w + 1] && s->count < MOST; t++) {
-            s->dp[s->count] = exp(-nll[0][t]) - exp(-nll[1][t]);
-            s->ratio[s->count] = nll[0][t] - nll[1][t];
-            s->kl[s->count++] = out[0][t];
-            s->agreed += out[1][t];
-        }
+        for (int64_t t = c->seqs->offsets[w]; t + 1 < c->seqs->offsets[w + 1]; t++)
+            at[count++] = (position){.kl = out[0][t],
+                                     .dp = exp(-nll[0][t]) - exp(-nll[1][t]),
+                                     .ratio = nll[0][t] - nll[1][t],
+                                     .agrees = out[1][t]};
+    *found = (ql_eval_found){.data = at, .bytes = (size_t)count * sizeof *at};
     return QL_OK;
 }
 
@@ -76,39 +67,38 @@ rising(const void *pa, const void *pb)
 }
 
 static ql_status
-end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
+end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
-    plain_state *s = state;
-    double sum = 0, dp = 0, squares = 0, ratio = 0;
+    const position *at = found->data;
+    const int64_t count = (int64_t)(found->bytes / sizeof *at);
+    double *kl = ql_alloc(cx, (size_t)count, sizeof *kl), sum = 0, agreed = 0, dp = 0, squares = 0, ratio = 0;
 
-    (void)self;
-    for (int64_t i = 0; i < s->count; i++) {
-        dp += s->dp[i] / (double)s->count;
-        squares += s->dp[i] * s->dp[i] / (double)s->count;
-        ratio += s->ratio[i] / (double)s->count; /* windows are of one length */
+    (void)self, (void)info;
+    for (int64_t i = 0; i < count; i++) {
+        kl[i] = at[i].kl;
+        agreed += at[i].agrees;
+        dp += at[i].dp / (double)count;
+        squares += at[i].dp * at[i].dp / (double)count;
+        ratio += at[i].ratio / (double)count; /* windows are of one length */
     }
     QL_TRY(cx, ql_fact(cx, out, "dp", NULL, dp));
     QL_TRY(cx, ql_fact(cx, out, "dp_rms", NULL, sqrt(squares)));
     QL_TRY(cx, ql_fact(cx, out, "log_ratio", NULL, ratio));
-    qsort(s->kl, (size_t)s->count, sizeof *s->kl, rising);
-    for (int64_t i = 0; i < s->count; i++)
-        sum += s->kl[i];
-    QL_TRY(cx, ql_fact(cx, out, "mean", NULL, sum / (double)s->count));
-    QL_TRY(cx, ql_fact(cx, out, "max", NULL, s->kl[s->count - 1]));
-    QL_TRY(cx, ql_fact(cx, out, "top1", NULL, s->agreed / (double)s->count));
+    qsort(kl, (size_t)count, sizeof *kl, rising);
+    for (int64_t i = 0; i < count; i++)
+        sum += kl[i];
+    QL_TRY(cx, ql_fact(cx, out, "mean", NULL, sum / (double)count));
+    QL_TRY(cx, ql_fact(cx, out, "max", NULL, kl[count - 1]));
+    QL_TRY(cx, ql_fact(cx, out, "top1", NULL, agreed / (double)count));
     /* 201 positions: places 0.5 · 200 and 0.99 · 200 are whole */
-    QL_TRY(cx, ql_fact(cx, out, "median", NULL, s->kl[(s->count - 1) / 2]));
-    QL_TRY(cx, ql_fact(cx, out, "p99", NULL, s->kl[(s->count - 1) * 99 / 100]));
-    return ql_fact(cx, out, "tokens", NULL, (double)s->count);
+    QL_TRY(cx, ql_fact(cx, out, "median", NULL, kl[(count - 1) / 2]));
+    QL_TRY(cx, ql_fact(cx, out, "p99", NULL, kl[(count - 1) * 99 / 100]));
+    return ql_fact(cx, out, "tokens", NULL, (double)count);
 }
 
 static const ql_param no_params[] = {QL_PARAMS_END};
-static const ql_evaluator evaluator = {.size = sizeof(ql_evaluator),
-                                       .needs_reference = true,
-                                       .state_size = sizeof(plain_state),
-                                       .begin = begin,
-                                       .chunk = chunk,
-                                       .end = end};
+static const ql_evaluator evaluator = {
+    .size = sizeof(ql_evaluator), .needs_reference = true, .chunk = chunk, .end = end};
 static const ql_plugin plugin = {
     .abi_major = QL_ABI_MAJOR,
     .abi_minor = QL_ABI_MINOR,

@@ -15,25 +15,17 @@ static const ql_param path_params[] = {QL_EXPORT_PATH(place), QL_PARAMS_END};
 /* --- plugins that say what they are called for --- */
 
 static ql_status
-say_begin(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state)
+say_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, ql_eval_found *found)
 {
-    (void)self, (void)info, (void)state;
-    ql_info(cx, "begins");
-    return QL_OK;
-}
-
-static ql_status
-say_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, void *state)
-{
-    (void)self, (void)chunk, (void)state;
+    (void)self, (void)chunk, (void)found;
     ql_info(cx, "a chunk");
     return QL_OK;
 }
 
 static ql_status
-say_end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
+say_end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
-    (void)self, (void)state;
+    (void)self, (void)info, (void)found;
     ql_info(cx, "ends");
     return ql_fact(cx, out, "number", NULL, 1);
 }
@@ -77,8 +69,7 @@ say_written(ql_ctx *cx, const void *self, void *state, ql_facts *out)
     }
 
 static const ql_plugin plugins[] = {
-    PLUGIN(QL_EVALUATOR, "speaks", no_params,
-           .evaluator = QL_TABLE(ql_evaluator, .begin = say_begin, .chunk = say_chunk, .end = say_end)),
+    PLUGIN(QL_EVALUATOR, "speaks", no_params, .evaluator = QL_TABLE(ql_evaluator, .chunk = say_chunk, .end = say_end)),
     PLUGIN(QL_EVALUATOR, "speaks_of_linears", no_params, .evaluator = QL_TABLE(ql_evaluator, .linear = say_rated)),
     PLUGIN(QL_EXPORTER, "speaks_of_files", path_params, .self_size = sizeof(place),
            .exporter = QL_TABLE(ql_exporter, .begin = say_export, .linear = say_exported, .end = say_written)),
@@ -105,7 +96,6 @@ main(void)
         "few (text): ",
         "wiki (text): ",
         "quant (gptq bits=3 group_size=16), block 1, model.layers.1.mlp.down_proj: H is rank-deficient: 16 tokens",
-        "said (speaks): begins",
         "said (speaks): a chunk",
         "said (speaks): ends",
         "rated (speaks_of_linears), block 0, model.layers.0.self_attn.q_proj: rated",

@@ -61,6 +61,12 @@ QL_API double ql_qlinear_bits(const ql_qlinear *q, const ql_tensor *b, const ql_
 /* tr(W H W^T) and tr(W W^T) of the linear's original weight, with in->stats: worked out once for all cells. */
 QL_API ql_status ql_linear_norms(ql_ctx *cx, const ql_linear_result *in, double *output, double *weight);
 
+/* What a chunk leaves for `end`, plain bytes: the loss of each token, say. */
+typedef struct ql_eval_found {
+    const void *data;
+    size_t bytes;
+} ql_eval_found;
+
 typedef struct ql_eval_info {
     const ql_tokens *tokens;
     const char *folder; /* where the stage may write files, made */
@@ -72,19 +78,19 @@ typedef struct ql_evaluator {
     unsigned needs;       /* QL_NEEDS_STATS, for `linear` */
     bool needs_reference; /* chunks carry the original model's hidden state */
     const ql_metric_kind *metrics;
-    size_t state_size; /* what accumulates, one per path, zeroed before `begin` */
 
     /* Per-layer evaluators: facts of one linear. The host keeps them per linear, and their means over linears per cell. */
     ql_status (*linear)(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_facts *out);
 
-    /* Stream evaluators: `tokens` may replace the data stage's windows (NULL: as they are), then begin, chunks in order, end. */
+    /* Stream evaluators: `tokens` may replace the data stage's windows (NULL: as they are). `chunk` leaves in *found, zeroed, what it
+     * finds of the sequences of one chunk, in memory of the call; nothing else passes from one call to the next, and what it leaves may be
+     * kept on disk. `end` makes facts of what all chunks left, one behind the other in the order of the stream. */
     ql_status (*tokens)(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out);
     ql_bos (*bos)(const void *self); /* NULL: QL_BOS_DATA */
     /* Does it write files of its own? Then it works in every run, whatever the cache knows of its numbers. NULL: no. */
     bool (*leaves_files)(const void *self);
-    ql_status (*begin)(ql_ctx *cx, const void *self, const ql_eval_info *info, void *state);
-    ql_status (*chunk)(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, void *state);
-    ql_status (*end)(ql_ctx *cx, const void *self, void *state, ql_facts *out);
+    ql_status (*chunk)(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, ql_eval_found *found);
+    ql_status (*end)(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out);
 } ql_evaluator;
 
 #ifdef __cplusplus

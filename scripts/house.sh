@@ -13,9 +13,9 @@ plugin 1950
 model 1920
 pipeline 3130
 yaml 1000
-store 1190
+store 1430
 results 1780
-walk 4510
+walk 4630
 run 430
 job 700
 text 4630
@@ -24,7 +24,7 @@ export 1290
 report 4490
 kit 930
 cli 2380
-core 23790
+core 23970
 all 38210"
 
 passed=0 failed=0

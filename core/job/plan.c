@@ -44,23 +44,34 @@ describe_linears(ql_ctx *cx, const ql_plan *p, const ql_model_info *m, ql_foreca
     return QL_OK;
 }
 
-/* What the cache gets of a variant: codes, a byte each, scales and zeros, or an adapter in 16 bits. */
+/* Bytes of a linear's codes and zeros at their width, and of its scales; a byte a code where the method does not say. */
 static double
-variant_bytes(const ql_variant *v, const ql_model_info *m)
+code_bytes(const ql_described *d, double out, double in)
+{
+    const double bits = d->grid.bits ? d->grid.bits : 8, scale = d->grid.scale_dtype == QL_F32 ? 4 : 2;
+    const double groups = d->grid.group > 0 ? in / (double)d->grid.group : 1;
+
+    return out * (in * bits / 8 + groups * (scale + bits / 8));
+}
+
+/* What the cache gets of a variant: the codes that its stage makes, and an adapter in 16 bits. */
+static double
+variant_bytes(ql_variant *v, const ql_model_info *m)
 {
     const ql_plugin *plugin = v->stage->plugin;
-    const bool compensates = plugin->kind == QL_COMPENSATOR;
+    const ql_node *q = ql_variant_quantizer(v) ? ql_variant_quantizer(v)->stage : NULL;
+    const bool codes = v->stage == q || (q && plugin->kind == QL_COMPENSATOR && plugin->compensator->couples);
     double bytes = 0;
 
     for (int l = 0; l < m->linear_count; l++) {
         const double out = (double)m->linears[l].out, in = (double)m->linears[l].in;
-        const ql_described d = ql_describe(plugin, v->stage->self, m->linears[l].in);
-        const double groups = d.grid.group > 0 ? in / (double)d.grid.group : 1;
+        const ql_described own = ql_describe(plugin, v->stage->self, m->linears[l].in);
+        const ql_described coded = q ? ql_describe(q->plugin, q->self, m->linears[l].in) : own;
 
-        if (!compensates || plugin->compensator->couples)
-            bytes += out * in + 8 * out * groups;
-        if (compensates && d.rank > 0)
-            bytes += 2 * d.rank * (out + in);
+        if (codes)
+            bytes += code_bytes(&coded, out, in);
+        if (own.rank > 0 && (plugin->kind == QL_COMPENSATOR || (plugin->quantizer->yields & QL_YIELDS_ADAPTER)))
+            bytes += 2 * own.rank * (out + in);
     }
     return bytes * (double)m->layers;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "pack.h"
 #include "tensor/safetensors_write.h"
 #include "tensor/tensor.h"
 
@@ -58,6 +59,82 @@ ql_status
 ql_parcel_put(ql_ctx *cx, ql_parcel *p, const char *name, const void *data, size_t bytes)
 {
     return add(cx, p, (ql_part){.name = name, .data = data, .bytes = bytes});
+}
+
+/* Numbers as bytes; false when one is not 0 to 255, to the bit. */
+static bool
+as_bytes(ql_dtype dtype, const void *numbers, size_t count, uint8_t *out)
+{
+    bool fits = true;
+
+    for (size_t i = 0; i < count && dtype == QL_F32; i++) {
+        const float x = ((const float *)numbers)[i], back = out[i] = x > 0 && x < 256 ? (uint8_t)x : 0;
+
+        fits = fits && memcmp(&x, &back, sizeof x) == 0;
+    }
+    for (size_t i = 0; i < count && dtype == QL_F64; i++) {
+        const double x = ((const double *)numbers)[i], back = out[i] = x > 0 && x < 256 ? (uint8_t)x : 0;
+
+        fits = fits && memcmp(&x, &back, sizeof x) == 0;
+    }
+    return fits;
+}
+
+static ql_status
+pack_tensor(ql_ctx *cx, const ql_tensor *t, int bits, uint8_t *packed, bool *fits)
+{
+    const size_t count = (size_t)ql_count(t);
+    const uint8_t *numbers;
+    uint8_t *bytes = NULL;
+
+    QL_TRY(cx, ql_map(cx, t, QL_READ, &numbers));
+    *fits = true;
+    if (ql_dtype_of(t) != QL_U8) {
+        bytes = ql_heap(cx, count, 1);
+        *fits = bytes && as_bytes(ql_dtype_of(t), numbers, count, bytes);
+    }
+    *fits = *fits && ql_codes_pack(bytes ? bytes : numbers, count, bits, packed);
+    free(bytes);
+    QL_TRY(cx, ql_unmap(cx, t));
+    return bytes || ql_dtype_of(t) == QL_U8 ? QL_OK : QL_MEMORY;
+}
+
+ql_status
+ql_parcel_put_codes(ql_ctx *cx, ql_parcel *p, const char *name, const ql_tensor *t, int bits)
+{
+    const size_t bytes = ql_packed_bytes((size_t)ql_count(t), bits);
+    uint8_t *packed = ql_alloc(cx, bytes, 1);
+    bool fits = false;
+
+    if (!packed)
+        return QL_MEMORY;
+    QL_TRY(cx, pack_tensor(cx, t, bits, packed, &fits));
+    return fits ? ql_parcel_put(cx, p, name, packed, bytes) : ql_parcel_put_tensor(cx, p, name, t);
+}
+
+/* Have two contiguous tensors of one shape and dtype the same bytes? */
+static ql_status
+same_bytes(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, bool *same)
+{
+    const void *x, *y;
+
+    QL_TRY(cx, ql_map(cx, a, QL_READ, &x));
+    QL_TRY(cx, ql_map(cx, b, QL_READ, &y));
+    *same = memcmp(x, y, ql_tensor_bytes(a)) == 0;
+    QL_TRY(cx, ql_unmap(cx, b));
+    return ql_unmap(cx, a);
+}
+
+ql_status
+ql_parcel_put_as(ql_ctx *cx, ql_parcel *p, const char *name, const ql_tensor *t, ql_dtype dtype)
+{
+    ql_tensor *narrow, *back;
+    bool same = false;
+
+    QL_TRY(cx, ql_convert(cx, t, dtype, &narrow));
+    QL_TRY(cx, ql_convert(cx, narrow, ql_dtype_of(t), &back));
+    QL_TRY(cx, same_bytes(cx, t, back, &same));
+    return ql_parcel_put_tensor(cx, p, name, same ? narrow : t);
 }
 
 static ql_st_entry
@@ -195,6 +272,33 @@ ql_parcel_tensor(ql_ctx *cx, const ql_parcel *p, const char *name, ql_tensor **o
     if (dtype == QL_DTYPE_NONE || t->ndim < 1 || t->ndim > 2)
         return QL_FAIL(cx, QL_INVALID, "%s: the tensor '%s' is of no kind that the store holds", p->file->path, name);
     return ql_upload(cx, dtype, t->dims[0], t->ndim == 2 ? t->dims[1] : -1, ql_st_data(t), out);
+}
+
+ql_status
+ql_parcel_tensor_as(ql_ctx *cx, const ql_parcel *p, const char *name, ql_dtype dtype, ql_tensor **out)
+{
+    QL_TRY(cx, ql_parcel_tensor(cx, p, name, out));
+    return *out && ql_dtype_of(*out) != dtype ? ql_convert(cx, *out, dtype, out) : QL_OK;
+}
+
+ql_status
+ql_parcel_codes(ql_ctx *cx, const ql_parcel *p, const char *name, int bits, int64_t rows, int64_t cols, ql_dtype dtype,
+                ql_tensor **out)
+{
+    const ql_st_tensor *t = name ? ql_st_find(p->file, name) : NULL;
+    const size_t count = (size_t)rows * (size_t)cols;
+    uint8_t *codes;
+
+    if (!t || t->dtype != QL_ST_U8 || t->ndim != 1) /* there are none, or they did not fit */
+        return ql_parcel_tensor_as(cx, p, name, dtype, out);
+    if (bits < 1 || bits > 8 || t->bytes != ql_packed_bytes(count, bits))
+        return QL_FAIL(cx, QL_INVALID, "%s: '%s' does not hold [%lld, %lld] integers of %d bits", p->file->path, name,
+                       (long long)rows, (long long)cols, bits);
+    QL_TRY(cx, ql_new(cx, QL_U8, rows, cols, out));
+    QL_TRY(cx, ql_map(cx, *out, QL_WRITE, &codes));
+    ql_codes_unpack(ql_st_data(t), count, bits, codes);
+    QL_TRY(cx, ql_unmap(cx, *out));
+    return dtype == QL_U8 ? QL_OK : ql_convert(cx, *out, dtype, out);
 }
 
 ql_status

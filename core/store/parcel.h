@@ -22,9 +22,17 @@ typedef struct ql_parcel {
  * one that there was no memory for: MEMORY. */
 ql_status ql_parcel_put_tensor(ql_ctx *cx, ql_parcel *p, const char *name, const ql_tensor *t);
 ql_status ql_parcel_put(ql_ctx *cx, ql_parcel *p, const char *name, const void *data, size_t bytes);
+/* The same for a tensor u8, f32 or f64 of integers below 2^bits, at `bits` each (pack.h); where one is not that, the tensor as it is. */
+ql_status ql_parcel_put_codes(ql_ctx *cx, ql_parcel *p, const char *name, const ql_tensor *t, int bits);
+/* The same for a tensor whose numbers `dtype` holds, each to the bit; where it does not, the tensor as it is. */
+ql_status ql_parcel_put_as(ql_ctx *cx, ql_parcel *p, const char *name, const ql_tensor *t, ql_dtype dtype);
 
 /* Parts of a parcel that was read. A tensor on the device, in the innermost scope; NULL when there is none of that name. */
 ql_status ql_parcel_tensor(ql_ctx *cx, const ql_parcel *p, const char *name, ql_tensor **out);
+/* What ql_parcel_put_as or ql_parcel_put_codes put there, as `dtype`; INVALID when it is not [rows, cols] integers of `bits`. */
+ql_status ql_parcel_tensor_as(ql_ctx *cx, const ql_parcel *p, const char *name, ql_dtype dtype, ql_tensor **out);
+ql_status ql_parcel_codes(ql_ctx *cx, const ql_parcel *p, const char *name, int bits, int64_t rows, int64_t cols,
+                          ql_dtype dtype, ql_tensor **out);
 /* Bytes, not aligned; INVALID when there are none of that name. */
 ql_status ql_parcel_find(ql_ctx *cx, const ql_parcel *p, const char *name, const void **data, size_t *bytes);
 /* The same into memory of exactly that size. */

@@ -14,7 +14,7 @@
 
 #define TAG "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of qloom; `qloom cache clear` empties it.\n"
 #define TAG_FILE "CACHEDIR.TAG"
-#define SCHEMA 1
+#define SCHEMA 2 /* 1 had a byte a code */
 #define IDENTITY "entry"
 #define ABOUT "about"
 
@@ -133,6 +133,8 @@ read_entry(ql_ctx *cx, const char *path, const ql_entry *e, ql_parcel *parcel)
 
     QL_TRY(cx, ql_parcel_read(cx, path, parcel));
     QL_TRY(cx, ql_parcel_copy(cx, parcel, IDENTITY, &got, sizeof got));
+    if (got.schema != SCHEMA)
+        return QL_FAIL(cx, QL_INVALID, "%s: another version of qloom wrote it", path);
     return memcmp(&got, &expected, sizeof got) == 0
                ? QL_OK
                : QL_FAIL(cx, QL_INVALID, "%s: it is another stage's or block's", path);

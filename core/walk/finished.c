@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "store/content.h"
-#include "tensor/tensor.h"
 #include "walk.h"
 
 /* --- entries -------------------------------------------------------------------------------------------------- */
@@ -59,105 +58,7 @@ entry_of(const ql_variant *v, int64_t block)
         .key = v->key, .block = block, .kind = block == QL_WHOLE ? "tally" : "linears", .about = v->about};
 }
 
-/* --- linears -------------------------------------------------------------------------------------------------- */
-
-typedef struct field { /* of a linear's state */
-    const char *name;  /* of a tensor, in the parcel */
-    size_t offset, bytes;
-} field;
-
-#define TENSOR(name, member)                       \
-    {                                              \
-        name, offsetof(ql_linear_state, member), 0 \
-    }
-#define VALUE(member)                                                                   \
-    {                                                                                   \
-        NULL, offsetof(ql_linear_state, member), sizeof(((ql_linear_state *)0)->member) \
-    }
-
-static const field tensors[] = {
-    TENSOR("codes", q.codes),
-    TENSOR("scales", q.scales),
-    TENSOR("zeros", q.zeros),
-    TENSOR("g_idx", q.g_idx),
-    TENSOR("levels", q.levels),
-    TENSOR("own_b", q.b),
-    TENSOR("own_a", q.a),
-    TENSOR("b", b),
-    TENSOR("a", a),
-};
-static const field values[] = {
-    VALUE(skipped),     VALUE(status),           VALUE(own),
-    VALUE(k),           VALUE(q.grid.bits),      VALUE(q.grid.group),
-    VALUE(q.grid.sym),  VALUE(q.grid.mse),       VALUE(q.grid.scale_dtype),
-    VALUE(q.grid.fp64), VALUE(q.grid.exponents), VALUE(q.grid.free_zeros),
-    VALUE(q.status),    VALUE(q.damp),           VALUE(q.loss),
-    VALUE(q.dead),
-};
-
-#define TENSORS (sizeof tensors / sizeof *tensors)
-#define VALUES (sizeof values / sizeof *values)
-
-static ql_tensor **
-tensor_at(ql_linear_state *s, const field *f)
-{
-    return (ql_tensor **)(void *)((char *)s + f->offset);
-}
-
-static const char *
-part_name(ql_ctx *cx, int linear, const char *name)
-{
-    return ql_format(cx, "%d.%s", linear, name);
-}
-
-/* Which tensors the state has, as bits: one that an entry has lost is missed. */
-static uint32_t
-present(ql_linear_state *s)
-{
-    uint32_t bits = 0;
-
-    for (size_t i = 0; i < TENSORS; i++)
-        bits |= (uint32_t)(*tensor_at(s, &tensors[i]) != NULL) << i;
-    return bits;
-}
-
-/* All values one behind the other, to or from `bytes`; how many bytes they are. */
-static size_t
-copy_values(ql_linear_state *s, char *bytes, bool out)
-{
-    size_t used = 0;
-
-    for (size_t i = 0; i < VALUES; used += values[i++].bytes) {
-        char *member = (char *)s + values[i].offset;
-
-        if (bytes && out)
-            memcpy(bytes + used, member, values[i].bytes);
-        else if (bytes && values[i].bytes == sizeof(bool))
-            *member = bytes[used] != 0;
-        else if (bytes)
-            memcpy(member, bytes + used, values[i].bytes);
-    }
-    return used;
-}
-
-static ql_status
-put_linear(ql_walk *w, ql_linear_state *s, int l, ql_parcel *parcel)
-{
-    const size_t bytes = copy_values(s, NULL, true);
-    char *record = ql_alloc(w->cx, bytes, 1);
-    uint32_t *bits = ql_alloc(w->cx, 1, sizeof *bits);
-
-    if (!record || !bits)
-        return QL_MEMORY;
-    (void)copy_values(s, record, true);
-    *bits = present(s);
-    QL_TRY(w->cx, ql_parcel_put(w->cx, parcel, part_name(w->cx, l, "values"), record, bytes));
-    QL_TRY(w->cx, ql_parcel_put(w->cx, parcel, part_name(w->cx, l, "present"), bits, sizeof *bits));
-    for (size_t i = 0; i < TENSORS; i++)
-        QL_TRY(w->cx,
-               ql_parcel_put_tensor(w->cx, parcel, part_name(w->cx, l, tensors[i].name), *tensor_at(s, &tensors[i])));
-    return QL_OK;
-}
+/* --- linears ------------------------------------------------------------------------------------------------- */
 
 static ql_status
 put_variant(ql_walk *w, ql_variant *v)
@@ -170,99 +71,11 @@ put_variant(ql_walk *w, ql_variant *v)
     ql_scope_open(w->cx, &scope);
     st = ql_parcel_put(w->cx, &parcel, "tally", &v->block, sizeof v->block);
     for (int l = 0; st == QL_OK && l < w->model->info.linear_count; l++)
-        st = put_linear(w, &v->linears[l], l, &parcel);
+        st = ql_kept_put(w, &v->linears[l], l, &parcel);
     if (st == QL_OK)
         st = put(w, &e, v->stage->name, &parcel);
     ql_scope_close(w->cx, &scope);
     return st;
-}
-
-/* --- what comes back ------------------------------------------------------------------------------------------ */
-
-/* A tensor of that shape, -1: of any; NULL passes where it need not be there. */
-static bool
-fits(const ql_tensor *t, ql_dtype dtype, int64_t rows, int64_t cols)
-{
-    return !t || (ql_dtype_of(t) == dtype && (rows < 0 || ql_dim(t, 0) == rows) &&
-                  (cols < 0 ? ql_ndim(t) == 1 : ql_ndim(t) == 2 && ql_dim(t, 1) == cols));
-}
-
-static bool
-adapter_fits(const ql_tensor *b, const ql_tensor *a, const ql_linear_info *info)
-{
-    if (!b || !a)
-        return !b && !a;
-    return ql_ndim(b) == 2 && ql_ndim(a) == 2 && ql_dim(b, 0) == info->out && ql_dim(a, 1) == info->in &&
-           ql_dim(b, 1) == ql_dim(a, 0) && ql_dtype_of(b) == ql_dtype_of(a);
-}
-
-/* Every group that g_idx names is one that has scales. */
-static ql_status
-check_groups(ql_walk *w, const ql_tensor *g_idx, int64_t groups, bool *fine)
-{
-    const int32_t *at;
-
-    QL_TRY(w->cx, ql_map(w->cx, g_idx, QL_READ, &at));
-    for (int64_t i = 0; i < ql_count(g_idx); i++)
-        *fine = *fine && at[i] >= 0 && at[i] < groups;
-    return ql_unmap(w->cx, g_idx);
-}
-
-static bool
-is_scale_dtype(ql_dtype d)
-{
-    return d == QL_F16 || d == QL_BF16 || d == QL_F32;
-}
-
-/* What is read has the shapes that its users take for granted. */
-static ql_status
-check_linear(ql_walk *w, const ql_linear_state *s, int l)
-{
-    const ql_linear_info *info = &w->model->info.linears[l];
-    const ql_qlinear *q = &s->q;
-    const ql_grid *g = &q->grid;
-    const ql_dtype number = g->fp64 ? QL_F64 : QL_F32;
-    bool fine = adapter_fits(s->b, s->a, info) && adapter_fits(q->b, q->a, info);
-
-    if (q->codes) {
-        const int64_t groups = q->scales && ql_ndim(q->scales) == 2 ? ql_dim(q->scales, 1) : 0;
-
-        fine = fine && g->bits >= 1 && g->bits <= 8 && g->group >= 1 && is_scale_dtype(g->scale_dtype) &&
-               (q->zeros || q->levels) && fits(q->codes, QL_U8, info->out, info->in) &&
-               groups == (info->in + g->group - 1) / g->group && fits(q->scales, number, info->out, groups) &&
-               fits(q->zeros, number, info->out, groups) && fits(q->g_idx, QL_I32, info->in, -1) &&
-               fits(q->levels, QL_F32, (int64_t)1 << g->bits, -1);
-        if (fine && q->g_idx)
-            QL_TRY(w->cx, check_groups(w, q->g_idx, groups, &fine));
-    }
-    return fine ? QL_OK
-                : QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: linear %d has another shape than the model's", l);
-}
-
-static ql_status
-take_linear(ql_walk *w, const ql_parcel *parcel, int l, ql_linear_state *s)
-{
-    const size_t bytes = copy_values(s, NULL, false);
-    char *record = ql_alloc(w->cx, bytes, 1);
-    uint32_t bits;
-
-    if (!record)
-        return QL_MEMORY;
-    QL_TRY(w->cx, ql_parcel_copy(w->cx, parcel, part_name(w->cx, l, "values"), record, bytes));
-    QL_TRY(w->cx, ql_parcel_copy(w->cx, parcel, part_name(w->cx, l, "present"), &bits, sizeof bits));
-    *s = (ql_linear_state){0};
-    (void)copy_values(s, record, false);
-    for (size_t i = 0; i < TENSORS; i++) {
-        ql_tensor *t;
-
-        QL_TRY(w->cx, ql_parcel_tensor(w->cx, parcel, part_name(w->cx, l, tensors[i].name), &t));
-        *tensor_at(s, &tensors[i]) = t ? ql_tensor_ref(t) : NULL;
-        if (t)
-            t->lent = true;
-    }
-    if (bits != present(s))
-        return QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: linear %d lacks a tensor", l);
-    return check_linear(w, s, l);
 }
 
 static ql_status
@@ -271,7 +84,7 @@ take_linears(ql_walk *w, const ql_parcel *parcel, void *into)
     ql_variant *v = into;
 
     for (int l = 0; l < w->model->info.linear_count; l++)
-        QL_TRY(w->cx, take_linear(w, parcel, l, &v->linears[l]));
+        QL_TRY(w->cx, ql_kept_take(w, parcel, l, &v->linears[l]));
     return ql_parcel_copy(w->cx, parcel, "tally", &v->block, sizeof v->block);
 }
 

@@ -148,6 +148,12 @@ ql_status ql_finished_put(ql_walk *w);
 ql_status ql_finished_put_all(ql_walk *w);
 ql_status ql_finished_put_sink(ql_walk *w, ql_sink *s);
 
+/* --- kept.c --- */
+/* Puts all that the state has of linear l into a parcel, whose parts borrow from it; and takes it from one that was read. INVALID says
+ * what is missing or has another shape than the model's. */
+ql_status ql_kept_put(ql_walk *w, ql_linear_state *s, int l, ql_parcel *parcel);
+ql_status ql_kept_take(ql_walk *w, const ql_parcel *parcel, int l, ql_linear_state *s);
+
 /* --- keys.c --- */
 /* Keys of everything in the plan, on the open device. Reads every input file that has no remembered hash; `store` remembers those of large
  * ones (NULL: nothing does). */

@@ -259,6 +259,39 @@ test_misplaced(ql_ctx *cx, const char *folder)
     CHECK(!get(cx, &s, &other_kind) && !has(cx, &s, a, 0));
 }
 
+static void
+count_lines(void *user, ql_log_level level, const char *line)
+{
+    (void)level;
+    *(int *)user += strstr(line, "another version of qloom wrote it; it is thrown away and made again") != NULL;
+}
+
+/* What an earlier version wrote is told in one line and dropped, whatever its parts mean there. */
+static void
+test_earlier(ql_ctx *cx, const char *folder)
+{
+    const ql_key key = random_key();
+    const ql_entry e = entry(key, 7);
+    int64_t identity[6] = {1, 7, 0, 0, 0, 0}; /* schema, block, key, kind */
+    int lines = 0;
+    const ql_log log = {.write = count_lines, .user = &lines}, *before = cx->log;
+    const char *node;
+    ql_parcel p = {0};
+    ql_store s;
+
+    REQUIRE_OK(cx, ql_store_open(cx, ql_format(cx, "%s/earlier", folder), &s));
+    save(cx, &s, key, 0, "new", 1);
+    node = ql_store_node(cx, &s, key);
+    memcpy(identity + 2, &key, sizeof key);
+    memcpy(identity + 4, e.kind, strlen(e.kind));
+    REQUIRE_OK(cx, ql_parcel_put(cx, &p, "entry", identity, sizeof identity));
+    REQUIRE_OK(cx, ql_parcel_write(cx, &p, ql_format(cx, "%s/00007.safetensors", node)));
+    cx->log = &log;
+    CHECK(has(cx, &s, key, 7) && !get(cx, &s, &e) && !has(cx, &s, key, 7) && has(cx, &s, key, 0));
+    cx->log = before;
+    CHECK_INT(lines, 1);
+}
+
 /* Links are no entries and no nodes: what they lead to is neither read nor removed. */
 static void
 test_links(ql_ctx *cx, const char *folder)
@@ -451,6 +484,7 @@ main(void)
     test_store(&cx, folder);
     test_damaged_in_store(&cx, folder);
     test_misplaced(&cx, folder);
+    test_earlier(&cx, folder);
     test_links(&cx, folder);
     test_trim(&cx, folder);
     test_torn(&cx, folder);

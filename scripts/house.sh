@@ -9,7 +9,7 @@ limits="include 1580
 base 2900
 device 420
 tensor 2700
-plugin 1950
+plugin 1750
 model 1920
 pipeline 3130
 yaml 1000

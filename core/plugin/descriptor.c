@@ -83,20 +83,20 @@ check_kind(ql_ctx *cx, const char *file, const ql_plugin *p)
     const char *missing;
     size_t size;
 
-    if (!kind->lacks)
+    if (!kind->members)
         return QL_FAIL(cx, QL_INVALID,
                        "%s: plugin '%s' is of kind %d%s%s, which this qloom can't run: use a newer qloom", file,
                        p->name, (int)p->kind, kind->name ? " " : "", kind->name ? kind->name : "");
     if (!p->backend) /* the union holds one pointer, whatever the kind */
         return QL_FAIL(cx, QL_INVALID, "%s: %s '%s' has no function table: set .%s in its QL_PLUGIN block", file,
                        kind->name, p->name, kind->name);
-    memcpy(&size, p->backend, sizeof size); /* the first member of the table of a kind that has a size */
-    if (kind->size && size != kind->size)
+    memcpy(&size, p->backend, sizeof size); /* the first member of every table */
+    if (size != kind->size)
         return QL_FAIL(
             cx, QL_INVALID,
             "%s: the ql_%s of %s '%s' has %zu bytes, and %zu in this qloom: fill it with QL_TABLE, and rebuild it",
             file, kind->name, kind->name, p->name, size, kind->size);
-    missing = kind->lacks(p);
+    missing = ql_kind_lacks(p);
     if (missing)
         return QL_FAIL(cx, QL_INVALID, "%s: %s '%s' lacks '%s': set it in its ql_%s", file, kind->name, p->name,
                        missing, kind->name);

@@ -13,8 +13,6 @@
 
 #define SECTIONS_MAX 4096
 #define SEGMENTS_MAX 256
-#define TEXT_MAX 512
-#define BATCH 256 /* entries of a table read at once */
 
 #if defined(__aarch64__)
 #define MACHINE EM_AARCH64
@@ -32,6 +30,7 @@ typedef struct object {
     Elf64_Ehdr head;
     Elf64_Phdr *segments;
     Elf64_Shdr *sections; /* NULL: there are none */
+    ql_status failed;     /* MEMORY: a section could not be read */
 } object;
 
 static ql_status
@@ -123,66 +122,61 @@ read_tables(object *o)
 
 /* --- the descriptor ---------------------------------------------------------------------------------------------- */
 
-/* The text at `address` of the object as it will be loaded; *out is NULL when there is none. */
-static ql_status
-text_at(const object *o, uint64_t address, const char **out)
+/* The text at `address` of the object as it will be loaded, into `out`; "" when there is none that fits. */
+static void
+text_at(const object *o, uint64_t address, char *out, size_t size)
 {
-    char text[TEXT_MAX];
     const uint64_t offset = offset_of(o, address);
-    const size_t most = offset < o->bytes && o->bytes - offset < TEXT_MAX ? (size_t)(o->bytes - offset) : TEXT_MAX;
-    const char *end = read_at(o, offset, text, most) ? memchr(text, '\0', most) : NULL;
+    const size_t most = offset < o->bytes && o->bytes - offset < size ? (size_t)(o->bytes - offset) : size;
 
-    *out = end && end > text ? ql_copy_text(o->cx, text, (size_t)(end - text)) : NULL;
-    return *out || !end || end == text ? QL_OK : QL_MEMORY;
+    if (!read_at(o, offset, out, most) || !memchr(out, '\0', most))
+        *out = '\0';
+}
+
+/* What section `s` holds, with a NUL behind it; NULL when it does not lie in the file. */
+static const void *
+read_section(object *o, const Elf64_Shdr *s)
+{
+    void *data;
+
+    if (s->sh_offset > o->bytes || s->sh_size > o->bytes - s->sh_offset)
+        return NULL;
+    data = ql_alloc(o->cx, (size_t)s->sh_size + 1, 1);
+    if (!data)
+        o->failed = QL_MEMORY;
+    return data && read_at(o, s->sh_offset, data, (size_t)s->sh_size) ? data : NULL;
 }
 
 /* Address of the exported symbol `name`; 0: none. */
 static uint64_t
-find_symbol(const object *o, const char *name)
+find_symbol(object *o, const char *name)
 {
-    Elf64_Sym batch[BATCH];
-
     for (int i = 0; i < o->head.e_shnum; i++) {
-        const Elf64_Shdr *s = &o->sections[i];
-        const uint64_t count =
-            s->sh_type == SHT_DYNSYM && s->sh_link < o->head.e_shnum ? s->sh_size / sizeof *batch : 0;
+        const Elf64_Shdr *s = &o->sections[i], *texts = &o->sections[s->sh_link < o->head.e_shnum ? s->sh_link : 0];
+        const Elf64_Sym *symbols = s->sh_type == SHT_DYNSYM ? read_section(o, s) : NULL;
+        const char *names = symbols ? read_section(o, texts) : NULL;
 
-        for (uint64_t k = 0; k < count; k++) {
-            char text[32] = "";
-            const uint64_t left = count - k / BATCH * BATCH;
-            const size_t bytes = (left < BATCH ? (size_t)left : BATCH) * sizeof *batch;
-
-            if (k % BATCH == 0 && !read_at(o, s->sh_offset + k * sizeof *batch, batch, bytes))
-                return 0;
-            if (batch[k % BATCH].st_shndx != SHN_UNDEF &&
-                read_at(o, o->sections[s->sh_link].sh_offset + batch[k % BATCH].st_name, text, strlen(name) + 1) &&
-                strcmp(text, name) == 0)
-                return batch[k % BATCH].st_value;
-        }
+        for (uint64_t k = 0; names && k < s->sh_size / sizeof *symbols; k++)
+            if (symbols[k].st_shndx != SHN_UNDEF && symbols[k].st_name < texts->sh_size &&
+                strcmp(names + symbols[k].st_name, name) == 0)
+                return symbols[k].st_value;
     }
     return 0;
 }
 
 /* The pointer that the loader will put at `address`; what stands there already where it has no relocation of its own. */
 static uint64_t
-pointer_at(const object *o, uint64_t address)
+pointer_at(object *o, uint64_t address)
 {
-    Elf64_Rela batch[BATCH];
     uint64_t value = 0;
 
     for (int i = 0; i < o->head.e_shnum; i++) {
         const Elf64_Shdr *s = &o->sections[i];
-        const uint64_t count = s->sh_type == SHT_RELA && s->sh_flags & SHF_ALLOC ? s->sh_size / sizeof *batch : 0;
+        const Elf64_Rela *moves = s->sh_type == SHT_RELA && s->sh_flags & SHF_ALLOC ? read_section(o, s) : NULL;
 
-        for (uint64_t k = 0; k < count; k++) {
-            const uint64_t left = count - k / BATCH * BATCH;
-            const size_t bytes = (left < BATCH ? (size_t)left : BATCH) * sizeof *batch;
-
-            if (k % BATCH == 0 && !read_at(o, s->sh_offset + k * sizeof *batch, batch, bytes))
-                return 0;
-            if (batch[k % BATCH].r_offset == address && ELF64_R_TYPE(batch[k % BATCH].r_info) == RELATIVE)
-                return (uint64_t)batch[k % BATCH].r_addend;
-        }
+        for (uint64_t k = 0; moves && k < s->sh_size / sizeof *moves; k++)
+            if (moves[k].r_offset == address && ELF64_R_TYPE(moves[k].r_info) == RELATIVE)
+                return (uint64_t)moves[k].r_addend;
     }
     return read_at(o, offset_of(o, address), &value, sizeof value) ? value : 0;
 }
@@ -199,25 +193,28 @@ look(object *o, ql_glance *out)
     if (!o->head.e_shnum)
         return QL_OK;
     entry = find_symbol(o, "ql_plugin_entry");
-    if (!entry)
+    if (!entry && o->failed == QL_OK)
         return QL_FAIL(o->cx, QL_INVALID,
                        "%s: exports no ql_plugin_entry: not a plugin, or one without a QL_PLUGIN block", o->path);
     if (!read_at(o, offset_of(o, entry), &fields, offsetof(ql_plugin, name)))
-        return QL_OK;
-    QL_TRY(o->cx, text_at(o, pointer_at(o, entry + offsetof(ql_plugin, name)), &out->name));
-    QL_TRY(o->cx, text_at(o, pointer_at(o, entry + offsetof(ql_plugin, help)), &out->help));
-    out->kind = out->name && out->help ? fields.kind : QL_KIND_NONE;
-    return QL_OK;
+        return o->failed;
+    text_at(o, pointer_at(o, entry + offsetof(ql_plugin, name)), out->name, sizeof out->name);
+    text_at(o, pointer_at(o, entry + offsetof(ql_plugin, help)), out->help, sizeof out->help);
+    out->kind = *out->name && *out->help ? fields.kind : QL_KIND_NONE;
+    return o->failed;
 }
 
 ql_status
 ql_elf_look(ql_ctx *cx, const char *file, ql_glance *out)
 {
     object o = {.cx = cx, .path = file, .file = -1};
+    ql_scope scope;
     ql_status st;
 
     *out = (ql_glance){.kind = QL_KIND_NONE};
+    ql_scope_open(cx, &scope);
     st = look(&o, out);
+    ql_scope_close(cx, &scope);
     if (o.file >= 0)
         close(o.file);
     return st;

@@ -6,9 +6,9 @@
 
 #include "base/ctx.h"
 
-typedef struct ql_glance {   /* what the descriptor in the file says */
-    ql_kind kind;            /* NONE: that can't be told without loading it */
-    const char *name, *help; /* in the innermost scope; NULL where `kind` is NONE */
+typedef struct ql_glance {     /* what the descriptor in the file says */
+    ql_kind kind;              /* NONE: that can't be told without loading it */
+    char name[512], help[512]; /* "" where `kind` is NONE */
 } ql_glance;
 
 /* INVALID, one line that names the file, for what the loader would hang on or die of (a FIFO, a folder, a file that ends

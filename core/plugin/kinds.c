@@ -87,97 +87,75 @@ static const ql_param compensator_rows[] = {
 
 /* --- what a table must hold -------------------------------------------------------------------------------------- */
 
-/* Every member of a backend's table is required; of the operations it has what it has. */
 /* clang-format off */
-#define BACKEND_MEMBERS(X)                                                                                        \
-    X(device) X(open) X(close) X(info) X(ops) X(alloc) X(free) X(upload) X(download) X(sync) X(host_alloc)        \
-    X(host_free) X(park) X(unpark) X(prefetch) X(arrive)
+#define MEMBER(table, member) {#member, offsetof(table, member)}
+/* Every member of a backend's table is required; of the operations it has what it has. */
+#define M(member) MEMBER(ql_backend, member),
+static const ql_member backend_members[] = {
+    M(device) M(open) M(close) M(info) M(ops) M(alloc) M(free) M(upload) M(download) M(sync) M(host_alloc) M(host_free)
+    M(park) M(unpark) M(prefetch) M(arrive) {NULL}};
+#undef M
 /* clang-format on */
-
-#define ONE(member) +1
-_Static_assert(sizeof(ql_backend) == (BACKEND_MEMBERS(ONE)) * sizeof(void (*)(void)),
+_Static_assert(sizeof(ql_backend) == sizeof backend_members / sizeof *backend_members * sizeof(void *),
                "a member of ql_backend is not listed");
-#undef ONE
 
+static const ql_member model_members[] = {
+    MEMBER(ql_model, architectures), MEMBER(ql_model, types), MEMBER(ql_model, open), MEMBER(ql_model, step), {NULL}};
+static const ql_member data_members[] = {MEMBER(ql_data, read), {NULL}};
+static const ql_member quantizer_members[] = {MEMBER(ql_quantizer, quantize), {NULL}};
+static const ql_member no_members[] = {{NULL}}; /* a compensator without a function is the identity */
+static const ql_member exporter_members[] = {
+    MEMBER(ql_exporter, begin), MEMBER(ql_exporter, linear), MEMBER(ql_exporter, end), {NULL}};
+
+/* It evaluates linears, or a stream, which takes two functions. */
 static const char *
-backend_lacks(const ql_plugin *p)
+evaluator_lacks(const ql_evaluator *e)
 {
-#define NEED(member)         \
-    if (!p->backend->member) \
-        return #member;
-    BACKEND_MEMBERS(NEED)
-#undef NEED
-    return NULL;
-}
-
-static const char *
-model_lacks(const ql_plugin *p)
-{
-    const ql_model *m = p->model;
-
-    return !m->architectures ? "architectures" : !m->types ? "types" : !m->open ? "open" : !m->step ? "step" : NULL;
-}
-
-static const char *
-data_lacks(const ql_plugin *p)
-{
-    return p->data->read ? NULL : "read";
-}
-
-static const char *
-quantizer_lacks(const ql_plugin *p)
-{
-    return p->quantizer->quantize ? NULL : "quantize";
-}
-
-static const char *
-nothing_lacks(const ql_plugin *p)
-{
-    (void)p; /* a compensator without a function is the identity */
-    return NULL;
-}
-
-static const char *
-evaluator_lacks(const ql_plugin *p)
-{
-    const ql_evaluator *e = p->evaluator;
-
     if (e->linear && !e->chunk && !e->end)
         return NULL;
     return !e->chunk ? (e->end ? "chunk" : "linear' or 'chunk") : !e->end ? "end" : NULL;
 }
 
-static const char *
-exporter_lacks(const ql_plugin *p)
+const char *
+ql_kind_lacks(const ql_plugin *p)
 {
-    const ql_exporter *e = p->exporter;
+    for (const ql_member *m = ql_kind_of(p->kind)->members; m->name; m++) {
+        const void *member;
 
-    return !e->begin ? "begin" : !e->linear ? "linear" : !e->end ? "end" : NULL;
+        memcpy(&member, (const char *)p->backend + m->offset, sizeof member);
+        if (!member)
+            return m->name;
+    }
+    return p->kind == QL_EVALUATOR ? evaluator_lacks(p->evaluator) : NULL;
 }
 
 /* --- the rows ---------------------------------------------------------------------------------------------------- */
 
 static const ql_kind_info kinds[] = {
     [QL_KIND_NONE] = {.ports = no_ports, .shared = no_rows},
-    [QL_BACKEND] = {.name = "backend", .ports = no_ports, .shared = no_rows, .lacks = backend_lacks},
+    [QL_BACKEND] = {.name = "backend",
+                    .size = sizeof(ql_backend),
+                    .ports = no_ports,
+                    .shared = no_rows,
+                    .members = backend_members},
     [QL_MODEL] = {.name = "model",
                   .size = sizeof(ql_model),
                   .ports = model_ports,
                   .shared = model_rows,
-                  .lacks = model_lacks,
+                  .members = model_members,
                   .shape = "folder"},
     [QL_DATA] = {.name = "data",
                  .size = sizeof(ql_data),
                  .ports = data_ports,
                  .shared = no_rows,
-                 .lacks = data_lacks,
+                 .members = data_members,
                  .shape = "folder",
                  .seeded = true},
     [QL_QUANTIZER] = {.name = "quantizer",
                       .size = sizeof(ql_quantizer),
                       .ports = quantizer_ports,
                       .shared = quantizer_rows,
-                      .lacks = quantizer_lacks,
+                      .members = quantizer_members,
                       .shape = "box",
                       .model_from = QL_MODEL,
                       .seeded = true,
@@ -186,7 +164,7 @@ static const ql_kind_info kinds[] = {
                         .size = sizeof(ql_compensator),
                         .ports = compensator_ports,
                         .shared = compensator_rows,
-                        .lacks = nothing_lacks,
+                        .members = no_members,
                         .shape = "hexagon",
                         .model_from = QL_QUANTIZER,
                         .seeded = true,
@@ -195,14 +173,14 @@ static const ql_kind_info kinds[] = {
                       .size = sizeof(ql_evaluator),
                       .ports = evaluator_ports,
                       .shared = no_rows,
-                      .lacks = evaluator_lacks,
+                      .members = no_members,
                       .shape = "ellipse",
                       .sink = true},
     [QL_EXPORTER] = {.name = "exporter",
                      .size = sizeof(ql_exporter),
                      .ports = exporter_ports,
                      .shared = exporter_rows,
-                     .lacks = exporter_lacks,
+                     .members = exporter_members,
                      .shape = "ellipse",
                      .sink = true},
     [QL_TRAINER] = {.name = "trainer", .ports = no_ports, .shared = no_rows}, /* none can run yet */

@@ -4,24 +4,32 @@
 
 #include <qloom/quantizer.h>
 
+typedef struct ql_member { /* a pointer in a kind's table of functions */
+    const char *name;
+    size_t offset;
+} ql_member;
+
 typedef struct ql_kind_info {
     const char *name; /* "quantizer"; NULL: no kind */
-    size_t size;      /* of the kind's table of functions, ql_NAME; 0: that table carries no size */
+    size_t size;      /* of the kind's table of functions, ql_NAME, whose first member says it */
     const ql_port
         *ports; /* of every plugin of the kind, ended by QL_EDGE_NONE; those of the plugin's own come on top */
     const ql_param
         *shared; /* rows that mean the same in all of them, so that a variant with another `use:` inherits them */
-    const char *(*lacks)(const ql_plugin *p); /* a member that a table needs and has not, or NULL; NULL: it can't run */
-    const char *shape;                        /* of its nodes in Graphviz */
-    ql_kind model_from;                       /* the kind of the stage that `model:` must name; NONE: any */
-    bool seeded;                              /* its numbers may depend on the seed */
-    bool per_linear; /* it works on single linears: `overrides:` and `propagate:` hold for it */
-    bool sink;       /* what it needs is computed, and nothing else */
+    const ql_member
+        *members;       /* of its table that are not optional, ended by a row without a name; NULL: it can't run */
+    const char *shape;  /* of its nodes in Graphviz */
+    ql_kind model_from; /* the kind of the stage that `model:` must name; NONE: any */
+    bool seeded;        /* its numbers may depend on the seed */
+    bool per_linear;    /* it works on single linears: `overrides:` and `propagate:` hold for it */
+    bool sink;          /* what it needs is computed, and nothing else */
 } ql_kind_info;
 
 /* The row of a kind; one without a name for what is no kind. */
 const ql_kind_info *ql_kind_of(ql_kind kind);
 const char *ql_kind_name(ql_kind kind);
+/* A member that the plugin's table needs and has not; NULL: none. */
+const char *ql_kind_lacks(const ql_plugin *p);
 const ql_port *ql_kind_ports(ql_kind kind);
 /* Is `name` shared by all plugins of this kind (bits, group_size, rank, …)? */
 bool ql_param_shared(ql_kind kind, const char *name);

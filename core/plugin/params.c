@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/guess.h"
-#include "base/text.h"
+#include "base/printer.h"
 #include "base/text.h"
 
 const ql_param *
@@ -20,31 +20,6 @@ ql_param_find(const ql_plugin *p, const char *name)
         if (strcmp(row->name, name) == 0)
             return row;
     return NULL;
-}
-
-size_t
-ql_param_size(const ql_param *row)
-{
-    switch (row->type) {
-    case QL_T_BOOL:
-        return sizeof(bool);
-    case QL_T_INT:
-    case QL_T_ENUM:
-        return sizeof(int);
-    case QL_T_REAL:
-        return sizeof(double);
-    case QL_T_STRING:
-    case QL_T_PATH:
-        return sizeof(const char *);
-    case QL_T_LIST:
-        return sizeof(ql_strings);
-    case QL_T_UINT64:
-    case QL_T_BYTES:
-        return sizeof(uint64_t);
-    case QL_T_END:
-        return 0;
-    }
-    return 0;
 }
 
 static void *
@@ -108,61 +83,118 @@ ql_param_defaults(const ql_plugin *p, void *self)
         case QL_T_PATH:
             *(const char **)at = row->def_text;
             break;
-        case QL_T_LIST:
-            *(ql_strings *)at = (ql_strings){.count = 0};
-            break;
         case QL_T_UINT64:
         case QL_T_BYTES:
             *(uint64_t *)at = (uint64_t)row->def;
             break;
-        case QL_T_END:
-            break;
+        default:
+            memset(at, 0, ql_param_size(row));
         }
     }
 }
 
 /* --- values from a file ------------------------------------------------------------------------------------------ */
 
+/* Readers of a text into the field at `out`; false when it is no such value, or not one that the row allows. */
+static bool
+read_bool(const ql_param *row, const char *text, void *out)
+{
+    (void)row;
+    *(bool *)out = text[0] == 't';
+    return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+}
+
+static bool
+read_int(const ql_param *row, const char *text, void *out)
+{
+    char *end;
+    long long n;
+
+    errno = 0;
+    n = strtoll(text, &end, 10);
+    *(int *)out = (int)n;
+    return *text && !text[strspn(text, "+-0123456789")] && !*end && !errno && n >= INT_MIN && n <= INT_MAX &&
+           (double)n >= row->min && (double)n <= row->max;
+}
+
+static bool
+read_real(const ql_param *row, const char *text, void *out)
+{
+    char *end;
+    const double x = strtod(text, &end);
+
+    *(double *)out = x;
+    return *text && !text[strspn(text, "+-.0123456789eE")] && !*end && isfinite(x) && x >= row->min && x <= row->max;
+}
+
+/* Digits, and behind them perhaps a space, and a unit. */
+static bool
+read_bytes(const ql_param *row, const char *text, void *out)
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    const size_t count = row->type == QL_T_BYTES ? sizeof units / sizeof *units : 1;
+    char *unit;
+    uint64_t n;
+
+    errno = 0;
+    n = strtoull(text, &unit, 10);
+    if (!strchr("0123456789", *text) || !*text || errno)
+        return false;
+    unit += *unit == ' ' && count > 1;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(unit, units[i]) == 0 && n <= UINT64_MAX >> 10 * i) {
+            *(uint64_t *)out = n << 10 * i;
+            return true;
+        }
+    return false;
+}
+
+static bool
+read_word(const ql_param *row, const char *text, void *out)
+{
+    int *at = out;
+
+    for (*at = 0; row->values[*at]; ++*at)
+        if (strcmp(row->values[*at], text) == 0)
+            return true;
+    return false;
+}
+
+typedef struct type_row {
+    size_t size;                                                    /* of the field */
+    const char *allowed;                                            /* for messages: a format of the row's two limits */
+    bool (*read)(const ql_param *row, const char *text, void *out); /* NULL: texts and lists, which need memory */
+    bool quoted;                                                    /* a text in quotes is a value too */
+} type_row;
+
+static const type_row types[] = {
+    [QL_T_BOOL] = {sizeof(bool), "true or false", read_bool, false},
+    [QL_T_INT] = {sizeof(int), "a whole number from %.0f to %.0f", read_int, false},
+    [QL_T_REAL] = {sizeof(double), "a number from %g to %g", read_real, false},
+    [QL_T_STRING] = {sizeof(const char *), "a text", NULL, true},
+    [QL_T_ENUM] = {sizeof(int), "", read_word, true},
+    [QL_T_PATH] = {sizeof(const char *), "a path", NULL, true},
+    [QL_T_LIST] = {sizeof(ql_strings), "a list", NULL, true},
+    [QL_T_UINT64] = {sizeof(uint64_t), "a whole number from 0 to 18446744073709551615", read_bytes, false},
+    [QL_T_BYTES] = {sizeof(uint64_t), "bytes, or a whole number with KiB, MiB, GiB or TiB", read_bytes, true},
+};
+
+size_t
+ql_param_size(const ql_param *row)
+{
+    return (size_t)row->type < sizeof types / sizeof *types ? types[row->type].size : 0;
+}
+
 void
 ql_param_allowed(const ql_param *row, char *out, size_t size)
 {
     size_t n = 0;
 
-    out[0] = '\0';
-    switch (row->type) {
-    case QL_T_BOOL:
-        snprintf(out, size, "true or false");
-        return;
-    case QL_T_INT:
-        snprintf(out, size, "a whole number from %.0f to %.0f", row->min, row->max);
-        return;
-    case QL_T_REAL:
-        snprintf(out, size, "a number from %g to %g", row->min, row->max);
-        return;
-    case QL_T_ENUM:
-        for (const char *const *w = row->values; *w && n < size; w++) {
-            const char *sep = w == row->values ? "" : w[1] ? ", " : " or ";
+    snprintf(out, size, types[row->type].allowed, row->min, row->max);
+    for (const char *const *w = row->type == QL_T_ENUM ? row->values : NULL; w && *w && n < size; w++) {
+        const char *sep = w == row->values ? "" : w[1] ? ", " : " or ";
 
-            n += (size_t)snprintf(out + n, size - n, "%s%s", sep, *w);
-        }
-        return;
-    case QL_T_STRING:
-        snprintf(out, size, "a text");
-        return;
-    case QL_T_PATH:
-        snprintf(out, size, "a path");
-        return;
-    case QL_T_LIST:
-        snprintf(out, size, "a list");
-        return;
-    case QL_T_UINT64:
-        snprintf(out, size, "a whole number from 0 to %" PRIu64, UINT64_MAX);
-        return;
-    case QL_T_BYTES:
-        snprintf(out, size, "bytes, or a whole number with KiB, MiB, GiB or TiB");
-        return;
-    case QL_T_END:
-        return;
+        n += (size_t)snprintf(out + n, size - n, "%s%s", sep, *w);
     }
 }
 
@@ -181,98 +213,6 @@ refuse(ql_ctx *cx, const ql_param *row, const ql_value *v)
     return QL_FAIL(cx, QL_INVALID, "%s: got %s%.200s%s, expected %s%s%s%s (%s)", row->name, mark, got, mark, allowed,
                    near.best ? "; did you mean '" : "", near.best ? near.best : "", near.best ? "'?" : "",
                    row->help ? row->help : "");
-}
-
-static bool
-parse_bool(const char *text, bool *out)
-{
-    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
-        return false;
-    *out = text[0] == 't';
-    return true;
-}
-
-static bool
-parse_int(const ql_param *row, const char *text, int *out)
-{
-    char *end;
-    long long n;
-
-    if (text[strspn(text, "+-0123456789")] != '\0' || !*text)
-        return false;
-    errno = 0;
-    n = strtoll(text, &end, 10);
-    if (errno || *end || n < INT_MIN || n > INT_MAX || (double)n < row->min || (double)n > row->max)
-        return false;
-    *out = (int)n;
-    return true;
-}
-
-static bool
-parse_real(const ql_param *row, const char *text, double *out)
-{
-    char *end;
-    double x;
-
-    if (text[strspn(text, "+-.0123456789eE")] != '\0' || !*text)
-        return false;
-    x = strtod(text, &end);
-    if (*end || !isfinite(x) || x < row->min || x > row->max)
-        return false;
-    *out = x;
-    return true;
-}
-
-/* Digits alone that fit. */
-static bool
-parse_whole(const char *text, size_t digits, uint64_t *out)
-{
-    uint64_t n = 0;
-
-    for (size_t i = 0; i < digits; i++) {
-        const unsigned digit = (unsigned)(unsigned char)text[i] - '0';
-
-        if (digit > 9 || n > (UINT64_MAX - digit) / 10)
-            return false;
-        n = n * 10 + digit;
-    }
-    *out = n;
-    return digits > 0;
-}
-
-static bool
-parse_bytes(const char *text, uint64_t *out)
-{
-    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
-    const size_t digits = strspn(text, "0123456789");
-    uint64_t n;
-
-    if (!parse_whole(text, digits, &n))
-        return false;
-    text += digits;
-    text += *text == ' ';
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (strcmp(text, units[i]) == 0 && n <= UINT64_MAX >> 10 * i) {
-            *out = n << 10 * i;
-            return true;
-        }
-    return false;
-}
-
-static ql_status
-set_word(ql_ctx *cx, const ql_param *row, const ql_value *v, int *out)
-{
-    if (!v->text && !v->items && row->def < 0) { /* no value is a value of a row without a default */
-        *out = -1;
-        return QL_OK;
-    }
-    for (int i = 0; v->text && row->values[i]; i++) {
-        if (strcmp(row->values[i], v->text) == 0) {
-            *out = i;
-            return QL_OK;
-        }
-    }
-    return refuse(cx, row, v);
 }
 
 static ql_status
@@ -310,118 +250,94 @@ set_list(ql_ctx *cx, const ql_param *row, const ql_value *v, ql_strings *out)
 ql_status
 ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, const char *folder, void *self)
 {
+    const type_row *type = &types[ql_param_size(row) ? row->type : QL_T_END];
     void *at = field(row, self);
-    const bool plain = value->text && !value->quoted;
+    union {
+        bool flag;
+        int number;
+        double real;
+        uint64_t whole;
+    } read; /* a field keeps its value when it gets a wrong one */
 
-    switch (row->type) {
-    case QL_T_BOOL:
-        return plain && parse_bool(value->text, at) ? QL_OK : refuse(cx, row, value);
-    case QL_T_INT:
-        return plain && parse_int(row, value->text, at) ? QL_OK : refuse(cx, row, value);
-    case QL_T_REAL:
-        return plain && parse_real(row, value->text, at) ? QL_OK : refuse(cx, row, value);
-    case QL_T_ENUM:
-        return set_word(cx, row, value, at);
-    case QL_T_STRING:
-    case QL_T_PATH:
-        return set_text(cx, row, value, folder, at);
-    case QL_T_LIST:
+    if (!type->size)
+        return QL_FAIL(cx, QL_BUG, "parameter '%s' has no type", row->name);
+    if (row->type == QL_T_LIST)
         return set_list(cx, row, value, at);
-    case QL_T_UINT64:
-        return plain && parse_whole(value->text, strlen(value->text), at) ? QL_OK : refuse(cx, row, value);
-    case QL_T_BYTES:
-        return value->text && parse_bytes(value->text, at) ? QL_OK : refuse(cx, row, value);
-    case QL_T_END:
-        break;
+    if (!type->read)
+        return set_text(cx, row, value, folder, at);
+    if (row->type == QL_T_ENUM && row->def < 0 && !value->text && !value->items) {
+        *(int *)at = -1; /* no value is a value of a row without a default */
+        return QL_OK;
     }
-    return QL_FAIL(cx, QL_BUG, "parameter '%s' has no type", row->name);
+    if (!value->text || (value->quoted && !type->quoted) || !type->read(row, value->text, &read))
+        return refuse(cx, row, value);
+    memcpy(at, &read, type->size);
+    return QL_OK;
 }
 
 /* --- canonical print --------------------------------------------------------------------------------------------- */
-
-static const char *
-print_real(ql_ctx *cx, double value)
-{
-    char text[QL_NUMBER_SIZE];
-
-    ql_number(value, text);
-    return ql_copy_text(cx, text, strlen(text));
-}
 
 /* Does YAML read this text back as itself without quotes? */
 static bool
 is_plain(const char *text)
 {
     static const char *const words[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"};
-    const char *const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static const char letters[] = "/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    const size_t first = strcspn(letters, "0");
 
-    if (!(*text == '/' || (*text && strchr(letters, *text))))
+    if (!*text || !memchr(letters, *text, first) || text[strspn(text, letters)])
         return false;
-    for (const char *c = text; *c; c++)
-        if (!strchr(letters, *c) && !strchr("0123456789_-./", *c))
-            return false;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(text, words[i]) == 0)
             return false;
     return true;
 }
 
-/* Double-quoted as in YAML and JSON. */
-static const char *
-print_text(ql_ctx *cx, const char *text)
+/* Double-quoted as in YAML and JSON, where it must be. */
+static void
+put_text(FILE *out, const char *text)
 {
-    char *out, *p;
+    const bool plain = !text || is_plain(text);
 
-    if (!text)
-        return "null";
-    if (is_plain(text))
-        return text;
-    p = out = ql_alloc(cx, strlen(text) + 1, 6);
-    if (!out)
-        return NULL;
-    *p++ = '"';
-    for (const char *c = text; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            p += snprintf(p, 7, "\\u%04x", (unsigned)(unsigned char)*c);
-            continue;
-        }
-        if (*c == '"' || *c == '\\')
-            *p++ = '\\';
-        *p++ = *c;
+    fputs(plain ? "" : "\"", out);
+    for (const char *c = text ? text : "null"; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            fprintf(out, "\\u%04x", (unsigned)(unsigned char)*c);
+        else
+            fprintf(out, "%s%c", *c == '"' || *c == '\\' ? "\\" : "", *c);
     }
-    *p++ = '"';
-    *p = '\0';
-    return out;
+    fputs(plain ? "" : "\"", out);
 }
 
+/* A text, or a list of them. */
 static const char *
-print_list(ql_ctx *cx, const ql_strings *list)
+print_texts(ql_ctx *cx, const ql_param *row, const void *at)
 {
-    const char **items = ql_alloc(cx, (size_t)list->count, sizeof *items);
-    size_t bytes = 3; /* brackets and the end */
-    char *out, *p;
+    const ql_strings *list = at;
+    const char *text = NULL;
+    ql_printer p;
 
-    if (!items)
+    if (ql_printer_open(cx, &p) != QL_OK)
         return NULL;
-    for (int64_t i = 0; i < list->count; i++) {
-        if (!(items[i] = print_text(cx, list->items[i])))
-            return NULL;
-        bytes += strlen(items[i]) + 2;
+    if (row->type == QL_T_LIST) {
+        fputc('[', p.out);
+        for (int64_t i = 0; i < list->count; i++) {
+            fputs(i ? ", " : "", p.out);
+            put_text(p.out, list->items[i]);
+        }
+        fputc(']', p.out);
+    } else {
+        put_text(p.out, *(const char *const *)at);
     }
-    p = out = ql_alloc(cx, bytes, 1);
-    if (!out)
-        return NULL;
-    *p++ = '[';
-    for (int64_t i = 0; i < list->count; i++)
-        p += snprintf(p, bytes - (size_t)(p - out), "%s%s", i ? ", " : "", items[i]);
-    *p = ']';
-    return out;
+    (void)ql_printer_close(cx, &p, &text); /* NULL then, with the error set */
+    return text;
 }
 
 const char *
 ql_param_print(ql_ctx *cx, const ql_param *row, const void *self)
 {
     const void *at = field_read(row, self);
+    char number[QL_NUMBER_SIZE];
 
     switch (row->type) {
     case QL_T_BOOL:
@@ -429,19 +345,16 @@ ql_param_print(ql_ctx *cx, const ql_param *row, const void *self)
     case QL_T_INT:
         return ql_format(cx, "%d", *(const int *)at);
     case QL_T_REAL:
-        return print_real(cx, *(const double *)at);
+        ql_number(*(const double *)at, number);
+        return ql_copy_text(cx, number, strlen(number));
     case QL_T_ENUM:
         return *(const int *)at < 0 ? "null" : row->values[*(const int *)at];
-    case QL_T_STRING:
-    case QL_T_PATH:
-        return print_text(cx, *(const char *const *)at);
-    case QL_T_LIST:
-        return print_list(cx, at);
     case QL_T_UINT64:
     case QL_T_BYTES:
         return ql_format(cx, "%" PRIu64, *(const uint64_t *)at);
     case QL_T_END:
-        break;
+        return "";
+    default:
+        return print_texts(cx, row, at);
     }
-    return "";
 }

@@ -18,59 +18,38 @@ typedef struct entry {
     ql_plugin copy;
     dev_t dev;
     ino_t ino; /* with dev: the same file under another name */
-    char *file, *name, *help, *problem;
 } entry;
 
 struct ql_registry {
+    ql_scope *memory; /* of the entries and their texts */
     int64_t count, capacity;
     entry **items;
 };
 
-static char *
-heap_text(ql_ctx *cx, const char *text)
-{
-    const size_t n = strlen(text) + 1;
-    char *copy = ql_heap(cx, n, 1);
-
-    return copy ? memcpy(copy, text, n) : NULL;
-}
-
-static void
-entry_free(entry *e)
-{
-    if (!e)
-        return;
-    free(e->file);
-    free(e->name);
-    free(e->help);
-    free(e->problem);
-    free(e);
-}
-
 void
 ql_registry_close(ql_registry *r)
 {
+    ql_ctx cx;
+
     if (!r)
         return;
-    for (int64_t i = 0; i < r->count; i++)
-        entry_free(r->items[i]);
+    ql_ctx_init(&cx, NULL);
+    ql_scope_enter(&cx, r->memory);
+    ql_ctx_fini(&cx);
+    free(r->memory);
     free(r->items);
     free(r);
 }
 
 /* "foo" of "/a/libfoo.so". */
-static char *
+static const char *
 name_of_file(ql_ctx *cx, const char *file)
 {
-    const char *slash = strrchr(file, '/');
-    char *name = heap_text(cx, slash ? slash + 1 : file);
-    char *dot = name ? strrchr(name, '.') : NULL;
+    const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file, *dot;
 
-    if (dot)
-        *dot = '\0';
-    if (name && strncmp(name, "lib", 3) == 0)
-        memmove(name, name + 3, strlen(name + 3) + 1);
-    return name;
+    name += strncmp(name, "lib", 3) == 0 ? 3 : 0;
+    dot = strrchr(name, '.');
+    return ql_copy_text(cx, name, dot ? (size_t)(dot - name) : strlen(name));
 }
 
 /* What dlopen says, without the file's name that our own text begins with. */
@@ -128,89 +107,51 @@ ql_plugin_load(ql_ctx *cx, const char *file, ql_plugin *out)
     return status;
 }
 
-/* The sound plugin that already has this name; NULL: none. */
-static const entry *
-holder(const ql_registry *r, const char *name)
-{
-    for (int64_t i = 0; i < r->count; i++)
-        if (!r->items[i]->problem && strcmp(r->items[i]->name, name) == 0)
-            return r->items[i];
-    return NULL;
-}
-
-/* `e` with a name: is it the only one of that name? */
+/* Is the entry, whose name is known, the only sound one of that name? */
 static ql_status
-check_unique(ql_ctx *cx, const ql_registry *r, const entry *e)
+check_unique(ql_ctx *cx, const ql_registry *r, const ql_found *f)
 {
-    const entry *first = e->name ? holder(r, e->name) : NULL;
+    for (int64_t i = 0; i < r->count; i++) {
+        const ql_found *first = &r->items[i]->found;
 
-    if (first)
-        return QL_FAIL(cx, QL_INVALID,
-                       "%s: the name '%s' is taken by the %s of %s: rename one, or take its folder off the plugin path",
-                       e->file, e->name, ql_kind_name(first->found.kind), first->file);
+        if (!first->problem && strcmp(first->name, f->name) == 0)
+            return QL_FAIL(
+                cx, QL_INVALID,
+                "%s: the name '%s' is taken by the %s of %s: rename one, or take its folder off the plugin path",
+                f->file, f->name, ql_kind_name(first->kind), first->file);
+    }
     return QL_OK;
 }
 
-/* Writes down why an entry can't be used, when `status` is INVALID; other failures are ours. */
+/* Adds `e`. `status` is what looking at it gave; INVALID makes it a broken one, other failures are ours. */
 static ql_status
-mark_broken(ql_ctx *cx, entry *e, ql_status status)
+keep(ql_ctx *cx, ql_registry *r, entry *e, ql_status status)
 {
-    if (status != QL_INVALID)
-        return status;
-    e->problem = heap_text(cx, ql_error(cx));
-    if (!e->problem)
+    ql_found *f = &e->found;
+
+    if (!f->name)
+        f->name = e->copy.name ? e->copy.name : name_of_file(cx, f->file);
+    if (!f->name)
         return QL_MEMORY;
-    ql_warn(cx, "%s", e->problem);
-    ql_error_clear(cx);
-    return QL_OK;
-}
-
-/* What others see of an entry. */
-static void
-show(entry *e, ql_kind kind)
-{
-    const bool loaded = e->copy.name && !e->problem;
-
-    e->found = (ql_found){.file = e->file,
-                          .name = e->name,
-                          .help = loaded ? e->copy.help : e->help,
-                          .kind = kind,
-                          .plugin = loaded ? &e->copy : NULL,
-                          .problem = e->problem};
-}
-
-/* Takes `e` over. `status` is what looking at it gave; INVALID makes it a broken one. */
-static ql_status
-keep(ql_ctx *cx, ql_registry *r, entry *e, ql_kind kind, ql_status status)
-{
-    if (!e->name && e->copy.name && !(e->name = heap_text(cx, e->copy.name)))
-        status = QL_MEMORY;
     if (status == QL_OK)
-        status = check_unique(cx, r, e);
-    status = mark_broken(cx, e, status);
-    if (status == QL_OK && !e->name && !(e->name = name_of_file(cx, e->file)))
-        status = QL_MEMORY;
-    if (status == QL_OK)
-        status = ql_grow(cx, &r->items, &r->capacity, r->count + 1, sizeof *r->items);
-    if (status != QL_OK) {
-        entry_free(e);
+        status = check_unique(cx, r, f);
+    if (status == QL_OK && e->copy.name) {
+        f->plugin = &e->copy;
+        f->help = e->copy.help;
+        f->kind = e->copy.kind;
+    } else if (status == QL_INVALID) {
+        f->kind = QL_KIND_NONE;
+        f->problem = ql_copy_text(cx, ql_error(cx), strlen(ql_error(cx)));
+        if (!f->problem)
+            return QL_MEMORY;
+        ql_warn(cx, "%s", f->problem);
+        ql_error_clear(cx);
+    } else if (status != QL_OK) {
         return status;
     }
-    show(e, e->problem ? QL_KIND_NONE : kind);
+    QL_TRY(cx, ql_grow(cx, &r->items, &r->capacity, r->count + 1, sizeof *r->items));
     r->items[r->count++] = e;
     return QL_OK;
-}
-
-static entry *
-entry_new(ql_ctx *cx, const char *file)
-{
-    entry *e = ql_heap(cx, 1, sizeof *e);
-
-    if (e && !(e->file = heap_text(cx, file))) {
-        entry_free(e);
-        return NULL;
-    }
-    return e;
 }
 
 static bool
@@ -224,40 +165,43 @@ met(const ql_registry *r, const struct stat *st)
 
 /* A backend is kept by what its file says. */
 static ql_status
-look_and_load(ql_ctx *cx, entry *e, ql_kind *kind)
+look_and_load(ql_ctx *cx, entry *e)
 {
+    ql_found *f = &e->found;
     ql_glance glance;
 
-    QL_TRY(cx, ql_elf_look(cx, e->file, &glance));
-    *kind = glance.kind;
-    if (glance.kind != QL_BACKEND) {
-        QL_TRY(cx, load(cx, e->file, &e->copy));
-        *kind = e->copy.kind;
-        return QL_OK;
-    }
-    e->name = heap_text(cx, glance.name);
-    e->help = heap_text(cx, glance.help);
-    return e->name && e->help ? QL_OK : QL_MEMORY;
+    QL_TRY(cx, ql_elf_look(cx, f->file, &glance));
+    if (glance.kind != QL_BACKEND)
+        return load(cx, f->file, &e->copy);
+    f->kind = QL_BACKEND;
+    f->name = ql_copy_text(cx, glance.name, strlen(glance.name));
+    f->help = ql_copy_text(cx, glance.help, strlen(glance.help));
+    return f->name && f->help ? QL_OK : QL_MEMORY;
+}
+
+/* The file `file`, or the descriptor `plugin` in memory. */
+static ql_status
+take(ql_ctx *cx, ql_registry *r, const char *file, const struct stat *st, const ql_plugin *plugin)
+{
+    entry *e = ql_alloc(cx, 1, sizeof *e);
+    const char *name = e ? ql_copy_text(cx, file, strlen(file)) : NULL;
+
+    if (!name)
+        return QL_MEMORY;
+    *e = (entry){.found.file = name, .dev = st->st_dev, .ino = st->st_ino};
+    return keep(cx, r, e, plugin ? ql_descriptor_read(cx, name, plugin, &e->copy) : look_and_load(cx, e));
 }
 
 ql_status
 ql_registry_take(ql_ctx *cx, ql_registry *r, const char *file)
 {
-    ql_kind kind = QL_KIND_NONE;
     ql_path_info at;
-    ql_status status;
-    entry *e;
 
     QL_TRY(cx, ql_path_look(cx, file, &at));
     if (at.type != QL_PATH_NONE && met(r, &at.stat))
         return QL_OK;
-    e = entry_new(cx, file);
-    if (!e)
-        return QL_MEMORY;
-    e->dev = at.stat.st_dev;
-    e->ino = at.stat.st_ino;
-    status = look_and_load(cx, e, &kind);
-    return keep(cx, r, e, kind, status);
+    ql_scope_enter(cx, r->memory);
+    return ql_scope_leave(cx, r->memory, take(cx, r, file, &at.stat, NULL));
 }
 
 static int
@@ -287,8 +231,10 @@ ql_registry_open(ql_ctx *cx, const char *paths, ql_registry **out)
     ql_status st;
 
     *out = NULL;
-    if (!r)
+    if (!r || !(r->memory = ql_heap(cx, 1, sizeof *r->memory))) {
+        free(r);
         return QL_MEMORY;
+    }
     ql_scope_open(cx, &scope);
     st = ql_registry_search(cx, r, paths);
     ql_scope_close(cx, &scope);
@@ -304,13 +250,8 @@ ql_registry_open(ql_ctx *cx, const char *paths, ql_registry **out)
 ql_status
 ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin)
 {
-    entry *e = entry_new(cx, "(memory)");
-    ql_status status;
-
-    if (!e)
-        return QL_MEMORY;
-    status = ql_descriptor_read(cx, e->file, plugin, &e->copy);
-    QL_TRY(cx, keep(cx, r, e, e->copy.kind, status));
+    ql_scope_enter(cx, r->memory);
+    QL_TRY(cx, ql_scope_leave(cx, r->memory, take(cx, r, "(memory)", &(struct stat){0}, plugin)));
     sort(r);
     return QL_OK;
 }
@@ -327,28 +268,18 @@ ql_registry_item(const ql_registry *r, int64_t i)
     return &r->items[i]->found;
 }
 
-/* The entry of that name, a broken one before a good one; NULL: none. */
-static entry *
-find(const ql_registry *r, const char *name)
-{
-    entry *good = NULL;
-
-    for (int64_t i = 0; i < r->count; i++) {
-        if (strcmp(r->items[i]->name, name) != 0)
-            continue;
-        if (r->items[i]->problem)
-            return r->items[i];
-        good = r->items[i];
-    }
-    return good;
-}
-
 const ql_found *
 ql_registry_peek(const ql_registry *r, const char *name)
 {
-    const entry *e = find(r, name);
+    const ql_found *found = NULL;
 
-    return e ? &e->found : NULL;
+    for (int64_t i = 0; i < r->count; i++) {
+        const ql_found *f = &r->items[i]->found;
+
+        if (strcmp(f->name, name) == 0 && (!found || (f->problem && !found->problem)))
+            found = f;
+    }
+    return found;
 }
 
 const ql_found *
@@ -363,14 +294,16 @@ ql_registry_load(const ql_registry *r, const ql_found *f)
     if (!e)
         return f;
     ql_ctx_init(&cx, NULL);
-    if (load(&cx, e->file, &e->copy) != QL_OK)
-        e->problem = heap_text(&cx, ql_error(&cx));
-    if (e->problem || e->copy.name)
-        show(e, e->problem ? QL_KIND_NONE : QL_BACKEND);
-    else
-        f = NULL; /* there was no memory to say why */
-    ql_ctx_fini(&cx);
-    return f;
+    ql_scope_enter(&cx, r->memory);
+    if (load(&cx, f->file, &e->copy) == QL_OK) {
+        e->found.plugin = &e->copy;
+        e->found.help = e->copy.help;
+    } else {
+        e->found.kind = QL_KIND_NONE;
+        e->found.problem = ql_copy_text(&cx, ql_error(&cx), strlen(ql_error(&cx)));
+    }
+    (void)ql_scope_leave(&cx, r->memory, QL_OK);
+    return f->plugin || f->problem ? f : NULL; /* NULL: there was no memory to say why */
 }
 
 const ql_found *

@@ -432,6 +432,7 @@ static const ql_op_row host_rows[] = {
 static const ql_op_row *const host_ops[] = {host_rows, NULL};
 
 static const ql_backend host_backend = {
+    .size = sizeof(ql_backend),
     .device = "plain",
     .open = host_open,
     .close = host_close,

@@ -141,6 +141,7 @@ typedef struct ql_device_info {
 } ql_device_info;
 
 typedef struct ql_backend {
+    size_t size;        /* sizeof(ql_backend), as QL_TABLE sets it */
     const char *device; /* "cpu", "cuda": what `device:` says */
     ql_status (*open)(ql_ctx *cx, const ql_device_options *opt, void **dev);
     void (*close)(void *dev);

@@ -158,6 +158,7 @@ static const ql_op_row *const ops[] = {
 };
 
 static const ql_backend backend = {
+    .size = sizeof(ql_backend),
     .device = "cpu",
     .open = cpu_open,
     .close = cpu_close,

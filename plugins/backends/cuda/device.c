@@ -236,6 +236,7 @@ static const ql_op_row *const ops[] = {
 };
 
 static const ql_backend backend = {
+    .size = sizeof(ql_backend),
     .device = "cuda",
     .open = cuda_open,
     .close = cuda_close,

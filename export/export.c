@@ -246,7 +246,12 @@ ql_export_finish(ql_ctx *cx, ql_export *x, const char *recipe, ql_facts *m)
         QL_TRY(cx, ql_fact_note(cx, m, "runtimes", x->runtimes));
         QL_TRY(cx, ql_fact_note(cx, m, "serve", x->serve));
     }
-    QL_TRY(cx, write_record(cx, x, recipe, m));
+    return write_record(cx, x, recipe, m);
+}
+
+ql_status
+ql_export_place(ql_ctx *cx, ql_export *x)
+{
     QL_TRY(cx, ql_target_swap(cx, &x->target));
     ql_info(cx, "export in %s: %lld files, %llu bytes", x->folder, (long long)x->file_count,
             (unsigned long long)x->bytes);

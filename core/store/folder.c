@@ -152,10 +152,10 @@ remove_files(ql_ctx *cx, const char *folder, bool (*mine)(const char *name), tim
     return QL_OK;
 }
 
-static ql_status
-remove_node(ql_ctx *cx, const ql_store *s, const ql_store_item *item)
+ql_status
+ql_store_forget(ql_ctx *cx, const ql_store *s, ql_key key)
 {
-    const char *node = ql_store_node(cx, s, item->key);
+    const char *node = ql_store_node(cx, s, key);
 
     if (!node)
         return QL_MEMORY;
@@ -177,7 +177,7 @@ make_room(ql_ctx *cx, const ql_store *s, const ql_store_item *items, int64_t cou
         QL_TRY(cx, check_own(cx, s->folder));
         QL_TRY(cx, ql_store_about(cx, s, items[i].key, &about));
         ql_info(cx, "cache: %s made room, the least recently used", about);
-        QL_TRY(cx, remove_node(cx, s, &items[i]));
+        QL_TRY(cx, ql_store_forget(cx, s, items[i].key));
         sum -= items[i].bytes;
     }
     return QL_OK;
@@ -210,7 +210,7 @@ ql_store_clear(ql_ctx *cx, const ql_store *s)
     if (st == QL_OK)
         st = ql_store_list(cx, s, &items, &count);
     for (int64_t i = 0; i < count && st == QL_OK; i++)
-        st = remove_node(cx, s, &items[i]);
+        st = ql_store_forget(cx, s, items[i].key);
     free(items);
     return st == QL_OK ? remove_files(cx, files, is_hash, 0) : st;
 }

@@ -43,6 +43,8 @@ ql_status ql_store_get(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parc
 ql_status ql_store_put(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel);
 /* Removes an entry whose parts don't serve, for the reason that the context's error says, which is told and cleared. */
 ql_status ql_store_drop(ql_ctx *cx, const ql_store *s, const ql_entry *e);
+/* Removes a node, whatever it holds; fine when there is none. */
+ql_status ql_store_forget(ql_ctx *cx, const ql_store *s, ql_key key);
 /* Marks the node as used now, and removes what writers that were killed have left in it. */
 ql_status ql_store_touch(ql_ctx *cx, const ql_store *s, ql_key key);
 

@@ -10,6 +10,27 @@ ql_span_tokens(const ql_span *s)
     return s->seqs.offsets[s->seqs.count];
 }
 
+int64_t
+ql_lane_tokens(const ql_corpus *c, ql_lane lane)
+{
+    const ql_span *first = &c->spans[lane.first], *last = first + lane.count - 1;
+
+    return lane.count ? last->first_token + ql_span_tokens(last) - first->first_token : 0;
+}
+
+ql_lane
+ql_corpus_cut(const ql_corpus *c, int64_t first, int64_t tokens)
+{
+    ql_lane lane = {.first = first, .count = 1};
+
+    for (ql_lane longer = lane; first + longer.count < c->span_count; lane = longer) {
+        longer.count++;
+        if (tokens && ql_lane_tokens(c, longer) > tokens)
+            break;
+    }
+    return lane;
+}
+
 ql_status
 ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out)
 {

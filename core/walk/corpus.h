@@ -19,6 +19,10 @@ typedef struct ql_corpus { /* the tokens of a stream */
     const ql_span *spans;
 } ql_corpus;
 
+typedef struct ql_lane { /* chunks of a corpus that go through memory together */
+    int64_t first, count;
+} ql_lane;
+
 /* Cuts `tokens` into chunks of at most `chunk_tokens` tokens, never less than a sequence. Lives in the innermost scope. */
 ql_status ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out);
 
@@ -28,7 +32,11 @@ typedef struct ql_reading {
     const ql_corpus *corpus;
 } ql_reading;
 
-/* Tokens of a chunk. */
+/* Tokens of a chunk; of a lane. */
 int64_t ql_span_tokens(const ql_span *s);
+int64_t ql_lane_tokens(const ql_corpus *c, ql_lane lane);
+/* The lane from chunk `first` on that has at most `tokens` tokens (0: no limit), a chunk at least. Here it is said where tokens may be
+ * parted: between any two chunks, for no sequence reads another's. */
+ql_lane ql_corpus_cut(const ql_corpus *c, int64_t first, int64_t tokens);
 
 #endif

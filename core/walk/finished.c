@@ -41,7 +41,7 @@ get(ql_walk *w, const ql_entry *e, const char *stage, ql_status (*take)(ql_walk 
             st = ql_store_drop(w->cx, w->store, e);
         }
     }
-    if (st == QL_OK && found)
+    if (st == QL_OK && found && w->pass == 0)
         st = note(w, e, stage, true);
     if (st == QL_OK && !found) {
         w->damaged = true;
@@ -139,7 +139,6 @@ ql_finished_put_sink(ql_walk *w, ql_sink *s)
 
     if (s->stream) /* which goes forward for the evaluator's sake */
         ql_cost_add(&cost, &s->stream->cost);
-    QL_TRY(w->cx, ql_content_check(w->cx, w->plan->inputs)); /* the ends of the model were read, too */
     QL_TRY(w->cx, ql_results_begin(w->results));
     QL_TRY(w->cx, ql_results_add(w->results, s->node, QL_WHOLE_MODEL, NULL, &s->facts));
     QL_TRY(w->cx, ql_results_keep(w->results, s->node, QL_WHOLE_MODEL, &cost));
@@ -237,6 +236,7 @@ ql_finished_put_all(ql_walk *w)
             continue;
         QL_TRY(w->cx, ql_parcel_put(w->cx, &parcel, "tally", &v->all, sizeof v->all));
         QL_TRY(w->cx, put(w, &e, v->stage->name, &parcel));
+        v->told = true;
     }
     return QL_OK;
 }
@@ -251,11 +251,12 @@ ql_finished_take(ql_walk *w)
         const ql_entry e = entry_of(v, w->layer);
 
         v->block = (ql_tally){0};
-        if (v->kept[w->layer] && v->wanted[w->layer])
-            QL_TRY(w->cx, get(w, &e, v->stage->name, take_linears, v));
+        if (!v->kept[w->layer] || !v->wanted[w->layer])
+            continue;
+        QL_TRY(w->cx, v->outlines ? ql_outline_take(w, v) : get(w, &e, v->stage->name, take_linears, v));
     }
     for (int64_t i = 0; i < w->plan->sink_count; i++)
-        if (w->plan->sinks[i].kept[w->layer])
+        if (w->plan->sinks[i].kept[w->layer] && w->pass == 0)
             QL_TRY(w->cx, note_sink(w, &w->plan->sinks[i], w->layer, true));
     return QL_OK;
 }
@@ -288,8 +289,10 @@ ql_finished_put(ql_walk *w)
             ql_cost_store(w, v);
         if (!v->told)
             add_tally(&v->all, &v->block);
-        if (was_made(w, v) && w->store)
-            QL_TRY(w->cx, put_variant(w, v));
+        if (was_made(w, v) && (w->store || w->passes > 1)) {
+            QL_TRY(w->cx, w->store ? put_variant(w, v) : ql_outline_put(w, v));
+            v->kept[w->layer] = true;
+        }
     }
     if (w->store)
         QL_TRY(w->cx, ql_store_trim(w->cx, w->store));

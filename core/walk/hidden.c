@@ -85,7 +85,7 @@ park(ql_ctx *cx, ql_hidden *r)
 static ql_status
 park_one(ql_ctx *cx, const ql_stream *s, bool *freed)
 {
-    for (int64_t c = 0; s->corpus && s->h && s->before && c < s->corpus->span_count; c++) {
+    for (int64_t c = 0; s->h && s->before && c < s->lane.count; c++) {
         ql_hidden *r = is_idle(s->h[c]) ? s->h[c] : s->before[c];
 
         if (!is_idle(r))

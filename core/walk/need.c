@@ -51,30 +51,42 @@ is_export(const ql_sink *s)
     return s->stage->plugin->kind == QL_EXPORTER;
 }
 
-/* An exporter is handed every block, whatever the store has, and writes everything again. */
+/* In the first pass. An exporter is handed every block, whatever the store has, and writes everything again. */
 static bool
-linears_at(const ql_sink *s, int64_t block)
+linears_at(const ql_walk *w, const ql_sink *s, int64_t block)
 {
-    return is_export(s) || (s->stage->plugin->evaluator->linear && !s->kept[block]);
+    return w->pass == 0 && (is_export(s) || (s->stage->plugin->evaluator->linear && !s->kept[block]));
 }
 
 static bool
-reads_model(const ql_sink *s, int64_t block)
+reads_model(const ql_walk *w, const ql_sink *s, int64_t block)
 {
-    return linears_at(s, block) || (!s->stage->plugin->evaluator->linear && !s->told);
+    return linears_at(w, s, block) || ql_lanes_wanted(w, s);
+}
+
+/* Nothing is wanted yet. */
+static void
+forget_needs(ql_walk *w)
+{
+    for (int64_t i = 0; i < w->plan->variant_count; i++)
+        for (int64_t block = 0; block < blocks_of(w); block++)
+            w->plan->variants[i]->wanted[block] = false;
+    for (int64_t i = 0; i < w->plan->stream_count; i++)
+        w->plan->streams[i]->until = 0;
 }
 
 void
 ql_need_decide(ql_walk *w)
 {
+    forget_needs(w);
     for (int64_t block = 0; block < blocks_of(w); block++) {
-        for (int64_t i = 0; i < w->plan->variant_count; i++)
+        for (int64_t i = 0; i < w->plan->variant_count && w->pass == 0; i++)
             if (!w->plan->variants[i]->told)
                 want(w, w->plan->variants[i], block);
         for (int64_t i = 0; i < w->plan->sink_count; i++) {
             const ql_sink *s = &w->plan->sinks[i];
 
-            if (!reads_model(s, block))
+            if (!reads_model(w, s, block))
                 continue;
             want_model(w, s->of, block);
             if (s->calib)
@@ -100,7 +112,7 @@ ql_need_variant(const ql_walk *w, const ql_variant *v)
 bool
 ql_need_linears(const ql_walk *w, const ql_sink *s)
 {
-    return linears_at(s, w->layer);
+    return linears_at(w, s, w->layer);
 }
 
 bool
@@ -118,12 +130,14 @@ ql_need_stats(const ql_walk *w, const ql_stream *s)
 bool
 ql_need_block(const ql_walk *w, int64_t block)
 {
-    bool needed = w->stream_count > w->plan->stream_count; /* evaluation tokens pass them all */
+    bool needed = false;
 
+    for (int64_t i = w->plan->stream_count; i < w->stream_count; i++)
+        needed = needed || w->streams[i]->lane.count; /* evaluation tokens pass them all */
     for (int64_t i = 0; i < w->plan->variant_count; i++)
         needed = needed || w->plan->variants[i]->wanted[block];
     for (int64_t i = 0; i < w->plan->sink_count; i++)
-        needed = needed || linears_at(&w->plan->sinks[i], block);
+        needed = needed || linears_at(w, &w->plan->sinks[i], block);
     for (int64_t i = 0; i < w->plan->stream_count; i++)
         needed = needed || block < w->plan->streams[i]->until;
     return needed;

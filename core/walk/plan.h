@@ -23,7 +23,8 @@ struct ql_variant {
     /* of the walk that is under way */
     const char *title, *about; /* "quant (NAME bits=3)"; "NAME bits=3 on MODEL" */
     ql_linear_state *linears;  /* [linear_count], of the block at hand */
-    bool *kept, *wanted;       /* [layers]: the store has it; somebody reads it in this walk */
+    bool *kept, *wanted;       /* [layers]: the store has it; something reads it in this pass */
+    ql_outline *outlines;      /* [layers × linears] of a rehearsal, which has no store; NULL: none */
     char *failed;              /* NULL: fine so far; else why, with the linear's name; on the heap */
     ql_tally block, all;       /* of the block at hand; of the blocks before, or of the whole walk when `told` */
     bool told;                 /* the store had `all` */
@@ -42,9 +43,10 @@ struct ql_stream {
     /* of the walk that is under way */
     int64_t until;           /* blocks that it has to pass */
     const ql_corpus *corpus; /* NULL: it is not run */
+    ql_lane lane;            /* its chunks that are under way; none: it is not run now */
     ql_stream *equal_to;     /* shares its hidden states until a linear differs; NULL: has its own */
     int64_t followers;       /* streams that are equal to this one */
-    ql_hidden **h;           /* [span_count], at the border of blocks */
+    ql_hidden **h;           /* [lane.count], at the border of blocks */
     ql_hidden **before;      /* the same before the block at hand, while there are followers */
     ql_gathered **gathered;  /* [subsets]: sums of the block at hand */
     bool dead;               /* its variant failed */
@@ -62,6 +64,8 @@ typedef struct ql_sink {
     ql_stream *stream;  /* whose chunks it wants; NULL: none */
     bool *kept;         /* [layers]: its numbers of the block are there */
     ql_leavings found;  /* what the chunks of its stream have left so far */
+    int64_t until;      /* chunks that it has had */
+    int64_t stored;     /* bytes of `found` that the store has */
     void *state;        /* of an exporter */
     ql_scope scope;     /* memory of `begin` and of what it keeps */
     int64_t node;       /* of the results, whose facts are what it finds */
@@ -70,7 +74,8 @@ typedef struct ql_sink {
     const char *recipe; /* of an exporter: what made the model */
     char *failed;       /* on the heap; NULL: fine so far */
     ql_cost cost;
-    bool told; /* the results have its facts of the whole model: its stream is not run */
+    bool ended; /* its facts and files are complete */
+    bool told;  /* the results have its facts of the whole model: its stream is not run */
 } ql_sink;
 
 typedef struct ql_plan {

@@ -85,6 +85,7 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_plan *pl
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", node->name);
     w.folder = opt->folder;
+    w.lane_tokens = opt->store || !opt->folder ? opt->lane_tokens : 0; /* passes read the store */
     w.fails = opt->fails;
     w.fails_user = opt->user;
     w.store = opt->store;

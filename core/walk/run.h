@@ -8,6 +8,8 @@
 #include "plan.h"
 
 typedef struct ql_run_options {
+    int64_t
+        lane_tokens; /* the most tokens of evaluation that go through memory together; 0: all. More go in passes over the store. */
     const char *folder;    /* where stages may write files; NULL, for a rehearsal: nobody writes */
     const ql_store *store; /* NULL: nothing is kept, and nothing taken from earlier runs */
     ql_journal *journal;   /* of what goes to the store and comes from it; NULL: none */

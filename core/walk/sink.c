@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "store/content.h"
 #include "tensor/tensor.h"
 #include "walk.h"
 
@@ -57,7 +58,7 @@ settle(ql_walk *w, ql_sink *s, ql_status st)
 /* --- opening -------------------------------------------------------------------------------------------------- */
 
 static ql_status
-open_stream(ql_walk *w, const ql_sink *s, const ql_corpus *corpus, ql_variant *through)
+add_stream(ql_walk *w, const ql_sink *s, const ql_corpus *corpus, ql_variant *through)
 {
     ql_stream *made;
 
@@ -66,20 +67,22 @@ open_stream(ql_walk *w, const ql_sink *s, const ql_corpus *corpus, ql_variant *t
     made = ql_alloc(w->cx, 1, sizeof *made);
     if (!made)
         return QL_MEMORY;
-    *made = (ql_stream){.data = ql_node_input(s->stage, "data"), .through = through, .taps = QL_TAP_END};
+    *made =
+        (ql_stream){.data = ql_node_input(s->stage, "data"), .through = through, .taps = QL_TAP_END, .corpus = corpus};
     w->streams[w->stream_count++] = made;
-    return ql_stream_open(w, made, corpus, ql_stream_find(w, corpus, w->plan->variants[0]));
+    return QL_OK;
 }
 
+/* Streams of its tokens through its model and, where it compares, through the original. */
 static ql_status
-open_streams(ql_walk *w, ql_sink *s)
+add_streams(ql_walk *w, ql_sink *s)
 {
     const ql_corpus *corpus = NULL;
 
     QL_TRY(w->cx, ql_corpus_open(w, ql_node_input(s->stage, "data"), s->stage, &corpus));
     if (evaluator(s)->needs_reference)
-        QL_TRY(w->cx, open_stream(w, s, corpus, w->plan->variants[0]));
-    QL_TRY(w->cx, open_stream(w, s, corpus, s->of));
+        QL_TRY(w->cx, add_stream(w, s, corpus, w->plan->variants[0]));
+    QL_TRY(w->cx, add_stream(w, s, corpus, s->of));
     s->stream = ql_stream_find(w, corpus, s->of);
     return QL_OK;
 }
@@ -97,7 +100,7 @@ open_sink(ql_walk *w, ql_sink *s)
     }
     if (!ev || ev->linear || s->told || !ql_node_input(s->stage, "data"))
         return QL_OK;
-    return open_streams(w, s);
+    return add_streams(w, s);
 }
 
 ql_status
@@ -248,17 +251,18 @@ end_stream(ql_walk *w, const ql_stream *s, int64_t c, const ql_ends *ends, ql_ev
     if (s->through->parent && !s->equal_to)
         QL_TRY(w->cx, normed(w, s, c, ends, &chunk->x));
     for (int64_t i = 0; i < w->plan->sink_count; i++)
-        if (w->plan->sinks[i].stream == s)
+        if (w->plan->sinks[i].stream == s && ql_lanes_wanted(w, &w->plan->sinks[i]))
             QL_TRY(w->cx, hand_chunk(w, &w->plan->sinks[i], chunk));
     ql_scope_close(w->cx, &scope);
     return QL_OK;
 }
 
 static ql_status
-end_chunk(ql_walk *w, const ql_corpus *corpus, int64_t c, const ql_ends *ends)
+end_chunk(ql_walk *w, const ql_stream *any, int64_t c, const ql_ends *ends)
 {
+    const ql_corpus *corpus = any->corpus;
     const ql_stream *original = ql_stream_find(w, corpus, w->plan->variants[0]);
-    const ql_span *span = &corpus->spans[c];
+    const ql_span *span = ql_stream_span(any, c);
     ql_eval_chunk chunk = {
         .seqs = &span->seqs,
         .ids = corpus->tokens.ids + span->first_token,
@@ -269,41 +273,39 @@ end_chunk(ql_walk *w, const ql_corpus *corpus, int64_t c, const ql_ends *ends)
     ql_scope scope;
 
     ql_scope_open(w->cx, &scope);
-    if (original)
+    if (original && original->lane.count)
         QL_TRY(w->cx, normed(w, original, c, ends, &chunk.ref));
     for (int64_t i = 0; i < w->plan->variant_count; i++) {
         const ql_stream *s = ql_stream_find(w, corpus, w->plan->variants[i]);
 
-        if (s && !s->dead)
+        if (s && s->lane.count && !s->dead)
             QL_TRY(w->cx, end_stream(w, s, c, ends, &chunk));
     }
     ql_scope_close(w->cx, &scope);
     return QL_OK;
 }
 
-/* Is it the first stream of its tokens to the end of the model? */
+/* Is it the first stream of its tokens that has come to the end of the model? */
 static bool
 is_first(const ql_walk *w, int64_t stream)
 {
-    for (int64_t i = 0; i < stream; i++)
-        if (w->streams[i]->taps & QL_TAP_END && w->streams[i]->corpus == w->streams[stream]->corpus)
+    for (int64_t i = w->plan->stream_count; i < stream; i++)
+        if (w->streams[i]->lane.count && w->streams[i]->corpus == w->streams[stream]->corpus)
             return false;
-    return w->streams[stream]->taps & QL_TAP_END;
+    return w->streams[stream]->lane.count;
 }
 
-static ql_status
-end_streams(ql_walk *w)
+ql_status
+ql_sinks_chunks(ql_walk *w)
 {
     ql_scope scope;
     ql_ends ends;
 
-    if (w->stream_count == w->plan->stream_count)
-        return QL_OK;
     ql_scope_open(w->cx, &scope);
     QL_TRY(w->cx, ql_model_ends(w->cx, w->model, &ends));
-    for (int64_t i = 0; i < w->stream_count; i++)
-        for (int64_t c = 0; is_first(w, i) && c < w->streams[i]->corpus->span_count; c++)
-            QL_TRY(w->cx, end_chunk(w, w->streams[i]->corpus, c, &ends));
+    for (int64_t i = w->plan->stream_count; i < w->stream_count; i++)
+        for (int64_t c = 0; is_first(w, i) && c < w->streams[i]->lane.count; c++)
+            QL_TRY(w->cx, end_chunk(w, w->streams[i], c, &ends));
     ql_scope_close(w->cx, &scope);
     return QL_OK;
 }
@@ -363,14 +365,32 @@ end_sink(ql_walk *w, ql_sink *s)
     st = ev ? end_evaluator(w, s) : ql_export_end(w, s);
     QL_TRY(w->cx, settle(w, s, leave(w, s, &scope, st)));
     QL_TRY(w->cx, ql_meter_stop(w, &meter, &s->cost));
-    return s->failed ? QL_OK : ql_finished_put_sink(w, s);
+    s->ended = !s->failed;
+    return QL_OK;
 }
 
+/* What it left is there for others to see: files in their place, facts in the results. */
+static ql_status
+publish(ql_walk *w, ql_sink *s)
+{
+    if (s->files)
+        QL_TRY(w->cx, ql_export_place(w->cx, s->files));
+    QL_TRY(w->cx, ql_finished_put_sink(w, s));
+    return ql_lanes_forget(w, s);
+}
+
+/* Exporters copy files of the model at their end, so that its inputs are looked at once more before anything is published. */
 ql_status
 ql_sinks_end(ql_walk *w)
 {
-    QL_TRY(w->cx, end_streams(w));
-    for (int64_t i = 0; i < w->plan->sink_count && w->folder; i++)
+    if (!w->folder)
+        return QL_OK;
+    QL_TRY(w->cx, ql_content_check(w->cx, w->plan->inputs));
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
         QL_TRY(w->cx, end_sink(w, &w->plan->sinks[i]));
+    QL_TRY(w->cx, ql_content_check(w->cx, w->plan->inputs));
+    for (int64_t i = 0; i < w->plan->sink_count; i++)
+        if (w->plan->sinks[i].ended)
+            QL_TRY(w->cx, publish(w, &w->plan->sinks[i]));
     return QL_OK;
 }

@@ -37,6 +37,16 @@ typedef struct ql_linear_state {
     ql_tensor *w_hat; /* decoded, f32; made on demand, dropped with its family of variants */
 } ql_linear_state;
 
+/* What a linear's state looks like: what of it a rehearsal remembers from pass to pass. */
+#define QL_LINEAR_TENSORS 10
+typedef struct ql_outline {
+    ql_linear_state state; /* its tensors are gone */
+    struct {
+        ql_dtype dtype; /* QL_DTYPE_NONE: there is none */
+        int64_t rows, cols;
+    } tensors[QL_LINEAR_TENSORS];
+} ql_outline;
+
 /* What chunks of a stream have left for their evaluator, one behind the other; on the heap. */
 typedef struct ql_leavings {
     char *data;

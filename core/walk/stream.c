@@ -13,12 +13,18 @@ release(ql_hidden **h, int64_t count)
     }
 }
 
-ql_status
-ql_stream_open(ql_walk *w, ql_stream *s, const ql_corpus *corpus, ql_stream *equal_to)
+const ql_span *
+ql_stream_span(const ql_stream *s, int64_t c)
 {
-    const int64_t n = corpus->span_count;
+    return &s->corpus->spans[s->lane.first + c];
+}
 
-    s->corpus = corpus;
+ql_status
+ql_stream_open(ql_walk *w, ql_stream *s, ql_lane lane, ql_stream *equal_to)
+{
+    const int64_t n = lane.count;
+
+    s->lane = lane;
     s->h = ql_heap(w->cx, (size_t)n, sizeof *s->h);
     s->before = ql_heap(w->cx, (size_t)n, sizeof *s->before);
     if (!s->h || !s->before)
@@ -29,13 +35,13 @@ ql_stream_open(ql_walk *w, ql_stream *s, const ql_corpus *corpus, ql_stream *equ
         return QL_OK;
     }
     for (int64_t c = 0; c < n; c++) {
-        const ql_span *span = &corpus->spans[c];
+        const ql_span *span = ql_stream_span(s, c);
         ql_scope scope;
         ql_tensor *h;
 
         ql_scope_open(w->cx, &scope);
         QL_TRY(w->cx,
-               ql_model_embed(w->cx, w->model, corpus->tokens.ids + span->first_token, ql_span_tokens(span), &h));
+               ql_model_embed(w->cx, w->model, s->corpus->tokens.ids + span->first_token, ql_span_tokens(span), &h));
         QL_TRY(w->cx, ql_hidden_new(w->cx, h, &s->h[c]));
         ql_scope_close(w->cx, &scope);
     }
@@ -54,14 +60,12 @@ leave(ql_stream *s)
 void
 ql_stream_close(ql_stream *s)
 {
-    if (!s->corpus)
-        return;
-    release(s->h, s->corpus->span_count);
-    release(s->before, s->corpus->span_count);
+    release(s->h, s->lane.count);
+    release(s->before, s->lane.count);
     free(s->h);
     free(s->before);
     leave(s);
-    s->corpus = NULL;
+    s->lane = (ql_lane){0};
     s->h = s->before = NULL;
 }
 
@@ -69,22 +73,21 @@ void
 ql_stream_kill(ql_stream *s)
 {
     s->dead = true;
-    release(s->h, s->corpus->span_count);
+    release(s->h, s->lane.count);
     leave(s);
 }
 
 void
 ql_stream_block_begin(ql_stream *s)
 {
-    for (int64_t c = 0; s->followers > 0 && c < s->corpus->span_count; c++)
+    for (int64_t c = 0; s->followers > 0 && c < s->lane.count; c++)
         s->before[c] = ql_hidden_ref(s->h[c]);
 }
 
 void
 ql_stream_block_end(ql_walk *w, ql_stream *s)
 {
-    if (s->before && s->corpus)
-        release(s->before, s->corpus->span_count);
+    release(s->before, s->lane.count);
     for (int k = 0; s->gathered && k < w->model->info.subsets; k++) {
         ql_gather_unref(w->cx, s->gathered[k]);
         s->gathered[k] = NULL;
@@ -94,7 +97,7 @@ ql_stream_block_end(ql_walk *w, ql_stream *s)
 void
 ql_stream_fork(ql_stream *s)
 {
-    for (int64_t c = 0; s->equal_to && c < s->corpus->span_count; c++)
+    for (int64_t c = 0; s->equal_to && c < s->lane.count; c++)
         s->h[c] = ql_hidden_ref(s->equal_to->before[c]);
     leave(s);
 }
@@ -113,7 +116,7 @@ ql_stream_put(ql_walk *w, ql_stream *s, int64_t c, const ql_tensor *h)
 static ql_status
 forward_chunk(ql_walk *w, ql_stream *s, int64_t c, const ql_weight *const *as)
 {
-    ql_flow f = {.seqs = &s->corpus->spans[c].seqs};
+    ql_flow f = {.seqs = &ql_stream_span(s, c)->seqs};
     ql_scope scope;
     ql_tensor *h;
 
@@ -136,13 +139,13 @@ ql_stream_forward(ql_walk *w, ql_stream *s)
 
     if (!s->dead && ql_variant_failed(s->through))
         ql_stream_kill(s);
-    if (s->dead || (s->equal_to && !ql_variant_differs(w, s->through, -1)))
+    if (s->lane.count == 0 || s->dead || (s->equal_to && !ql_variant_differs(w, s->through, -1)))
         return QL_OK;
     QL_TRY(w->cx, ql_meter_start(w, &meter));
     ql_stream_fork(s);
     ql_scope_open(w->cx, &scope);
     QL_TRY(w->cx, ql_variant_weights(w, s->through, -1, &as));
-    for (int64_t c = 0; c < s->corpus->span_count; c++)
+    for (int64_t c = 0; c < s->lane.count; c++)
         QL_TRY(w->cx, forward_chunk(w, s, c, as));
     ql_scope_close(w->cx, &scope);
     return ql_meter_stop(w, &meter, &s->cost);

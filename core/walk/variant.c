@@ -1,4 +1,6 @@
 /* The linears of the block at hand, as a variant of the model has them. */
+#include <string.h>
+
 #include "tensor/tensor.h"
 #include "walk.h"
 
@@ -234,13 +236,22 @@ drop(ql_tensor **t)
     *t = NULL;
 }
 
+void
+ql_linear_tensors(ql_linear_state *s, ql_tensor **out[QL_LINEAR_TENSORS])
+{
+    ql_tensor **const all[QL_LINEAR_TENSORS] = {&s->q.codes, &s->q.scales, &s->q.zeros, &s->q.g_idx, &s->q.levels,
+                                                &s->q.b,     &s->q.a,      &s->b,       &s->a,       &s->w_hat};
+
+    memcpy(out, all, sizeof all);
+}
+
 static void
 forget(ql_linear_state *s)
 {
-    ql_tensor **const all[] = {&s->q.codes, &s->q.scales, &s->q.zeros, &s->q.g_idx, &s->q.levels,
-                               &s->q.b,     &s->q.a,      &s->b,       &s->a,       &s->w_hat};
+    ql_tensor **all[QL_LINEAR_TENSORS];
 
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    ql_linear_tensors(s, all);
+    for (int i = 0; i < QL_LINEAR_TENSORS; i++)
         drop(all[i]);
     *s = (ql_linear_state){0};
 }

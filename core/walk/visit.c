@@ -14,7 +14,7 @@ typedef struct visit {
 static int64_t
 span_count(const visit *v)
 {
-    return v->stream->corpus->span_count;
+    return v->stream->lane.count;
 }
 
 /* Step k of chunk f; the products that it consumed and the residual stream that it replaced are let go. */
@@ -41,14 +41,14 @@ static bool
 put_off(const visit *v, int k)
 {
     const ql_device *d = v->w->cx->device;
-    const ql_tokens *t = &v->stream->corpus->tokens;
     const ql_model_info *info = &v->w->model->info;
     const size_t room = ql_device_room(d);
+    const size_t tokens = (size_t)ql_lane_tokens(v->stream->corpus, v->stream->lane);
     size_t whole = 0;
 
     for (int l = 0; l < info->linear_count; l++)
         if (info->linears[l].subset == k)
-            whole += (size_t)t->offsets[t->count] * (size_t)info->linears[l].out * ql_dtype_size(d->info.compute_dtype);
+            whole += tokens * (size_t)info->linears[l].out * ql_dtype_size(d->info.compute_dtype);
     return room > 0 && k + 1 < info->subsets && v->put_off < 0 &&
            whole > (room - (d->used < room ? d->used : room)) / 2;
 }
@@ -185,7 +185,7 @@ visit_tokens(visit *v)
         ql_tensor *h;
 
         QL_TRY(cx, ql_hidden_wake(cx, v->stream->h[c], &h));
-        v->flows[c] = (ql_flow){.seqs = &v->stream->corpus->spans[c].seqs, .h = h};
+        v->flows[c] = (ql_flow){.seqs = &ql_stream_span(v->stream, c)->seqs, .h = h};
     }
     for (int k = 0; k < subsets && !v->stream->dead; k++)
         QL_TRY(cx, visit_subset(v, k));

@@ -87,26 +87,46 @@ cost_of(const ql_walk *w, unsigned taps)
     for (int64_t i = 0; i < w->stream_count; i++) {
         const ql_stream *s = w->streams[i];
 
-        if (s->corpus && s->taps & taps)
-            sum += (s->taps & QL_TAP_STATS ? 3.0 : 1.0) * (double)s->corpus->tokens.offsets[s->corpus->tokens.count];
+        if (s->lane.count && s->taps & taps)
+            sum += (s->taps & QL_TAP_STATS ? 3.0 : 1.0) * (double)ql_lane_tokens(s->corpus, s->lane);
     }
+    return sum;
+}
+
+/* The same of all passes to come. */
+static double
+cost_of_passes(const ql_walk *w)
+{
+    double sum = 0;
+
+    for (int64_t i = w->plan->stream_count; i < w->stream_count; i++)
+        for (int64_t k = 0; k < w->lane_count; k++)
+            if (w->lanes[k].corpus == w->streams[i]->corpus && w->lanes[k].pass > 0)
+                sum += (double)ql_lane_tokens(w->lanes[k].corpus, w->lanes[k].lane);
     return sum;
 }
 
 static void
 start_progress(ql_walk *w)
 {
-    const double block = 2 + cost_of(w, QL_TAP_STATS | QL_TAP_END), end = 1 + cost_of(w, QL_TAP_END);
+    const double blocks = (double)w->model->info.layers, end = cost_of(w, QL_TAP_END) + cost_of_passes(w);
+    const double first = cost_of(w, QL_TAP_STATS);
 
-    ql_progress_start(w->cx, &w->progress, block * (double)w->model->info.layers + end, w->plan->root->name);
+    ql_progress_start(w->cx, &w->progress, blocks * (first + end) + end + (2 * blocks + 1) * (double)w->passes,
+                      w->plan->root->name);
 }
 
 static void
 step(ql_walk *w, double units)
 {
-    char what[64];
+    const long long block = w->layer + 1, blocks = w->model->info.layers;
+    char what[96];
 
-    snprintf(what, sizeof what, "block %lld of %lld", (long long)w->layer + 1, (long long)w->model->info.layers);
+    if (w->passes > 1)
+        snprintf(what, sizeof what, "pass %lld of %lld, block %lld of %lld", (long long)w->pass + 1,
+                 (long long)w->passes, block, blocks);
+    else
+        snprintf(what, sizeof what, "block %lld of %lld", block, blocks);
     ql_progress_step(w->cx, &w->progress, units, w->layer < w->model->info.layers ? what : NULL);
 }
 
@@ -125,7 +145,8 @@ walk_block(ql_walk *w)
     return QL_OK;
 }
 
-/* All blocks in their order, then the end of the model. Finished work is taken from where it was kept, and kept as it comes. */
+/* All blocks in their order, then the end of the model. Finished work is taken from where it was kept, and kept as it comes, which is all
+ * in the first pass. */
 static ql_status
 walk_blocks(ql_walk *w)
 {
@@ -144,7 +165,8 @@ walk_blocks(ql_walk *w)
         ql_scope_close(w->cx, &scope);
     }
     QL_TRY(w->cx, ql_finished_put_all(w));
-    QL_TRY(w->cx, ql_sinks_end(w));
+    if (w->evaluates)
+        QL_TRY(w->cx, ql_sinks_chunks(w));
     step(w, 1 + cost_of(w, QL_TAP_END));
     return QL_OK;
 }
@@ -234,18 +256,18 @@ original_of(const ql_plan *plan, const ql_stream *s)
     return NULL;
 }
 
-/* The plan has the original's streams first: the others follow them. */
+/* Those with statistics, all of whose chunks go through the blocks in the first pass. The plan has the original's first: the others
+ * follow them. */
 static ql_status
 open_streams(ql_walk *w)
 {
     for (int64_t i = 0; i < w->plan->stream_count; i++) {
         ql_stream *s = w->plan->streams[i];
-        const ql_corpus *corpus = NULL;
 
         if (s->until == 0)
             continue;
-        QL_TRY(w->cx, ql_corpus_open(w, s->data, NULL, &corpus));
-        QL_TRY(w->cx, ql_stream_open(w, s, corpus, original_of(w->plan, s)));
+        QL_TRY(w->cx, ql_corpus_open(w, s->data, NULL, &s->corpus));
+        QL_TRY(w->cx, ql_stream_open(w, s, (ql_lane){.count = s->corpus->span_count}, original_of(w->plan, s)));
     }
     return QL_OK;
 }
@@ -264,6 +286,24 @@ log_size(const ql_walk *w)
             (long long)(w->stream_count - w->plan->stream_count), (long long)units);
 }
 
+/* The first makes variants and takes the first lane of evaluation; a further one is of a further lane only. */
+static ql_status
+walk_pass(ql_walk *w)
+{
+    w->evaluates = ql_lanes_begin(w);
+    if (!w->evaluates && w->pass > 0)
+        return QL_OK;
+    ql_need_decide(w);
+    QL_TRY(w->cx, open_streams(w));
+    QL_TRY(w->cx, ql_lanes_open(w));
+    if (w->pass == 0) {
+        log_size(w);
+        start_progress(w);
+    }
+    QL_TRY(w->cx, walk_blocks(w));
+    return ql_lanes_end(w);
+}
+
 static ql_status
 walk(ql_walk *w)
 {
@@ -272,12 +312,11 @@ walk(ql_walk *w)
     QL_TRY(w->cx, ql_exports_check(w));
     QL_TRY(w->cx, ql_collect_open(w));
     QL_TRY(w->cx, ql_finished_look_up(w));
-    ql_need_decide(w);
-    QL_TRY(w->cx, open_streams(w));
     QL_TRY(w->cx, ql_sinks_open(w));
-    log_size(w);
-    start_progress(w);
-    QL_TRY(w->cx, walk_blocks(w));
+    QL_TRY(w->cx, ql_lanes_deal(w));
+    for (w->pass = 0; w->pass < w->passes; w->pass++)
+        QL_TRY(w->cx, walk_pass(w));
+    QL_TRY(w->cx, ql_sinks_end(w));
     return ql_collect(w);
 }
 

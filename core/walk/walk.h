@@ -16,6 +16,13 @@ struct ql_stage {
     const ql_node *driver; /* that drives it; NULL: none */
 };
 
+/* A lane of evaluation and the pass that takes it. */
+typedef struct ql_pass_lane {
+    const ql_corpus *corpus;
+    ql_lane lane;
+    int64_t pass;
+} ql_pass_lane;
+
 struct ql_walk {
     ql_ctx *cx;
     const ql_graph *graph;
@@ -33,9 +40,13 @@ struct ql_walk {
     int64_t layer;   /* of the block at hand */
     ql_block *block; /* NULL where its weights are not needed */
     ql_block *next;  /* on its way to the device; NULL: it comes when its turn does */
-    int64_t stream_count, reading_count;
+    int64_t stream_count, reading_count, lane_count;
     ql_stream **streams; /* those of the plan, then those to the end of the model */
     ql_reading *readings;
+    ql_pass_lane *lanes;     /* of evaluation, in the order of their passes */
+    int64_t lane_tokens;     /* the most that a pass takes of evaluation's tokens; 0: all */
+    int64_t pass, passes;    /* under way, from 0; in all */
+    bool evaluates;          /* the pass takes tokens to the end of the model */
     ql_cost load, metered;   /* of reading blocks; of all meters that stopped */
     int64_t linear;          /* that is being worked on, for ql_quantize */
     const ql_tensor *weight; /* its original weight */
@@ -50,8 +61,11 @@ ql_status ql_walk_run(ql_walk *w);
 ql_status ql_corpus_open(ql_walk *w, const ql_node *data, const ql_node *reader, const ql_corpus **out);
 
 /* --- stream.c --- */
-/* Gives the stream its embeddings, or makes it follow `equal_to` (may be NULL). On the heap until ql_stream_close. */
-ql_status ql_stream_open(ql_walk *w, ql_stream *s, const ql_corpus *corpus, ql_stream *equal_to);
+/* Gives the stream the embeddings of a lane of its corpus, or makes it follow `equal_to` (may be NULL), which has the same. On the heap
+ * until ql_stream_close. */
+ql_status ql_stream_open(ql_walk *w, ql_stream *s, ql_lane lane, ql_stream *equal_to);
+/* Chunk c of its lane. */
+const ql_span *ql_stream_span(const ql_stream *s, int64_t c);
 void ql_stream_close(ql_stream *s);
 /* The model that it passes failed: its hidden states are let go. */
 void ql_stream_kill(ql_stream *s);
@@ -109,6 +123,8 @@ ql_status ql_variant_decoded(ql_walk *w, const ql_variant *v, int64_t l, const q
 ql_status ql_variant_linear(ql_walk *w, const ql_variant *v, int64_t l, ql_linear_result *out);
 /* The linears for ql_block_linears, an array in the innermost scope. With subset >= 0 only that subset's entries are set. */
 ql_status ql_variant_weights(ql_walk *w, const ql_variant *v, int subset, const ql_weight *const **out);
+/* Where the tensors of a state are. */
+void ql_linear_tensors(ql_linear_state *s, ql_tensor **out[QL_LINEAR_TENSORS]);
 void ql_variant_forget_decoded(ql_walk *w);
 void ql_variant_forget(ql_walk *w); /* all that there is of the block */
 
@@ -126,8 +142,26 @@ ql_status ql_fail_cell(ql_walk *w, char **failed);
  * next block. `s` NULL: the visit without tokens. */
 ql_status ql_visit_run(ql_walk *w, ql_stream *s);
 
+/* --- lanes.c: evaluation in passes. The first is the walk that makes variants, each further one goes over what the store has of them --- */
+/* Deals the chunks that sinks lack out to passes; what was found of others in an earlier run is taken from the store. */
+ql_status ql_lanes_deal(ql_walk *w);
+/* Which chunks the streams to the end of the model take in this pass. False if none of them takes any. */
+bool ql_lanes_begin(ql_walk *w);
+/* Their embeddings. */
+ql_status ql_lanes_open(ql_walk *w);
+/* After the pass: what sinks have found goes to the store, unless it was the last; streams are closed. */
+ql_status ql_lanes_end(ql_walk *w);
+/* Nothing of a sink that has ended is needed any more. */
+ql_status ql_lanes_forget(ql_walk *w, const ql_sink *s);
+/* Has the sink to be handed the chunks of this pass? */
+bool ql_lanes_wanted(const ql_walk *w, const ql_sink *s);
+
+/* --- outline.c: what passes of a rehearsal read, which has no store --- */
+ql_status ql_outline_put(ql_walk *w, ql_variant *v);
+ql_status ql_outline_take(ql_walk *w, ql_variant *v);
+
 /* --- need.c: what a walk need not do, because the store has it --- */
-/* Decides what is wanted where, once it is known what there is. After this the answers below hold. */
+/* Decides what is wanted where in the pass, once it is known what there is. After this the answers below hold. */
 void ql_need_decide(ql_walk *w);
 /* Does the stream with statistics pass the block at hand? Does anything that is done in the block read its statistics? */
 bool ql_need_passes(const ql_walk *w, const ql_stream *s);
@@ -197,7 +231,9 @@ ql_status ql_export_end(ql_walk *w, ql_sink *s);
 ql_status ql_sinks_open(ql_walk *w);
 /* After the visits of a block: forwards streams to the end of the model through each variant and hands its linears to its sinks. */
 ql_status ql_sinks_block(ql_walk *w);
-/* After the last block: final norm, head, and chunk by chunk the sinks; then they end. */
+/* After the last block of a pass: final norm, head, and chunk by chunk the sinks. */
+ql_status ql_sinks_chunks(ql_walk *w);
+/* After the last pass. */
 ql_status ql_sinks_end(ql_walk *w);
 void ql_sinks_close(ql_walk *w);
 /* Has it no numbers, for a reason of its own or of its variant? */

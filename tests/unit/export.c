@@ -65,6 +65,7 @@ test_shards(bench *b, uint64_t shard, int files)
     CHECK_OK(&b->cx, ql_export_save(&b->cx, x, "model", NULL, 0));
     CHECK_OK(&b->cx, ql_export_config(&b->cx, x, NULL, 0));
     CHECK_OK(&b->cx, ql_export_finish(&b->cx, x, "none", &metrics));
+    CHECK_OK(&b->cx, ql_export_place(&b->cx, x));
     CHECK_INT(x->file_count, files + (files > 1) + 4); /* an index, config and tokenizer */
     CHECK_INT(ql_export_count(x), 0);
     ql_export_close(&b->cx, x);
@@ -116,6 +117,7 @@ test_config(bench *b)
     CHECK_OK(&b->cx, ql_export_config(&b->cx, x, members, 3));
     CHECK(access(folder, F_OK) != 0); /* it appears at the end */
     CHECK_OK(&b->cx, ql_export_finish(&b->cx, x, "none", &facts));
+    CHECK_OK(&b->cx, ql_export_place(&b->cx, x));
     ql_export_close(&b->cx, x);
     ql_facts_fini(&facts);
     REQUIRE_OK(&b->cx, ql_file_read(&b->cx, ql_format(&b->cx, "%s/config.json", folder), QL_FILE_MOST, &text, &bytes));
@@ -163,6 +165,7 @@ test_targets(bench *b)
         CHECK_INT(access(ql_format(&b->cx, "%s/file-%d", folder, i), F_OK), -1);
         CHECK_INT(access(ql_format(&b->cx, "%s/file-%d", folder, i - 1), F_OK), i == 0 ? -1 : 0);
         CHECK_OK(&b->cx, ql_export_finish(&b->cx, x, "none", &facts));
+        CHECK_OK(&b->cx, ql_export_place(&b->cx, x));
         ql_export_close(&b->cx, x);
         REQUIRE_OK(&b->cx, ql_folder_list(&b->cx, folder, &entries, &count));
         CHECK_INT(count, 2);
@@ -171,7 +174,8 @@ test_targets(bench *b)
     ql_facts_fini(&facts);
     REQUIRE_OK(&b->cx, ql_export_open(&b->cx, folder, &b->model, &x));
     put(b, folder, "thesis.tex"); /* meanwhile */
-    CHECK_ERROR(&b->cx, ql_export_finish(&b->cx, x, "none", &facts), QL_INVALID, "(thesis.tex, for one)");
+    CHECK_OK(&b->cx, ql_export_finish(&b->cx, x, "none", &facts));
+    CHECK_ERROR(&b->cx, ql_export_place(&b->cx, x), QL_INVALID, "(thesis.tex, for one)");
     ql_export_close(&b->cx, x);
     CHECK_INT(access(ql_format(&b->cx, "%s/thesis.tex", folder), F_OK), 0);
     ql_facts_fini(&facts);

@@ -6,13 +6,13 @@ cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
 limits="include 1580
-base 2900
+base 2810
 device 420
 tensor 2700
 plugin 1750
 model 1920
-pipeline 3130
-yaml 1000
+pipeline 3040
+yaml 940
 store 1430
 results 1780
 walk 4630

@@ -18,24 +18,21 @@ typedef struct told { /* a place of the file, and what it has been warned of */
     struct told *next;
 } told;
 
+typedef struct linear { /* of the model */
+    const char *name;
+    const ql_linear_info *info;
+} linear;
+
 typedef struct adviser {
     ql_ctx *cx;
     const ql_graph *g;
     told *told;
     const ql_node *root;
     ql_model_handle model;
+    linear *linears; /* of all blocks, in their order */
+    int64_t count;
     double weights, original; /* of all linears: their count, and their bits in the model's files */
 } adviser;
-
-/* The full name of linear l of block `layer`; "" without memory. */
-static const char *
-name_of(const adviser *a, int64_t layer, int l)
-{
-    const char *prefix = ql_format(a->cx, a->model.info.block_prefix, (long long)layer);
-    const char *name = prefix ? ql_format(a->cx, "%s%s", prefix, a->model.info.linears[l].name) : NULL;
-
-    return name ? name : "";
-}
 
 /* Is it the first time? Nodes of one variant differ in what axes vary; the first of them speaks for all. */
 static bool
@@ -65,20 +62,20 @@ root_of(const ql_node *n)
 
 /* Parameters of `n` for one linear; NULL: it is left as it is. */
 static const void *
-self_for(const adviser *a, const ql_node *n, int64_t layer, int l)
+self_for(const ql_node *n, const linear *l)
 {
-    const ql_override *o = n->override_count ? ql_override_of(n, name_of(a, layer, l)) : NULL;
+    const ql_override *o = ql_override_of(n, l->name);
 
     return o ? o->self : n->self;
 }
 
-/* Blocks to look at: without overrides all are as the first one. */
+/* Linears to look at: without overrides all blocks are as the first one. */
 static int64_t
-span_of(const adviser *a, const ql_node *n)
+count_for(const adviser *a, const ql_node *n)
 {
     return n->override_count || (n->plugin->kind == QL_COMPENSATOR && ql_node_input(n, "model")->override_count)
-               ? a->model.info.layers
-               : 1;
+               ? a->count
+               : a->model.info.linear_count;
 }
 
 /* --- rules that hold for no linear ------------------------------------------------------------------------------- */
@@ -90,7 +87,7 @@ nearest_glob(const adviser *a, const char *match)
 
     for (int l = 0; l < a->model.info.linear_count; l++) {
         const char *name = a->model.info.linears[l].name, *dot = strrchr(name, '.');
-        const char *const globs[] = {name_of(a, 0, l), ql_format(a->cx, "*.%s", dot ? dot + 1 : name),
+        const char *const globs[] = {a->linears[l].name, ql_format(a->cx, "*.%s", dot ? dot + 1 : name),
                                      ql_format(a->cx, "*.%s", name)};
 
         for (size_t i = 0; i < sizeof globs / sizeof *globs; i++)
@@ -101,39 +98,27 @@ nearest_glob(const adviser *a, const char *match)
 }
 
 /* Rules that hold for no linear: they match none, or a rule before them takes all that they match. */
-static ql_status
+static void
 advise_overrides(adviser *a, const ql_node *n)
 {
-    bool *holds = ql_alloc(a->cx, (size_t)n->override_count, sizeof *holds);
-    bool *matches = ql_alloc(a->cx, (size_t)n->override_count, sizeof *matches);
-
-    if (!holds || !matches)
-        return QL_MEMORY;
     if (!n->override_count || !is_new(a, n, "overrides"))
-        return QL_OK;
-    for (int64_t layer = 0; layer < a->model.info.layers; layer++)
-        for (int l = 0; l < a->model.info.linear_count; l++) {
-            const char *name = name_of(a, layer, l);
-            const ql_override *o = ql_override_of(n, name);
+        return;
+    for (const ql_override *o = n->overrides; o < n->overrides + n->override_count; o++) {
+        bool holds = false, matches = false;
 
-            if (o)
-                holds[o - n->overrides] = true;
-            for (int64_t i = 0; i < n->override_count; i++)
-                matches[i] = matches[i] || fnmatch(n->overrides[i].match, name, 0) == 0;
+        for (int64_t i = 0; i < a->count && !holds; i++) {
+            matches = matches || fnmatch(o->match, a->linears[i].name, 0) == 0;
+            holds = ql_override_of(n, a->linears[i].name) == o;
         }
-    for (int64_t i = 0; i < n->override_count; i++) {
-        const ql_override *o = &n->overrides[i];
-
-        if (!matches[i])
+        if (!holds && !matches)
             ql_place_warn(a->cx, o->place, "stage '%s' (%s): overrides: '%s' matches no linear of %s%s", n->name,
                           n->plugin->name, o->match, a->root->name, nearest_glob(a, o->match));
-        else if (!holds[i])
+        else if (!holds)
             ql_place_warn(
                 a->cx, o->place,
                 "stage '%s' (%s): overrides: '%s' does nothing: rules before it take all linears that it matches",
                 n->name, n->plugin->name, o->match);
     }
-    return QL_OK;
 }
 
 /* --- ranks and bits ---------------------------------------------------------------------------------------------- */
@@ -141,32 +126,30 @@ advise_overrides(adviser *a, const ql_node *n)
 static void
 advise_rank(adviser *a, const ql_node *n)
 {
-    const int64_t span = span_of(a, n);
-    const char *first = "";
+    const int64_t span = count_for(a, n);
+    const linear *first = NULL;
     int64_t count = 0, side = 0;
     int rank = 0;
 
-    for (int64_t layer = 0; layer < span; layer++)
-        for (int l = 0; l < a->model.info.linear_count; l++) {
-            const ql_linear_info *info = &a->model.info.linears[l];
-            const int64_t smaller = info->out < info->in ? info->out : info->in;
-            const void *self = self_for(a, n, layer, l);
-            const int asked = self ? ql_describe(n->plugin, self, info->in).rank : 0;
+    for (const linear *l = a->linears; l < a->linears + span; l++) {
+        const int64_t smaller = l->info->out < l->info->in ? l->info->out : l->info->in;
+        const void *self = self_for(n, l);
+        const int asked = self ? ql_describe(n->plugin, self, l->info->in).rank : 0;
 
-            if (asked <= smaller)
-                continue;
-            if (count == 0) {
-                first = name_of(a, layer, l);
-                side = smaller;
-                rank = asked;
-            }
-            count += a->model.info.layers / span;
+        if (asked <= smaller)
+            continue;
+        if (!first) {
+            first = l;
+            side = smaller;
+            rank = asked;
         }
-    if (count && is_new(a, n, "rank"))
+        count += a->count / span;
+    }
+    if (first && is_new(a, n, "rank"))
         ql_place_warn(a->cx, n->place,
                       "stage '%s' (%s): rank %d is above the smaller side of %" PRId64 " %s, such as %s with %" PRId64
                       ": no adapter has more directions than that",
-                      n->name, n->plugin->name, rank, count, count == 1 ? "linear" : "linears", first, side);
+                      n->name, n->plugin->name, rank, count, count == 1 ? "linear" : "linears", first->name, side);
 }
 
 static double
@@ -177,24 +160,23 @@ dtype_bits(ql_dtype d)
 
 /* Bits of one linear as quantizer `q` and, behind it, compensator `n` (NULL: none) store it; -1: not known. */
 static double
-linear_bits(const adviser *a, const ql_node *q, const ql_node *n, int64_t layer, int l)
+linear_bits(const ql_node *q, const ql_node *n, const linear *l)
 {
-    const ql_linear_info *info = &a->model.info.linears[l];
-    const void *self = self_for(a, q, layer, l), *own = n ? self_for(a, n, layer, l) : NULL;
-    const double out = (double)info->out, in = (double)info->in;
+    const void *self = self_for(q, l), *own = n ? self_for(n, l) : NULL;
+    const double out = (double)l->info->out, in = (double)l->info->in;
     ql_described d, adapter = {.rank = 0};
     double bits, groups;
 
     if (!self)
         return -1;
-    d = ql_describe(q->plugin, self, info->in);
+    d = ql_describe(q->plugin, self, l->info->in);
     if (d.grid.bits == 0 || d.grid.group == 0)
         return -1;
     if (n && own)
-        adapter = ql_describe(n->plugin, own, info->in);
+        adapter = ql_describe(n->plugin, own, l->info->in);
     else if (q->plugin->quantizer->yields & QL_YIELDS_ADAPTER)
         adapter.rank = d.rank;
-    groups = (double)((info->in + d.grid.group - 1) / d.grid.group);
+    groups = (double)((l->info->in + d.grid.group - 1) / d.grid.group);
     bits = (d.grid.exponents ? 8 : dtype_bits(d.grid.scale_dtype)) + (d.grid.sym ? 0 : d.grid.bits);
     return out * in * d.grid.bits + out * groups * bits +
            (adapter.rank > 0 ? ADAPTER_BITS * adapter.rank * (out + in) : 0);
@@ -205,17 +187,16 @@ static void
 advise_bits(adviser *a, const ql_node *n)
 {
     const ql_node *q = n->plugin->kind == QL_QUANTIZER ? n : ql_node_input(n, "model");
-    const int64_t span = span_of(a, n);
+    const int64_t span = count_for(a, n);
     double bits = 0;
 
-    for (int64_t layer = 0; layer < span; layer++)
-        for (int l = 0; l < a->model.info.linear_count; l++) {
-            const double more = linear_bits(a, q, q == n ? NULL : n, layer, l);
+    for (int64_t i = 0; i < span; i++) {
+        const double more = linear_bits(q, q == n ? NULL : n, &a->linears[i]);
 
-            if (more < 0) /* what is left as it is, or not known, takes no part */
-                return;
-            bits += more * (double)(a->model.info.layers / span);
-        }
+        if (more < 0) /* what is left as it is, or not known, takes no part */
+            return;
+        bits += more * (double)(a->count / span);
+    }
     if (bits > a->original && is_new(a, n, "bits"))
         ql_place_warn(a->cx, n->place,
                       "stage '%s' (%s): the result takes %.2f bits a weight, more than the %.0f of the original",
@@ -285,14 +266,24 @@ advise_compensators(adviser *a)
 
 /* --- all of it --------------------------------------------------------------------------------------------------- */
 
+/* The linears of the model, and what they weigh. */
 static ql_status
 measure(adviser *a)
 {
-    for (int64_t layer = 0; layer < a->model.info.layers; layer++)
-        for (int l = 0; l < a->model.info.linear_count; l++) {
-            const double count = (double)a->model.info.linears[l].out * (double)a->model.info.linears[l].in;
+    const ql_model_info *info = &a->model.info;
+
+    a->count = 0;
+    a->linears = ql_alloc(a->cx, (size_t)(info->layers * info->linear_count), sizeof *a->linears);
+    for (int64_t layer = 0; layer < info->layers; layer++)
+        for (int l = 0; l < info->linear_count; l++) {
+            const double count = (double)info->linears[l].out * (double)info->linears[l].in;
+            const char *prefix = ql_format(a->cx, info->block_prefix, (long long)layer);
+            const char *name = prefix ? ql_format(a->cx, "%s%s", prefix, info->linears[l].name) : NULL;
             ql_dtype dtype;
 
+            if (!a->linears || !name)
+                return QL_MEMORY;
+            a->linears[a->count++] = (linear){.name = name, .info = &info->linears[l]};
             QL_TRY(a->cx, ql_model_dtype(a->cx, &a->model, layer, l, &dtype));
             a->weights += count;
             a->original += count * dtype_bits(dtype);
@@ -321,11 +312,10 @@ advise_model(adviser *a, ql_registry *registry, const ql_node *root)
 
         if (!ql_kind_of(n->plugin->kind)->per_linear || root_of(n) != root)
             continue;
-        st = advise_overrides(a, n);
+        advise_overrides(a, n);
         advise_rank(a, n);
         advise_bits(a, n);
-        if (st == QL_OK)
-            st = ql_check_interrupt(a->cx);
+        st = ql_check_interrupt(a->cx);
     }
     ql_model_close(&a->model);
     if (st == QL_MEMORY || st == QL_INTERRUPTED)

@@ -57,17 +57,26 @@ typedef struct ql_build_axis {
     uint64_t *seeds;
 } ql_build_axis;
 
+typedef struct ql_combination { /* a stage in one combination of its axes */
+    ql_settings settings;       /* without a name: not made yet; without items: its plugin can't be used */
+    ql_instance *instance;      /* NULL: not made yet, or wrong */
+    bool tried;
+} ql_combination;
+
 typedef struct ql_build_stage {
     const char *name, *prefix; /* prefix: "stage 'quant': " */
-    const ql_yaml *key, *entry;
+    const ql_yaml *key;
+    ql_yaml *entry;
     const ql_plugin *plugin; /* of the entry; NULL: none that can be used */
     int64_t variants;        /* axis of the whole stage, or -1 */
     int64_t axis_count;
     int64_t axes[QL_AXES_MAX]; /* all that vary this stage, in file order */
-    int64_t combinations;
-    ql_settings *settings;   /* [combinations]: without a name where they are not made yet */
-    ql_instance **instances; /* [combinations]; NULL: not made yet, or wrong */
-    bool *tried;             /* [combinations] */
+    int64_t count;             /* of combinations */
+    ql_combination *combinations;
+    /* in the cell at hand: */
+    enum { QL_VISIT_NEW, QL_VISIT_OPEN, QL_VISIT_DONE } visit; /* OPEN: its inputs are being visited */
+    int64_t user;                                              /* the stage that needs it, or -1 */
+    ql_node *node;                                             /* NULL: something is wrong there */
 } ql_build_stage;
 
 typedef struct ql_reference { /* "quant.bits" of `exclude:` or `table:` taken apart */
@@ -87,6 +96,7 @@ typedef struct ql_build {
     uint64_t seed;
     ql_propagate propagate;
     int64_t stage_count, axis_count, exclusion_count;
+    int64_t cells_most; /* combinations of all axes */
     ql_build_stage *stages;
     ql_build_axis *axes;
     ql_exclusion *exclusions;
@@ -96,6 +106,10 @@ typedef struct ql_build {
 bool ql_wrong(ql_build *b, ql_place place, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Zeroed memory that lives as long as the graph; NULL: the build has failed. */
 void *ql_build_alloc(ql_build *b, int64_t count, size_t size);
+/* A scalar that stands at `place`; NULL: the build has failed. */
+ql_yaml *ql_build_scalar(ql_build *b, ql_place place, const char *text);
+/* ql_yaml_put, whose failure is the build's. */
+void ql_build_put(ql_build *b, ql_yaml *to, ql_yaml *key, ql_yaml *item);
 /* A text that was made; "", and the build has failed, where there was no memory for it. */
 const char *ql_build_text(ql_build *b, const char *text);
 /* True for QL_OK; else the context's error becomes a problem behind `prefix`, or a failure of the build. */
@@ -118,6 +132,8 @@ typedef struct ql_stage_keys {
     int propagate;
 } ql_stage_keys;
 extern const ql_plugin ql_stage_table;
+/* Keys of a file that have a tree of their own instead of a row; ended by NULL. */
+extern const char *const ql_file_sections[];
 
 /* A value into the field of a row; messages begin with `prefix`. */
 bool ql_build_value(ql_build *b, const char *prefix, const ql_param *row, const ql_yaml *v, void *self);
@@ -151,23 +167,19 @@ void ql_exclude_warn(const ql_build *b);
 
 /* --- instances --------------------------------------------------------------------------------------------------- */
 
-/* What holds for stage `s` when the axes stand at `at`; NULL: its plugin can't be used, which has been told. */
-const ql_settings *ql_settings_at(ql_build *b, int64_t s, const int64_t *at);
-/* The same for an anonymous stage `v` at `port` of a stage with settings `parent`: one that is driven inherits like a
+/* Stage `s` when the axes stand at `at`, with its settings. */
+ql_combination *ql_combination_at(ql_build *b, int64_t s, const int64_t *at);
+/* The settings of an anonymous stage `v` at `port` of a stage with settings `parent`: one that is driven inherits like a
  * variant. `v` NULL: the plugin that the port means, with its defaults. */
 bool ql_settings_anonymous(ql_build *b, const ql_settings *parent, const ql_port *port, const ql_yaml *v,
                            ql_settings *out);
 const ql_yaml *ql_setting_find(const ql_settings *s, const char *key);
-/* Which of its combinations a stage is in. */
-int64_t ql_combination(const ql_build *b, int64_t s, const int64_t *at);
 /* The input port of that name, of the kind or of the plugin; NULL: none. */
 const ql_port *ql_plugin_input(const ql_plugin *p, const char *name);
 /* NULL: something in it is wrong, which has been told. */
 ql_instance *ql_instantiate(ql_build *b, const ql_settings *s);
-/* The stage's rules for single linears, over the parameters in `out`. */
-bool ql_build_overrides(ql_build *b, const ql_settings *s, ql_instance *out);
 /* Tells what is wrong with an entry's keys for its own plugin, even if every variant has another. */
-void ql_check_entry(ql_build *b, int64_t s);
+void ql_check_entry(ql_build *b, const ql_build_stage *stage);
 
 /* Cells and merged nodes into `g`. */
 ql_status ql_build_cells(ql_build *b, ql_graph *g);

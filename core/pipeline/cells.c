@@ -1,21 +1,13 @@
 /* Cells and their nodes: the combinations of the matrix that are not excluded. */
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "merge.h"
 
-typedef enum visit { NEW, OPEN, DONE } visit;
-
 typedef struct expansion {
     ql_build *b;
     ql_merger merger;
-    int64_t *at;     /* positions of the cell at hand */
-    visit *visits;   /* [stage_count] */
-    ql_node **found; /* [stage_count]: nodes of the cell at hand; NULL: something is wrong there */
-    int64_t *path;   /* stages that are open, for the text of a cycle */
-    int64_t depth;
-    int64_t cell_count, cell_capacity;
+    int64_t *at; /* positions of the cell at hand */
+    int64_t cell_count;
     ql_cell *cells;
 } expansion;
 
@@ -25,36 +17,33 @@ typedef struct expansion {
 static const ql_instance *
 instance_of(expansion *x, int64_t s)
 {
-    ql_build_stage *stage = &x->b->stages[s];
-    const int64_t i = ql_combination(x->b, s, x->at);
-    const ql_settings *settings = stage->tried[i] ? NULL : ql_settings_at(x->b, s, x->at);
+    ql_combination *c = ql_combination_at(x->b, s, x->at);
 
-    if (settings)
-        stage->instances[i] = ql_instantiate(x->b, settings);
-    stage->tried[i] = true;
-    return stage->instances[i];
+    if (!c->tried && c->settings.items)
+        c->instance = ql_instantiate(x->b, &c->settings);
+    c->tried = true;
+    return c->instance;
 }
 
+/* Stage `user` needs stage `s`, which waits for its own inputs. */
 static void
-tell_cycle(expansion *x, int64_t s, ql_place place)
+tell_cycle(ql_build *b, int64_t s, int64_t user, ql_place place)
 {
-    ql_build *b = x->b;
     const char *text = "";
-    int64_t i = x->depth;
 
-    do {
-        i--;
-        text = ql_build_text(b, ql_format(b->cx, "%s <- %s", b->stages[x->path[i]].name, text));
-    } while (x->path[i] != s);
-    ql_wrong(b, place, "stage '%s': its inputs lead back to it: %s%s", b->stages[x->path[x->depth - 1]].name, text,
-             b->stages[s].name);
+    for (int64_t i = user;; i = b->stages[i].user) {
+        text = ql_build_text(b, ql_format(b->cx, "%s <- %s", b->stages[i].name, text));
+        if (i == s)
+            break;
+    }
+    ql_wrong(b, place, "stage '%s': its inputs lead back to it: %s%s", b->stages[user].name, text, b->stages[s].name);
 }
 
-static ql_node *visit_stage(expansion *x, int64_t s, ql_place place);
+static ql_node *visit_stage(expansion *x, int64_t s, int64_t user, ql_place place);
 
-/* The node of an instance, its inputs first. */
+/* The node of an instance of stage `s`, or of one of its anonymous inputs; its inputs first. */
 static ql_node *
-visit_instance(expansion *x, const ql_instance *in)
+visit_instance(expansion *x, int64_t s, const ql_instance *in)
 {
     ql_node *from[QL_LINKS_MAX] = {NULL};
     bool ok = true;
@@ -62,29 +51,29 @@ visit_instance(expansion *x, const ql_instance *in)
     for (int64_t i = 0; i < in->link_count; i++) {
         const ql_link *link = &in->links[i];
 
-        from[i] = link->anonymous ? visit_instance(x, link->anonymous) : visit_stage(x, link->stage, link->place);
+        from[i] = link->anonymous ? visit_instance(x, s, link->anonymous) : visit_stage(x, link->stage, s, link->place);
         ok = ok && from[i];
     }
     return ok ? ql_merge(&x->merger, in, from) : NULL;
 }
 
+/* The node of stage `s`, which an input of stage `user` needs (-1: the cell itself). */
 static ql_node *
-visit_stage(expansion *x, int64_t s, ql_place place)
+visit_stage(expansion *x, int64_t s, int64_t user, ql_place place)
 {
+    ql_build_stage *stage = &x->b->stages[s];
     const ql_instance *in;
 
-    if (x->visits[s] == OPEN)
-        tell_cycle(x, s, place);
-    if (x->visits[s] != NEW)
-        return x->found[s];
+    if (stage->visit == QL_VISIT_OPEN)
+        tell_cycle(x->b, s, user, place);
+    if (stage->visit != QL_VISIT_NEW)
+        return stage->node;
     in = instance_of(x, s);
-    x->visits[s] = OPEN;
-    x->path[x->depth++] = s;
-    if (in)
-        x->found[s] = visit_instance(x, in);
-    x->depth--;
-    x->visits[s] = DONE;
-    return x->found[s];
+    stage->visit = QL_VISIT_OPEN;
+    stage->user = user;
+    stage->node = in ? visit_instance(x, s, in) : NULL;
+    stage->visit = QL_VISIT_DONE;
+    return stage->node;
 }
 
 /* Marks a node that serves and all before it; `id` is free until the end. */
@@ -114,22 +103,19 @@ add_cell(expansion *x)
             x->merger.seed = b->axes[i].seeds[at[i]];
     }
     for (int64_t s = 0; s < b->stage_count; s++) {
-        x->visits[s] = NEW;
-        x->found[s] = NULL;
+        b->stages[s].visit = QL_VISIT_NEW;
+        b->stages[s].node = NULL;
     }
     for (int64_t s = 0; s < b->stage_count; s++)
-        (void)visit_stage(x, s, b->stages[s].key->place);
+        stages[s] = visit_stage(x, s, -1, b->stages[s].key->place);
     for (int64_t s = 0; s < b->stage_count; s++)
-        if (x->found[s] && ql_kind_of(x->found[s]->plugin->kind)->sink)
-            mark_live(x->found[s], x->cell_count);
+        if (stages[s] && ql_kind_of(stages[s]->plugin->kind)->sink)
+            mark_live(stages[s], x->cell_count);
     for (int64_t s = 0; s < b->stage_count; s++)
-        stages[s] = x->found[s] && x->found[s]->id == x->cell_count ? x->found[s] : NULL;
-    if (b->problems.failed == QL_OK)
-        b->problems.failed = ql_grow(b->cx, &x->cells, &x->cell_capacity, x->cell_count + 1, sizeof *x->cells);
-    if (b->problems.failed != QL_OK)
-        return false;
+        if (stages[s] && stages[s]->id != x->cell_count)
+            stages[s] = NULL;
     x->cells[x->cell_count++] = (ql_cell){.at = at, .stages = stages, .seed = x->merger.seed};
-    return true;
+    return b->problems.failed == QL_OK;
 }
 
 /* --- all cells --------------------------------------------------------------------------------------------------- */
@@ -146,50 +132,29 @@ advance(const ql_build *b, int64_t *at)
     return false;
 }
 
-static bool
-make_room(expansion *x)
-{
-    ql_build *b = x->b;
-
-    x->at = ql_build_alloc(b, b->axis_count, sizeof *x->at);
-    x->visits = ql_build_alloc(b, b->stage_count, sizeof *x->visits);
-    x->found = ql_build_alloc(b, b->stage_count, sizeof(ql_node *));
-    x->path = ql_build_alloc(b, b->stage_count, sizeof *x->path);
-    for (int64_t s = 0; s < b->stage_count; s++) {
-        ql_build_stage *stage = &b->stages[s];
-
-        stage->instances = ql_build_alloc(b, stage->combinations, sizeof(ql_instance *));
-        stage->tried = ql_build_alloc(b, stage->combinations, sizeof *stage->tried);
-    }
-    return b->problems.failed == QL_OK;
-}
-
 /* Nodes that serve a cell, numbered; what every stage became. */
 static bool
 finish(expansion *x, ql_graph *g)
 {
     ql_build *b = x->b;
     ql_node **nodes = ql_build_alloc(b, x->merger.node_count, sizeof(ql_node *));
-    ql_cell *cells = ql_build_alloc(b, x->cell_count, sizeof *cells);
     ql_axis *axes = ql_build_alloc(b, b->axis_count, sizeof *axes);
     const char **names = ql_build_alloc(b, b->stage_count, sizeof *names);
 
-    if (!nodes || !cells || !axes || !names)
+    if (!nodes || !axes || !names)
         return false;
     for (int64_t i = 0; i < x->merger.node_count; i++)
         if (x->merger.nodes[i]->id >= 0) {
             x->merger.nodes[i]->id = g->node_count;
             nodes[g->node_count++] = x->merger.nodes[i];
         }
-    for (int64_t i = 0; i < x->cell_count; i++)
-        cells[i] = x->cells[i];
     for (int64_t i = 0; i < b->axis_count; i++)
         axes[i] =
             (ql_axis){.key = b->axes[i].key->text, .count = b->axes[i].values->count, .labels = b->axes[i].labels};
     for (int64_t s = 0; s < b->stage_count; s++)
         names[s] = b->stages[s].name;
     g->nodes = nodes;
-    g->cells = cells;
+    g->cells = x->cells;
     g->cell_count = x->cell_count;
     g->axes = axes;
     g->axis_count = b->axis_count;
@@ -206,32 +171,18 @@ warn_key(const ql_build *b, const ql_build_stage *s, const ql_yaml *key)
     const ql_build_axis *a = s->variants < 0 ? NULL : &b->axes[s->variants];
     ql_guess near = ql_guess_open(key->text);
 
+    if (strcmp(key->text, "use") == 0 || strcmp(key->text, "overrides") == 0)
+        return;
     for (int64_t i = 0; i < (a ? a->values->count : 1); i++) {
         const ql_plugin *p = a ? a->plugins[i] : s->plugin;
 
         if (key->used || ql_param_find(p, key->text) || ql_plugin_input(p, key->text) ||
-            ql_param_find(&ql_stage_table, key->text) || strcmp(key->text, "overrides") == 0)
+            ql_param_find(&ql_stage_table, key->text))
             return; /* an axis or a variant may give it another value everywhere */
-        for (const ql_param *row = p->params; row->type != QL_T_END; row++)
-            ql_guess_offer(&near, row->name);
+        ql_param_offer(&near, p->params);
     }
     ql_place_warn(b->cx, key->place, "%s'%s' does nothing: no plugin of its cells has it%s", s->prefix, key->text,
                   ql_guess_text(b->cx, &near, ""));
-}
-
-static void
-warn_keys(const ql_build *b)
-{
-    for (int64_t s = 0; s < b->stage_count; s++) {
-        const ql_build_stage *stage = &b->stages[s];
-
-        for (int64_t i = 0; i < stage->entry->count; i++)
-            if (strcmp(stage->entry->keys[i]->text, "use") != 0)
-                warn_key(b, stage, stage->entry->keys[i]);
-        for (int64_t i = 0; i < stage->axis_count; i++)
-            if (b->axes[stage->axes[i]].parameter)
-                warn_key(b, stage, b->axes[stage->axes[i]].name);
-    }
 }
 
 static void
@@ -246,15 +197,24 @@ warn_unused(ql_build *b, const ql_graph *g)
             ql_place_warn(b->cx, b->stages[s].key->place,
                           "stage '%s' is not used: nothing that is evaluated or exported needs it", g->stage_names[s]);
     }
+    for (const ql_build_stage *s = b->stages; s < b->stages + b->stage_count; s++) {
+        for (int64_t i = 0; i < s->entry->count; i++)
+            warn_key(b, s, s->entry->keys[i]);
+        for (int64_t i = 0; i < s->axis_count; i++)
+            if (b->axes[s->axes[i]].parameter)
+                warn_key(b, s, b->axes[s->axes[i]].name);
+    }
 }
 
 ql_status
 ql_build_cells(ql_build *b, ql_graph *g)
 {
     expansion x = {.b = b, .merger = {.b = b}};
-    bool more = make_room(&x);
+    bool more = true;
 
-    while (more && (b->problems.failed = ql_check_interrupt(b->cx)) == QL_OK) {
+    x.at = ql_build_alloc(b, b->axis_count, sizeof *x.at);
+    x.cells = ql_build_alloc(b, b->cells_most, sizeof *x.cells);
+    while (more && b->problems.failed == QL_OK && (b->problems.failed = ql_check_interrupt(b->cx)) == QL_OK) {
         if (!ql_is_excluded(b, x.at) && !add_cell(&x))
             break;
         more = advance(b, x.at) && !ql_problems_full(&b->problems);
@@ -269,10 +229,7 @@ ql_build_cells(ql_build *b, ql_graph *g)
                      "stages: there is no evaluator or exporter, so nothing would be computed");
         else
             warn_unused(b, g);
-        if (b->problems.count == 0)
-            warn_keys(b);
     }
     ql_merger_fini(&x.merger);
-    free(x.cells);
     return b->problems.failed;
 }

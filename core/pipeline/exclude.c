@@ -63,8 +63,7 @@ ql_build_reference(ql_build *b, ql_place place, const char *prefix, const char *
     if (!s->plugin || (dot ? knows(b, s, out->key) : out->axis >= 0))
         return true;
     ql_guess_offer(&near, "use");
-    for (const ql_param *row = s->plugin->params; row->type != QL_T_END; row++)
-        ql_guess_offer(&near, row->name);
+    ql_param_offer(&near, s->plugin->params);
     if (near.best || !dot)
         near.best = ql_build_text(b, ql_format(b->cx, "%s.%s", name, dot ? near.best : "use"));
     return ql_wrong(b, place, "%s'%s' is no key of the matrix and no parameter of a stage%s", prefix, text,
@@ -120,8 +119,8 @@ holds(ql_build *b, const condition *c, const int64_t *at)
                (!a->plugins && same(ql_yaml_line(b->cx, a->values->items[at[ref->axis]]), c->text));
     if (ref->stage < 0)
         return same(ql_build_text(b, ql_format(b->cx, "%" PRIu64, b->seed)), c->text);
-    s = ql_settings_at(b, ref->stage, at);
-    if (!s)
+    s = &ql_combination_at(b, ref->stage, at)->settings;
+    if (!s->items)
         return false;
     a = b->stages[ref->stage].variants < 0 ? NULL : &b->axes[b->stages[ref->stage].variants];
     if (strcmp(ref->key, "use") == 0)

@@ -6,54 +6,42 @@
 
 static const ql_place nowhere = {.file = ""};
 
-static ql_status
-append_text(ql_build *b, ql_yaml *map, const char *key, const char *text)
-{
-    ql_yaml *name = ql_yaml_scalar(b->cx, nowhere, key), *value = ql_yaml_scalar(b->cx, nowhere, text);
-
-    if (!name || !value)
-        return QL_MEMORY;
-    value->quoted = !*text;
-    return ql_yaml_append(b->cx, map, name, value);
-}
-
 /* Every row of a table that `map` does not give and that has a value. */
-static ql_status
+static void
 append_rows(ql_build *b, const ql_plugin *table, const void *self, ql_yaml *map)
 {
     for (const ql_param *row = table->params; row->type != QL_T_END; row++) {
         const char *text = ql_yaml_get(map, row->name) ? NULL : ql_build_row_text(b, row, self);
+        ql_yaml *name = text ? ql_build_scalar(b, nowhere, row->name) : NULL;
+        ql_yaml *value = name ? ql_build_scalar(b, nowhere, text) : NULL;
 
-        if (text)
-            QL_TRY(b->cx, append_text(b, map, row->name, text));
+        if (value) {
+            value->quoted = !*text;
+            ql_build_put(b, map, name, value);
+        }
     }
-    return b->problems.failed;
 }
 
-static ql_status
-make_absolute(ql_build *b, ql_yaml *v)
+static void
+make_absolute(ql_build *b, const ql_param *row, ql_yaml *v)
 {
-    if (v->kind == QL_YAML_SCALAR && *v->text && v->text[0] != '/')
+    if (row && row->type == QL_T_PATH && v->kind == QL_YAML_SCALAR && *v->text && v->text[0] != '/')
         v->text = ql_build_text(b, ql_format(b->cx, "%s/%s", b->folder, v->text));
-    return b->problems.failed;
 }
 
 /* Relative paths of a stage, and of the anonymous stages in it. */
-static ql_status
+static void
 resolve_paths(ql_build *b, const ql_plugin *p, ql_yaml *map)
 {
     for (int64_t i = 0; p && map->kind == QL_YAML_MAP && i < map->count; i++) {
-        const ql_param *row = ql_param_find(p, map->keys[i]->text);
         ql_yaml *v = map->items[i];
         const ql_yaml *use = ql_yaml_get(v, "use");
         const ql_found *found = use && use->kind == QL_YAML_SCALAR ? ql_registry_find(b->registry, use->text) : NULL;
 
-        if (row && row->type == QL_T_PATH)
-            QL_TRY(b->cx, make_absolute(b, v));
+        make_absolute(b, ql_param_find(p, map->keys[i]->text), v);
         if (found)
-            QL_TRY(b->cx, resolve_paths(b, found->plugin, v));
+            resolve_paths(b, found->plugin, v);
     }
-    return QL_OK;
 }
 
 static bool
@@ -63,10 +51,10 @@ knows(const ql_plugin *p, const char *key)
 }
 
 /* What the command line gave to an entry whose own plugin lacks it belongs to the variants that have it. */
-static ql_status
-settle_sets(ql_build *b, const ql_build_stage *s, ql_yaml *entry)
+static void
+settle_sets(ql_build *b, const ql_build_stage *s, const ql_build_axis *a)
 {
-    const ql_build_axis *a = s->variants < 0 ? NULL : &b->axes[s->variants];
+    ql_yaml *entry = s->entry;
     int64_t kept = 0;
 
     for (int64_t i = 0; i < entry->count; i++) {
@@ -77,59 +65,53 @@ settle_sets(ql_build *b, const ql_build_stage *s, ql_yaml *entry)
             ql_yaml *variant = a->values->items[k];
 
             if (a->plugins[k] && ql_param_find(a->plugins[k], key->text) && !ql_yaml_get(variant, key->text))
-                QL_TRY(b->cx, ql_yaml_append(b->cx, variant, key, v));
+                ql_build_put(b, variant, key, v);
         }
         entry->keys[kept] = key;
         entry->items[kept] = v;
         kept += stays;
     }
     entry->count = kept;
-    return QL_OK;
 }
 
-static ql_status
+static void
 expand_stage(ql_build *b, const ql_build_stage *s)
 {
-    const ql_build_axis *a = s->variants < 0 ? NULL : &b->axes[s->variants];
-    ql_yaml *entry = ql_yaml_get(ql_yaml_get(b->root, "stages"), s->name);
+    const ql_build_axis *variants = s->variants < 0 ? NULL : &b->axes[s->variants];
     void *defaults = ql_build_alloc(b, 1, s->plugin->self_size);
 
-    if (!defaults)
-        return QL_MEMORY;
-    QL_TRY(b->cx, settle_sets(b, s, entry));
-    QL_TRY(b->cx, resolve_paths(b, s->plugin, entry));
-    for (int64_t i = 0; a && i < a->values->count; i++)
-        QL_TRY(b->cx, resolve_paths(b, a->plugins[i], a->values->items[i]));
+    settle_sets(b, s, variants);
+    resolve_paths(b, s->plugin, s->entry);
+    for (int64_t i = 0; variants && i < variants->values->count; i++)
+        resolve_paths(b, variants->plugins[i], variants->values->items[i]);
     for (int64_t i = 0; i < s->axis_count; i++) {
-        const ql_build_axis *values = &b->axes[s->axes[i]];
-        const ql_param *row = values->parameter ? ql_param_find(s->plugin, values->parameter) : NULL;
+        const ql_build_axis *a = &b->axes[s->axes[i]];
 
-        for (int64_t k = 0; row && row->type == QL_T_PATH && k < values->values->count; k++)
-            QL_TRY(b->cx, make_absolute(b, values->values->items[k]));
+        for (int64_t k = 0; a->parameter && k < a->values->count; k++)
+            make_absolute(b, ql_param_find(s->plugin, a->parameter), a->values->items[k]);
     }
-    if (a) /* a written default would be inherited by a plugin that has another */
-        return QL_OK;
+    if (variants || !defaults) /* a written default would be inherited by a plugin that has another */
+        return;
     ql_param_defaults(s->plugin, defaults);
-    return append_rows(b, s->plugin, defaults, entry);
+    append_rows(b, s->plugin, defaults, s->entry);
 }
 
 ql_status
 ql_build_expanded(ql_build *b, const ql_file_keys *keys, ql_graph *g)
 {
-    static const char *const sections[] = {"stages", "matrix", "exclude", "table"};
-    ql_yaml *root = ql_yaml_scalar(b->cx, nowhere, "");
+    ql_yaml *root = ql_build_scalar(b, nowhere, "");
 
     if (!root)
         return QL_MEMORY;
     root->kind = QL_YAML_MAP;
-    QL_TRY(b->cx, append_rows(b, &ql_file_table, keys, root));
+    append_rows(b, &ql_file_table, keys, root);
     for (int64_t s = 0; s < b->stage_count; s++)
-        QL_TRY(b->cx, expand_stage(b, &b->stages[s]));
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
-        const int64_t at = ql_yaml_find(b->root, sections[i]);
+        expand_stage(b, &b->stages[s]);
+    for (const char *const *section = ql_file_sections; *section; section++) {
+        const int64_t at = ql_yaml_find(b->root, *section);
 
         if (at >= 0)
-            QL_TRY(b->cx, ql_yaml_append(b->cx, root, b->root->keys[at], b->root->items[at]));
+            ql_build_put(b, root, b->root->keys[at], b->root->items[at]);
     }
-    return ql_yaml_emit(b->cx, root, &g->expanded);
+    return b->problems.failed != QL_OK ? b->problems.failed : ql_yaml_emit(b->cx, root, &g->expanded);
 }

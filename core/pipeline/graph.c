@@ -29,6 +29,23 @@ ql_build_alloc(ql_build *b, int64_t count, size_t size)
     return memory;
 }
 
+ql_yaml *
+ql_build_scalar(ql_build *b, ql_place place, const char *text)
+{
+    ql_yaml *v = ql_yaml_scalar(b->cx, place, text);
+
+    if (!v)
+        b->problems.failed = QL_MEMORY;
+    return v;
+}
+
+void
+ql_build_put(ql_build *b, ql_yaml *to, ql_yaml *key, ql_yaml *item)
+{
+    if (ql_yaml_put(b->cx, to, key, item) != QL_OK)
+        b->problems.failed = QL_MEMORY;
+}
+
 const char *
 ql_build_text(ql_build *b, const char *text)
 {
@@ -104,8 +121,10 @@ build(ql_build *b, ql_graph *g)
                     .baseline = keys.baseline};
     (void)ql_build_stages(b);
     (void)ql_build_matrix(b);
-    for (int64_t s = 0; s < b->stage_count; s++)
+    for (ql_build_stage *s = b->stages; s < b->stages + b->stage_count; s++) {
+        s->combinations = ql_build_alloc(b, s->count, sizeof *s->combinations);
         ql_check_entry(b, s);
+    }
     (void)ql_build_exclude(b);
     (void)ql_build_table(b, g);
     if (b->stage_count && b->problems.failed == QL_OK)
@@ -117,7 +136,7 @@ ql_status
 ql_graph_parse(ql_ctx *cx, ql_registry *registry, const char *file, const char *text, size_t bytes,
                const ql_graph_options *opt, ql_graph *out)
 {
-    ql_build b = {.cx = cx, .registry = registry, .problems = {.file = file}};
+    ql_build b = {.cx = cx, .registry = registry, .cells_most = 1};
     ql_status st = QL_MEMORY;
 
     *out = (ql_graph){.file = file};

@@ -16,15 +16,14 @@ unknown_parameter(ql_build *b, const ql_settings *s, const ql_yaml *key)
     ql_guess near = ql_guess_open(key->text);
     const ql_port *port;
 
-    for (const ql_param *row = p->params; row->type != QL_T_END; row++)
-        ql_guess_offer(&near, row->name);
+    ql_param_offer(&near, p->params);
     for (int64_t i = 0; (port = ql_port_at(p, i)) != NULL; i++)
         if (!port->output)
             ql_guess_offer(&near, port->name);
     if (ql_kind_of(p->kind)->per_linear)
         ql_guess_offer(&near, "overrides");
-    for (const ql_param *row = ql_stage_table.params; ql_reads_statistics(p) && row->type != QL_T_END; row++)
-        ql_guess_offer(&near, row->name);
+    if (ql_reads_statistics(p))
+        ql_param_offer(&near, ql_stage_table.params);
     return ql_wrong(b, key->place, "%sunknown parameter '%s'%s", s->prefix, key->text,
                     near.best
                         ? ql_guess_text(b->cx, &near, "")
@@ -155,10 +154,8 @@ read_rule_key(ql_build *b, const ql_settings *s, const char *prefix, const ql_se
         return ql_build_value(b, s->prefix, row, v, self);
     if (all->inherited) /* it belonged to the plugin that this one replaces, whose entry has been checked */
         return true;
-    for (row = s->plugin->params; row->type != QL_T_END; row++)
-        ql_guess_offer(&near, row->name);
-    for (row = rule_rows; row->type != QL_T_END; row++)
-        ql_guess_offer(&near, row->name);
+    ql_param_offer(&near, s->plugin->params);
+    ql_param_offer(&near, rule_rows);
     return ql_wrong(b, key->place, "%sunknown parameter '%s'%s", prefix, key->text, ql_guess_text(b->cx, &near, ""));
 }
 
@@ -330,9 +327,8 @@ ql_instantiate(ql_build *b, const ql_settings *s)
 }
 
 void
-ql_check_entry(ql_build *b, int64_t s)
+ql_check_entry(ql_build *b, const ql_build_stage *stage)
 {
-    const ql_build_stage *stage = &b->stages[s];
     ql_settings own = {
         .stage = stage->name, .prefix = stage->prefix, .place = stage->key->place, .plugin = stage->plugin};
     ql_instance *in = stage->plugin ? new_instance(b, &own) : NULL;

@@ -51,14 +51,13 @@ const ql_plugin ql_file_table = {.name = "pipeline", .params = file_rows, .self_
 const ql_plugin ql_stage_table = {.name = "stage", .params = stage_rows, .self_size = sizeof(ql_stage_keys)};
 static const ql_plugin table_table = {.name = "table", .params = table_rows, .self_size = sizeof(table_keys)};
 
-/* Keys that have a tree of their own instead of a row. */
-static const char *const sections[] = {"stages", "matrix", "exclude", "table"};
+const char *const ql_file_sections[] = {"stages", "matrix", "exclude", "table", NULL};
 
 bool
 ql_is_file_key(const char *key)
 {
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        if (strcmp(sections[i], key) == 0)
+    for (const char *const *section = ql_file_sections; *section; section++)
+        if (strcmp(*section, key) == 0)
             return true;
     return ql_param_find(&ql_file_table, key) != NULL;
 }
@@ -150,10 +149,9 @@ read_keys(ql_build *b, const char *prefix, const ql_plugin *table, const ql_yaml
         }
         if (with_sections && ql_is_file_key(key->text))
             continue;
-        for (row = table->params; row->type != QL_T_END; row++)
-            ql_guess_offer(&near, row->name);
+        ql_param_offer(&near, table->params);
         if (with_sections)
-            ql_guess_offer_all(&near, sections, sizeof sections / sizeof *sections);
+            ql_guess_offer_all(&near, ql_file_sections, 4);
         ok = ql_wrong(b, key->place, "%sunknown key '%s'%s", prefix, key->text,
                       ql_guess_text(b->cx, &near, with_sections ? "" : "; expected rows, columns or value"));
     }

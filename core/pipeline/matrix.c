@@ -185,21 +185,20 @@ static bool
 count_combinations(ql_build *b)
 {
     const int64_t fit = QL_VISITS_MAX / (b->stage_count + 1), most = fit < QL_CELLS_MAX ? fit : QL_CELLS_MAX;
-    int64_t cells = 1;
 
     for (int64_t i = 0; i < b->axis_count; i++) {
         const ql_build_axis *a = &b->axes[i];
 
-        if (a->values->count > most / cells) {
+        if (a->values->count > most / b->cells_most) {
             ql_wrong(b, ql_build_key_place(b, "matrix"),
                      "matrix: more than %" PRId64 " combinations, the most that %" PRId64 " stages may have", most,
                      b->stage_count);
             b->problems.failed = ql_problems_end(b->cx, &b->problems);
             return false;
         }
-        cells *= a->values->count;
+        b->cells_most *= a->values->count;
         if (a->stage >= 0)
-            b->stages[a->stage].combinations *= a->values->count;
+            b->stages[a->stage].count *= a->values->count;
     }
     return true;
 }

@@ -12,17 +12,6 @@ ql_setting_find(const ql_settings *s, const char *key)
     return NULL;
 }
 
-int64_t
-ql_combination(const ql_build *b, int64_t s, const int64_t *at)
-{
-    const ql_build_stage *stage = &b->stages[s];
-    int64_t i = 0;
-
-    for (int64_t k = 0; k < stage->axis_count; k++)
-        i = i * b->axes[stage->axes[k]].values->count + at[stage->axes[k]];
-    return i;
-}
-
 const ql_port *
 ql_plugin_input(const ql_plugin *p, const char *name)
 {
@@ -74,7 +63,7 @@ room_for(ql_build *b, ql_settings *s, int64_t count)
     return s->items != NULL;
 }
 
-static bool
+static void
 settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out)
 {
     const ql_build_stage *stage = &b->stages[s];
@@ -87,7 +76,7 @@ settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out)
                          .plugin = a ? a->plugins[at[stage->variants]] : stage->plugin};
     if (!out->plugin || !stage->plugin ||
         !room_for(b, out, stage->entry->count + (variant ? variant->count : 0) + stage->axis_count))
-        return false;
+        return;
     put_map(out, stage->entry, stage->plugin);
     for (int64_t i = 0; variant && i < variant->count; i++)
         if (strcmp(variant->keys[i]->text, "use") != 0 && strcmp(variant->keys[i]->text, "label") != 0)
@@ -97,20 +86,21 @@ settings_of(ql_build *b, int64_t s, const int64_t *at, ql_settings *out)
         if (a->parameter)
             put(out, a->name, a->values->items[at[stage->axes[i]]], true);
     }
-    return true;
 }
 
-const ql_settings *
-ql_settings_at(ql_build *b, int64_t s, const int64_t *at)
+ql_combination *
+ql_combination_at(ql_build *b, int64_t s, const int64_t *at)
 {
-    ql_build_stage *stage = &b->stages[s];
-    const int64_t i = ql_combination(b, s, at);
+    const ql_build_stage *stage = &b->stages[s];
+    ql_combination *c;
+    int64_t i = 0;
 
-    if (!stage->settings)
-        stage->settings = ql_build_alloc(b, stage->combinations, sizeof *stage->settings);
-    if (stage->settings && !stage->settings[i].stage && !settings_of(b, s, at, &stage->settings[i]))
-        stage->settings[i].items = NULL;
-    return stage->settings && stage->settings[i].items ? &stage->settings[i] : NULL;
+    for (int64_t k = 0; k < stage->axis_count; k++)
+        i = i * b->axes[stage->axes[k]].values->count + at[stage->axes[k]];
+    c = &stage->combinations[i];
+    if (!c->settings.stage)
+        settings_of(b, s, at, &c->settings);
+    return c;
 }
 
 /* The plugin that an absent quantizer input means. */

@@ -139,7 +139,7 @@ ql_build_stages(ql_build *b)
                                   .key = key,
                                   .entry = stages->items[i],
                                   .variants = -1,
-                                  .combinations = 1};
+                                  .count = 1};
             s->plugin = choose_plugin(b, s);
             b->stage_count++;
         }

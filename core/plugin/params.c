@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/guess.h"
 #include "base/printer.h"
 #include "base/text.h"
 
@@ -20,6 +19,13 @@ ql_param_find(const ql_plugin *p, const char *name)
         if (strcmp(row->name, name) == 0)
             return row;
     return NULL;
+}
+
+void
+ql_param_offer(ql_guess *g, const ql_param *rows)
+{
+    for (; rows->type != QL_T_END; rows++)
+        ql_guess_offer(g, rows->name);
 }
 
 static void *

@@ -4,7 +4,7 @@
 
 #include <qloom/plugin.h>
 
-#include "base/ctx.h"
+#include "base/guess.h"
 
 /* A value as a file gives it: a scalar's text, or a list of them. */
 typedef struct ql_value {
@@ -16,6 +16,8 @@ typedef struct ql_value {
 
 /* Row of parameter `name`; NULL when the plugin has none. */
 const ql_param *ql_param_find(const ql_plugin *p, const char *name);
+/* Offers the names of all rows. */
+void ql_param_offer(ql_guess *g, const ql_param *rows);
 /* Value of the whole number or enumeration `name` in `self`; `def` where the plugin has no such parameter. */
 int ql_param_int(const ql_plugin *p, const void *self, const char *name, int def);
 /* Value of the text or path `name` in `self`, "" where it is not given or the plugin has no such parameter. */

@@ -1,6 +1,7 @@
 /* ${VAR} and ${VAR:-default} in the values of a YAML tree; which values stay in the environment. */
-#include <ctype.h>
+#define _GNU_SOURCE /* mempcpy */
 #include <string.h>
+#include <strings.h>
 
 #include "base/env.h"
 #include "base/printer.h"
@@ -11,57 +12,41 @@
 #define CLOSE "\xEE\x80\x81"
 #define MARK_BYTES 3
 
-/* The brace that ends the reference beginning at `at` ("${"), on the same line and inside the same quotes; NULL: none
- * does. */
+/* Does a reference begin at `at`? The brace that ends it, on the same line and inside the same quotes; NULL: none does. */
 static const char *
-find_close(const char *at, const char *end)
+find_reference(const char *at, const char *end)
 {
+    if (end - at <= 2 || at[0] != '$' || at[1] != '{')
+        return NULL;
     for (at += 2; at < end && !strchr("\n{\"'", *at); at++)
         if (*at == '}')
             return at;
     return NULL;
 }
 
-/* Does a reference begin at `at`? Where it ends; NULL: none does. */
-static const char *
-find_reference(const char *at, const char *end)
-{
-    return end - at > 2 && at[0] == '$' && at[1] == '{' ? find_close(at, end) : NULL;
-}
-
-static char *
-put_mark(char *to, const char *mark)
-{
-    return (char *)memcpy(to, mark, MARK_BYTES) + MARK_BYTES;
-}
-
 ql_status
-ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes)
+ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes, bool *masked)
 {
-    const char *const end = *text + *bytes, *close = NULL;
-    size_t count = 0;
+    const char *const end = *text + *bytes, *close;
     char *out, *to;
 
-    for (const char *p = *text; end - p >= MARK_BYTES; p++) {
+    *masked = false;
+    for (const char *p = *text; end - p >= MARK_BYTES; p++)
         if (memcmp(p, OPEN, MARK_BYTES) == 0 || memcmp(p, CLOSE, MARK_BYTES) == 0)
             return QL_OK;
-        count += find_reference(p, end) != NULL;
-    }
-    if (count == 0)
-        return QL_OK;
-    out = to = ql_alloc(cx, *bytes + count * 2 * (MARK_BYTES - 1), 1);
+    out = to = ql_alloc(cx, *bytes, MARK_BYTES);
     if (!out)
         return QL_MEMORY;
     for (const char *p = *text; p < end; p++) {
-        if (!close && (close = find_reference(p, end)) != NULL) {
-            *to++ = *p++; /* the dollar; p stands at the brace */
-            to = put_mark(to, OPEN);
-        } else if (p == close) {
-            to = put_mark(to, CLOSE);
-            close = NULL;
-        } else {
-            *to++ = *p;
-        }
+        *to++ = *p;
+        close = find_reference(p, end);
+        if (!close)
+            continue;
+        to = mempcpy(to, OPEN, MARK_BYTES);
+        to = mempcpy(to, p + 2, (size_t)(close - p - 2));
+        to = mempcpy(to, CLOSE, MARK_BYTES);
+        p = close;
+        *masked = true;
     }
     *text = out;
     *bytes = (size_t)(to - out);
@@ -90,15 +75,9 @@ ql_yaml_unmask(char *text)
 static bool
 is_among(const char *word, size_t n, const char *const *words)
 {
-    for (; *words; words++) {
-        size_t i = 0;
-
-        while (i < n && (*words)[i] && toupper((unsigned char)word[i]) == (*words)[i])
-            i++;
-        if (i == n && !(*words)[i])
-            return true;
-    }
-    return false;
+    while (*words && (strlen(*words) != n || strncasecmp(word, *words, n) != 0))
+        words++;
+    return *words != NULL;
 }
 
 /* HF_TOKEN, AWS_SECRET_ACCESS_KEY, PGPASSWORD, but not TOKENIZER, KEYBOARD and API_TOKEN_FILE, which is a place. */
@@ -146,36 +125,28 @@ is_name(const char *s)
     return *s && !(*s >= '0' && *s <= '9') && s[strspn(s, letters)] == '\0';
 }
 
-typedef struct secret { /* a variable whose value stays in the environment, and has been told */
-    const char *name;
-    struct secret *next;
-} secret;
-
 typedef struct expansion {
     ql_ctx *cx;
     ql_problems *problems;
-    secret *secrets;
+    const char *told; /* " NAME  NAME " of the variables whose values stay in the environment */
 } expansion;
 
 /* What a pipeline says is written into its run folder, so a secret stands for its reference: told once a variable. */
 static bool
 is_secret(expansion *x, ql_place place, const char *name, const char *value)
 {
-    secret *s = x->secrets;
+    const char *word, *told;
 
     if (!*value || (!name_is_secret(name) && !value_is_secret(value)))
         return false;
-    while (s && strcmp(s->name, name) != 0)
-        s = s->next;
-    if (s)
+    word = ql_format(x->cx, " %s ", name);
+    if (word && strstr(x->told, word))
         return true;
-    s = ql_alloc(x->cx, 1, sizeof *s);
-    if (!s) {
+    told = word ? ql_format(x->cx, "%s%s", x->told, word) : NULL;
+    if (told)
+        x->told = told;
+    else
         x->problems->failed = QL_MEMORY;
-        return true;
-    }
-    *s = (secret){.name = name, .next = x->secrets};
-    x->secrets = s;
     ql_place_warn(x->cx, place,
                   "the value of '%s' looks like a secret and stays in the environment: the text keeps ${%s}", name,
                   name);
@@ -193,25 +164,21 @@ print_reference(expansion *x, ql_place place, const char *ref, FILE *out)
         x->problems->failed = QL_MEMORY;
         return false;
     }
-    if (!is_name(name) || strchr(ref, '{')) { /* a reference in a default would be left as it is */
+    value = ql_env(name);
+    if (!is_name(name) || strchr(ref, '{')) /* a reference in a default would be left as it is */
         ql_problem_add(x->cx, x->problems, place,
                        "'${%s}' is no reference to the environment: expected ${NAME} or ${NAME:-default}", ref);
-        return false;
-    }
-    value = ql_env(name);
-    if (dash && (!value || !*value)) {
-        fputs(dash + 2, out);
-    } else if (!value) {
+    else if (!dash && !value)
         ql_problem_add(x->cx, x->problems, place,
                        "the environment has no variable '%s'; ${%s:-default} would give a value of its own", name,
                        name);
-        return false;
-    } else if (is_secret(x, place, name, value)) {
-        fprintf(out, "${%s}", name);
-    } else {
-        fputs(value, out);
-    }
-    return true;
+    else if (dash && (!value || !*value))
+        return fputs(dash + 2, out) >= 0;
+    else if (is_secret(x, place, name, value))
+        return fprintf(out, "${%s}", name) > 0;
+    else
+        return fputs(value, out) >= 0;
+    return false;
 }
 
 /* The text of `v` with its references replaced onto `out`; false with the problem told. */
@@ -263,5 +230,5 @@ expand(expansion *x, ql_yaml *v)
 void
 ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v)
 {
-    expand(&(expansion){.cx = cx, .problems = problems}, v);
+    expand(&(expansion){.cx = cx, .problems = problems, .told = ""}, v);
 }

@@ -16,7 +16,6 @@ typedef struct ql_problem {
 } ql_problem;
 
 typedef struct ql_problems {
-    const char *file; /* the file: its problems come before those of the command line */
     int64_t count, capacity;
     ql_problem *items;
     ql_status failed; /* why a problem could not be recorded; QL_OK: none was lost */

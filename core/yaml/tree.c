@@ -28,30 +28,38 @@ ql_yaml_get(const ql_yaml *map, const char *key)
     return i < 0 ? NULL : map->items[i];
 }
 
-ql_status
-ql_yaml_append(ql_ctx *cx, ql_yaml *to, ql_yaml *key, ql_yaml *item)
+/* Doubles the room of a list or mapping. */
+static ql_status
+grow(ql_ctx *cx, ql_yaml *v)
 {
-    const size_t n = (size_t)to->count;
+    const size_t n = (size_t)v->count, capacity = n ? 2 * n : 4;
+    ql_yaml **keys = ql_alloc(cx, capacity, sizeof(ql_yaml *)), **items = ql_alloc(cx, capacity, sizeof(ql_yaml *));
+
+    if (!keys || !items)
+        return QL_MEMORY;
+    if (n) {
+        memcpy(keys, v->keys, n * sizeof(ql_yaml *));
+        memcpy(items, v->items, n * sizeof(ql_yaml *));
+    }
+    v->keys = keys;
+    v->items = items;
+    v->capacity = (int64_t)capacity;
+    return QL_OK;
+}
+
+ql_status
+ql_yaml_put(ql_ctx *cx, ql_yaml *to, ql_yaml *key, ql_yaml *item)
+{
+    int64_t i = key ? ql_yaml_find(to, key->text) : -1;
 
     if (!item)
         return QL_MEMORY;
-    if (to->count >= to->capacity) {
-        const size_t capacity = n ? 2 * n : 4;
-        ql_yaml **keys = ql_alloc(cx, capacity, sizeof(ql_yaml *)), **items = ql_alloc(cx, capacity, sizeof(ql_yaml *));
-
-        if (!keys || !items)
-            return QL_MEMORY;
-        if (n) {
-            memcpy(keys, to->keys, n * sizeof(ql_yaml *));
-            memcpy(items, to->items, n * sizeof(ql_yaml *));
-        }
-        to->keys = keys;
-        to->items = items;
-        to->capacity = (int64_t)capacity;
-    }
-    to->keys[n] = key;
-    to->items[n] = item;
-    to->count++;
+    if (i < 0 && to->count >= to->capacity)
+        QL_TRY(cx, grow(cx, to));
+    if (i < 0)
+        i = to->count++;
+    to->keys[i] = key;
+    to->items[i] = item;
     return QL_OK;
 }
 
@@ -131,30 +139,7 @@ ql_yaml_equal(const ql_yaml *a, const ql_yaml *b)
     return true;
 }
 
-/* --- YAML again, through libyaml's emitter: stages and variants one a line, the rest in blocks ------------------- */
-
-static int
-write_bytes(void *user, unsigned char *data, size_t bytes)
-{
-    return fwrite(data, 1, bytes, user) == bytes;
-}
-
-/* Emits an event that was made if `made`. */
-static bool
-emit(yaml_emitter_t *e, int made, yaml_event_t *event)
-{
-    return made && yaml_emitter_emit(e, event);
-}
-
-static bool
-emit_scalar(yaml_emitter_t *e, const ql_yaml *v)
-{
-    const yaml_scalar_style_t style = v->quoted ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
-    const yaml_char_t *text = (const yaml_char_t *)v->text;
-    yaml_event_t event;
-
-    return emit(e, yaml_scalar_event_initialize(&event, NULL, NULL, text, (int)strlen(v->text), 1, 1, style), &event);
-}
+/* --- YAML again, over libyaml's documents: stages and variants one a line, the rest in blocks ----------------------- */
 
 static bool
 has_collections(const ql_yaml *v)
@@ -165,57 +150,53 @@ has_collections(const ql_yaml *v)
     return false;
 }
 
-static bool
-emit_node(yaml_emitter_t *e, const ql_yaml *v, int depth)
+/* The number of the node that `v` becomes in the document; 0: there is no memory, or a text that is no UTF-8. */
+static int
+add_node(yaml_document_t *d, const ql_yaml *v, int depth)
 {
     const bool map = v->kind == QL_YAML_MAP;
     const bool block = map ? depth < BLOCK_DEPTH : depth <= BLOCK_DEPTH && has_collections(v);
-    const yaml_mapping_style_t map_style = block ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE;
-    const yaml_sequence_style_t list_style = block ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE;
-    yaml_event_t event;
-    bool ok;
+    int node;
 
     if (v->kind == QL_YAML_SCALAR)
-        return emit_scalar(e, v);
-    ok = emit(e,
-              map ? yaml_mapping_start_event_initialize(&event, NULL, NULL, 1, map_style)
-                  : yaml_sequence_start_event_initialize(&event, NULL, NULL, 1, list_style),
-              &event);
-    for (int64_t i = 0; ok && i < v->count; i++)
-        ok = (!map || emit_scalar(e, v->keys[i])) && emit_node(e, v->items[i], depth + 1);
-    return ok && emit(e, map ? yaml_mapping_end_event_initialize(&event) : yaml_sequence_end_event_initialize(&event),
-                      &event);
+        return yaml_document_add_scalar(d, NULL, (const yaml_char_t *)v->text, (int)strlen(v->text),
+                                        v->quoted ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE);
+    if (map)
+        node = yaml_document_add_mapping(d, NULL, block ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE);
+    else
+        node = yaml_document_add_sequence(d, NULL, block ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE);
+    for (int64_t i = 0; node && i < v->count; i++) {
+        const int key = map ? add_node(d, v->keys[i], depth) : 1, item = key ? add_node(d, v->items[i], depth + 1) : 0;
+
+        if (!item || !(map ? yaml_document_append_mapping_pair(d, node, key, item)
+                           : yaml_document_append_sequence_item(d, node, item)))
+            node = 0;
+    }
+    return node;
 }
 
 static bool
-emit_document(yaml_emitter_t *e, const ql_yaml *v)
+emit(yaml_emitter_t *e, const ql_yaml *v)
 {
-    yaml_event_t event;
+    yaml_document_t d;
 
-    return emit(e, yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING), &event) &&
-           emit(e, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 1), &event) && emit_node(e, v, 0) &&
-           emit(e, yaml_document_end_event_initialize(&event, 1), &event) &&
-           emit(e, yaml_stream_end_event_initialize(&event), &event);
+    if (!yaml_document_initialize(&d, NULL, NULL, NULL, 1, 1))
+        return false;
+    if (add_node(&d, v, 0))
+        return yaml_emitter_dump(e, &d) && yaml_emitter_close(e); /* which also deletes the document */
+    yaml_document_delete(&d);
+    return false;
 }
 
 /* A text of the tree that is no UTF-8, which YAML can't hold: a path on an old disk; NULL: none. */
 static const char *
 foreign_text(const ql_yaml *v)
 {
+    const utf8proc_uint8_t *text = (const utf8proc_uint8_t *)v->text;
     const char *found = NULL;
 
-    if (v->kind == QL_YAML_SCALAR) {
-        for (size_t i = 0, n = strlen(v->text); i < n;) {
-            utf8proc_int32_t c;
-            const utf8proc_ssize_t got =
-                utf8proc_iterate((const utf8proc_uint8_t *)v->text + i, (utf8proc_ssize_t)(n - i), &c);
-
-            if (got <= 0)
-                return v->text;
-            i += (size_t)got;
-        }
-        return NULL;
-    }
+    if (v->kind == QL_YAML_SCALAR && utf8proc_decompose(text, 0, NULL, 0, UTF8PROC_NULLTERM) < 0)
+        return v->text;
     for (int64_t i = 0; i < v->count && !found; i++)
         found = foreign_text(v->items[i]);
     return found;
@@ -232,10 +213,10 @@ ql_yaml_emit(ql_ctx *cx, const ql_yaml *v, const char **out)
     QL_TRY(cx, ql_printer_open(cx, &p));
     ok = yaml_emitter_initialize(&e) != 0;
     if (ok) {
-        yaml_emitter_set_output(&e, write_bytes, p.out);
+        yaml_emitter_set_output_file(&e, p.out);
         yaml_emitter_set_unicode(&e, 1);
         yaml_emitter_set_width(&e, WIDTH);
-        ok = emit_document(&e, v);
+        ok = emit(&e, v);
         yaml_emitter_delete(&e);
     }
     QL_TRY(cx, ql_printer_close(cx, &p, out));

@@ -122,7 +122,7 @@ add(reader *r, ql_yaml *v, bool *more)
         *more = false;
         return QL_OK;
     }
-    return ql_yaml_append(r->cx, at->node, key, v);
+    return ql_yaml_put(r->cx, at->node, key, v);
 }
 
 static ql_status
@@ -228,7 +228,6 @@ ql_yaml_parse(ql_ctx *cx, ql_problems *problems, const char *file, const char *t
 {
     static const char bom[] = "\xEF\xBB\xBF";
     reader r = {.cx = cx, .problems = problems, .file = file, .text = text};
-    const char *unmasked;
     ql_status st;
 
     *out = NULL;
@@ -241,9 +240,7 @@ ql_yaml_parse(ql_ctx *cx, ql_problems *problems, const char *file, const char *t
         r.text += 3;
         bytes -= 3;
     }
-    unmasked = r.text;
-    QL_TRY(cx, ql_yaml_mask(cx, &r.text, &bytes));
-    r.masked = r.text != unmasked;
+    QL_TRY(cx, ql_yaml_mask(cx, &r.text, &bytes, &r.masked));
     if (!yaml_parser_initialize(&r.parser))
         return QL_FAIL(cx, QL_MEMORY, "no memory to read %s", file);
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);

@@ -31,8 +31,8 @@ ql_status ql_yaml_parse(ql_ctx *cx, ql_problems *problems, const char *file, con
 ql_yaml *ql_yaml_get(const ql_yaml *map, const char *key);
 /* Position of `key` in a map, or -1. */
 int64_t ql_yaml_find(const ql_yaml *map, const char *key);
-/* Appends to a map or list (key NULL). */
-ql_status ql_yaml_append(ql_ctx *cx, ql_yaml *to, ql_yaml *key, ql_yaml *item);
+/* Appends to a list (key NULL) or map, or takes the place of what the map has under that key. */
+ql_status ql_yaml_put(ql_ctx *cx, ql_yaml *to, ql_yaml *key, ql_yaml *item);
 /* A scalar that stands at `place`. NULL without memory. */
 ql_yaml *ql_yaml_scalar(ql_ctx *cx, ql_place place, const char *text);
 /* Is it a plain scalar without text: `key:` and nothing behind it? */
@@ -48,8 +48,8 @@ bool ql_yaml_equal(const ql_yaml *a, const ql_yaml *b);
 void ql_yaml_environment(ql_ctx *cx, ql_problems *problems, ql_yaml *v);
 
 /* Braces of ${…} would end a word inside {…} or […]: they are masked before a text is parsed, into a copy, and
- * unmasked in each word. */
-ql_status ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes);
+ * unmasked in each word. `masked`: there are any. */
+ql_status ql_yaml_mask(ql_ctx *cx, const char **text, size_t *bytes, bool *masked);
 void ql_yaml_unmask(char *text);
 
 /* The tree as YAML text. */

@@ -10,7 +10,7 @@ static ql_ctx cx;
 static ql_yaml *
 read_text(const char *text, size_t bytes)
 {
-    ql_problems problems = {.file = "f"};
+    ql_problems problems = {0};
     ql_yaml *root = NULL;
 
     ql_error_clear(&cx);
@@ -128,7 +128,7 @@ test_size(void)
 static const char *
 expand(const char *text)
 {
-    ql_problems problems = {.file = "f"};
+    ql_problems problems = {0};
     ql_yaml *v = parse(text);
 
     if (!v)
@@ -232,7 +232,7 @@ test_append(void)
 {
     ql_yaml *v = parse("{a: 1}"), *key = ql_yaml_scalar(&cx, v->place, "b");
 
-    CHECK_OK(&cx, ql_yaml_append(&cx, v, key, ql_yaml_scalar(&cx, v->place, "2")));
+    CHECK_OK(&cx, ql_yaml_put(&cx, v, key, ql_yaml_scalar(&cx, v->place, "2")));
     CHECK_STR(ql_yaml_line(&cx, v), "{a: 1, b: 2}");
 }
 

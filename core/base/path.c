@@ -1,7 +1,9 @@
 /* Questions to the file system, folders read to their end, and names of files. */
+#define _GNU_SOURCE /* dladdr */
 #include "path.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -287,6 +289,18 @@ ql_sync_folder(const char *folder)
 }
 
 /* --- names ------------------------------------------------------------------------------------------------------- */
+
+ql_status
+ql_object_file(ql_ctx *cx, const void *address, const char **out)
+{
+    Dl_info info = {0};
+    ql_path_info at = {0};
+
+    *out = "/proc/self/exe";
+    if (dladdr(address, &info) && info.dli_fname)
+        QL_TRY(cx, ql_path_look(cx, info.dli_fname, &at));
+    return at.type == QL_PATH_FILE ? ql_path_resolve(cx, info.dli_fname, out) : QL_OK;
+}
 
 bool
 ql_ends_with(const char *text, const char *suffix)

@@ -43,6 +43,10 @@ ql_status ql_make_folders(ql_ctx *cx, const char *path);
 /* What was renamed or removed in the folder reaches the disk, where the file system can do that. */
 void ql_sync_folder(const char *folder);
 
+/* The file of the program or library that holds this address of a static object; the program's own where no file does. In the innermost
+ * scope. */
+ql_status ql_object_file(ql_ctx *cx, const void *address, const char **out);
+
 bool ql_ends_with(const char *text, const char *suffix);
 
 /* `text` as a file name that no file system, shell, URL or table has trouble with: other letters become '_', and it is cut to 200 bytes.

@@ -142,5 +142,7 @@ ql_job_run(ql_job *job)
     QL_TRY(cx, ql_results_open(cx, path, true, &results));
     st = run(job, results);
     ql_results_close(results);
+    job->info.held = cx->device->used - cx->device->info.reserved;
+    job->info.peak = cx->device->peak;
     return st;
 }

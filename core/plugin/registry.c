@@ -250,8 +250,11 @@ ql_registry_open(ql_ctx *cx, const char *paths, ql_registry **out)
 ql_status
 ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin)
 {
+    const char *file;
+
+    QL_TRY(cx, ql_object_file(cx, plugin, &file));
     ql_scope_enter(cx, r->memory);
-    QL_TRY(cx, ql_scope_leave(cx, r->memory, take(cx, r, "(memory)", &(struct stat){0}, plugin)));
+    QL_TRY(cx, ql_scope_leave(cx, r->memory, take(cx, r, file, &(struct stat){0}, plugin)));
     sort(r);
     return QL_OK;
 }

@@ -34,7 +34,7 @@ const ql_found *ql_registry_find(const ql_registry *r, const char *name);
 const ql_found *ql_registry_peek(const ql_registry *r, const char *name);
 /* `f`, loaded, or with its problem; NULL for NULL and without memory. */
 const ql_found *ql_registry_load(const ql_registry *r, const ql_found *f);
-/* Adds a descriptor that is in memory, checked as one from a file. */
+/* Adds a descriptor of the program itself or of a library that it has loaded, checked as one from a plugin's file. */
 ql_status ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin);
 /* Loads one file as the registry would, for check-plugin: INVALID with the reason when it is broken. */
 ql_status ql_plugin_load(ql_ctx *cx, const char *file, ql_plugin *out);

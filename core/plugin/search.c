@@ -1,8 +1,6 @@
 /* Which folders are searched for plugins, in which order, and whether others could put code there. */
-#define _GNU_SOURCE /* dladdr */
 #include "search.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -94,31 +92,22 @@ add_paths(ql_ctx *cx, ql_registry *r, const char *paths, const char *origin)
     return QL_OK;
 }
 
-/* The folder qloom/ beside the library that holds this table; NULL when the loader does not know it. */
+/* The folder qloom/ beside the library that holds this table. */
 static ql_status
 own_folder(ql_ctx *cx, const char **out)
 {
     static const char here = 0; /* an address of this library that is no function */
-    Dl_info info;
-    char *file, *slash;
+    const char *file;
 
-    *out = NULL;
-    if (!dladdr(&here, &info) || !info.dli_fname)
-        return QL_OK;
-    file = realpath(info.dli_fname, NULL);
-    slash = file ? strrchr(file, '/') : NULL;
-    if (slash) {
-        *slash = '\0';
-        *out = ql_format(cx, "%s/qloom", file);
-    }
-    free(file);
-    return slash && !*out ? QL_MEMORY : QL_OK;
+    QL_TRY(cx, ql_object_file(cx, &here, &file));
+    *out = ql_format(cx, "%.*s/qloom", (int)(strrchr(file, '/') - file), file);
+    return *out ? QL_OK : QL_MEMORY;
 }
 
 ql_status
 ql_registry_search(ql_ctx *cx, ql_registry *r, const char *paths)
 {
-    const char *own;
+    const char *own = NULL;
 
     QL_TRY(cx, add_paths(cx, r, paths, "--plugin-path"));
     QL_TRY(cx, add_paths(cx, r, ql_env("QLOOM_PLUGIN_PATH"), "QLOOM_PLUGIN_PATH"));

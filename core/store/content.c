@@ -1,8 +1,6 @@
 /* Content hashes of input files, model folders and our own code. */
-#define _GNU_SOURCE /* dladdr */
 #include "content.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -208,11 +206,8 @@ ql_status
 ql_content_core(ql_ctx *cx, const ql_store *s, ql_key *out)
 {
     static const char here = 0; /* an address of this code that is no function */
-    Dl_info info;
-    ql_path_info at;
+    const char *file;
 
-    if (!dladdr(&here, &info) || !info.dli_fname)
-        return QL_FAIL(cx, QL_BUG, "the system does not say which file this program is");
-    QL_TRY(cx, ql_path_look(cx, info.dli_fname, &at));
-    return hash_bytes_of(cx, s, at.type == QL_PATH_FILE ? info.dli_fname : "/proc/self/exe", NULL, out);
+    QL_TRY(cx, ql_object_file(cx, &here, &file));
+    return hash_bytes_of(cx, s, file, NULL, out);
 }

@@ -6,41 +6,39 @@ static void
 check(walk_test *t, const char *model, const char *dtype, bool merge, const char *quant)
 {
     const char *run =
-        ql_format(&t->cx,
-                  "qloom: 1\nname: d\nbaseline: false\nstages:\n  base: {use: auto, path: %s}\n"
-                  "  eval: {use: text, path: eval.txt, samples: 2, seqlen: 40}\n"
-                  "  quant: {model: $base, group_size: 32, %s}\n  fix: {use: svd, model: $quant, rank: 3}\n"
-                  "  bare: {use: perplexity, model: $quant, data: $eval}\n"
-                  "  ppl: {use: perplexity, model: $fix, data: $eval}\n"
-                  "  out: {use: dequantized, model: $fix, dtype: %s, merge: %s}\n",
-                  model, quant, dtype, merge ? "true" : "false");
-    const char *back = ql_format(&t->cx,
-                                 "qloom: 1\nname: b\nbaseline: false\nstages:\n  base: {use: auto, path: %s/out}\n"
-                                 "  eval: {use: text, path: eval.txt, samples: 2, seqlen: 40}\n"
-                                 "  ppl: {use: perplexity, model: $base, data: $eval}\n",
-                                 t->folder);
-    ql_result_set out, in;
-    double written, loaded, exact;
+        walk_format(t,
+                    "qloom: 1\nname: d\nbaseline: false\nstages:\n  base: {use: auto, path: %s}\n"
+                    "  eval: {use: text, path: eval.txt, samples: 2, seqlen: 40}\n"
+                    "  quant: {model: $base, group_size: 32, %s}\n  fix: {use: svd, model: $quant, rank: 3}\n"
+                    "  bare: {use: perplexity, model: $quant, data: $eval}\n"
+                    "  ppl: {use: perplexity, model: $fix, data: $eval}\n"
+                    "  out: {use: dequantized, model: $fix, dtype: %s, merge: %s, path: %s/out}\n",
+                    model, quant, dtype, merge ? "true" : "false", t->folder);
+    const char *back = walk_format(t,
+                                   "qloom: 1\nname: b\nbaseline: false\nstages:\n  base: {use: auto, path: %s/out}\n"
+                                   "  eval: {use: text, path: eval.txt, samples: 2, seqlen: 40}\n"
+                                   "  ppl: {use: perplexity, model: $base, data: $eval}\n",
+                                   t->folder);
+    double written, loaded, exact, rounding;
 
-    export_run(t, run, &out);
-    export_run(t, back, &in);
-    written = walk_metric(&out.cells[0], "out", "ppl.loss");
-    loaded = walk_metric(&in.cells[0], "ppl", "loss");
-    exact = walk_metric(&out.cells[0], merge ? "ppl" : "bare", "loss");
+    export_run(t, run);
+    written = walk_metric(t, 0, "out", "ppl.loss");
+    exact = walk_metric(t, 0, merge ? "ppl" : "bare", "loss");
+    rounding = walk_metric(t, 0, "out", "rounding_error");
+    export_run(t, back);
+    loaded = walk_metric(t, 0, "ppl", "loss");
     if (memcmp(&written, &loaded, sizeof written) != 0 || !(written > 0))
         TEST_FAIL("%s, dtype %s, merge %d, %s: recorded %.17g, loaded %.17g", model, dtype, merge, quant, written,
                   loaded);
     CHECK_NEAR(written, exact, 0.02);
-    CHECK_NEAR(walk_metric(&out.cells[0], "out", "rounding_error"), 0, strcmp(dtype, "fp16") == 0 ? 0x1p-11 : 0x1p-8);
-    ql_results_fini(&t->cx, &in);
-    ql_results_fini(&t->cx, &out);
+    CHECK_NEAR(rounding, 0, strcmp(dtype, "fp16") == 0 ? 0x1p-11 : 0x1p-8);
 }
 
 int
 main(void)
 {
     const uint64_t seed = test_seed();
-    walk_test t;
+    static walk_test t;
 
     walk_open(&t);
     for (int a = 0; a < 3; a++) {

@@ -2,7 +2,6 @@
 #ifndef QLOOM_TESTS_EXPORTS_H
 #define QLOOM_TESTS_EXPORTS_H
 
-#include "tests/make_model.h"
 #include "tests/walk/walk.h"
 
 static const char *const export_architectures[] = {"llama", "qwen2", "qwen3"};
@@ -35,25 +34,15 @@ export_model(walk_test *t, const char *architecture, uint64_t seed)
                           : "\"torch_dtype\": \"float16\"",
         .seed = seed,
     };
-    const char *source = getenv("QLOOM_SOURCE"), *folder = ql_format(&t->cx, "%s/model-%s", t->folder, architecture);
 
-    REQUIRE_OK(&t->cx, make_model(&t->cx, folder, &spec));
-    CHECK_INT(system(ql_format(&t->cx, "cp %s/examples/tiny-qwen3/tokenizer*.json %s", source ? source : ".", folder)),
-              0);
-    return folder;
+    return walk_make_model(t, walk_format(t, "model-%s", architecture), &spec);
 }
 
 /* Runs a pipeline that should pass. */
 static inline void
-export_run(walk_test *t, const char *text, ql_result_set *set)
+export_run(walk_test *t, const char *text)
 {
-    ql_graph g;
-
-    walk_parse(t, text, &g);
-    REQUIRE_OK(&t->cx, walk_run(t, &g, 2, 0, set));
-    for (int64_t c = 0; c < set->cell_count; c++)
-        if (set->cells[c].error)
-            TEST_FAIL("cell %lld failed: %s", (long long)c, set->cells[c].error);
+    WALK_OK(t, walk_run(t, text, 2, 0));
 }
 
 #endif

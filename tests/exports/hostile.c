@@ -2,14 +2,23 @@
 #define _GNU_SOURCE /* memmem */
 #include "core/model/block.h"
 #include "core/tensor/safetensors.h"
+#include "tests/device.h"
 #include "tests/exports/exports.h"
 
 static unsigned char *file;
 static size_t file_bytes;
 
+typedef struct reader { /* of models, without a walk */
+    ql_ctx cx;
+    ql_scope scope;
+    ql_registry *registry;
+    ql_log sink;
+    walk_log log;
+} reader;
+
 /* Opens the checkpoint and loads every block, as a walk would. */
 static ql_status
-load(walk_test *t, const char *folder)
+load(reader *t, const char *folder)
 {
     ql_model_handle m = {0};
     ql_scope scope;
@@ -29,14 +38,14 @@ load(walk_test *t, const char *folder)
 }
 
 static void
-put(walk_test *t, const char *folder, const void *data, size_t bytes)
+put(reader *t, const char *folder, const void *data, size_t bytes)
 {
     REQUIRE_OK(&t->cx, ql_file_write(&t->cx, ql_format(&t->cx, "%s/model.safetensors", folder), data, bytes));
 }
 
 /* The file with `from` in its header replaced by `to`, of the same length. */
 static void
-renamed(walk_test *t, const char *folder, const char *from, const char *to, const char *expected)
+renamed(reader *t, const char *folder, const char *from, const char *to, const char *expected)
 {
     unsigned char *copy = ql_alloc(&t->cx, file_bytes, 1), *at;
 
@@ -53,7 +62,7 @@ renamed(walk_test *t, const char *folder, const char *from, const char *to, cons
 
 /* The file with element `i` of an integer tensor set. */
 static void
-poked(walk_test *t, const char *folder, const char *tensor, int64_t i, int32_t value, const char *expected)
+poked(reader *t, const char *folder, const char *tensor, int64_t i, int32_t value, const char *expected)
 {
     unsigned char *copy = ql_alloc(&t->cx, file_bytes, 1);
     ql_st_file f;
@@ -69,7 +78,7 @@ poked(walk_test *t, const char *folder, const char *tensor, int64_t i, int32_t v
 
 /* The same with the first `count` elements set. */
 static void
-flooded(walk_test *t, const char *folder, const char *tensor, int64_t count, int32_t value, const char *expected)
+flooded(reader *t, const char *folder, const char *tensor, int64_t count, int32_t value, const char *expected)
 {
     unsigned char *copy = ql_alloc(&t->cx, file_bytes, 1);
     ql_st_file f;
@@ -85,7 +94,7 @@ flooded(walk_test *t, const char *folder, const char *tensor, int64_t count, int
 }
 
 static void
-test_lies(walk_test *t, const char *folder)
+test_lies(reader *t, const char *folder)
 {
     poked(t, folder, "model.layers.1.mlp.down_proj.g_idx", 5, 3,
           "model.layers.1.mlp.down_proj: g_idx: column 5 is in group 3, expected 0 to 2");
@@ -107,7 +116,7 @@ test_lies(walk_test *t, const char *folder)
 
 /* Truncated anywhere, and with random bytes anywhere: no crash; the sanitizers see the rest. */
 static void
-test_noise(walk_test *t, const char *folder, uint64_t *rng)
+test_noise(reader *t, const char *folder, uint64_t *rng)
 {
     uint64_t header = 0;
     int refused = 0;
@@ -133,7 +142,7 @@ test_noise(walk_test *t, const char *folder, uint64_t *rng)
 
 /* The zero points tell the version where the label lies. */
 static void
-test_label(walk_test *t, const char *folder)
+test_label(reader *t, const char *folder)
 {
     put(t, folder, file, file_bytes);
     CHECK_INT(system(ql_format(&t->cx, "sed -i s/gptq_v2/gptq/ %s/config.json", folder)), 0);
@@ -144,35 +153,49 @@ test_label(walk_test *t, const char *folder)
         TEST_FAIL("no warning in the log: %s", t->log.text);
 }
 
+static void
+reader_open(reader *r)
+{
+    ql_ctx *cx = &r->cx;
+
+    r->sink = (ql_log){.write = walk_write, .user = &r->log};
+    ql_ctx_init(cx, &r->sink);
+    ql_scope_open(cx, &r->scope);
+    REQUIRE_OK(cx, ql_registry_open(cx, ql_format(cx, "%s/lib/qloom", getenv("QLOOM_BUILD")), &r->registry));
+    (void)test_device(cx, 1);
+}
+
+static void
+reader_close(reader *r)
+{
+    CHECK_INT((int64_t)r->cx.device->used, 0);
+    ql_device_close(r->cx.device);
+    ql_ctx_fini(&r->cx);
+    ql_registry_close(r->registry);
+}
+
 int
 main(void)
 {
     uint64_t rng = test_seed();
     const char *folder, *data;
-    const ql_found *cpu;
-    ql_result_set set;
-    walk_test t;
+    static walk_test t;
+    static reader r;
 
     walk_open(&t);
-    export_run(&t,
-               ql_format(&t.cx,
-                         "qloom: 1\nname: h\nstages:\n  base: {use: auto, path: %s}\n"
-                         "  quant: {use: rtn, model: $base, bits: 3, group_size: 32, sym: true}\n"
-                         "  ckpt: {use: gptq_checkpoint, model: $quant, version: v2}\n",
-                         export_model(&t, "llama", rng)),
-               &set);
-    ql_results_fini(&t.cx, &set);
-    folder = ql_format(&t.cx, "%s/ckpt", t.folder);
-    REQUIRE_OK(&t.cx,
-               ql_file_read(&t.cx, ql_format(&t.cx, "%s/model.safetensors", folder), QL_FILE_MOST, &data, &file_bytes));
+    folder = walk_format(&t, "%s/ckpt", t.folder);
+    export_run(&t, walk_format(&t,
+                               "qloom: 1\nname: h\nstages:\n  base: {use: auto, path: %s}\n"
+                               "  quant: {use: rtn, model: $base, bits: 3, group_size: 32, sym: true}\n"
+                               "  ckpt: {use: gptq_checkpoint, model: $quant, version: v2, path: %s}\n",
+                               export_model(&t, "llama", rng), folder));
+    reader_open(&r);
+    REQUIRE_OK(&r.cx,
+               ql_file_read(&r.cx, ql_format(&r.cx, "%s/model.safetensors", folder), QL_FILE_MOST, &data, &file_bytes));
     file = (unsigned char *)data;
-    cpu = ql_registry_find(t.registry, "cpu");
-    REQUIRE_OK(&t.cx, ql_device_open(&t.cx, cpu->plugin->backend, &(ql_device_options){.threads = 1}, 0, &t.cx.device));
-    test_lies(&t, folder);
-    test_noise(&t, folder, &rng);
-    test_label(&t, folder);
-    CHECK_INT((int64_t)t.cx.device->used, 0);
-    ql_device_close(t.cx.device);
-    t.cx.device = NULL;
+    test_lies(&r, folder);
+    test_noise(&r, folder, &rng);
+    test_label(&r, folder);
+    reader_close(&r);
     return walk_close(&t);
 }

@@ -83,37 +83,36 @@ static const ql_plugin plugin = {
 
 /* Runs `stages` on the model; the watching stage sees the statistics that every method of the file used. */
 static void
-run(walk_test *t, const char *model, const char *stages, ql_result_set *set)
+run(walk_test *t, const char *model, const char *stages, int cells)
 {
-    const char *text = ql_format(&t->cx,
-                                 "qloom: 1\nname: methods\nbaseline: false\npropagate: original\nstages:\n"
-                                 "  base: {use: auto, path: %s}\n"
-                                 "  calib: {use: text, path: calib.txt, samples: 4, seqlen: 64}\n%s",
-                                 model, stages);
-    ql_graph g;
-
-    walk_parse(t, text, &g);
-    REQUIRE_OK(&t->cx, walk_run(t, &g, 2, 0, set));
-    for (int64_t i = 0; i < set->cell_count; i++)
-        CHECK(set->cells[i].linear_count > 0);
+    WALK_OK(t, walk_run(t,
+                        walk_format(t,
+                                    "qloom: 1\nname: methods\nbaseline: false\npropagate: original\nstages:\n"
+                                    "  base: {use: auto, path: %s}\n"
+                                    "  calib: {use: text, path: calib.txt, samples: 4, seqlen: 64}\n%s",
+                                    model, stages),
+                        2, 0));
+    CHECK_INT(walk_cells(t), cells);
+    for (int i = 0; i < cells; i++)
+        CHECK(*walk_linears(t, i));
 }
 
-static double
-of_linear(const ql_result_cell *c, int64_t at, const char *name)
+/* The next line of *lines as a text of its own; NULL: there is none. */
+static const char *
+next(walk_test *t, const char **lines)
 {
-    const char *linear = c->linears[at].linear;
+    const size_t n = strcspn(*lines, "\n");
+    const char *line = n ? walk_format(t, "%.*s", (int)n, *lines) : NULL;
 
-    for (int64_t i = 0; i < c->linear_count; i++)
-        if (strcmp(c->linears[i].linear, linear) == 0 && strcmp(c->linears[i].name, name) == 0)
-            return c->linears[i].value;
-    return NAN;
+    *lines += n + ((*lines)[n] == '\n');
+    return line;
 }
 
 /* LoRDQ, EoRA and QERA leave the same numbers, after GPTQ and after ProjQ, and those are the tail energies; ProjQ's are smaller. */
 static void
 two_phases(walk_test *t, const char *model)
 {
-    ql_result_set set = {0};
+    static const char *const facts[] = {"tail", "left", "k"};
     double sum[2] = {0};
 
     run(t, model,
@@ -123,17 +122,19 @@ two_phases(walk_test *t, const char *model)
         "matrix:\n"
         "  quant: [{use: gptq}, {use: projq, rank: 4}]\n"
         "  comp: [{use: lordq}, {use: eora}, {use: qera}]\n",
-        &set);
-    CHECK_INT(set.cell_count, 6);
-    for (int64_t i = 0; i < 6; i += 3)
-        for (int64_t j = 0; j < set.cells[i].linear_count; j++) {
-            sum[i / 3] += of_linear(&set.cells[i], j, "tail");
-            CHECK_NEAR(set.cells[i].linears[j].value, set.cells[i + 1].linears[j].value, 0);
-            CHECK_NEAR(set.cells[i].linears[j].value, set.cells[i + 2].linears[j].value, 0);
+        6);
+    for (int i = 0; i < 6; i += 3) {
+        const char *linears = walk_linears(t, i);
+
+        for (const char *linear = next(t, &linears); linear; linear = next(t, &linears)) {
+            sum[i / 3] += walk_of_linear(t, i, linear, "tail");
+            for (size_t f = 0; f < sizeof facts / sizeof *facts; f++)
+                for (int other = i + 1; other < i + 3; other++)
+                    CHECK_NEAR(walk_of_linear(t, other, linear, facts[f]), walk_of_linear(t, i, linear, facts[f]), 0);
         }
+    }
     printf("tail energy of projq: %g of gptq's\n", sum[1] / sum[0]);
     CHECK(sum[1] < sum[0]);
-    ql_results_fini(&t->cx, &set);
 }
 
 /* Methods that quantize anew: measured is never worse than QERA on any linear; k is with the results; LoftQ improves on its first
@@ -141,7 +142,7 @@ two_phases(walk_test *t, const char *model)
 static void
 coupled(walk_test *t, const char *model)
 {
-    ql_result_set set = {0};
+    const char *linears;
 
     run(t, model,
         "  quant: {use: mxint, model: $base, calib: $calib, bits: 3, group_size: 32}\n"
@@ -150,19 +151,21 @@ coupled(walk_test *t, const char *model)
         "matrix:\n"
         "  comp: [{use: srr, select: fixed, k: 0}, {use: srr, select: measured}, {use: srr}, {use: srr, mode: "
         "split}]\n",
-        &set);
-    CHECK_INT(set.cell_count, 4);
-    for (int64_t j = 0; j < set.cells[0].linear_count; j++) {
-        const double qera = of_linear(&set.cells[0], j, "left"), measured = of_linear(&set.cells[1], j, "left");
-        const double joint = of_linear(&set.cells[2], j, "left"), split = of_linear(&set.cells[3], j, "left");
+        4);
+    linears = walk_linears(t, 0);
+    for (const char *linear = next(t, &linears); linear; linear = next(t, &linears)) {
+        double left[4], k[4];
 
-        CHECK(measured <= qera * (1 + 1e-3));
-        CHECK(joint <= split * (1 + 1e-3));
-        CHECK_NEAR(of_linear(&set.cells[0], j, "k"), 0, 0);
-        CHECK_NEAR(of_linear(&set.cells[2], j, "k"), of_linear(&set.cells[3], j, "k"), 0);
-        CHECK(of_linear(&set.cells[2], j, "k") >= 0 && of_linear(&set.cells[2], j, "k") <= RANK);
+        for (int i = 0; i < 4; i++) {
+            left[i] = walk_of_linear(t, i, linear, "left");
+            k[i] = walk_of_linear(t, i, linear, "k");
+        }
+        CHECK(left[1] <= left[0] * (1 + 1e-3)); /* measured, and qera */
+        CHECK(left[2] <= left[3] * (1 + 1e-3)); /* joint, and split */
+        CHECK_NEAR(k[0], 0, 0);
+        CHECK_NEAR(k[2], k[3], 0);
+        CHECK(k[2] >= 0 && k[2] <= RANK);
     }
-    ql_results_fini(&t->cx, &set);
 }
 
 int
@@ -182,15 +185,12 @@ main(void)
                              .qk_norm = true,
                              .dtype = QL_ST_BF16,
                              .seed = seed};
-    char model[80], command[4400];
-    const char *source = getenv("QLOOM_SOURCE");
+    static const ql_plugin *const plugins[] = {&plugin, NULL};
+    const char *model;
 
     walk_open(&t);
-    REQUIRE_OK(&t.cx, ql_registry_add(&t.cx, t.registry, &plugin));
-    snprintf(model, sizeof model, "%s/model", t.folder);
-    REQUIRE_OK(&t.cx, make_model(&t.cx, model, &spec));
-    snprintf(command, sizeof command, "cp %s/examples/tiny-qwen3/tokenizer*.json %s", source ? source : ".", model);
-    CHECK_INT(system(command), 0);
+    t.plugins = plugins;
+    model = walk_make_model(&t, "model", &spec);
     two_phases(&t, model);
     coupled(&t, model);
     return walk_close(&t);

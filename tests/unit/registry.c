@@ -71,9 +71,10 @@ test_memory(ql_ctx *cx, ql_registry *r)
     CHECK_OK(cx, ql_registry_add(cx, r, &b)); /* a duplicate is broken, and comes first when it is asked for */
     f = ql_registry_find(r, "zeta");
     CHECK(f && !f->plugin);
-    CHECK_STR(f->problem,
-              "(memory): the name 'zeta' is taken by the quantizer of (memory): rename one, or take its folder "
-              "off the plugin path");
+    CHECK_STR(
+        f->problem,
+        "/proc/self/exe: the name 'zeta' is taken by the quantizer of /proc/self/exe: rename one, or take its folder "
+        "off the plugin path");
     CHECK_OK(cx, ql_registry_add(cx, r, &bad));
     CHECK_INT(ql_registry_count(r), before + 4);
     CHECK(!ql_registry_find(r, "nobody"));

@@ -1,7 +1,5 @@
-/* Streams and units of work as the rule of the walk counts them (core/walk/plan.h). */
+/* Streams and units of work as the plan counts them. */
 #include "walk.h"
-
-#include <qloom/evaluator.h>
 
 #define HEAD     \
     "qloom: 1\n" \
@@ -23,65 +21,34 @@ typedef struct expected {
     int64_t calibration, evaluation, units;
 } expected;
 
-static int64_t
-final_models(const ql_plan *p)
-{
-    bool seen[64] = {false};
-    int64_t n = 0;
-
-    for (int64_t i = 0; i < p->sink_count; i++)
-        if (!p->sinks[i].stage->plugin->evaluator->linear && !seen[p->sinks[i].of->id]) {
-            seen[p->sinks[i].of->id] = true;
-            n++;
-        }
-    return n;
-}
-
-static int64_t
-units(const ql_plan *p)
-{
-    int64_t n = 0;
-
-    for (int64_t i = 0; i < p->variant_count; i++)
-        n += ql_variant_is_made(p->variants[i]);
-    return n;
-}
-
 static void
 check(walk_test *t, const char *text, expected e)
 {
-    ql_graph g;
-    ql_plan p;
+    ql_forecast f;
 
-    walk_parse(t, text, &g);
-    for (int64_t i = 0; i < g.node_count; i++)
-        if (g.nodes[i]->plugin->kind == QL_MODEL) {
-            REQUIRE_OK(&t->cx, ql_plan_make(&t->cx, &g, g.nodes[i], &p));
-            CHECK_INT(p.stream_count, e.calibration);
-            CHECK_INT(final_models(&p), e.evaluation);
-            CHECK_INT(units(&p), e.units);
-        }
+    WALK_OK(t, walk_job(t, text, 1, 0));
+    WALK_OK(t, ql_job_plan(t->job, &f));
+    CHECK_INT(f.model_count, 1);
+    CHECK_INT(f.models[0].streams, e.calibration);
+    CHECK_INT(f.models[0].finals, e.evaluation);
+    CHECK_INT(f.models[0].units, e.units);
 }
 
 /* A stream through a joint quantizer that leaves its compensator out can't be walked block by block. */
 static void
 test_quantized_behind_joint(walk_test *t)
 {
-    ql_graph g;
-    ql_plan p;
+    ql_forecast f;
 
-    walk_parse(t,
-               HEAD STAGES "  fix: {use: lordq, model: $quant, propagate: quantized}\n"
-                           "  after: {use: perplexity, model: $fix, data: $wiki}\n"
-                           "matrix: {quant.propagate: [compensated]}\n",
-               &g);
-    for (int64_t i = 0; i < g.node_count; i++)
-        if (g.nodes[i]->plugin->kind == QL_MODEL) {
-            CHECK_INT(ql_plan_make(&t->cx, &g, g.nodes[i], &p), QL_INVALID);
-            CHECK(strstr(ql_error(&t->cx),
-                         "stage 'fix': propagate: quantized needs a quantizer that is not joint, but stage 'quant' has "
-                         "propagate: compensated; use compensated or original"));
-        }
+    WALK_OK(t, walk_job(t,
+                        HEAD STAGES "  fix: {use: lordq, model: $quant, propagate: quantized}\n"
+                                    "  after: {use: perplexity, model: $fix, data: $wiki}\n"
+                                    "matrix: {quant.propagate: [compensated]}\n",
+                        1, 0));
+    CHECK_INT(ql_job_plan(t->job, &f), QL_INVALID);
+    CHECK(strstr(ql_job_error(t->job),
+                 "stage 'fix': propagate: quantized needs a quantizer that is not joint, but stage 'quant' has "
+                 "propagate: compensated; use compensated or original"));
 }
 
 int

@@ -17,55 +17,42 @@
 static void
 one_cell_fails(walk_test *t)
 {
-    ql_result_set set = {0};
-    ql_graph g;
     const char *model = walk_model(t, "plain", 2, 1);
 
-    walk_parse(t, ql_format(&t->cx, STAGES, model, model), &g);
-    CHECK_OK(&t->cx, walk_run(t, &g, 2, 0, &set));
-    for (int64_t i = 0; i < g.cell_count; i++) {
-        const ql_result_cell *c = &set.cells[i];
+    CHECK_INT(walk_run(t, walk_format(t, STAGES, model, model), 2, 0), QL_NUMERIC);
+    CHECK_INT(walk_cells(t), 4);
+    for (int i = 0; i < 4; i++) { /* the last is the original */
+        const char *error = walk_error(t, i);
         const bool fails = i == 1;
 
-        CHECK_INT(c->error != NULL, fails);
-        CHECK_INT(isfinite(walk_metric(c, "ppl", "perplexity")), !fails);
-        if (c->error &&
-            (!strstr(c->error, "model.layers.0.self_attn.q_proj") || !strstr(c->error, "neither quantization_config")))
-            TEST_FAIL("the error does not say where and what: %s", c->error);
+        CHECK_INT(strcmp(error, "NULL") != 0, fails);
+        CHECK_INT(isfinite(walk_metric(t, i, "ppl", "perplexity")), !fails);
+        if (fails &&
+            (!strstr(error, "model.layers.0.self_attn.q_proj") || !strstr(error, "neither quantization_config")))
+            TEST_FAIL("the error does not say where and what: %s", error);
     }
-    CHECK(isfinite(walk_metric(&set.cells[3], "ppl", "perplexity"))); /* the original */
-    ql_results_fini(&t->cx, &set);
 }
 
 /* Losses of thousands of nats have a mean, and no perplexity. */
 static void
 no_number(walk_test *t)
 {
-    const char *model = walk_loud_model(t, "loud", 1, 1, 1e5);
-    ql_result_set set = {0};
-    ql_graph g;
+    const char *model = walk_loud_model(t, "loud", 1, 1, 1e5), *error;
 
-    walk_parse(t, ql_format(&t->cx, STAGES, model, model), &g);
-    CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &set));
-    if (!set.cells[3].error || !strstr(set.cells[3].error, "stage 'ppl' (perplexity)") ||
-        !strstr(set.cells[3].error, "perplexity is inf"))
-        TEST_FAIL("the original has no perplexity, and its error is %s", set.cells[3].error);
-    ql_results_fini(&t->cx, &set);
+    CHECK_INT(walk_run(t, walk_format(t, STAGES, model, model), 1, 0), QL_NUMERIC);
+    error = walk_error(t, 3);
+    if (!strstr(error, "stage 'ppl' (perplexity)") || !strstr(error, "perplexity is inf"))
+        TEST_FAIL("the original has no perplexity, and its error is %s", error);
 }
 
 static void
 no_memory(walk_test *t)
 {
-    ql_result_set set = {0};
-    ql_graph g;
+    const char *model = walk_model(t, "again", 2, 1), *text = walk_format(t, STAGES, model, model);
 
-    const char *model = walk_model(t, "again", 2, 1);
-
-    walk_parse(t, ql_format(&t->cx, STAGES, model, model), &g);
-    CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &set));
-    ql_results_fini(&t->cx, &set);
-    CHECK_ERROR(&t->cx, walk_run(t, &g, 1, t->peak / 2, &set), QL_MEMORY, "memory:");
-    ql_results_fini(&t->cx, &set);
+    WALK_ENDS(t, walk_run(t, text, 1, 0));
+    CHECK_INT(walk_run(t, text, 1, ql_job_about(t->job)->peak / 2), QL_MEMORY);
+    CHECK(strstr(ql_job_error(t->job), "memory:"));
 }
 
 int

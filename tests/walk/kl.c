@@ -128,54 +128,50 @@ static const char *const names[] = {"mean", "median", "p99", "max", "top1", "tok
 static void
 check_numbers(walk_test *t)
 {
-    ql_result_set set = {0};
-    ql_graph g;
-
-    walk_parse(t, "qloom: 1\nname: kl\n" STAGES "  plain: {use: plain_kl, model: $quant, data: $wiki}\n" MATRIX, &g);
-    CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &set));
-    CHECK_INT(set.cell_count, 3);
-    for (int64_t c = 0; c < set.cell_count; c++)
+    WALK_OK(t,
+            walk_run(t, "qloom: 1\nname: kl\n" STAGES "  plain: {use: plain_kl, model: $quant, data: $wiki}\n" MATRIX,
+                     1, 0));
+    CHECK_INT(walk_cells(t), 3);
+    for (int c = 0; c < 3; c++)
         for (size_t i = 0; i < NAMES; i++) {
-            const double expected = walk_metric(&set.cells[c], "plain", names[i]);
+            const double expected = walk_metric(t, c, "plain", names[i]);
 
-            CHECK_NEAR(walk_metric(&set.cells[c], "kl", names[i]), expected, 1e-3 * fabs(expected) + 1e-6);
+            CHECK_NEAR(walk_metric(t, c, "kl", names[i]), expected, 1e-3 * fabs(expected) + 1e-6);
         }
-    CHECK(walk_metric(&set.cells[0], "kl", "mean") < 0.1 * walk_metric(&set.cells[1], "kl", "mean"));
-    CHECK(walk_metric(&set.cells[1], "kl", "p999") <= walk_metric(&set.cells[1], "kl", "max"));
-    CHECK_INT(walk_metric(&set.cells[1], "kl", "tokens"), 201);
-    CHECK_NEAR(walk_metric(&set.cells[2], "kl", "max"), 0, 0); /* the original itself */
-    CHECK_NEAR(walk_metric(&set.cells[2], "kl", "top1"), 1, 0);
-    CHECK_NEAR(walk_metric(&set.cells[2], "kl", "dp_rms"), 0, 0);
-    CHECK_NEAR(walk_metric(&set.cells[2], "kl", "log_ratio"), 0, 0);
-    ql_results_fini(&t->cx, &set);
+    CHECK(walk_metric(t, 0, "kl", "mean") < 0.1 * walk_metric(t, 1, "kl", "mean"));
+    CHECK(walk_metric(t, 1, "kl", "p999") <= walk_metric(t, 1, "kl", "max"));
+    CHECK_INT(walk_metric(t, 1, "kl", "tokens"), 201);
+    CHECK_NEAR(walk_metric(t, 2, "kl", "max"), 0, 0); /* the original itself */
+    CHECK_NEAR(walk_metric(t, 2, "kl", "top1"), 1, 0);
+    CHECK_NEAR(walk_metric(t, 2, "kl", "dp_rms"), 0, 0);
+    CHECK_NEAR(walk_metric(t, 2, "kl", "log_ratio"), 0, 0);
 }
 
 /* Without a baseline the reference is still the original, and the numbers are the same. */
 static void
 check_without_baseline(walk_test *t)
 {
-    ql_result_set with = {0}, without = {0};
-    ql_graph g;
+    double with[2][NAMES];
 
-    walk_parse(t, "qloom: 1\nname: kl\n" STAGES MATRIX, &g);
-    CHECK_OK(&t->cx, walk_run(t, &g, 1, 0, &with));
-    walk_parse(t, "qloom: 1\nname: kl\nbaseline: false\n" STAGES MATRIX, &g);
-    CHECK_OK(&t->cx, walk_run(t, &g, 2, 0, &without));
-    CHECK_INT(without.cell_count, 2);
-    for (int64_t c = 0; c < without.cell_count; c++)
+    WALK_OK(t, walk_run(t, "qloom: 1\nname: kl\n" STAGES MATRIX, 1, 0));
+    for (int c = 0; c < 2; c++)
         for (size_t i = 0; i < NAMES; i++)
-            CHECK_NEAR(walk_metric(&without.cells[c], "kl", names[i]), walk_metric(&with.cells[c], "kl", names[i]), 0);
-    ql_results_fini(&t->cx, &with);
-    ql_results_fini(&t->cx, &without);
+            with[c][i] = walk_metric(t, c, "kl", names[i]);
+    WALK_OK(t, walk_run(t, "qloom: 1\nname: kl\nbaseline: false\n" STAGES MATRIX, 2, 0));
+    CHECK_INT(walk_cells(t), 2);
+    for (int c = 0; c < 2; c++)
+        for (size_t i = 0; i < NAMES; i++)
+            CHECK_NEAR(walk_metric(t, c, "kl", names[i]), with[c][i], 0);
 }
 
 int
 main(void)
 {
+    static const ql_plugin *const plugins[] = {&plugin, NULL};
     static walk_test t;
 
     walk_open(&t);
-    REQUIRE_OK(&t.cx, ql_registry_add(&t.cx, t.registry, &plugin));
+    t.plugins = plugins;
     check_numbers(&t);
     check_without_baseline(&t);
     return walk_close(&t);

@@ -4,16 +4,14 @@
 
 #include "walk.h"
 
-#include "make_model.h"
-
 #define PIPELINE                                                                    \
     "qloom: 1\n"                                                                    \
     "name: memory\n"                                                                \
     "device: cpu\n"                                                                 \
     "stages:\n"                                                                     \
     "  base: {use: auto, path: %s}\n"                                               \
-    "  calib: {use: text, path: %s/examples/calib.txt, samples: 2, seqlen: 64}\n"   \
-    "  wiki: {use: text, path: %s/examples/eval.txt, seqlen: 64, samples: 2}\n"     \
+    "  calib: {use: text, path: calib.txt, samples: 2, seqlen: 64}\n"               \
+    "  wiki: {use: text, path: eval.txt, seqlen: 64, samples: 2}\n"                 \
     "  quant: {use: gptq, model: $base, calib: $calib, bits: 4, group_size: 128}\n" \
     "  ppl: {use: perplexity, model: $quant, data: $wiki}\n"                        \
     "matrix: {quant: [{use: rtn}, {use: gptq}]}\n"
@@ -22,8 +20,6 @@
 static int64_t
 make(walk_test *t, int64_t layers, const char **pipeline)
 {
-    const char *source = getenv("QLOOM_SOURCE");
-    const char *folder = ql_format(&t->cx, "%s/layers-%lld", t->folder, (long long)layers);
     const model_spec spec = {.architecture = "LlamaForCausalLM",
                              .type = "llama",
                              .vocab = 512,
@@ -35,16 +31,12 @@ make(walk_test *t, int64_t layers, const char **pipeline)
                              .head_dim = 64,
                              .dtype = QL_ST_BF16,
                              .seed = 3};
-    ql_file_writer w;
-    char command[8192];
+    const char *folder = walk_make_model(t, walk_format(t, "layers-%lld", (long long)layers), &spec);
+    FILE *f;
 
-    REQUIRE_OK(&t->cx, make_model(&t->cx, folder, &spec));
-    snprintf(command, sizeof command, "cp %s/examples/tiny-qwen3/tokenizer*.json %s/", source, folder);
-    CHECK_INT(system(command), 0);
-    *pipeline = ql_format(&t->cx, "%s.yaml", folder);
-    REQUIRE_OK(&t->cx, ql_file_create(&t->cx, *pipeline, &w));
-    fprintf(w.stream, PIPELINE, folder, source, source);
-    REQUIRE_OK(&t->cx, ql_file_commit(&t->cx, &w));
+    *pipeline = walk_format(t, "%s.yaml", folder);
+    f = fopen(*pipeline, "w");
+    CHECK(f && fprintf(f, PIPELINE, folder) > 0 && fclose(f) == 0);
     return layers * 2 * (4 * 512 * 512 + 3 * 512 * 1536);
 }
 
@@ -52,8 +44,8 @@ make(walk_test *t, int64_t layers, const char **pipeline)
 static int64_t
 peak_of(walk_test *t, const char *pipeline)
 {
-    const char *program = ql_format(&t->cx, "%s/bin/qloom", getenv("QLOOM_BUILD"));
-    const char *runs = ql_format(&t->cx, "%s/runs", t->folder);
+    const char *program = walk_format(t, "%s/bin/qloom", getenv("QLOOM_BUILD"));
+    const char *runs = walk_format(t, "%s/runs", t->folder);
     struct rusage used;
     int status = 0;
     pid_t child = fork();

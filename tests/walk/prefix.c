@@ -68,7 +68,7 @@ say_written(ql_ctx *cx, const void *self, void *state, ql_facts *out)
         .version = "1.0", .help = "speaks", .params = PARAMS, __VA_ARGS__                                            \
     }
 
-static const ql_plugin plugins[] = {
+static const ql_plugin speakers[] = {
     PLUGIN(QL_EVALUATOR, "speaks", no_params, .evaluator = QL_TABLE(ql_evaluator, .chunk = say_chunk, .end = say_end)),
     PLUGIN(QL_EVALUATOR, "speaks_of_linears", no_params, .evaluator = QL_TABLE(ql_evaluator, .linear = say_rated)),
     PLUGIN(QL_EXPORTER, "speaks_of_files", path_params, .self_size = sizeof(place),
@@ -104,19 +104,15 @@ main(void)
         "files (speaks_of_files), block 1, model.layers.1.mlp.up_proj: exported",
         "files (speaks_of_files): written",
     };
-    ql_result_set set = {0};
-    ql_graph g;
+    static const ql_plugin *const plugins[] = {&speakers[0], &speakers[1], &speakers[2], NULL};
 
     walk_open(&t);
-    for (size_t i = 0; i < sizeof plugins / sizeof *plugins; i++)
-        REQUIRE_OK(&t.cx, ql_registry_add(&t.cx, t.registry, &plugins[i]));
-    walk_parse(&t, ql_format(&t.cx, PIPELINE, walk_model(&t, "model", 2, 1)), &g);
-    CHECK_OK(&t.cx, walk_run(&t, &g, 1, 0, &set));
+    t.plugins = plugins;
+    WALK_OK(&t, walk_run(&t, walk_format(&t, PIPELINE, walk_model(&t, "model", 2, 1)), 1, 0));
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
-        if (!strstr(t.log.text, ql_format(&t.cx, " %s", lines[i])))
+        if (!strstr(t.log.text, walk_format(&t, " %s", lines[i])))
             TEST_FAIL("no line begins with '%s'", lines[i]);
     if (test_failures)
         printf("%s", t.log.text);
-    ql_results_fini(&t.cx, &set);
     return walk_close(&t);
 }

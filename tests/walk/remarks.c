@@ -16,101 +16,84 @@
 
 /* The footnotes of a cell, one a line. */
 static const char *
-footnotes(walk_test *t, const ql_result_cell *c)
+footnotes(walk_test *t, int cell)
 {
-    const char *text = "";
-
-    for (int64_t i = 0; i < c->footnote_count; i++)
-        text = ql_format(&t->cx, "%s%s\n", text, c->footnotes[i]);
-    return text;
-}
-
-static void
-run(walk_test *t, const char *text, ql_result_set *set)
-{
-    ql_graph g;
-
-    walk_parse(t, text, &g);
-    REQUIRE_OK(&t->cx, walk_run(t, &g, 1, 0, set));
+    return walk_query(t, walk_format(t,
+                                     "SELECT f.text " WALK_CELL " JOIN footnote f ON f.cell = c.id " WALK_OF
+                                     " ORDER BY f.position",
+                                     cell));
 }
 
 static void
 lacking_adapters(walk_test *t)
 {
-    ql_result_set set = {0};
-
-    run(t,
-        STAGES
-        "matrix:\n"
-        "  quant: [{use: gptq}, {use: projq, rank: 8, iterations: 1}]\n"
-        "  fix: [{use: none}, {use: lordq, rank: 4}, {use: lordq, rank: 8, label: equal}, {use: svd, rank: 0}]\n",
-        &set);
-    CHECK_INT(set.cell_count, 8);
-    for (int64_t c = 0; c < 4; c++)
-        CHECK_STR(footnotes(t, &set.cells[c]), "");
-    CHECK_STR(footnotes(t, &set.cells[4]), "projq counts on an adapter of rank 8, and has none here\n");
-    CHECK_STR(footnotes(t, &set.cells[5]), "projq counts on an adapter of rank 8, and has one of rank 4 here\n");
-    CHECK_STR(footnotes(t, &set.cells[6]), "");
-    CHECK_STR(footnotes(t, &set.cells[7]), "projq counts on an adapter of rank 8, and has none here\n");
-    for (int64_t c = 0; c < 8;
-         c++) { /* the best adapter of rank 4 is what lordq makes of it, up to the rounding to fp16 */
-        const double tail = walk_metric(&set.cells[c], "layers", "tail_energy");
+    WALK_OK(
+        t,
+        walk_run(
+            t,
+            STAGES
+            "matrix:\n"
+            "  quant: [{use: gptq}, {use: projq, rank: 8, iterations: 1}]\n"
+            "  fix: [{use: none}, {use: lordq, rank: 4}, {use: lordq, rank: 8, label: equal}, {use: svd, rank: 0}]\n",
+            1, 0));
+    CHECK_INT(walk_cells(t), 8);
+    for (int c = 0; c < 4; c++)
+        CHECK_STR(footnotes(t, c), "");
+    CHECK_STR(footnotes(t, 4), "projq counts on an adapter of rank 8, and has none here\n");
+    CHECK_STR(footnotes(t, 5), "projq counts on an adapter of rank 8, and has one of rank 4 here\n");
+    CHECK_STR(footnotes(t, 6), "");
+    CHECK_STR(footnotes(t, 7), "projq counts on an adapter of rank 8, and has none here\n");
+    for (int c = 0; c < 8; c++) { /* the best adapter of rank 4 is what lordq makes of it, up to the rounding to fp16 */
+        const double tail = walk_metric(t, c, "layers", "tail_energy");
 
         CHECK(tail > 0 && tail < 1);
-        CHECK(walk_metric(&set.cells[c], "layers", "captured") > 0);
+        CHECK(walk_metric(t, c, "layers", "captured") > 0);
     }
-    ql_results_fini(&t->cx, &set);
 }
 
 /* 16 tokens can't give 64 columns full rank: said for the unit and for everything that reads those statistics. */
 static void
 statuses(walk_test *t)
 {
-    ql_result_set set = {0};
-
-    run(t, STAGES "matrix: {quant: [{use: gptq, calib: $few}, {use: gptq, calib: $calib}]}\n", &set);
-    CHECK(strstr(footnotes(t, &set.cells[0]), "gptq, ") && strstr(footnotes(t, &set.cells[0]), "H is rank-deficient"));
-    CHECK_STR(footnotes(t, &set.cells[1]), "");
+    WALK_OK(t, walk_run(t, STAGES "matrix: {quant: [{use: gptq, calib: $few}, {use: gptq, calib: $calib}]}\n", 1, 0));
+    CHECK(strstr(footnotes(t, 0), "gptq, ") && strstr(footnotes(t, 0), "H is rank-deficient"));
+    CHECK_STR(footnotes(t, 1), "");
     CHECK(strstr(t->log.text, "H is rank-deficient: 16 tokens for "));
-    CHECK(walk_metric(&set.cells[0], "layers", "status") == QL_NUM_DEFICIENT);
-    CHECK(walk_metric(&set.cells[1], "layers", "status") == 0);
-    ql_results_fini(&t->cx, &set);
+    CHECK(walk_metric(t, 0, "layers", "status") == QL_NUM_DEFICIENT);
+    CHECK(walk_metric(t, 1, "layers", "status") == 0);
 }
 
 /* `none` keeps the quantizer's own adapter, a compensator that follows replaces it; all are rounded to adapter_dtype. */
 static void
 own_adapters(walk_test *t)
 {
-    ql_result_set set = {0};
+    double bits[6], error[6];
 
-    run(t,
-        STAGES "matrix:\n"
-               "  quant: [{use: gptq}, {use: gptq_lora, rank: 4}, {use: gptq_lora, rank: 4, adapter_dtype: fp32, "
-               "label: wide}]\n"
-               "  fix: [{use: none}, {use: lordq, rank: 4}]\n",
-        &set);
-    for (int64_t c = 0; c < 6; c++) {
-        const bool adapter = c != 0;
-        const double bits = walk_metric(&set.cells[c], "layers", "bits"),
-                     alone = walk_metric(&set.cells[0], "layers", "bits");
-
-        CHECK_NEAR(alone, 3 + 16.0 / 32, 0.02); /* gptq is symmetric: zeros cost nothing */
-        CHECK(adapter ? bits > alone + 0.5 : bits == alone);
+    WALK_OK(t,
+            walk_run(t,
+                     STAGES
+                     "matrix:\n"
+                     "  quant: [{use: gptq}, {use: gptq_lora, rank: 4}, {use: gptq_lora, rank: 4, adapter_dtype: fp32, "
+                     "label: wide}]\n"
+                     "  fix: [{use: none}, {use: lordq, rank: 4}]\n",
+                     1, 0));
+    for (int c = 0; c < 6; c++) {
+        bits[c] = walk_metric(t, c, "layers", "bits");
+        error[c] = walk_metric(t, c, "layers", "output_error");
     }
-    CHECK(walk_metric(&set.cells[4], "layers", "bits") > walk_metric(&set.cells[2], "layers", "bits") + 0.5);
-    CHECK(walk_metric(&set.cells[2], "layers", "output_error") < walk_metric(&set.cells[1], "layers", "output_error"));
-    ql_results_fini(&t->cx, &set);
+    CHECK_NEAR(bits[0], 3 + 16.0 / 32, 0.02); /* gptq is symmetric: zeros cost nothing */
+    for (int c = 1; c < 6; c++)
+        CHECK(bits[c] > bits[0] + 0.5);
+    CHECK(bits[4] > bits[2] + 0.5);
+    CHECK(error[2] < error[1]);
 }
 
 static void
 refused(walk_test *t, const char *rest, const char *error)
 {
-    const char *text = ql_format(&t->cx, "%s%s", STAGES, rest), *source = getenv("QLOOM_SOURCE");
-    const char *file = ql_format(&t->cx, "%s/examples/test.yaml", source ? source : ".");
-    ql_graph g;
-
-    CHECK_ERROR(&t->cx, ql_graph_parse(&t->cx, t->registry, file, text, strlen(text), &(ql_graph_options){0}, &g),
-                QL_INVALID, error);
+    CHECK_INT(walk_job(t, walk_format(t, "%s%s", STAGES, rest), 1, 0), QL_INVALID);
+    if (!strstr(ql_job_error(t->job), error))
+        TEST_FAIL("expected '%s' in '%s'", error, ql_job_error(t->job));
 }
 
 int

@@ -53,42 +53,32 @@ static const ql_plugin plugin = {
     "  quant: [{use: rtn}, {use: gptq}, {use: gptq, act_order: desc}, {use: gptq, propagate: original}]\n" \
     "  quant.bits: [3, 2]\n"
 
-static void
-compare(walk_test *t, const ql_graph *g, int threads, size_t limit, const ql_result_set *with)
-{
-    ql_result_set set = {0};
-
-    CHECK_OK(&t->cx, walk_run(t, g, threads, limit, &set));
-    CHECK_INT(set.cell_count, with->cell_count);
-    for (int64_t i = 0; i < set.cell_count && i < with->cell_count; i++)
-        walk_check_cell(&set.cells[i], &with->cells[i]);
-    ql_results_fini(&t->cx, &set);
-}
-
 int
 main(void)
 {
+    static const ql_plugin *const plugins[] = {&plugin, NULL};
     static walk_test t;
-    static ql_result_set all, alone;
-    ql_graph g, single;
+    const char *all;
+    size_t peak;
 
     walk_open(&t);
-    REQUIRE_OK(&t.cx, ql_registry_add(&t.cx, t.registry, &plugin));
-    walk_parse(&t, STAGES COMPANY, &g);
-    REQUIRE_OK(&t.cx, walk_run(&t, &g, 1, 0, &all));
-    CHECK_INT(all.cell_count, 9);
-    CHECK(all.cells[2].linear_count > 0 && isfinite(walk_metric(&all.cells[2], "ppl", "perplexity")));
-    compare(&t, &g, 2, 0, &all);
-    compare(&t, &g, 3, 0, &all);
+    t.plugins = plugins;
+    WALK_OK(&t, walk_run(&t, STAGES COMPANY, 1, 0));
+    CHECK_INT(walk_cells(&t), 9);
+    CHECK(strstr(walk_linears(&t, 2), "model.layers.0.") && isfinite(walk_metric(&t, 2, "ppl", "perplexity")));
+    all = walk_dump_all(&t);
+    for (int threads = 2; threads < 4; threads++) {
+        WALK_OK(&t, walk_run(&t, STAGES COMPANY, threads, 0));
+        walk_check_same(walk_dump_all(&t), all);
+    }
     CHECK(strstr(t.log.text, "tensors left their files, each once"));
     CHECK(!strstr(t.log.text, "made twice"));
-    compare(&t, &g, 2, t.peak, &all); /* too little to keep the inputs of every subset */
+    peak = ql_job_about(t.job)->peak;
+    WALK_OK(&t, walk_run(&t, STAGES COMPANY, 2, peak)); /* too little to keep the inputs of every subset */
+    walk_check_same(walk_dump_all(&t), all);
     CHECK(strstr(t.log.text, "made twice"));
 
-    walk_parse(&t, STAGES, &single); /* cell gptq at 3 bits */
-    REQUIRE_OK(&t.cx, walk_run(&t, &single, 2, 0, &alone));
-    walk_check_cell(&alone.cells[0], &all.cells[2]);
-    ql_results_fini(&t.cx, &all);
-    ql_results_fini(&t.cx, &alone);
+    WALK_OK(&t, walk_run(&t, STAGES, 2, 0)); /* cell gptq at 3 bits */
+    CHECK(strstr(all, walk_format(&t, "cell 2\n%scell 3\n", walk_dump(&t, 0))));
     return walk_close(&t);
 }

@@ -1,15 +1,14 @@
-/* What the tests of the walk share: pipelines from text, run in this process on the CPU device, with the log in memory. */
+/* What the tests of the walk share: pipelines from text, run as jobs of this program with the log in memory, and queries over results. */
 #ifndef QLOOM_TESTS_WALK_H
 #define QLOOM_TESTS_WALK_H
 
+#include <stdarg.h>
 #include <unistd.h>
 
-#include "core/device/device.h"
-#include "core/pipeline/graph.h"
-#include "core/walk/plan.h"
-#include "core/walk/run.h"
+#include <qloom/job.h>
+#include <qloom/plugin.h>
+
 #include "make_model.h"
-#include "report/set.h"
 #include "test.h"
 
 typedef struct walk_log {
@@ -17,18 +16,22 @@ typedef struct walk_log {
     size_t used;
 } walk_log;
 
+typedef struct walk_text { /* lives as long as the test */
+    struct walk_text *next;
+    char text[];
+} walk_text;
+
 typedef struct walk_test {
-    ql_ctx cx;
-    ql_scope scope;
-    ql_registry *registry;
-    const ql_backend *backend; /* NULL: the cpu's */
-    ql_log sink;
+    char folder[64];                 /* made under /tmp: what examples/ has, runs, files of the test */
+    const ql_plugin *const *plugins; /* of the test, NULL-terminated; NULL: none */
+    const char *plugin_path;         /* NULL: the build's plugins alone */
+    const char *device;              /* NULL: cpu */
+    const char *runs;                /* kept from run to run; NULL: a new folder each */
+    bool fresh;
+    ql_job *job; /* the last */
+    int made;    /* folders of runs */
     walk_log log;
-    size_t peak;        /* of the last run's device memory */
-    uint64_t parked;    /* of the last run */
-    int64_t fail_alloc; /* the n-th allocation of a run fails; 0: none */
-    const char *db;     /* where results are kept from run to run; NULL: in memory */
-    char folder[64];    /* made under /tmp, for files of the run */
+    walk_text *texts;
 } walk_test;
 
 static void
@@ -41,59 +44,96 @@ walk_write(void *user, ql_log_level level, const char *line)
         log->used += (size_t)n;
 }
 
+/* A text that lives as long as the test. */
+static inline const char *
+walk_format(walk_test *t, const char *format, ...)
+{
+    va_list args;
+    walk_text *made;
+    int n;
+
+    va_start(args, format);
+    n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    made = malloc(sizeof *made + (size_t)n + 1);
+    if (!made)
+        abort();
+    va_start(args, format);
+    vsnprintf(made->text, (size_t)n + 1, format, args);
+    va_end(args);
+    made->next = t->texts;
+    t->texts = made;
+    return made->text;
+}
+
+static inline void
+walk_shell(walk_test *t, const char *command)
+{
+    (void)t;
+    CHECK_INT(system(command), 0);
+}
+
 static inline void
 walk_open(walk_test *t)
 {
-    const char *build = getenv("QLOOM_BUILD");
-    char path[4096];
+    const char *source = getenv("QLOOM_SOURCE");
+    char here[4096];
 
     memset(t, 0, sizeof *t);
-    t->sink = (ql_log){.write = walk_write, .user = &t->log};
-    ql_ctx_init(&t->cx, &t->sink);
-    ql_scope_open(&t->cx, &t->scope);
-    snprintf(path, sizeof path, "%s/lib/qloom", build ? build : "build/release");
-    REQUIRE_OK(&t->cx, ql_registry_open(&t->cx, path, &t->registry));
     strcpy(t->folder, "/tmp/qloom-walk-XXXXXX");
     if (!mkdtemp(t->folder))
         abort();
+    if (!source)
+        source = getcwd(here, sizeof here);
+    walk_shell(t, walk_format(t, "ln -s '%s'/examples/* %s/", source, t->folder));
 }
 
 static inline int
 walk_close(walk_test *t)
 {
-    char command[96];
-
-    ql_ctx_fini(&t->cx);
-    ql_registry_close(t->registry);
-    snprintf(command, sizeof command, "rm -rf %s", t->folder);
-    CHECK_INT(system(command), 0);
+    ql_job_close(t->job);
+    walk_shell(t, walk_format(t, "rm -rf %s", t->folder));
+    for (walk_text *text = t->texts; text; text = t->texts) {
+        t->texts = text->next;
+        free(text);
+    }
     return TEST_DONE();
+}
+
+/* A model of that spec with a tokenizer; its folder. */
+static inline const char *
+walk_make_model(walk_test *t, const char *name, const model_spec *spec)
+{
+    const char *folder = walk_format(t, "%s/%s", t->folder, name);
+    ql_scope scope;
+    ql_ctx cx;
+
+    ql_ctx_init(&cx, NULL);
+    ql_scope_open(&cx, &scope);
+    REQUIRE_OK(&cx, make_model(&cx, folder, spec));
+    ql_ctx_fini(&cx);
+    walk_shell(t, walk_format(t, "cp %s/tiny-qwen3/tokenizer*.json %s/", t->folder, folder));
+    return folder;
 }
 
 /* A small random model whose linears are multiplied by `scale`, its head by `head`; its folder. */
 static inline const char *
 walk_loud_model(walk_test *t, const char *name, int64_t layers, double scale, double head)
 {
-    const char *source = getenv("QLOOM_SOURCE"), *folder = ql_format(&t->cx, "%s/%s", t->folder, name);
-    const model_spec spec = {.architecture = "LlamaForCausalLM",
-                             .type = "llama",
-                             .vocab = 512,
-                             .hidden = 32,
-                             .intermediate = 48,
-                             .layers = layers,
-                             .heads = 2,
-                             .kv_heads = 2,
-                             .head_dim = 16,
-                             .dtype = QL_ST_F32,
-                             .seed = 7,
-                             .scale = scale,
-                             .head = head};
-    char command[8192];
-
-    REQUIRE_OK(&t->cx, make_model(&t->cx, folder, &spec));
-    snprintf(command, sizeof command, "cp %s/examples/tiny-qwen3/tokenizer*.json %s/", source ? source : ".", folder);
-    CHECK_INT(system(command), 0);
-    return folder;
+    return walk_make_model(t, name,
+                           &(model_spec){.architecture = "LlamaForCausalLM",
+                                         .type = "llama",
+                                         .vocab = 512,
+                                         .hidden = 32,
+                                         .intermediate = 48,
+                                         .layers = layers,
+                                         .heads = 2,
+                                         .kv_heads = 2,
+                                         .head_dim = 16,
+                                         .dtype = QL_ST_F32,
+                                         .seed = 7,
+                                         .scale = scale,
+                                         .head = head});
 }
 
 static inline const char *
@@ -102,100 +142,207 @@ walk_model(walk_test *t, const char *name, int64_t layers, double scale)
     return walk_loud_model(t, name, layers, scale, 1);
 }
 
-/* The graph of a pipeline text; paths are relative to the source's examples/. */
-static inline void
-walk_parse(walk_test *t, const char *text, ql_graph *g)
+/* Opens the pipeline text as the test's job, with so many threads and so much memory (0: no limit); paths are relative to the test's
+ * folder, where examples/ is. */
+static inline ql_status
+walk_job(walk_test *t, const char *text, int threads, size_t memory)
 {
-    const char *source = getenv("QLOOM_SOURCE");
-    char file[4096];
+    const char *file = walk_format(t, "%s/test.yaml", t->folder);
+    const char *const sets[] = {memory ? walk_format(t, "memory=%zu", memory) : NULL, NULL};
+    const ql_job_options opt = {.sets = sets,
+                                .plugin_path = t->plugin_path,
+                                .plugins = t->plugins,
+                                .device = t->device ? t->device : "cpu",
+                                .runs = t->runs ? t->runs : walk_format(t, "%s/runs-%d", t->folder, t->made++),
+                                .threads = threads,
+                                .fresh = t->fresh,
+                                .log = walk_write,
+                                .user = &t->log};
+    FILE *f = fopen(file, "w");
 
-    snprintf(file, sizeof file, "%s/examples/test.yaml", source ? source : ".");
-    REQUIRE_OK(&t->cx, ql_graph_parse(&t->cx, t->registry, ql_format(&t->cx, "%s", file), text, strlen(text),
-                                      &(ql_graph_options){0}, g));
+    if (!f || fputs(text, f) < 0 || fclose(f) != 0)
+        abort();
+    ql_job_close(t->job);
+    return ql_job_open(file, &opt, &t->job);
 }
 
-/* Runs it with so many threads, so much memory (0: no limit), a store and a journal (NULL: none); the caller closes the set. Returns the
- * status. */
+/* Opens and runs it; nothing that it held on the device is left. */
 static inline ql_status
-walk_run_kept(walk_test *t, const ql_graph *g, int threads, size_t limit, const ql_run_options *opt, ql_result_set *set)
+walk_run(walk_test *t, const char *text, int threads, size_t memory)
 {
-    const ql_found *cpu = ql_registry_find(t->registry, "cpu");
-    ql_results *results;
-    ql_status st;
+    ql_status st = walk_job(t, text, threads, memory);
 
-    if (!cpu || !cpu->plugin)
-        abort();
-    REQUIRE_OK(&t->cx, ql_device_open(&t->cx, t->backend ? t->backend : cpu->plugin->backend,
-                                      &(ql_device_options){.threads = threads}, limit, &t->cx.device));
-    *set = (ql_result_set){0};
-    REQUIRE_OK(&t->cx, ql_results_open(&t->cx, t->db, true, &results));
-    REQUIRE_OK(&t->cx, ql_run_begin(results, g, "test"));
-    t->cx.fail_alloc = t->fail_alloc;
-    st = ql_run_graph(&t->cx, t->registry, g, opt, results);
-    t->cx.fail_alloc = 0;
     if (st == QL_OK)
-        REQUIRE_OK(&t->cx, ql_run_end(results, &(ql_run_end_info){.version = "test"}));
-    if (st == QL_OK)
-        REQUIRE_OK(&t->cx, ql_results_read(&t->cx, results, ql_run_id(results), set));
-    ql_results_close(results);
-    CHECK_INT((int64_t)t->cx.device->used, (int64_t)t->cx.device->info.reserved);
-    t->peak = t->cx.device->peak;
-    t->parked = t->cx.device->parked;
-    ql_device_close(t->cx.device);
-    t->cx.device = NULL;
+        st = ql_job_run(t->job);
+    CHECK_INT(ql_job_about(t->job)->held, 0);
     return st;
 }
 
-/* The same without a store. */
+/* The call on the test's job succeeds; without that, going on makes no sense. */
+#define WALK_OK(t, call)                                                                \
+    do {                                                                                \
+        ql_status s_ = (call);                                                          \
+        if (s_ != QL_OK) {                                                              \
+            TEST_FAIL("%s: %s: %s", #call, ql_status_text(s_), ql_job_error((t)->job)); \
+            exit(1);                                                                    \
+        }                                                                               \
+    } while (0)
+
+/* The same where cells may have failed. */
+#define WALK_ENDS(t, call)                                                              \
+    do {                                                                                \
+        ql_status s_ = (call);                                                          \
+        if (s_ != QL_OK && s_ != QL_NUMERIC) {                                          \
+            TEST_FAIL("%s: %s: %s", #call, ql_status_text(s_), ql_job_error((t)->job)); \
+            exit(1);                                                                    \
+        }                                                                               \
+    } while (0)
+
+/* --- results of the last run --- */
+
+typedef struct walk_rows {
+    char *text;
+    size_t bytes;
+    FILE *stream;
+} walk_rows;
+
 static inline ql_status
-walk_run(walk_test *t, const ql_graph *g, int threads, size_t limit, ql_result_set *set)
+walk_row(void *user, int columns, const char *const *names, const char *const *values)
 {
-    return walk_run_kept(t, g, threads, limit, &(ql_run_options){.folder = t->folder}, set);
+    walk_rows *rows = user;
+
+    (void)names;
+    for (int i = 0; i < columns; i++)
+        fprintf(rows->stream, "%s%s", i ? "|" : "", values[i] ? values[i] : "NULL");
+    fputc('\n', rows->stream);
+    return QL_OK;
 }
 
-#define WALK_SAME(a, b, name)                                  \
-    if (memcmp(&(a)->value, &(b)->value, sizeof(double)) != 0) \
-    TEST_FAIL("%s: %.17g and %.17g", (name), (a)->value, (b)->value)
-
-/* All that a cell says is the same, to the bit; what it cost is not looked at. */
-static inline void
-walk_check_cell(const ql_result_cell *a, const ql_result_cell *b)
+/* The rows of a query, a line each: columns between bars, NULL as a word. */
+static inline const char *
+walk_query(walk_test *t, const char *sql)
 {
-    CHECK_INT(a->metric_count, b->metric_count);
-    CHECK_INT(a->linear_count, b->linear_count);
-    CHECK_INT(a->note_count, b->note_count);
-    CHECK_INT(a->footnote_count, b->footnote_count);
-    CHECK_INT(a->list_count, b->list_count);
-    CHECK(memcmp(&a->bits, &b->bits, sizeof a->bits) == 0);
-    CHECK_STR(a->error ? a->error : "fine", b->error ? b->error : "fine");
-    if (test_failures)
-        return;
-    for (int64_t i = 0; i < a->metric_count; i++)
-        WALK_SAME(&a->metrics[i], &b->metrics[i], a->metrics[i].name);
-    for (int64_t i = 0; i < a->linear_count; i++) {
-        CHECK_STR(a->linears[i].linear, b->linears[i].linear);
-        WALK_SAME(&a->linears[i], &b->linears[i], a->linears[i].name);
-    }
-    for (int64_t i = 0; i < a->note_count; i++)
-        CHECK_STR(a->notes[i].value, b->notes[i].value);
-    for (int64_t i = 0; i < a->footnote_count; i++)
-        CHECK_STR(a->footnotes[i], b->footnotes[i]);
-    for (int64_t i = 0; i < a->list_count; i++) {
-        CHECK_STR(a->lists[i].name, b->lists[i].name);
-        CHECK_INT(a->lists[i].count, b->lists[i].count);
-        CHECK(a->lists[i].count == b->lists[i].count &&
-              memcmp(a->lists[i].values, b->lists[i].values, (size_t)a->lists[i].count * sizeof(double)) == 0);
-    }
+    walk_rows rows = {0};
+    const char *text;
+
+    rows.stream = open_memstream(&rows.text, &rows.bytes);
+    if (!rows.stream)
+        abort();
+    WALK_OK(t, ql_job_query(t->job, sql, walk_row, &rows));
+    fclose(rows.stream);
+    text = walk_format(t, "%s", rows.text);
+    free(rows.text);
+    return text;
+}
+
+/* The only number of a query; NaN when it has none. */
+static inline double
+walk_number(walk_test *t, const char *sql)
+{
+    const char *text = walk_query(t, sql);
+
+    return *text && *text != 'N' ? strtod(text, NULL) : NAN;
+}
+
+#define WALK_CELL "FROM run r JOIN cell c ON c.run = r.id"
+#define WALK_FACT WALK_CELL " JOIN cell_node n ON n.cell = c.id JOIN fact f USING (node)"
+#define WALK_OF "WHERE r.name = :run AND c.number = %d"
+
+static inline int
+walk_cells(walk_test *t)
+{
+    return (int)walk_number(t, "SELECT count(*) " WALK_CELL " WHERE r.name = :run");
+}
+
+/* Why a cell failed; "NULL": it did not. */
+static inline const char *
+walk_error(walk_test *t, int cell)
+{
+    const char *text = walk_query(t, walk_format(t, "SELECT c.error " WALK_CELL " " WALK_OF, cell));
+
+    return walk_format(t, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
 /* A metric of a cell; NaN when the cell has none. */
 static inline double
-walk_metric(const ql_result_cell *cell, const char *stage, const char *name)
+walk_metric(walk_test *t, int cell, const char *stage, const char *name)
 {
-    for (int64_t i = 0; i < cell->metric_count; i++)
-        if (strcmp(cell->metrics[i].stage, stage) == 0 && strcmp(cell->metrics[i].name, name) == 0)
-            return cell->metrics[i].value;
-    return NAN;
+    return walk_number(
+        t, walk_format(t,
+                       "SELECT f.value " WALK_FACT " " WALK_OF " AND n.stage = '%s'"
+                       " AND n.prefix || f.name = '%s' AND f.block = -1 AND f.linear IS NULL AND f.part IS NULL",
+                       cell, stage, name));
+}
+
+/* What a stage found of one linear. */
+static inline double
+walk_of_linear(walk_test *t, int cell, const char *linear, const char *name)
+{
+    return walk_number(t, walk_format(t,
+                                      "SELECT f.value " WALK_FACT " " WALK_OF
+                                      " AND f.linear = '%s' AND f.name = '%s' AND f.part IS NULL",
+                                      cell, linear, name));
+}
+
+/* Linears of which a cell has facts, a line each, in the order of the model. */
+static inline const char *
+walk_linears(walk_test *t, int cell)
+{
+    return walk_query(t, walk_format(t,
+                                     "SELECT f.linear " WALK_FACT " " WALK_OF
+                                     " AND f.linear IS NOT NULL GROUP BY f.linear ORDER BY f.block, min(f.position)",
+                                     cell));
+}
+
+/* All that a cell says, to the bit; what it cost apart. */
+static inline const char *
+walk_dump(walk_test *t, int cell)
+{
+    const char *facts =
+        walk_query(t, walk_format(t,
+                                  "SELECT n.stage, f.block, f.linear, f.name, f.part, f.value " WALK_FACT " " WALK_OF
+                                  " ORDER BY n.position, f.block, f.position",
+                                  cell));
+    const char *notes = walk_query(t, walk_format(t,
+                                                  "SELECT n.stage, o.name, o.value " WALK_CELL
+                                                  " JOIN cell_node n ON n.cell = c.id JOIN note o USING (node) " WALK_OF
+                                                  " ORDER BY n.position, o.block, o.position",
+                                                  cell));
+    const char *rest =
+        walk_query(t, walk_format(t,
+                                  "SELECT c.bits, c.error, (SELECT group_concat(text, '; ') FROM footnote"
+                                  " WHERE cell = c.id) " WALK_CELL " " WALK_OF,
+                                  cell));
+
+    return walk_format(t, "%s%s%s", facts, notes, rest);
+}
+
+/* The same of all cells. */
+static inline const char *
+walk_dump_all(walk_test *t)
+{
+    const int cells = walk_cells(t);
+    const char *text = "";
+
+    for (int i = 0; i < cells; i++)
+        text = walk_format(t, "%scell %d\n%s", text, i, walk_dump(t, i));
+    return text;
+}
+
+/* Two dumps are equal; else the first line that differs is shown. */
+static inline void
+walk_check_same(const char *a, const char *b)
+{
+    while (*a && *a == *b) {
+        const size_t n = strcspn(a, "\n"), m = strcspn(b, "\n");
+
+        if (n != m || memcmp(a, b, n) != 0)
+            break;
+        a += n + (a[n] == '\n');
+        b += m + (b[m] == '\n');
+    }
+    if (strcmp(a, b) != 0)
+        TEST_FAIL("\n  got      %.*s\n  expected %.*s", (int)strcspn(a, "\n"), a, (int)strcspn(b, "\n"), b);
 }
 
 #endif

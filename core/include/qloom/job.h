@@ -13,6 +13,7 @@ extern "C" {
 #endif
 
 typedef struct ql_job ql_job;
+struct ql_plugin; /* qloom/plugin.h */
 
 typedef struct ql_job_options {
     const char *const *sets; /* "quant.bits=4", as -s of the command line, NULL-terminated; NULL: none */
@@ -30,6 +31,7 @@ typedef struct ql_job_options {
     void (*log)(void *user, ql_log_level level, const char *line);
     void (*progress)(void *user, const char *line, bool last);
     void *user;
+    const struct ql_plugin *const *plugins; /* of the program itself, beside those of files; ends in NULL; NULL: none */
 } ql_job_options;
 
 /* Reads FILE, expands its matrix, and checks every stage in every cell; no model is loaded. `opt` may be NULL; what it points to must live
@@ -59,6 +61,7 @@ typedef struct ql_job_info {
     const char *runs, *folder;    /* "runs", "runs/tiny-ablation-1a2b3c4d"; ql_job_run makes them */
     double time_limit; /* of the file: seconds of one call of a plugin, for a timer of the program; 0: none */
     ql_job_page *page; /* at one address as long as the job lives */
+    size_t held, peak; /* bytes of the device's memory: still held after the last run, and held at most during it */
 } ql_job_info;
 
 /* What is known of the job since it was opened. */

@@ -50,7 +50,7 @@ print_totals(const ql_forecast *f)
         printf("\ntime: about %.0f s, reading files apart", f->seconds);
     printf("\ndisk: about %s of cache\n", ql_bytes_text((size_t)f->cache, bytes, sizeof bytes));
     for (int64_t i = 0; i < f->export_count; i++)
-        printf("disk: at most %s for %s: %s\n", ql_bytes_text((size_t)f->export_bytes, bytes, sizeof bytes),
+        printf("disk: at most %s for %s: %s\n", ql_bytes_text((size_t)f->exports[i].bytes, bytes, sizeof bytes),
                f->exports[i].stage, f->exports[i].help);
 }
 
@@ -72,7 +72,7 @@ run(ql_cli *cli, int argc, char **argv)
         print_model(&f.models[i]);
     print_stages(&f);
     print_totals(&f);
-    return QL_OK;
+    return f.full ? QL_FAIL(cli->cx, QL_IO, "%s", f.full) : QL_OK;
 }
 
 const ql_command ql_cmd_plan = {

@@ -6,26 +6,26 @@ cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
 limits="include 1580
-base 2810
+base 2870
 device 420
 tensor 2700
 plugin 1750
 model 1920
-pipeline 3040
+pipeline 3070
 yaml 940
 store 1430
 results 1780
-walk 4630
+walk 5160
 run 430
-job 700
+job 1010
 text 4630
 methods 810
 export 1290
 report 4490
 kit 930
 cli 2380
-core 23970
-all 38210"
+core 24690
+all 38730"
 
 passed=0 failed=0
 temporary=$(mktemp -d)

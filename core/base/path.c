@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define NAME_BYTES 200 /* of the 255 that file systems allow; the rest is for what callers add */
@@ -208,6 +209,27 @@ ql_path_within(ql_ctx *cx, const char *path, const char *folder, bool *out)
         if (!real)
             return QL_MEMORY;
     }
+    return QL_OK;
+}
+
+ql_status
+ql_path_room(ql_ctx *cx, const char *path, dev_t *disk, double *bytes)
+{
+    struct statvfs room;
+    struct stat at;
+
+    QL_TRY(cx, ql_path_resolve(cx, path, &path));
+    while (stat(path, &at) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        const char *slash = strrchr(path, '/');
+
+        path = slash > path ? ql_copy_text(cx, path, (size_t)(slash - path)) : "/";
+        if (!path)
+            return QL_MEMORY;
+    }
+    if (stat(path, &at) != 0 || statvfs(path, &room) != 0)
+        return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
+    *disk = at.st_dev;
+    *bytes = (double)room.f_bavail * (double)room.f_frsize;
     return QL_OK;
 }
 

@@ -86,7 +86,8 @@ ql_job_error(const ql_job *job)
 ql_status
 ql_job_check(ql_job *job)
 {
-    return ql_graph_advise(&job->cx, job->registry, &job->graph);
+    QL_TRY(&job->cx, ql_graph_advise(&job->cx, job->registry, &job->graph));
+    return ql_disk_check(job);
 }
 
 const ql_job_info *

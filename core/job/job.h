@@ -4,8 +4,10 @@
 
 #include <qloom/job.h>
 
+#include "model/open_model.h"
 #include "pipeline/graph.h"
 #include "run/folder.h"
+#include "walk/plan.h"
 
 typedef struct ql_crash { /* a call in which a plugin ended the program of an earlier run */
     uint64_t node[2];
@@ -28,6 +30,29 @@ struct ql_job {
 
 /* Opens the device that the options or the file ask for as the context's, once. `imagine`: as in a ql_device_wish. */
 ql_status ql_job_device(ql_job *job, bool imagine);
+
+/* The folder of the cache: of the pipeline file, else the one beside the runs. In the innermost scope; NULL without memory. */
+const char *ql_job_cache(ql_job *job);
+
+/* What a run writes, and what is there already. */
+typedef struct ql_disk {
+    double cache, known;  /* bytes of finished blocks, and those of them that the cache has */
+    double stored;        /* bytes of all that the cache has */
+    ql_store_item *items; /* [item_count], on the heap */
+    int64_t item_count, export_count;
+    ql_forecast_export *exports;
+} ql_disk;
+
+/* Lists what the cache has. Close in any case. */
+ql_status ql_disk_open(ql_job *job, ql_disk *out);
+void ql_disk_close(ql_disk *d);
+/* Adds what a walk over an open model writes. `keyed`: its variants have keys; else any entry of the cache may be of them. */
+ql_status ql_disk_add(ql_job *job, const ql_plan *walk, const ql_model_handle *m, bool keyed, ql_disk *d);
+/* Which disk lacks the room for that, and what could be freed; NULL: none. */
+ql_status ql_disk_look(ql_job *job, const ql_disk *d, const char **full);
+/* All of it, for every model of the job; one that can't be opened is left out. IO when there is not the room. Keys are made where the
+ * device is open. */
+ql_status ql_disk_check(ql_job *job);
 
 #define QL_PAGE_BYTES 4096
 /* Maps the run folder's file `at` at the job's page; where it can't, the page stays as it is. What an earlier process that died left

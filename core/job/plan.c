@@ -44,54 +44,19 @@ describe_linears(ql_ctx *cx, const ql_plan *p, const ql_model_info *m, ql_foreca
     return QL_OK;
 }
 
-/* Bytes of a linear's codes and zeros at their width, and of its scales; a byte a code where the method does not say. */
-static double
-code_bytes(const ql_described *d, double out, double in)
-{
-    const double bits = d->grid.bits ? d->grid.bits : 8, scale = d->grid.scale_dtype == QL_F32 ? 4 : 2;
-    const double groups = d->grid.group > 0 ? in / (double)d->grid.group : 1;
-
-    return out * (in * bits / 8 + groups * (scale + bits / 8));
-}
-
-/* What the cache gets of a variant: the codes that its stage makes, and an adapter in 16 bits. */
-static double
-variant_bytes(ql_variant *v, const ql_model_info *m)
-{
-    const ql_plugin *plugin = v->stage->plugin;
-    const ql_node *q = ql_variant_quantizer(v) ? ql_variant_quantizer(v)->stage : NULL;
-    const bool codes = v->stage == q || (q && plugin->kind == QL_COMPENSATOR && plugin->compensator->couples);
-    double bytes = 0;
-
-    for (int l = 0; l < m->linear_count; l++) {
-        const double out = (double)m->linears[l].out, in = (double)m->linears[l].in;
-        const ql_described own = ql_describe(plugin, v->stage->self, m->linears[l].in);
-        const ql_described coded = q ? ql_describe(q->plugin, q->self, m->linears[l].in) : own;
-
-        if (codes)
-            bytes += code_bytes(&coded, out, in);
-        if (own.rank > 0 && (plugin->kind == QL_COMPENSATOR || (plugin->quantizer->yields & QL_YIELDS_ADAPTER)))
-            bytes += 2 * own.rank * (out + in);
-    }
-    return bytes * (double)m->layers;
-}
-
 /* What the walk does to the model: its streams, and the variants that are made and that are read. */
 static void
-count_work(const ql_plan *p, const ql_model_info *m, ql_forecast *f, ql_forecast_model *out)
+count_work(const ql_plan *p, ql_forecast_model *out)
 {
     out->streams = p->stream_count;
     for (int64_t i = 0; i < p->variant_count; i++) {
         out->finals += ql_plan_is_read(p, p->variants[i]);
-        if (ql_variant_is_made(p->variants[i])) {
-            out->units++;
-            f->cache += variant_bytes(p->variants[i], m);
-        }
+        out->units += ql_variant_is_made(p->variants[i]);
     }
 }
 
 static ql_status
-describe_model(ql_job *job, const ql_node *root, ql_forecast *f, ql_forecast_model *out)
+describe_model(ql_job *job, const ql_node *root, ql_disk *disk, ql_forecast_model *out)
 {
     ql_ctx *cx = &job->cx;
     ql_model_handle model = {0};
@@ -110,36 +75,33 @@ describe_model(ql_job *job, const ql_node *root, ql_forecast *f, ql_forecast_mod
                                .hidden = m->hidden,
                                .vocab = m->vocab};
     st = out->architecture ? describe_linears(cx, &walk, m, out) : QL_MEMORY;
-    count_work(&walk, m, f, out);
+    if (st == QL_OK)
+        st = ql_disk_add(job, &walk, &model, false, disk);
+    count_work(&walk, out);
     for (int64_t i = 0; i < ql_source_count(model.source); i++)
         out->bytes += (double)ql_source_item(model.source, i)->bytes;
-    f->export_bytes = out->bytes > f->export_bytes ? out->bytes : f->export_bytes;
     ql_model_close(&model);
     return st;
 }
 
-/* Models and exports, as the graph names them. */
+/* Models as the graph names them, and what goes to the disks. */
 static ql_status
-describe(ql_job *job, ql_forecast *f)
+describe(ql_job *job, ql_disk *disk, ql_forecast *f)
 {
     ql_ctx *cx = &job->cx;
     const ql_graph *g = &job->graph;
     ql_forecast_model *models = ql_alloc(cx, (size_t)g->node_count, sizeof *models);
-    ql_forecast_export *exports = ql_alloc(cx, (size_t)g->node_count, sizeof *exports);
 
-    if (!models || !exports)
+    if (!models)
         return QL_MEMORY;
-    for (int64_t i = 0; i < g->node_count; i++) {
-        const ql_node *n = g->nodes[i];
-
-        if (n->plugin->kind == QL_MODEL)
-            QL_TRY(cx, describe_model(job, n, f, &models[f->model_count++]));
-        if (n->plugin->kind == QL_EXPORTER)
-            exports[f->export_count++] = (ql_forecast_export){.stage = n->name, .help = n->plugin->help};
-    }
+    for (int64_t i = 0; i < g->node_count; i++)
+        if (g->nodes[i]->plugin->kind == QL_MODEL)
+            QL_TRY(cx, describe_model(job, g->nodes[i], disk, &models[f->model_count++]));
     f->models = models;
-    f->exports = exports;
-    return QL_OK;
+    f->cache = disk->cache;
+    f->exports = disk->exports;
+    f->export_count = disk->export_count;
+    return ql_disk_look(job, disk, &f->full);
 }
 
 /* What each stage of the rehearsal cost. */
@@ -197,6 +159,7 @@ ql_job_plan(ql_job *job, ql_forecast *out)
 {
     ql_ctx *cx = &job->cx;
     ql_results *r;
+    ql_disk disk;
     ql_status st;
 
     *out = (ql_forecast){0};
@@ -205,7 +168,11 @@ ql_job_plan(ql_job *job, ql_forecast *out)
     out->device = cx->device->info.name;
     out->timed = cx->device->dev != NULL;
     out->room = job->graph.memory;
-    QL_TRY(cx, describe(job, out));
+    st = ql_disk_open(job, &disk);
+    if (st == QL_OK)
+        st = describe(job, &disk, out);
+    ql_disk_close(&disk);
+    QL_TRY(cx, st);
     QL_TRY(cx, ql_results_open(cx, NULL, true, &r));
     st = rehearse(job, r, out);
     ql_results_close(r);

@@ -35,7 +35,7 @@ run_walks(ql_job *job, ql_results *results)
 {
     ql_ctx *cx = &job->cx;
     const ql_graph *g = &job->graph;
-    const char *cache = g->cache ? g->cache : ql_format(cx, "%s/" QL_CACHE_DEFAULT, job->info.runs);
+    const char *cache = ql_job_cache(job);
     ql_run_options opt = {.folder = job->info.folder, .fails = job->opt.skip_failed ? died : NULL, .user = job};
     ql_journal journal;
     ql_store store;
@@ -130,6 +130,7 @@ ql_job_run(ql_job *job)
     if (!path)
         return QL_MEMORY;
     QL_TRY(cx, ql_job_device(job, false));
+    QL_TRY(cx, ql_disk_check(job));
     if (!job->folder.path)
         QL_TRY(cx, ql_folder_open(cx, job->info.runs, &job->graph, &job->folder));
     QL_TRY(cx, ql_job_map(job));

@@ -122,7 +122,7 @@ bool ql_build_sets(ql_build *b, const char *const *sets);
 
 /* The rows of a file's own keys, of `table:`, and of what every stage that reads statistics has, with their structs. */
 typedef struct ql_file_keys {
-    int version, compute, propagate, chunk_tokens;
+    int version, compute, propagate, chunk_tokens, cache_keep;
     bool baseline;
     double time_limit;
     const char *name, *device, *cache;

@@ -116,6 +116,7 @@ build(ql_build *b, ql_graph *g)
                     .memory = keys.memory,
                     .cache = keys.cache,
                     .cache_limit = keys.cache_limit,
+                    .cache_needed = keys.cache_keep == 1,
                     .chunk_tokens = keys.chunk_tokens,
                     .time_limit = keys.time_limit,
                     .baseline = keys.baseline};

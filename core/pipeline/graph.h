@@ -81,6 +81,7 @@ typedef struct ql_graph {
     uint64_t seed, memory;            /* memory: bytes, 0: no limit */
     const char *cache;                /* folder; NULL: the one beside the runs */
     uint64_t cache_limit;             /* bytes, 0: none */
+    bool cache_needed;                /* blocks of a walk that has ended leave the cache */
     int64_t chunk_tokens;
     double time_limit; /* seconds of one call of a plugin, for the program's timer; 0: none */
     bool baseline;

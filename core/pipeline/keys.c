@@ -8,6 +8,7 @@
 
 static const char *const versions[] = {PIPELINE_VERSION, NULL};
 static const char *const computes[] = {"fp32", "bf16", "fp16", NULL};
+static const char *const keeps[] = {"all", "needed", NULL};
 static const char *const propagates[] = {"original", "quantized", "compensated", NULL};
 
 static const ql_param file_rows[] = {
@@ -24,6 +25,8 @@ static const ql_param file_rows[] = {
     QL_BYTES(ql_file_keys, memory, 0, "most that buffers of the device may take; 0: no limit"),
     QL_PATH(ql_file_keys, cache, false, "folder of finished work; default: the one beside the runs"),
     QL_BYTES(ql_file_keys, cache_limit, 0, "bytes to which the cache is trimmed after a run; 0: never"),
+    QL_ENUM(ql_file_keys, cache_keep, 0, keeps,
+            "what stays in the cache of finished cells: all, or what a run still needs"),
     QL_NUM(ql_file_keys, chunk_tokens, 8192, 1, 1 << 24, "tokens that go through a block together, at most"),
     QL_NUM(ql_file_keys, time_limit, 0, 0, 1e9, "seconds that one call of a plugin may take in a run; 0: no limit"),
     QL_FLAG(ql_file_keys, baseline, true, "evaluate the original model too"),

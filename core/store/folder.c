@@ -23,6 +23,18 @@ is_ours(const char *name)
 }
 
 static bool
+is_torn(const char *name)
+{
+    return ql_ends_with(name, ".tmp");
+}
+
+static bool
+is_of_block(const char *name)
+{
+    return is_ours(name) && strncmp(name, "whole", strlen("whole")) != 0;
+}
+
+static bool
 is_hash(const char *name)
 {
     return strlen(name) == 32 && strspn(name, "0123456789abcdef") == 32;
@@ -58,8 +70,10 @@ read_node(ql_ctx *cx, const ql_store *s, ql_store_item *item)
         return QL_MEMORY;
     QL_TRY(cx, ql_store_names(cx, node, &e, &count));
     for (int64_t i = 0; i < count; i++)
-        if (is_ours(e[i].name) && !e[i].link)
+        if (is_ours(e[i].name) && !e[i].link) {
             item->bytes += (uint64_t)e[i].at.stat.st_size;
+            item->blocks += is_of_block(e[i].name) && !is_torn(e[i].name);
+        }
     return QL_OK;
 }
 
@@ -153,13 +167,13 @@ remove_files(ql_ctx *cx, const char *folder, bool (*mine)(const char *name), tim
 }
 
 ql_status
-ql_store_forget(ql_ctx *cx, const ql_store *s, ql_key key)
+ql_store_forget(ql_ctx *cx, const ql_store *s, ql_key key, bool whole)
 {
     const char *node = ql_store_node(cx, s, key);
 
     if (!node)
         return QL_MEMORY;
-    QL_TRY(cx, remove_files(cx, node, is_ours, 0));
+    QL_TRY(cx, remove_files(cx, node, whole ? is_ours : is_of_block, 0));
     (void)rmdir(node); /* stays while another run writes into it */
     return QL_OK;
 }
@@ -177,7 +191,7 @@ make_room(ql_ctx *cx, const ql_store *s, const ql_store_item *items, int64_t cou
         QL_TRY(cx, check_own(cx, s->folder));
         QL_TRY(cx, ql_store_about(cx, s, items[i].key, &about));
         ql_info(cx, "cache: %s made room, the least recently used", about);
-        QL_TRY(cx, ql_store_forget(cx, s, items[i].key));
+        QL_TRY(cx, ql_store_forget(cx, s, items[i].key, true));
         sum -= items[i].bytes;
     }
     return QL_OK;
@@ -210,15 +224,9 @@ ql_store_clear(ql_ctx *cx, const ql_store *s)
     if (st == QL_OK)
         st = ql_store_list(cx, s, &items, &count);
     for (int64_t i = 0; i < count && st == QL_OK; i++)
-        st = ql_store_forget(cx, s, items[i].key);
+        st = ql_store_forget(cx, s, items[i].key, true);
     free(items);
     return st == QL_OK ? remove_files(cx, files, is_hash, 0) : st;
-}
-
-static bool
-is_torn(const char *name)
-{
-    return ql_ends_with(name, ".tmp");
 }
 
 ql_status

@@ -43,15 +43,16 @@ ql_status ql_store_get(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parc
 ql_status ql_store_put(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel);
 /* Removes an entry whose parts don't serve, for the reason that the context's error says, which is told and cleared. */
 ql_status ql_store_drop(ql_ctx *cx, const ql_store *s, const ql_entry *e);
-/* Removes a node, whatever it holds; fine when there is none. */
-ql_status ql_store_forget(ql_ctx *cx, const ql_store *s, ql_key key);
+/* Removes what node `key` made of every block, with `whole` all that it holds; fine when there is nothing. */
+ql_status ql_store_forget(ql_ctx *cx, const ql_store *s, ql_key key, bool whole);
 /* Marks the node as used now, and removes what writers that were killed have left in it. */
 ql_status ql_store_touch(ql_ctx *cx, const ql_store *s, ql_key key);
 
 typedef struct ql_store_item { /* a node */
     ql_key key;
     uint64_t bytes;
-    int64_t used; /* nanoseconds since 1970 */
+    int64_t blocks; /* that there are of it */
+    int64_t used;   /* nanoseconds since 1970 */
 } ql_store_item;
 
 /* Nodes, the least recently used first, on the heap: free. */

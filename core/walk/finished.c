@@ -298,3 +298,15 @@ ql_finished_put(ql_walk *w)
         QL_TRY(w->cx, ql_store_trim(w->cx, w->store));
     return keep_facts(w);
 }
+
+ql_status
+ql_finished_forget(ql_walk *w)
+{
+    for (int64_t i = 0; w->store && w->graph->cache_needed && i < w->plan->variant_count; i++) {
+        const ql_variant *v = w->plan->variants[i];
+
+        if (ql_variant_is_made(v) && !ql_variant_failed(v))
+            QL_TRY(w->cx, ql_store_forget(w->cx, w->store, v->key, false));
+    }
+    return QL_OK;
+}

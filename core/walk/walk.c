@@ -317,7 +317,8 @@ walk(ql_walk *w)
     for (w->pass = 0; w->pass < w->passes; w->pass++)
         QL_TRY(w->cx, walk_pass(w));
     QL_TRY(w->cx, ql_sinks_end(w));
-    return ql_collect(w);
+    QL_TRY(w->cx, ql_collect(w));
+    return ql_finished_forget(w);
 }
 
 /* What a failed walk leaves open, as well. */

@@ -181,6 +181,8 @@ ql_status ql_finished_take(ql_walk *w);
 ql_status ql_finished_put(ql_walk *w);
 ql_status ql_finished_put_all(ql_walk *w);
 ql_status ql_finished_put_sink(ql_walk *w, ql_sink *s);
+/* At the end of a walk under `cache_keep: needed`: blocks of variants that did not fail leave the store. */
+ql_status ql_finished_forget(ql_walk *w);
 
 /* --- kept.c --- */
 /* Puts all that the state has of linear l into a parcel, whose parts borrow from it; and takes it from one that was read. INVALID says

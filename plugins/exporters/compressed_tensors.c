@@ -257,5 +257,5 @@ end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 QL_PLUGIN(.kind = QL_EXPORTER, .name = "compressed_tensors", .version = "1.0",
           .help = "packed codes as compressed-tensors, with fp16 or bf16 scales, for vLLM and transformers",
           .params = params, .self_size = sizeof(compressed_tensors),
-          .exporter = QL_TABLE(ql_exporter, .state_size = sizeof(compressed), .base = true, .check = check,
-                               .begin = begin, .linear = linear, .end = end), );
+          .exporter = QL_TABLE(ql_exporter, .writes = QL_WRITES_CODES, .state_size = sizeof(compressed), .base = true,
+                               .check = check, .begin = begin, .linear = linear, .end = end), );

@@ -358,5 +358,5 @@ end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 QL_PLUGIN(.kind = QL_EXPORTER, .name = "gptq_checkpoint", .version = "1.0",
           .help = "a GPTQ checkpoint: packed codes of 2, 3, 4 or 8 bits, for transformers with GPTQModel, and vLLM",
           .params = params, .self_size = sizeof(gptq_checkpoint),
-          .exporter = QL_TABLE(ql_exporter, .state_size = sizeof(checkpoint), .base = true, .check = check,
-                               .begin = begin, .linear = linear, .end = end), );
+          .exporter = QL_TABLE(ql_exporter, .writes = QL_WRITES_CODES, .state_size = sizeof(checkpoint), .base = true,
+                               .check = check, .begin = begin, .linear = linear, .end = end), );

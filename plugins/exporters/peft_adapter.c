@@ -270,5 +270,5 @@ end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
 QL_PLUGIN(.kind = QL_EXPORTER, .name = "peft_adapter", .version = "1.0",
           .help = "the adapters as a PEFT LoRA folder, for PEFT, and vLLM", .params = params,
           .self_size = sizeof(peft_adapter),
-          .exporter = QL_TABLE(ql_exporter, .state_size = sizeof(adapters), .begin = begin, .linear = linear,
-                               .end = end), );
+          .exporter = QL_TABLE(ql_exporter, .writes = QL_WRITES_ADAPTERS, .state_size = sizeof(adapters),
+                               .begin = begin, .linear = linear, .end = end), );

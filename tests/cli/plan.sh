@@ -16,7 +16,7 @@ has out "self_attn.q_proj         [256, 128]; gptq group_size=96: the last group
 has out "1 calibration streams, 1 units of work"
 has out "  quant (gptq group_size=96)"
 has out "MiB at most"
-has out "disk: at most 2.1 MiB for out"
+has out "disk: at most 4.0 MiB for out"
 says err ""
 [ "$(ls)" = "err
 out

@@ -3,6 +3,7 @@
  *
  * QLOOM_FAULT    fail:N     the N-th write (of any kind) has no room on the disk
  *                full:N     the disk is full after N bytes
+ *                room:N     the same, and it says so: N bytes are free at first
  *                kill:N     death in the N-th write, half of it done
  *                tick:N     death when the clock is read for the N-th time, which happens around every piece of work
  *                stop:N     Ctrl-C at that moment
@@ -27,6 +28,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,7 +61,7 @@ static const struct {
                   {"mkdir", EIO},     {"pthread_create", EAGAIN}};
 
 static atomic_long writes, bytes, ticks, counts[CALLS];
-static long fail_at = -1, full_at = -1, kill_at = -1, tick_at = -1, stop_at = -1; /* -1: not chosen */
+static long fail_at = -1, full_at = -1, room = -1, kill_at = -1, tick_at = -1, stop_at = -1; /* -1: not chosen */
 static int chosen = CALLS;
 static long chosen_at, chosen_end;
 static int chosen_dies;
@@ -80,7 +82,8 @@ start(void)
     const char *fault = getenv("QLOOM_FAULT");
 
     fail_at = number(fault, "fail");
-    full_at = number(fault, "full");
+    room = number(fault, "room");
+    full_at = room < 0 ? number(fault, "full") : room;
     kill_at = number(fault, "kill");
     tick_at = number(fault, "tick");
     stop_at = number(fault, "stop");
@@ -150,6 +153,16 @@ may_write(size_t size, int *half)
 }
 
 #define NEXT(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
+
+int
+statvfs(const char *path, struct statvfs *out)
+{
+    const int status = NEXT(statvfs)(path, out);
+
+    if (status == 0 && room >= 0)
+        out->f_bavail = (fsblkcnt_t)(room > bytes ? room - bytes : 0) / out->f_frsize;
+    return status;
+}
 
 size_t
 fwrite(const void *data, size_t size, size_t count, FILE *f)

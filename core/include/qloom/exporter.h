@@ -76,6 +76,9 @@ typedef struct ql_export_info {
     const char *recipe; /* the stages that made the model: "NAME bits=3 | NAME rank=32" */
 } ql_export_info;
 
+/* What its files hold of linears: weights in 16 bits, codes at their width, or adapters and nothing of the model. */
+enum { QL_WRITES_WEIGHTS, QL_WRITES_CODES, QL_WRITES_ADAPTERS };
+
 typedef struct ql_exporter {
     size_t size;       /* of this table: QL_TABLE sets it */
     size_t state_size; /* what accumulates, one per exported model, zeroed before `begin` */
@@ -93,6 +96,7 @@ typedef struct ql_exporter {
     /* Optional, where files hold other values than was handed over: the weight [out, in], adapter included, as it is written. The
      * evaluators of the exported model then score it too, and the results have their numbers under the exporter's name. */
     ql_status (*weight)(ql_ctx *cx, const void *self, const ql_linear_result *in, ql_tensor **out);
+    int writes; /* QL_WRITES_*: by it the host plans the disk space that an export takes */
 } ql_exporter;
 
 #define QL_EXPORT_PATH(S) \

@@ -68,7 +68,8 @@ typedef struct ql_job_info {
 QL_API const ql_job_info *ql_job_about(const ql_job *job);
 
 /* Looks at the models' files too, and warns in the log of settings that do nothing, or not what they seem to: rules for linears that
- * match none, ranks above what a linear has, results larger than the original, stages that are one by construction. */
+ * match none, ranks above what a linear has, results larger than the original, stages that are one by construction.
+ * IO when a disk lacks the room for what a run writes. */
 QL_API ql_status ql_job_check(ql_job *job);
 
 /* The merged graph as text, or as Graphviz reads it; NULL on failure. */
@@ -97,7 +98,8 @@ typedef struct ql_forecast_stage {
 } ql_forecast_stage;
 
 typedef struct ql_forecast_export {
-    const char *stage, *help;
+    const char *stage, *help, *folder;
+    double bytes; /* at most, while it is made: tensors are put aside before they are written where they belong */
 } ql_forecast_export;
 
 typedef struct ql_forecast {
@@ -107,7 +109,7 @@ typedef struct ql_forecast {
     double seconds;      /* of the whole walk, reading files apart */
     size_t memory, room; /* bytes of the device's at most; `memory:` of the file, 0: no limit */
     double cache;        /* bytes of finished blocks on the disk, about */
-    double export_bytes; /* what no export exceeds */
+    const char *full; /* which disk lacks room for cache, exports and run folder, and what could be freed; NULL: none */
     int64_t model_count, stage_count, export_count;
     const ql_forecast_model *models;
     const ql_forecast_stage *stages; /* those that the walk calls */

@@ -52,16 +52,9 @@ find(const ql_json *o, const char *key)
 {
     const ql_json wanted = {.name = key}, *pointer = &wanted, **hit;
 
-    if (!ql_json_is_object(o))
-        return NULL;
-    if (o->sorted) {
-        hit = bsearch(&pointer, o->sorted, (size_t)o->count, sizeof(const ql_json *), ql_json_by_name);
-        return hit ? *hit : NULL;
-    }
-    for (int64_t i = 0; i < o->count; i++)
-        if (strcmp(o->items[i].name, key) == 0)
-            return &o->items[i];
-    return NULL;
+    hit =
+        ql_json_members(o) ? bsearch(&pointer, o->sorted, (size_t)o->count, sizeof(ql_json *), ql_json_by_name) : NULL;
+    return hit ? *hit : NULL;
 }
 
 const ql_json *

@@ -1,4 +1,5 @@
 /* JSON texts to trees. Members and items gather on a stack until their bracket closes, then move to the scope in one piece. */
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,8 +9,8 @@
 
 #include "file.h"
 #include "json_tree.h"
+#include "text.h"
 
-#define LINEAR_SEARCH 16 /* members up to which a lookup just compares */
 #define REPLACEMENT 0xfffd
 #define NUMBER_BYTES 64 /* of a number that needs no memory of its own */
 
@@ -50,16 +51,10 @@ ql_known_wrong(const char *text, size_t bytes)
 static ql_status
 refuse_at(parser *p, size_t at, const char *what)
 {
-    int64_t line = p->in->line ? p->in->line : 1, column = 1;
+    int64_t line, column;
 
-    for (size_t i = 0; i < at; i++) {
-        if (p->in->text[i] == '\n') {
-            line++;
-            column = 1;
-        } else if (((unsigned char)p->in->text[i] & 0xc0) != 0x80) {
-            column++;
-        }
-    }
+    ql_text_place(p->in->text, at, &line, &column);
+    line += p->in->line ? p->in->line - 1 : 0;
     return QL_FAIL(p->cx, QL_INVALID, "%s:%lld:%lld: %s", p->in->file, (long long)line, (long long)column, what);
 }
 
@@ -111,12 +106,11 @@ take_hex(parser *p, utf8proc_int32_t *out)
 {
     *out = 0;
     for (int i = 0; i < 4; i++, p->at++) {
-        static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-        const char *hit = peek(p) > 0 ? strchr(digits, peek(p)) : NULL;
+        const int c = peek(p);
 
-        if (!hit)
+        if (!isxdigit(c))
             return false;
-        *out = *out << 4 | (utf8proc_int32_t)((hit - digits) % 16);
+        *out = *out << 4 | (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
     }
     return true;
 }
@@ -282,22 +276,27 @@ take_number(parser *p, ql_json *v)
 static bool
 take_word(parser *p, ql_json *v)
 {
-    v->kind = KIND_BOOL;
-    v->boolean = true;
-    if (take(p, "true"))
-        return true;
-    v->boolean = false;
-    if (take(p, "false"))
-        return true;
-    v->kind = KIND_NULL;
-    if (take(p, "null"))
-        return true;
-    v->kind = KIND_REAL;
-    v->real = (double)NAN;
-    if (!p->in->python || take(p, "NaN"))
-        return p->in->python;
-    v->real = peek(p) == '-' ? -INFINITY : INFINITY;
-    return take(p, "Infinity") || take(p, "-Infinity");
+    static const struct {
+        const char *word;
+        ql_json value;
+    } words[] = {
+        {"null", {.kind = KIND_NULL}},
+        {"true", {.kind = KIND_BOOL, .boolean = true}},
+        {"false", {.kind = KIND_BOOL, .boolean = false}},
+        {"NaN", {.kind = KIND_REAL, .real = (double)NAN}},
+        {"Infinity", {.kind = KIND_REAL, .real = (double)INFINITY}},
+        {"-Infinity", {.kind = KIND_REAL, .real = (double)-INFINITY}},
+    };
+    const size_t count = p->in->python ? sizeof words / sizeof *words : 3;
+    const char *name = v->name;
+
+    for (size_t i = 0; i < count; i++)
+        if (take(p, words[i].word)) {
+            *v = words[i].value;
+            v->name = name;
+            return true;
+        }
+    return false;
 }
 
 /* --- objects and arrays ------------------------------------------------------------------------------------------ */
@@ -320,36 +319,38 @@ by_name_and_place(const void *a, const void *b)
     return order ? order : (*x > *y) - (*x < *y);
 }
 
-/* Of equal keys the first place and the last value stay, as in Python. */
+/* The members of `v` by key; of equal keys the first place and the last value stay, as in Python. */
 static ql_status
-merge_equal(parser *p, ql_json *items, int64_t *count)
+sort_members(parser *p, ql_json *v)
 {
-    const ql_json **sorted = ql_alloc(p->cx, (size_t)*count, sizeof *sorted);
+    const ql_json **sorted = ql_alloc(p->cx, (size_t)v->count, sizeof *sorted);
     int64_t left = 0;
 
     if (!sorted)
         return QL_MEMORY;
-    for (int64_t i = 0; i < *count; i++)
-        sorted[i] = &items[i];
-    qsort(sorted, (size_t)*count, sizeof *sorted, by_name_and_place);
-    for (int64_t i = 0, first = 0; i < *count; i++) {
-        if (strcmp(sorted[i]->name, sorted[first]->name) != 0)
+    for (int64_t i = 0; i < v->count; i++)
+        sorted[i] = &v->items[i];
+    qsort(sorted, (size_t)v->count, sizeof *sorted, by_name_and_place);
+    v->sorted = sorted;
+    for (int64_t i = 1, first = 0; i < v->count; i++) {
+        if (strcmp(sorted[i]->name, sorted[first]->name) != 0) {
             first = i;
-        if (i == first)
-            continue;
-        if (!p->in->python) {
+        } else if (p->in->python) {
+            v->items[sorted[first] - v->items] = *sorted[i];
+            v->items[sorted[i] - v->items].name = NULL;
+        } else {
             const char *key = ql_json_quote(p->cx, sorted[i]->name, strlen(sorted[i]->name));
 
             return key ? refuse_at(p, p->at, ql_format(p->cx, "an object that has the key %s twice", key)) : QL_MEMORY;
         }
-        items[sorted[first] - items] = *sorted[i];
-        items[sorted[i] - items].name = NULL;
     }
-    for (int64_t i = 0; i < *count; i++)
-        if (items[i].name)
-            items[left++] = items[i];
-    *count = left;
-    return QL_OK;
+    for (int64_t i = 0; i < v->count; i++)
+        if (v->items[i].name)
+            v->items[left++] = v->items[i];
+    if (left == v->count)
+        return QL_OK;
+    v->count = left;
+    return sort_members(p, v);
 }
 
 /* Children know where their container lies once that does not move any more. */
@@ -364,29 +365,19 @@ settle(ql_json *v)
 static ql_status
 gather(parser *p, int64_t first, ql_json *v)
 {
-    int64_t count = p->count - first;
-    ql_json *items = ql_alloc(p->cx, (size_t)count, sizeof *items);
-
-    if (!items)
-        return QL_MEMORY;
-    if (count)
-        memcpy(items, p->stack + first, (size_t)count * sizeof *items);
-    p->count = first;
-    if (v->kind == KIND_OBJECT && count > 1)
-        QL_TRY(p->cx, merge_equal(p, items, &count));
-    for (int64_t i = 0; i < count; i++)
-        settle(&items[i]);
-    v->items = items;
-    v->count = count;
+    v->count = p->count - first;
     v->sorted = NULL;
-    if (v->kind == KIND_ARRAY || count <= LINEAR_SEARCH)
-        return QL_OK;
-    v->sorted = ql_alloc(p->cx, (size_t)count, sizeof *v->sorted);
-    for (int64_t i = 0; v->sorted && i < count; i++)
-        v->sorted[i] = &items[i];
-    if (v->sorted)
-        qsort(v->sorted, (size_t)count, sizeof *v->sorted, ql_json_by_name);
-    return v->sorted ? QL_OK : QL_MEMORY;
+    v->items = ql_alloc(p->cx, (size_t)v->count, sizeof *v->items);
+    if (!v->items)
+        return QL_MEMORY;
+    if (v->count)
+        memcpy(v->items, p->stack + first, (size_t)v->count * sizeof *v->items);
+    p->count = first;
+    if (v->kind == KIND_OBJECT)
+        QL_TRY(p->cx, sort_members(p, v));
+    for (int64_t i = 0; i < v->count; i++)
+        settle(&v->items[i]);
+    return QL_OK;
 }
 
 static ql_status take_value(parser *p, ql_json *v);

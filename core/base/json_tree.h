@@ -18,7 +18,7 @@ struct ql_json {
         const char *text;
         struct {
             ql_json *items;
-            const ql_json **sorted; /* large objects: members by key */
+            const ql_json **sorted; /* of an object: the members by key */
         };
     };
 };

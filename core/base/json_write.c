@@ -5,52 +5,45 @@
 #include <utf8proc.h>
 
 #include "json_tree.h"
+#include "printer.h"
 #include "text.h"
 
-/* Appends to `out`, or only counts when it is NULL. */
-static size_t
-quote(const char *text, size_t bytes, char *out)
+/* `text` as a string. */
+static void
+put_quoted(FILE *out, const char *text, size_t bytes)
 {
     static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* characters and the letters that stand for them */
-    size_t n = 0;
-    char escape[8];
 
+    fputc('"', out);
     for (size_t i = 0, step; i < bytes; i += step) {
         utf8proc_int32_t c;
         utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(bytes - i), &c);
-        const char *piece = text + i, *hit = got == 1 && c ? strchr(shorts, (int)c) : NULL;
-        size_t length;
+        const char *hit = got == 1 && c ? strchr(shorts, (int)c) : NULL;
 
-        step = length = got > 0 ? (size_t)got : 1;
-        if (got <= 0) {
-            piece = "\xef\xbf\xbd";
-            length = 3;
-        } else if (hit && (hit - shorts) % 2 == 0) {
-            piece = escape;
-            length = (size_t)snprintf(escape, sizeof escape, "\\%c", hit[1]);
-        } else if (c < 0x20) {
-            piece = escape;
-            length = (size_t)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)c);
-        }
-        if (out)
-            memcpy(out + n, piece, length);
-        n += length;
+        step = got > 0 ? (size_t)got : 1;
+        if (got <= 0)
+            fputs("\xef\xbf\xbd", out);
+        else if (hit && (hit - shorts) % 2 == 0)
+            fprintf(out, "\\%c", hit[1]);
+        else if (c < 0x20)
+            fprintf(out, "\\u%04x", (unsigned)c);
+        else
+            fwrite(text + i, 1, step, out);
     }
-    return n;
+    fputc('"', out);
 }
 
 const char *
 ql_json_quote(ql_ctx *cx, const char *text, size_t bytes)
 {
-    size_t n = quote(text, bytes, NULL);
-    char *out = ql_alloc(cx, n + 3, 1);
+    const char *quoted = NULL;
+    ql_printer p;
 
-    if (!out)
-        return NULL;
-    out[0] = '"';
-    quote(text, bytes, out + 1);
-    out[n + 1] = '"';
-    return out;
+    if (ql_printer_open(cx, &p) == QL_OK) {
+        put_quoted(p.out, text, bytes);
+        (void)ql_printer_close(cx, &p, &quoted); /* NULL then, with the error set */
+    }
+    return quoted;
 }
 
 /* --- the writer -------------------------------------------------------------------------------------------------- */
@@ -67,22 +60,6 @@ static void
 new_line(const ql_json_writer *w)
 {
     fprintf(w->out, "\n%*s", 2 * w->depth, "");
-}
-
-/* `text` as a string. */
-static void
-print_quoted(ql_json_writer *w, const char *text, size_t bytes)
-{
-    ql_scope scope;
-    const char *quoted;
-
-    ql_scope_open(w->cx, &scope);
-    quoted = ql_json_quote(w->cx, text, bytes);
-    if (quoted)
-        fputs(quoted, w->out);
-    else
-        (void)fail(w, QL_MEMORY);
-    ql_scope_close(w->cx, &scope);
 }
 
 /* Comma, line end and key in front of a value; false when nothing may follow. */
@@ -103,7 +80,7 @@ begin_value(ql_json_writer *w, const char *key)
             new_line(w);
     }
     if (key) {
-        print_quoted(w, key, strlen(key));
+        put_quoted(w->out, key, strlen(key));
         fputs(style == QL_JSON_TIGHT ? ":" : ": ", w->out);
     }
     return w->status == QL_OK;
@@ -141,7 +118,7 @@ ql_json_put_text(ql_json_writer *w, const char *key, const char *text)
     if (!text)
         ql_json_put_raw(w, key, "null");
     else if (begin_value(w, key))
-        print_quoted(w, text, strlen(text));
+        put_quoted(w->out, text, strlen(text));
 }
 
 void
@@ -209,7 +186,7 @@ ql_json_put_value(ql_json_writer *w, const char *key, const ql_json *value)
         return;
     case KIND_STRING:
         if (begin_value(w, key))
-            print_quoted(w, value->text, (size_t)value->count);
+            put_quoted(w->out, value->text, (size_t)value->count);
         return;
     case KIND_INT:
         ql_json_put_int(w, key, value->integer);

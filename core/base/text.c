@@ -44,6 +44,20 @@ ql_shell_word(ql_ctx *cx, const char *text)
     return out;
 }
 
+void
+ql_text_place(const char *text, size_t at, int64_t *line, int64_t *column)
+{
+    *line = *column = 1;
+    for (size_t i = 0; i < at; i++) {
+        if (text[i] == '\n') {
+            ++*line;
+            *column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            ++*column;
+        }
+    }
+}
+
 /* Does a terminal show the character as itself? */
 static bool
 is_harmless(utf8proc_int32_t c)

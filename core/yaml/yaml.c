@@ -5,6 +5,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "base/text.h"
+
 #define DEPTH_MAX 32
 #define ENTRIES_MAX 4096 /* of one list or mapping */
 
@@ -32,41 +34,22 @@ place_of(const reader *r, yaml_mark_t mark)
     return (ql_place){.file = r->file, .line = (int64_t)mark.line + 1, .column = (int64_t)mark.column + 1};
 }
 
-/* Where byte `offset` stands; libyaml gives no line for bytes that it can't decode. */
-static ql_place
-place_of_byte(const reader *r, size_t offset)
-{
-    ql_place place = {.file = r->file, .line = 1, .column = 1};
-
-    for (size_t i = 0; i < offset; i++) {
-        const unsigned char c = (unsigned char)r->text[i];
-
-        if (c == '\n') {
-            place.line++;
-            place.column = 1;
-        } else if ((c & 0xC0) != 0x80) {
-            place.column++;
-        }
-    }
-    return place;
-}
-
 static ql_status
 tell_parser_error(reader *r)
 {
     const yaml_parser_t *p = &r->parser;
-    const char *what = p->problem ? p->problem : "it can't be read";
+    const bool undecoded = p->error == YAML_READER_ERROR; /* libyaml gives no line then */
+    const char *what = p->problem ? p->problem : "it can't be read", *context = "";
+    ql_place place = place_of(r, p->problem_mark);
 
     r->useless = true;
     if (p->error == YAML_MEMORY_ERROR)
         return QL_FAIL(r->cx, QL_MEMORY, "no memory to read %s", r->file);
-    if (p->error == YAML_READER_ERROR)
-        ql_problem_add(r->cx, r->problems, place_of_byte(r, p->problem_offset), "not YAML: %s", what);
+    if (undecoded)
+        ql_text_place(r->text, p->problem_offset, &place.line, &place.column);
     else if (p->context)
-        ql_problem_add(r->cx, r->problems, place_of(r, p->problem_mark), "not YAML: %s %s that began at line %zu", what,
-                       p->context, p->context_mark.line + 1);
-    else
-        ql_problem_add(r->cx, r->problems, place_of(r, p->problem_mark), "not YAML: %s", what);
+        context = ql_format(r->cx, " %s that began at line %zu", p->context, p->context_mark.line + 1);
+    ql_problem_add(r->cx, r->problems, place, "not YAML: %s%s", what, context ? context : "");
     return QL_OK;
 }
 

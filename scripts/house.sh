@@ -6,13 +6,13 @@ cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
 limits="include 1580
-base 2870
+base 2820
 device 420
-tensor 2700
-plugin 1750
+tensor 2640
+plugin 1730
 model 1920
-pipeline 3070
-yaml 940
+pipeline 3020
+yaml 930
 store 1430
 results 1780
 walk 5160
@@ -91,7 +91,7 @@ verdict "no circle of files" "$(tsort "$temporary/includes" 2>&1 >/dev/null)"
 circles=$(sed -E 's/\.[ch]//g' "$temporary/includes" | while read -r from to; do
     [ "$from" = "$to" ] || [ ! -f "$from.c" ] || [ ! -f "$to.c" ] || echo "$from $to"
 done | sort -u | tsort 2>&1 >/dev/null)
-verdict "at most 5 circles of units" "$([ "$(echo "$circles" | grep -c loop)" -le 5 ] || echo "$circles")"
+verdict "at most 4 circles of units" "$([ "$(echo "$circles" | grep -c loop)" -le 4 ] || echo "$circles")"
 
 # pmccabe: complexity with a switch as one, complexity, statements, first line, lines, file(line): function
 git ls-files '*.c' | grep -vE '^(tests|bench|examples)/' | xargs pmccabe >"$temporary/functions"

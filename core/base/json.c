@@ -118,32 +118,18 @@ ql_json_as_bool(const ql_json *v, bool *out)
     return true;
 }
 
-ql_status
-ql_json_int(ql_ctx *cx, const ql_json *o, const char *key, int64_t def, int64_t *out)
-{
-    const ql_json *v = ql_json_member(o, key);
+#define MEMBER(name, type, read, what)                                                 \
+    ql_status name(ql_ctx *cx, const ql_json *o, const char *key, type def, type *out) \
+    {                                                                                  \
+        const ql_json *v = ql_json_member(o, key);                                     \
+                                                                                       \
+        *out = def;                                                                    \
+        return !v || read(v, out) ? QL_OK : ql_json_expected(cx, v, what);             \
+    }
 
-    *out = def;
-    return !v || ql_json_as_int(v, out) ? QL_OK : ql_json_expected(cx, v, "an integer");
-}
-
-ql_status
-ql_json_real(ql_ctx *cx, const ql_json *o, const char *key, double def, double *out)
-{
-    const ql_json *v = ql_json_member(o, key);
-
-    *out = def;
-    return !v || ql_json_as_real(v, out) ? QL_OK : ql_json_expected(cx, v, "a number");
-}
-
-ql_status
-ql_json_bool(ql_ctx *cx, const ql_json *o, const char *key, bool def, bool *out)
-{
-    const ql_json *v = ql_json_member(o, key);
-
-    *out = def;
-    return !v || ql_json_as_bool(v, out) ? QL_OK : ql_json_expected(cx, v, "true or false");
-}
+MEMBER(ql_json_int, int64_t, ql_json_as_int, "an integer")
+MEMBER(ql_json_real, double, ql_json_as_real, "a number")
+MEMBER(ql_json_bool, bool, ql_json_as_bool, "true or false")
 
 ql_status
 ql_json_text(ql_ctx *cx, const ql_json *o, const char *key, const char *def, const char **out)

@@ -28,7 +28,7 @@ put_quoted(FILE *out, const char *text, size_t bytes)
         else if (c < 0x20)
             fprintf(out, "\\u%04x", (unsigned)c);
         else
-            fwrite(text + i, 1, step, out);
+            fprintf(out, "%.*s", (int)step, text + i);
     }
     fputc('"', out);
 }

@@ -11,6 +11,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <qloom/exporter.h>
+
 #define NAME_BYTES 200 /* of the 255 that file systems allow; the rest is for what callers add */
 
 /* --- looking ----------------------------------------------------------------------------------------------------- */
@@ -353,4 +355,26 @@ ql_safe_name(ql_ctx *cx, const char *text, bool *changed)
     if (name && changed)
         *changed = strcmp(name, text) != 0;
     return name;
+}
+
+const char *
+ql_shell_word(ql_ctx *cx, const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:@%+,";
+    const size_t n = strlen(text);
+    char *out, *p;
+
+    if (n > 0 && strspn(text, plain) == n)
+        return text;
+    p = out = ql_alloc(cx, n + 1, 4);
+    if (!out)
+        return NULL;
+    *p++ = '\'';
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == '\'')
+            p = stpcpy(p, "'\\'");
+        *p++ = text[i];
+    }
+    *p = '\'';
+    return out;
 }

@@ -1,4 +1,4 @@
-/* Texts: numbers, quotes and escapes. */
+/* Texts: numbers, places, escapes. */
 #include "text.h"
 
 #include <stdio.h>
@@ -6,8 +6,6 @@
 #include <string.h>
 
 #include <utf8proc.h>
-
-#include <qloom/exporter.h>
 
 #define DOUBLE_DIGITS 17 /* that tell every double from its neighbours */
 
@@ -20,28 +18,6 @@ ql_number(double value, char text[QL_NUMBER_SIZE])
         if (!(back < value) && !(back > value)) /* NaN too */
             return;
     }
-}
-
-const char *
-ql_shell_word(ql_ctx *cx, const char *text)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:@%+,";
-    const size_t n = strlen(text);
-    char *out, *p;
-
-    if (n > 0 && strspn(text, plain) == n)
-        return text;
-    p = out = ql_alloc(cx, n + 1, 4);
-    if (!out)
-        return NULL;
-    *p++ = '\'';
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == '\'')
-            p = stpcpy(p, "'\\'");
-        *p++ = text[i];
-    }
-    *p = '\'';
-    return out;
 }
 
 void

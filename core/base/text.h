@@ -2,7 +2,8 @@
 #ifndef QLOOM_BASE_TEXT_H
 #define QLOOM_BASE_TEXT_H
 
-#include "ctx.h"
+#include <stddef.h>
+#include <stdint.h>
 
 #define QL_NUMBER_SIZE 32
 

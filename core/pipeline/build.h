@@ -79,7 +79,7 @@ typedef struct ql_build_stage {
     ql_node *node;                                             /* NULL: something is wrong there */
 } ql_build_stage;
 
-typedef struct ql_reference { /* "quant.bits" of `exclude:` or `table:` taken apart */
+typedef struct ql_reference { /* "quant.bits" of `matrix:`, `exclude:` or `table:` taken apart */
     int64_t stage;            /* -1: the seed */
     const char *key;          /* "bits", "use"; NULL: the stage's axis */
     int64_t axis;             /* the axis of that very name, or -1 */
@@ -159,6 +159,9 @@ bool ql_build_no_stage(ql_build *b, ql_place place, const char *prefix, const ch
 const ql_plugin *ql_build_plugin(ql_build *b, const char *prefix, const ql_yaml *use, const ql_yaml *path);
 
 bool ql_build_matrix(ql_build *b);
+/* Takes the name of a stage, or of a stage and a key, apart; false when there is no such stage, which has been told. */
+bool ql_build_target(ql_build *b, ql_place place, const char *prefix, const char *text, ql_reference *out);
+/* The same where the key must mean something too: an axis, or what a plugin of the stage has. */
 bool ql_build_reference(ql_build *b, ql_place place, const char *prefix, const char *text, ql_reference *out);
 bool ql_build_exclude(ql_build *b);
 /* Is the combination at these positions of the axes left out? */

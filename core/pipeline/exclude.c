@@ -46,26 +46,31 @@ knows(const ql_build *b, const ql_build_stage *s, const char *key)
 }
 
 bool
+ql_build_target(ql_build *b, ql_place place, const char *prefix, const char *text, ql_reference *out)
+{
+    const char *dot = strchr(text, '.'), *name = ql_build_text(b, ql_copy_text(b->cx, text, strcspn(text, ".")));
+
+    *out =
+        (ql_reference){.stage = ql_build_stage_find(b, name), .key = dot ? dot + 1 : NULL, .axis = find_axis(b, text)};
+    return out->stage >= 0 || strcmp(text, "seed") == 0 || ql_build_no_stage(b, place, prefix, name);
+}
+
+bool
 ql_build_reference(ql_build *b, ql_place place, const char *prefix, const char *text, ql_reference *out)
 {
-    const char *dot = strchr(text, '.'), *name;
     const ql_build_stage *s;
-    ql_guess near = ql_guess_open(dot ? dot + 1 : "");
+    ql_guess near;
 
-    *out = (ql_reference){.stage = -1, .key = dot ? dot + 1 : NULL, .axis = find_axis(b, text)};
-    if (strcmp(text, "seed") == 0)
+    if (!ql_build_target(b, place, prefix, text, out))
+        return false;
+    s = out->stage < 0 ? NULL : &b->stages[out->stage];
+    if (!s || !s->plugin || (out->key ? knows(b, s, out->key) : out->axis >= 0))
         return true;
-    name = ql_build_text(b, ql_copy_text(b->cx, text, strcspn(text, ".")));
-    out->stage = ql_build_stage_find(b, name);
-    if (out->stage < 0)
-        return ql_build_no_stage(b, place, prefix, name);
-    s = &b->stages[out->stage];
-    if (!s->plugin || (dot ? knows(b, s, out->key) : out->axis >= 0))
-        return true;
+    near = ql_guess_open(out->key ? out->key : "");
     ql_guess_offer(&near, "use");
     ql_param_offer(&near, s->plugin->params);
-    if (near.best || !dot)
-        near.best = ql_build_text(b, ql_format(b->cx, "%s.%s", name, dot ? near.best : "use"));
+    if (near.best || !out->key)
+        near.best = ql_build_text(b, ql_format(b->cx, "%s.%s", s->name, out->key ? near.best : "use"));
     return ql_wrong(b, place, "%s'%s' is no key of the matrix and no parameter of a stage%s", prefix, text,
                     ql_guess_text(b->cx, &near, ""));
 }
@@ -133,13 +138,6 @@ holds(ql_build *b, const condition *c, const int64_t *at)
 /* --- exclude: ---------------------------------------------------------------------------------------------------- */
 
 static bool
-read_condition(ql_build *b, const ql_yaml *key, const ql_yaml *v, condition *out)
-{
-    out->text = ql_build_text(b, ql_yaml_line(b->cx, v));
-    return ql_build_reference(b, key->place, "exclude: ", key->text, &out->ref);
-}
-
-static bool
 read_entry(ql_build *b, const ql_yaml *entry, ql_exclusion *out)
 {
     bool ok = true;
@@ -148,8 +146,11 @@ read_entry(ql_build *b, const ql_yaml *entry, ql_exclusion *out)
         return ql_wrong(b, entry->place, "exclude: expected a mapping such as {quant.use: PLUGIN, quant.bits: 2}");
     *out = (ql_exclusion){.place = entry->place, .count = entry->count};
     out->conditions = ql_build_alloc(b, entry->count, sizeof *out->conditions);
-    for (int64_t k = 0; out->conditions && k < entry->count; k++)
-        ok = read_condition(b, entry->keys[k], entry->items[k], &out->conditions[k]) && ok;
+    for (int64_t k = 0; out->conditions && k < entry->count; k++) {
+        out->conditions[k].text = ql_build_text(b, ql_yaml_line(b->cx, entry->items[k]));
+        ok = ql_build_reference(b, entry->keys[k]->place, "exclude: ", entry->keys[k]->text, &out->conditions[k].ref) &&
+             ok;
+    }
     return ok && out->conditions;
 }
 

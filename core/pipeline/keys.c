@@ -228,18 +228,18 @@ check_references(ql_build *b, const char *prefix, const ql_yaml *v, const ql_str
 static bool
 check_metric(ql_build *b, ql_place place, const char *text)
 {
-    const char *dot = strchr(text, '.'), *name;
-    const ql_plugin *p;
+    const char *dot = strchr(text, '.');
+    const ql_build_stage *s;
+    ql_reference ref;
 
     if (!dot || dot == text || !dot[1])
         return ql_wrong(b, place, "table: value: expected STAGE.METRIC, such as ppl.perplexity");
-    name = ql_build_text(b, ql_copy_text(b->cx, text, (size_t)(dot - text)));
-    if (ql_build_stage_find(b, name) < 0)
-        return ql_build_no_stage(b, place, "table: value: ", name);
-    p = b->stages[ql_build_stage_find(b, name)].plugin;
-    return !p || ql_kind_of(p->kind)->sink ||
-           ql_wrong(b, place, "table: value: stage '%s' (%s) is a %s; only evaluators and exporters give metrics", name,
-                    p->name, ql_kind_name(p->kind));
+    if (!ql_build_target(b, place, "table: value: ", text, &ref))
+        return false;
+    s = &b->stages[ref.stage];
+    return !s->plugin || ql_kind_of(s->plugin->kind)->sink ||
+           ql_wrong(b, place, "table: value: stage '%s' (%s) is a %s; only evaluators and exporters give metrics",
+                    s->name, s->plugin->name, ql_kind_name(s->plugin->kind));
 }
 
 bool

@@ -133,19 +133,16 @@ read_values(ql_build *b, ql_build_axis *a)
 static bool
 read_target(ql_build *b, ql_build_axis *a)
 {
-    const char *key = a->key->text, *dot = strchr(key, '.'), *name;
+    const char *key = a->key->text;
+    ql_reference target;
 
-    a->stage = -1;
-    if (strcmp(key, "seed") == 0)
-        return true;
-    name = ql_build_text(b, ql_copy_text(b->cx, key, strcspn(key, ".")));
-    a->stage = ql_build_stage_find(b, name);
-    a->parameter = dot ? dot + 1 : NULL;
-    if (a->stage < 0)
-        return ql_build_no_stage(b, a->key->place, "matrix: ", name);
-    if (dot && (strcmp(dot, ".use") == 0 || strcmp(dot, ".label") == 0))
+    if (!ql_build_target(b, a->key->place, "matrix: ", key, &target))
+        return false;
+    a->stage = target.stage;
+    a->parameter = target.key;
+    if (target.key && (strcmp(target.key, "use") == 0 || strcmp(target.key, "label") == 0))
         return ql_wrong(b, a->key->place, "matrix: '%s' can't be varied alone; vary the stage: '%s: [{use: …}, …]'",
-                        key, name);
+                        key, b->stages[a->stage].name);
     return true;
 }
 

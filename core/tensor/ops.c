@@ -4,6 +4,46 @@
 
 #define QUAD_ELEMENTS (1 << 22) /* of the product that ql_quad holds at once */
 
+/* --- operations that their record says whole --------------------------------------------------------------------- */
+
+/* Each row defines a function of ops.h that fills a record and runs it; MAKE: whose one result comes out as `out`. */
+#define ARGUMENTS(...) __VA_ARGS__
+#define T(...) .t = {__VA_ARGS__}
+#define RUN(name, op_code, parameters, ...)                                   \
+    ql_status name(ql_ctx *cx, ARGUMENTS parameters)                          \
+    {                                                                         \
+        return ql_op_run(cx, &(ql_op){.code = QL_OP_##op_code, __VA_ARGS__}); \
+    }
+#define MAKE(name, op_code, parameters, ...)                                        \
+    ql_status name(ql_ctx *cx, ARGUMENTS parameters)                                \
+    {                                                                               \
+        return ql_op_make(cx, &(ql_op){.code = QL_OP_##op_code, __VA_ARGS__}, out); \
+    }
+
+/* clang-format off */
+RUN(ql_gram, GRAM, (const ql_tensor *x, ql_tensor *sum, ql_tensor *comp), T(x, sum, comp))
+RUN(ql_trtri, TRTRI, (ql_tensor *a), T(a))
+RUN(ql_syevd, SYEVD, (ql_tensor *a, ql_tensor *w), T(a, w))
+RUN(ql_fill, FILL, (ql_tensor *t, double value), T(t), .alpha = value)
+RUN(ql_axpby, AXPBY, (double alpha, const ql_tensor *x, double beta, ql_tensor *y), T(x, y), .alpha = alpha,
+    .beta = beta)
+RUN(ql_scale_cols, SCALE_COLS, (const ql_tensor *v, ql_tensor *t), T(t, v))
+RUN(ql_scale_rows, SCALE_ROWS, (const ql_tensor *v, ql_tensor *t), T(t, v))
+RUN(ql_diag_set, DIAG_SET, (const ql_tensor *d, ql_tensor *a), T(a, d))
+RUN(ql_add_bias, ADD_BIAS, (const ql_tensor *bias, ql_tensor *y), T(y, bias))
+RUN(ql_abs_stats, ABS_STATS, (const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max),
+    T(x, abs_sum, abs_max), .seqs = seqs)
+MAKE(ql_transpose, TRANSPOSE, (const ql_tensor *src, ql_tensor **out), T(src))
+MAKE(ql_diag, DIAG, (const ql_tensor *a, ql_tensor **out), T(a))
+MAKE(ql_rmsnorm, RMSNORM, (const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor **out), T(x, w), .alpha = eps)
+MAKE(ql_swiglu, SWIGLU, (const ql_tensor *gate, const ql_tensor *up, ql_tensor **out), T(gate, up))
+MAKE(ql_add, ADD, (const ql_tensor *a, const ql_tensor *b, ql_tensor **out), T(a, b))
+MAKE(ql_nll, NLL, (const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor **out),
+     T(x, head, targets))
+/* clang-format on */
+
+/* --- operations with rules or results of their own ---------------------------------------------------------------- */
+
 ql_status
 ql_gemm(ql_ctx *cx, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c)
 {
@@ -17,28 +57,10 @@ ql_gemm(ql_ctx *cx, ql_trans op, double alpha, const ql_tensor *a, const ql_tens
 }
 
 ql_status
-ql_gram(ql_ctx *cx, const ql_tensor *x, ql_tensor *sum, ql_tensor *comp)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_GRAM, .t = {x, sum, comp}});
-}
-
-ql_status
 ql_potrf(ql_ctx *cx, ql_tensor *a, bool *ok)
 {
     *ok = true;
     return ql_op_run(cx, &(ql_op){.code = QL_OP_POTRF, .t = {a}, .result = ok});
-}
-
-ql_status
-ql_trtri(ql_ctx *cx, ql_tensor *a)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_TRTRI, .t = {a}});
-}
-
-ql_status
-ql_syevd(ql_ctx *cx, ql_tensor *a, ql_tensor *w)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_SYEVD, .t = {a, w}});
 }
 
 ql_status
@@ -52,30 +74,6 @@ ql_orth(ql_ctx *cx, ql_tensor *y)
         return QL_FAIL(cx, QL_INVALID, "orth: y is %s, expected no more columns than rows",
                        ql_tensor_text(y, text, sizeof text));
     return ql_op_call(cx, &op);
-}
-
-ql_status
-ql_fill(ql_ctx *cx, ql_tensor *t, double value)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_FILL, .t = {t}, .alpha = value});
-}
-
-ql_status
-ql_axpby(ql_ctx *cx, double alpha, const ql_tensor *x, double beta, ql_tensor *y)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_AXPBY, .t = {x, y}, .alpha = alpha, .beta = beta});
-}
-
-ql_status
-ql_scale_cols(ql_ctx *cx, const ql_tensor *v, ql_tensor *t)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_SCALE_COLS, .t = {t, v}});
-}
-
-ql_status
-ql_scale_rows(ql_ctx *cx, const ql_tensor *v, ql_tensor *t)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_SCALE_ROWS, .t = {t, v}});
 }
 
 /* The key of a stream of random numbers: never the method's, so that whoever asks for the same thing gets the same numbers. */
@@ -112,24 +110,6 @@ ql_gather(ql_ctx *cx, const ql_tensor *src, const ql_tensor *rows, const ql_tens
     if (ql_count(*out) > 0 && ql_count(src) == 0)
         return QL_FAIL(cx, QL_INVALID, "gather: elements of an empty tensor");
     return ql_op_call(cx, &op);
-}
-
-ql_status
-ql_transpose(ql_ctx *cx, const ql_tensor *src, ql_tensor **out)
-{
-    return ql_op_make(cx, &(ql_op){.code = QL_OP_TRANSPOSE, .t = {src}}, out);
-}
-
-ql_status
-ql_diag(ql_ctx *cx, const ql_tensor *a, ql_tensor **out)
-{
-    return ql_op_make(cx, &(ql_op){.code = QL_OP_DIAG, .t = {a}}, out);
-}
-
-ql_status
-ql_diag_set(ql_ctx *cx, const ql_tensor *d, ql_tensor *a)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_DIAG_SET, .t = {a, d}});
 }
 
 ql_status

@@ -2,12 +2,6 @@
 #include "op.h"
 
 ql_status
-ql_rmsnorm(ql_ctx *cx, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor **y)
-{
-    return ql_op_make(cx, &(ql_op){.code = QL_OP_RMSNORM, .t = {x, w}, .alpha = eps}, y);
-}
-
-ql_status
 ql_rope(ql_ctx *cx, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
 {
     ql_op op = {.code = QL_OP_ROPE, .t = {x}, .seqs = seqs, .spec = spec};
@@ -45,18 +39,6 @@ ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, con
 }
 
 ql_status
-ql_swiglu(ql_ctx *cx, const ql_tensor *gate, const ql_tensor *up, ql_tensor **y)
-{
-    return ql_op_make(cx, &(ql_op){.code = QL_OP_SWIGLU, .t = {gate, up}}, y);
-}
-
-ql_status
-ql_add(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, ql_tensor **y)
-{
-    return ql_op_make(cx, &(ql_op){.code = QL_OP_ADD, .t = {a, b}}, y);
-}
-
-ql_status
 ql_add_rmsnorm(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, const ql_tensor *w, double eps, ql_tensor **sum,
                ql_tensor **y)
 {
@@ -73,18 +55,6 @@ ql_add_rmsnorm(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, const ql_tens
 }
 
 ql_status
-ql_add_bias(ql_ctx *cx, const ql_tensor *bias, ql_tensor *y)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_ADD_BIAS, .t = {y, bias}});
-}
-
-ql_status
-ql_nll(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets, ql_tensor **out)
-{
-    return ql_op_make(cx, &(ql_op){.code = QL_OP_NLL, .t = {x, head, targets}}, out);
-}
-
-ql_status
 ql_kl(ql_ctx *cx, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor **kl, ql_tensor **agree)
 {
     ql_op op = {.code = QL_OP_KL, .t = {ref, x, head}};
@@ -93,10 +63,4 @@ ql_kl(ql_ctx *cx, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *hea
     *kl = ql_op_made(&op, 3);
     *agree = ql_op_made(&op, 4);
     return ql_op_call(cx, &op);
-}
-
-ql_status
-ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum, ql_tensor *abs_max)
-{
-    return ql_op_run(cx, &(ql_op){.code = QL_OP_ABS_STATS, .t = {x, abs_sum, abs_max}, .seqs = seqs});
 }

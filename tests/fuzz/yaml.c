@@ -2,7 +2,7 @@
  * "-s KEY=VALUE" is an argument of the command line. */
 /* Aims at: core/yaml/yaml.c core/yaml/tree.c core/yaml/environment.c core/yaml/problems.c core/pipeline/keys.c */
 /* Aims at: core/pipeline/sets.c core/pipeline/stages.c core/pipeline/matrix.c core/pipeline/exclude.c core/pipeline/settings.c */
-/* Aims at: core/pipeline/instance.c core/pipeline/cells.c core/pipeline/merge.c core/pipeline/expanded.c core/pipeline/graph.c */
+/* Aims at: core/pipeline/instance.c core/pipeline/cells.c core/pipeline/expanded.c core/pipeline/graph.c */
 #include "fuzz.h"
 
 #include <stdlib.h>

@@ -363,10 +363,13 @@ ql_status
 ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin)
 {
     const char *file;
+    ql_status st;
 
-    QL_TRY(cx, ql_object_file(cx, plugin, &file));
     ql_scope_enter(cx, r->memory);
-    QL_TRY(cx, ql_scope_leave(cx, r->memory, take(cx, r, file, &(struct stat){0}, plugin)));
+    st = ql_object_file(cx, plugin, &file);
+    if (st == QL_OK)
+        st = take(cx, r, file, &(struct stat){0}, plugin);
+    QL_TRY(cx, ql_scope_leave(cx, r->memory, st));
     sort(r);
     return QL_OK;
 }

@@ -49,7 +49,7 @@ run(ql_cli *cli, int argc, char **argv)
 {
     ql_ctx *cx = cli->cx;
     ql_store s = {.folder = QL_RUNS_DEFAULT "/" QL_CACHE_DEFAULT};
-    const ql_option options[] = {{.name = "--cache", .value = &s.folder}, QL_OPTIONS_END};
+    const ql_option options[] = {{.name = "--cache", .value = &s.folder, .path = true}, QL_OPTIONS_END};
     bool clear;
     char size[32];
     total sum = {0};

@@ -36,7 +36,7 @@ extern const ql_command ql_cmd_run, ql_cmd_check, ql_cmd_plan, ql_cmd_graph, ql_
 typedef struct ql_option {
     const char *name, *letter; /* "--format", "-f" or NULL */
     const char **value;
-    bool *flag;
+    bool *flag, path;   /* path: a file or folder, whose `~` no shell has expanded behind "=" */
     const char ***list; /* repeated: appended, NULL-terminated, in the innermost scope */
 } ql_option;
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/guess.h"
+#include "base/path.h"
 #include "cli.h"
 
 /* `argument` is the option's name, alone or with "=value" behind it, which *value then points to. */
@@ -81,6 +82,10 @@ ql_options_take(ql_ctx *cx, const ql_option_table *table, int *argc, char **argv
             return QL_FAIL(cx, QL_INVALID, "option '%s' needs a value", o->name);
         if (!value)
             value = argv[++i];
+        if (o->path)
+            value = ql_path_from(cx, NULL, value);
+        if (!value)
+            return QL_MEMORY;
         if (o->list)
             QL_TRY(cx, append(cx, o->list, value, n));
         else

@@ -69,7 +69,7 @@ run(ql_cli *cli, int argc, char **argv)
     const char *word = NULL;
     ql_job_options opt = {0};
     const ql_option options[] = {
-        {.name = "--runs", .value = &opt.runs},
+        {.name = "--runs", .value = &opt.runs, .path = true},
         {.name = "--format", .letter = "-f", .value = &word},
         {.name = "--device", .value = &opt.device},
         {.name = "--fresh", .flag = &opt.fresh},

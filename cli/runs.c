@@ -114,9 +114,9 @@ ql_runs_open(ql_cli *cli, const ql_option *own, int *argc, char **argv, ql_runs 
     shared_options opt = {.runs = QL_RUNS_DEFAULT};
     ql_option options[SHARED + OWN_MAX + 1] = {
         {.name = "--value", .value = &opt.value},
-        {.name = "--runs", .value = &opt.runs},
+        {.name = "--runs", .value = &opt.runs, .path = true},
         {.name = "--where", .letter = "-w", .list = &opt.where},
-        {.name = "--output", .letter = "-o", .value = &out->output},
+        {.name = "--output", .letter = "-o", .value = &out->output, .path = true},
     };
 
     *out = (ql_runs){0};

@@ -13,6 +13,8 @@
 
 #include <qloom/exporter.h>
 
+#include "env.h"
+
 #define NAME_BYTES 200 /* of the 255 that file systems allow; the rest is for what callers add */
 
 /* --- looking ----------------------------------------------------------------------------------------------------- */
@@ -324,6 +326,18 @@ ql_object_file(ql_ctx *cx, const void *address, const char **out)
     if (dladdr(address, &info) && info.dli_fname)
         QL_TRY(cx, ql_path_look(cx, info.dli_fname, &at));
     return at.type == QL_PATH_FILE ? ql_path_resolve(cx, info.dli_fname, out) : QL_OK;
+}
+
+const char *
+ql_path_from(ql_ctx *cx, const char *folder, const char *path)
+{
+    const char *home = path[0] == '~' && (!path[1] || path[1] == '/') ? ql_env("HOME") : NULL;
+
+    if (home && *home)
+        return ql_format(cx, "%s%s", home, path + 1);
+    if (path[0] == '/' || !folder || !*folder)
+        return ql_copy_text(cx, path, strlen(path));
+    return ql_format(cx, "%s/%s", folder, path);
 }
 
 bool

@@ -49,6 +49,9 @@ void ql_sync_folder(const char *folder);
 /* The file of the program or library that holds this address of a static object; the program's own where no file does. In the innermost
  * scope. */
 ql_status ql_object_file(ql_ctx *cx, const void *address, const char **out);
+/* `path` as a user writes it: a `~` in front of it or of its first `/` is the home folder, and what is relative lies in `folder` (NULL or
+ * "": the working directory). In the innermost scope; NULL without memory. */
+const char *ql_path_from(ql_ctx *cx, const char *folder, const char *path);
 
 bool ql_ends_with(const char *text, const char *suffix);
 

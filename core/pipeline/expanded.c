@@ -2,6 +2,7 @@
  * anywhere. */
 #include <string.h>
 
+#include "base/path.h"
 #include "build.h"
 
 static const ql_place nowhere = {.file = ""};
@@ -25,8 +26,8 @@ append_rows(ql_build *b, const ql_plugin *table, const void *self, ql_yaml *map)
 static void
 make_absolute(ql_build *b, const ql_param *row, ql_yaml *v)
 {
-    if (row && row->type == QL_T_PATH && v->kind == QL_YAML_SCALAR && *v->text && v->text[0] != '/')
-        v->text = ql_build_text(b, ql_format(b->cx, "%s/%s", b->folder, v->text));
+    if (row && row->type == QL_T_PATH && v->kind == QL_YAML_SCALAR && *v->text)
+        v->text = ql_build_text(b, ql_path_from(b->cx, b->folder, v->text));
 }
 
 /* Relative paths of a stage, and of the anonymous stages in it. */

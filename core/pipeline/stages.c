@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/path.h"
 #include "build.h"
 #include "model/open_model.h"
 
@@ -30,7 +31,7 @@ auto_plugin(ql_build *b, const char *prefix, const ql_yaml *use, const ql_yaml *
 {
     const ql_plugin *p = NULL;
     const ql_json *config;
-    const char *file;
+    const char *folder, *file;
     ql_status st;
 
     if (!path || path->kind != QL_YAML_SCALAR || !*path->text) {
@@ -38,8 +39,8 @@ auto_plugin(ql_build *b, const char *prefix, const ql_yaml *use, const ql_yaml *
                  prefix);
         return NULL;
     }
-    file = ql_format(b->cx, "%s%s%s/config.json", path->text[0] == '/' ? "" : b->folder,
-                     path->text[0] == '/' ? "" : "/", path->text);
+    folder = ql_path_from(b->cx, b->folder, path->text);
+    file = folder ? ql_format(b->cx, "%s/config.json", folder) : NULL;
     st = file ? ql_json_read(b->cx, file, &config) : QL_MEMORY;
     if (st == QL_OK)
         st = ql_model_choose(b->cx, b->registry, config, &p);

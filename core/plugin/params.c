@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/path.h"
 #include "base/printer.h"
 #include "base/text.h"
 
@@ -224,15 +225,13 @@ refuse(ql_ctx *cx, const ql_param *row, const ql_value *v)
 static ql_status
 set_text(ql_ctx *cx, const ql_param *row, const ql_value *v, const char *folder, const char **out)
 {
-    const bool relative = row->type == QL_T_PATH && folder && *folder && v->text && v->text[0] != '/';
-
     if (!v->text && !v->items && !row->required) {
         *out = NULL;
         return QL_OK;
     }
     if (!v->text || (row->type == QL_T_PATH && !*v->text))
         return refuse(cx, row, v);
-    *out = relative ? ql_format(cx, "%s/%s", folder, v->text) : ql_copy_text(cx, v->text, strlen(v->text));
+    *out = row->type == QL_T_PATH ? ql_path_from(cx, folder, v->text) : ql_copy_text(cx, v->text, strlen(v->text));
     return *out ? QL_OK : QL_MEMORY;
 }
 

@@ -279,7 +279,7 @@ add_paths(ql_ctx *cx, ql_registry *r, const char *paths, const char *origin)
 {
     for (const char *p = paths; p && *p;) {
         const size_t n = strcspn(p, ":");
-        const char *folder = ql_copy_text(cx, p, n);
+        const char *text = ql_copy_text(cx, p, n), *folder = text ? ql_path_from(cx, NULL, text) : NULL;
 
         if (!folder)
             return QL_MEMORY;

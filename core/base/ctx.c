@@ -292,6 +292,8 @@ ql_where(ql_ctx *cx, ql_status st, const char *fmt, ...)
     va_list ap;
     size_t n;
 
+    if (st == QL_OK)
+        return st;
     va_start(ap, fmt);
     vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
@@ -389,6 +391,28 @@ ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
     vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
     ql_visible(text, "\\n", line, sizeof line);
     cx->log->write(cx->log->user, level, line);
+}
+
+ql_status
+ql_follow(ql_ctx *cx, const char *where, const char *fmt, ...)
+{
+    const char *slash = where ? strrchr(where, '/') : NULL, *text, *line;
+    ql_followed *f = cx->followed;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = ql_vformat(cx, fmt, ap);
+    va_end(ap);
+    line = where && text ? ql_format(cx, "%s: %s", slash ? slash + 1 : where, text) : NULL;
+    if (!line)
+        return QL_MEMORY;
+    ql_warn(cx, "%s: %s", where, text);
+    if (!f || (f->text && strstr(f->text, line)))
+        return QL_OK;
+    ql_scope_enter(cx, &f->memory);
+    line = f->text ? ql_format(cx, "%s; %s", f->text, line) : ql_copy_text(cx, line, strlen(line));
+    f->text = line ? line : f->text;
+    return ql_scope_leave(cx, &f->memory, line ? QL_OK : QL_MEMORY);
 }
 
 #define LOG_FUNCTION(name, level)               \

@@ -47,6 +47,11 @@ typedef struct ql_site {
     uint64_t node[2];                  /* content key of the stage in its variant */
 } ql_site;
 
+typedef struct ql_followed { /* zeroed: nothing */
+    ql_scope memory;
+    const char *text; /* what ql_follow said, each line once: "LINE; LINE"; NULL: nothing */
+} ql_followed;
+
 struct ql_ctx {
     ql_scope *scope;
     int64_t missing;   /* as in ql_scope, while none is open */
@@ -56,6 +61,7 @@ struct ql_ctx {
     ql_walk *walk;                 /* what ql_quantize and the memo need; NULL outside a walk */
     ql_site site;                  /* zeroed: nowhere; changed by ql_enter and ql_leave */
     struct ql_job_page *page;      /* where ql_enter writes down what is called; may be NULL */
+    ql_followed *followed;         /* collects what ql_follow says; may be NULL */
     const char *holds;    /* owner of buffers made while no stage is at work: "hidden states"; static, may be NULL */
     unsigned remarks;     /* QL_NUM_* that operations added since the host last cleared them */
     const ql_stage *base; /* ql_base; may be NULL */
@@ -97,9 +103,6 @@ const char *ql_copy_text(ql_ctx *cx, const char *text, size_t bytes); /* NUL-ter
 
 /* An error whose text has several lines, which hold no control characters (ql_visible); QL_FAIL makes one line of its text. */
 ql_status ql_fail_lines(ql_ctx *cx, ql_status st, const char *lines);
-
-/* Puts text in front of the error: "stage 'quant' (NAME), model.layers.3.mlp.down_proj". Returns st. */
-ql_status ql_where(ql_ctx *cx, ql_status st, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 void ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap);
 

@@ -297,6 +297,7 @@ advise_model(adviser *a, ql_registry *registry, const ql_node *root)
 {
     const char *path = ql_param_text(root->plugin, root->self, "path");
     const ql_log *log = a->cx->log;
+    bool opened;
     ql_status st;
 
     a->root = root;
@@ -307,6 +308,10 @@ advise_model(adviser *a, ql_registry *registry, const ql_node *root)
     if (st == QL_OK)
         st = measure(a);
     a->cx->log = log;
+    opened = st == QL_OK;
+    for (int64_t i = 0; st == QL_OK && i < a->g->node_count; i++)
+        if (a->g->nodes[i]->plugin->kind == QL_EXPORTER && root_of(a->g->nodes[i]) == root)
+            st = ql_export_check(a->cx, a->g->nodes[i], &a->model.info);
     for (int64_t i = 0; st == QL_OK && i < a->g->node_count; i++) {
         const ql_node *n = a->g->nodes[i];
 
@@ -318,7 +323,7 @@ advise_model(adviser *a, ql_registry *registry, const ql_node *root)
         st = ql_check_interrupt(a->cx);
     }
     ql_model_close(&a->model);
-    if (st == QL_MEMORY || st == QL_INTERRUPTED)
+    if (opened || st == QL_MEMORY || st == QL_INTERRUPTED)
         return st;
     ql_error_clear(a->cx);
     return QL_OK;

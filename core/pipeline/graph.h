@@ -3,7 +3,7 @@
 #ifndef QLOOM_PIPELINE_GRAPH_H
 #define QLOOM_PIPELINE_GRAPH_H
 
-#include <qloom/plugin.h>
+#include <qloom/exporter.h>
 
 #include "yaml/problems.h"
 
@@ -129,9 +129,13 @@ const int64_t *ql_graph_cells(ql_ctx *cx, const ql_graph *g);
 const ql_override *ql_override_of(const ql_node *n, const char *linear);
 
 /* Warns of settings that do nothing, or not what they seem to: rules that match no linear, ranks above what a linear has,
- * results larger than the original, stages that are one by construction. Reads headers of the models' files; a model that
- * can't be opened is left out. */
+ * results larger than the original, stages that are one by construction. Says which programs will load each export; one that
+ * its format can't hold is an error. Reads headers of the models' files; a model that can't be opened is left out. */
 ql_status ql_graph_advise(ql_ctx *cx, ql_registry *registry, const ql_graph *g);
+
+/* May exporter node `n` write a model of this shape? The error of its check hook, else a line of the log that names the programs which
+ * will load what it writes. */
+ql_status ql_export_check(ql_ctx *cx, const ql_node *n, const ql_model_info *info);
 
 /* Text and Graphviz forms of the merged graph, into memory of the innermost scope. */
 ql_status ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out);

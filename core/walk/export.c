@@ -79,7 +79,7 @@ folder_of(const ql_walk *w, const ql_sink *e, const char **out)
 
     if (!*path)
         path = e->stage->name;
-    *out = *path == '/' ? path : ql_format(w->cx, "%s/%s", w->folder ? w->folder : ".", path);
+    *out = ql_path_from(w->cx, w->folder ? w->folder : ".", path);
     if (*out && !is_alone(w->graph, s, e->stage)) {
         const char *cell = cell_name(w->cx, w->graph, s, e->stage);
 
@@ -147,21 +147,40 @@ check_input(const ql_walk *w, const ql_sink *e, const char *folder, const char *
                   : QL_OK;
 }
 
+/* The paths that a stage's parameters name. */
+static ql_status
+check_paths(const ql_walk *w, const ql_sink *e, const char *folder, const ql_node *n, const void *self)
+{
+    const char *whose = ql_format(w->cx, "stage '%s'", n->name ? n->name : n->plugin->name);
+
+    if (!whose)
+        return QL_MEMORY;
+    for (const ql_param *p = n->plugin->params; p && p->type != QL_T_END; p++) {
+        const char *path = p->type == QL_T_PATH ? ql_param_text(n->plugin, self, p->name) : "";
+
+        if (*path)
+            QL_TRY(w->cx, check_input(w, e, folder, path, whose));
+    }
+    return QL_OK;
+}
+
 static ql_status
 check_inputs(const ql_walk *w, const ql_sink *e, const char *folder)
 {
     QL_TRY(w->cx, check_input(w, e, folder, ql_source_folder(w->model->source), "the model"));
+    QL_TRY(w->cx, check_input(w, e, folder, w->graph->file, "the run"));
+    for (int64_t i = 0; i < ql_registry_count(w->registry); i++) {
+        const ql_found *found = ql_registry_item(w->registry, i);
+
+        QL_TRY(w->cx, check_input(w, e, folder, found->file ? found->file : "", "the program"));
+    }
     for (int64_t i = 0; i < w->graph->node_count; i++) {
         const ql_node *n = w->graph->nodes[i];
-        const char *whose = ql_format(w->cx, "stage '%s'", n->name ? n->name : n->plugin->name);
 
-        for (const ql_param *p = n->plugin->params; p && p->type != QL_T_END; p++)
-            if (p->type == QL_T_PATH) {
-                const char *path = ql_param_text(n->plugin, n->self, p->name);
-
-                if (whose && *path)
-                    QL_TRY(w->cx, check_input(w, e, folder, path, whose));
-            }
+        QL_TRY(w->cx, check_paths(w, e, folder, n, n->self));
+        for (int64_t k = 0; k < n->override_count; k++)
+            if (!n->overrides[k].skip)
+                QL_TRY(w->cx, check_paths(w, e, folder, n, n->overrides[k].self));
     }
     return QL_OK;
 }
@@ -181,38 +200,6 @@ check_folder(const ql_walk *w, const ql_sink *e)
 
 /* --- before anything runs --------------------------------------------------------------------------------------------------- */
 
-static ql_status
-check_linear(ql_walk *w, const ql_sink *e, int64_t layer, int l)
-{
-    const ql_variant *q = ql_variant_quantizer(e->of);
-    const ql_linear_info *info = &w->model->info.linears[l];
-    const char *prefix = ql_format(w->cx, w->model->info.block_prefix, (long long)layer);
-    ql_planned_linear in = {.out = info->out, .in = info->in, .skipped = true};
-    ql_site before;
-    ql_status st;
-
-    in.name = prefix ? ql_format(w->cx, "%s%s", prefix, info->name) : NULL;
-    if (!in.name)
-        return QL_MEMORY;
-    if (q) {
-        const ql_override *o = ql_override_of(q->stage, in.name);
-
-        in.skipped = o && o->skip;
-        if (!in.skipped) {
-            const ql_described d = ql_describe(q->stage->plugin, o ? o->self : q->stage->self, info->in);
-
-            in.bits = d.grid.bits;
-            in.group = d.grid.group;
-            in.scales = d.grid.scale_dtype;
-        }
-    }
-    before = ql_enter(w->cx, ql_node_site(e->stage, NULL));
-    st = exporter(e)->check(w->cx, e->stage->self, &in);
-    ql_leave(w->cx, before);
-    return st == QL_OK ? st
-                       : ql_where(w->cx, st, "stage '%s' (%s): %s", e->stage->name, e->stage->plugin->name, in.name);
-}
-
 ql_status
 ql_exports_check(ql_walk *w)
 {
@@ -220,15 +207,8 @@ ql_exports_check(ql_walk *w)
         if (exporter(&w->plan->sinks[i]))
             QL_TRY(w->cx, check_folder(w, &w->plan->sinks[i]));
     for (int64_t i = 0; i < w->plan->sink_count; i++)
-        for (int64_t layer = 0; layer < w->model->info.layers; layer++)
-            for (int l = 0; exporter(&w->plan->sinks[i]) && l < w->model->info.linear_count; l++) {
-                ql_scope scope;
-
-                ql_scope_open(w->cx, &scope);
-                if (exporter(&w->plan->sinks[i])->check)
-                    QL_TRY(w->cx, check_linear(w, &w->plan->sinks[i], layer, l));
-                ql_scope_close(w->cx, &scope);
-            }
+        if (exporter(&w->plan->sinks[i]))
+            QL_TRY(w->cx, ql_export_check(w->cx, w->plan->sinks[i].stage, &w->model->info));
     return QL_OK;
 }
 
@@ -271,5 +251,6 @@ ql_status
 ql_export_end(ql_walk *w, ql_sink *s)
 {
     QL_TRY(w->cx, exporter(s)->end(w->cx, s->stage->self, s->state, &s->facts));
+    QL_TRY(w->cx, ql_note_followed(w->cx, &s->facts));
     return ql_export_finish(w->cx, s->files, s->recipe, &s->facts);
 }

@@ -78,7 +78,7 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_plan *pl
 {
     const ql_node *node = plan->root;
     ql_model_handle model = {0};
-    ql_walk w = {.cx = cx, .graph = g, .plan = plan, .model = &model};
+    ql_walk w = {.cx = cx, .registry = registry, .graph = g, .plan = plan, .model = &model};
     ql_status st =
         ql_model_open(cx, registry, node->plugin, node->self, ql_param_text(node->plugin, node->self, "path"), &model);
 
@@ -122,10 +122,17 @@ run_roots(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_run_opt
         if (g->nodes[i]->plugin->kind == QL_MODEL)
             QL_TRY(cx, plan_root(cx, registry, g, g->nodes[i], opt->store, &plans[count++]));
     for (int64_t i = 0; i < count; i++) {
+        ql_followed followed = {0};
         ql_scope scope;
+        ql_status st;
 
         ql_scope_open(cx, &scope);
-        QL_TRY(cx, run_root(cx, registry, g, &plans[i], opt, results));
+        cx->followed = &followed;
+        st = run_root(cx, registry, g, &plans[i], opt, results);
+        cx->followed = NULL;
+        ql_scope_enter(cx, &followed.memory);
+        ql_scope_close(cx, &followed.memory);
+        QL_TRY(cx, st);
         ql_scope_close(cx, &scope);
     }
     return QL_OK;

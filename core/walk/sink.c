@@ -310,6 +310,15 @@ ql_sinks_chunks(ql_walk *w)
     return QL_OK;
 }
 
+/* What was followed where the model's files disagree goes with its numbers and its exports. */
+ql_status
+ql_note_followed(ql_ctx *cx, ql_facts *m)
+{
+    const char *text = cx->followed ? cx->followed->text : NULL;
+
+    return text ? ql_fact_note(cx, m, "followed", text) : QL_OK;
+}
+
 static ql_status
 note_tokens(ql_walk *w, ql_sink *s)
 {
@@ -319,6 +328,7 @@ note_tokens(ql_walk *w, ql_sink *s)
     QL_TRY(w->cx, ql_fact_note(w->cx, m, "bos", c->tokens.bos ? "yes" : "no"));
     QL_TRY(w->cx, ql_fact_note(w->cx, m, "seqlen", ql_format(w->cx, "%lld", (long long)c->tokens.seqlen)));
     QL_TRY(w->cx, ql_fact_note(w->cx, m, "dtype", ql_dtype_name(w->cx->device->info.compute_dtype)));
+    QL_TRY(w->cx, ql_note_followed(w->cx, m));
     return ql_fact_note(w->cx, m, QL_NOTE_DATA, ql_hash_text(w->cx, c->key));
 }
 

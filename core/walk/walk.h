@@ -25,6 +25,7 @@ typedef struct ql_pass_lane {
 
 struct ql_walk {
     ql_ctx *cx;
+    const ql_registry *registry;
     const ql_graph *graph;
     const ql_plan *plan;
     const ql_model_handle *model;
@@ -229,6 +230,8 @@ ql_status ql_export_begin(ql_walk *w, ql_sink *s);
 ql_status ql_export_end(ql_walk *w, ql_sink *s);
 
 /* --- sink.c --- */
+/* The note `followed`, if the model's files disagree (ql_follow). */
+ql_status ql_note_followed(ql_ctx *cx, ql_facts *m);
 /* Corpora that sinks read, their streams, and the states of sinks. */
 ql_status ql_sinks_open(ql_walk *w);
 /* After the visits of a block: forwards streams to the end of the model through each variant and hands its linears to its sinks. */

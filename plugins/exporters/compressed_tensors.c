@@ -35,15 +35,57 @@ check_groups(ql_ctx *cx, int64_t group, int64_t in)
 }
 
 static ql_status
-check(ql_ctx *cx, const void *self, const ql_planned_linear *in)
+check_planned(ql_ctx *cx, const ql_planned_linear *in)
 {
-    (void)self;
-    if (in->skipped)
-        return QL_OK;
     if (in->scales == QL_F32)
         return QL_FAIL(cx, QL_INVALID,
                        "compressed-tensors holds scales in 16 bit: give the quantizer scale_dtype: fp16 or bf16");
-    return check_groups(cx, in->group, in->in);
+    return check_groups(cx, in->group < in->in ? in->group : 0, in->in);
+}
+
+/* vLLM's rules for one linear. */
+static bool
+is_served(int bits, int64_t out, int64_t in)
+{
+    return (bits == 4 || bits == 8) && in % 128 == 0 && out % 64 == 0;
+}
+
+/* transformers' loader expects zero points that are not packed (seen with transformers 5.23, compressed-tensors 0.20). */
+static const char *
+name_runtimes(bool zeros, bool serves)
+{
+    static const char *const runtimes[2][2] = {
+        {"transformers with compressed-tensors; not vLLM, which takes 4 and 8 bits, inputs in multiples of 128 and "
+         "outputs of 64",
+         "vLLM, transformers with compressed-tensors"},
+        {"qloom; not vLLM, which takes 4 and 8 bits, inputs in multiples of 128 and outputs of 64, nor transformers, "
+         "which takes symmetric grids",
+         "vLLM; not transformers, which takes symmetric grids"},
+    };
+
+    return runtimes[zeros][serves];
+}
+
+static ql_status
+check(ql_ctx *cx, const void *self, const ql_planned_export *in, const char **runtimes)
+{
+    bool zeros = false, serves = true, known = true, any = false;
+
+    (void)self;
+    for (int64_t i = 0; i < in->model->layers * in->model->linear_count; i++) {
+        const ql_planned_linear *l = &in->linears[i];
+
+        if (l->skipped)
+            continue;
+        QL_TRY(cx, ql_where(cx, check_planned(cx, l), "%s", l->name));
+        any = true;
+        known = known && l->bits;
+        zeros = zeros || !l->sym;
+        serves = serves && is_served(l->bits, l->out, l->in);
+    }
+    if (any && known)
+        *runtimes = name_runtimes(zeros, serves);
+    return QL_OK;
 }
 
 static ql_status
@@ -111,7 +153,7 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, void *state)
     *mine = (scheme){true, u.sym && in->qlinear->grid.sym, u.bits, u.groups == 1 ? 0 : u.group};
     QL_TRY(cx, check_groups(cx, mine->group, u.in));
     s->zeros = s->zeros || !mine->sym;
-    s->serves = s->serves && (u.bits == 4 || u.bits == 8) && u.in % 128 == 0 && u.out % 64 == 0;
+    s->serves = s->serves && is_served(u.bits, u.out, u.in);
     QL_TRY(cx, add_codes(cx, s, in->name, &u));
     QL_TRY(cx, add(cx, s, in->name, "weight_scale",
                    (ql_export_tensor){.dtype = dtype, .ndim = 2, .dims = {u.out, u.groups}}, u.scales));
@@ -213,18 +255,9 @@ print_config(ql_ctx *cx, const compressed *s, const char **out)
 
 /* --- who loads it --------------------------------------------------------------------------------------------------------- */
 
-/* transformers' loader expects zero points that are not packed (seen with transformers 5.23, compressed-tensors 0.20). */
 static ql_status
 tell_runtimes(ql_ctx *cx, const compressed *s)
 {
-    static const char *const runtimes[2][2] = {
-        {"transformers with compressed-tensors; not vLLM, which takes 4 and 8 bits, inputs in multiples of 128 and "
-         "outputs of 64",
-         "vLLM, transformers with compressed-tensors"},
-        {"none as it is: vLLM takes 4 and 8 bits, inputs in multiples of 128 and outputs of 64, transformers symmetric "
-         "grids",
-         "vLLM; not transformers, which takes symmetric grids"},
-    };
     const char *serve = "export dequantized, and serve that", *folder = ql_shell_word(cx, s->info.folder);
 
     if (!folder)
@@ -233,7 +266,7 @@ tell_runtimes(ql_ctx *cx, const compressed *s)
         serve = ql_format(cx, "vllm serve %s", folder);
     else if (!s->zeros)
         serve = uniform_pipeline(cx, s->info.folder);
-    return serve ? ql_export_loads(cx, s->info.files, runtimes[s->zeros][s->serves], serve) : QL_MEMORY;
+    return serve ? ql_export_loads(cx, s->info.files, name_runtimes(s->zeros, s->serves), serve) : QL_MEMORY;
 }
 
 static ql_status

@@ -21,11 +21,21 @@ static const ql_param params[] = {
     QL_PARAMS_END,
 };
 
+static const char everything[] = "everything that loads the original: transformers, vLLM, SGLang";
+
 typedef struct rounded {
     ql_export_info info;
     ql_dtype dtype;       /* of the linears */
     double energy, error; /* of the weights, and of what rounding changed */
 } rounded;
+
+static ql_status
+check(ql_ctx *cx, const void *self, const ql_planned_export *in, const char **runtimes)
+{
+    (void)cx, (void)self, (void)in;
+    *runtimes = everything;
+    return QL_OK;
+}
 
 static ql_status
 begin(ql_ctx *cx, const void *self, const ql_export_info *info, void *state)
@@ -129,8 +139,7 @@ end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
     QL_TRY(cx, ql_export_rest(cx, s->info.files));
     QL_TRY(cx, ql_export_save(cx, s->info.files, "model", NULL, 0));
     QL_TRY(cx, save_config(cx, s));
-    QL_TRY(cx,
-           ql_export_loads(cx, s->info.files, "everything that loads the original: transformers, vLLM, SGLang", serve));
+    QL_TRY(cx, ql_export_loads(cx, s->info.files, everything, serve));
     return ql_fact(cx, out, "rounding_error", NULL, s->energy > 0 ? sqrt(s->error / s->energy) : 0);
 }
 
@@ -139,5 +148,5 @@ QL_PLUGIN(
         .help =
             "plain 16-bit weights that every program loads; rounding_error: what 16 bits cost, relative to the weights",
         .params = params, .self_size = sizeof(dequantized),
-        .exporter = QL_TABLE(ql_exporter, .state_size = sizeof(rounded), .begin = begin, .linear = linear, .end = end,
-                             .weight = weight), );
+        .exporter = QL_TABLE(ql_exporter, .state_size = sizeof(rounded), .check = check, .begin = begin,
+                             .linear = linear, .end = end, .weight = weight), );

@@ -56,11 +56,8 @@ check_size(ql_ctx *cx, int bits, int64_t out, int64_t in)
 }
 
 static ql_status
-check(ql_ctx *cx, const void *self, const ql_planned_linear *in)
+check_planned(ql_ctx *cx, const ql_planned_linear *in)
 {
-    (void)self;
-    if (in->skipped)
-        return QL_OK;
     if (in->scales != QL_DTYPE_NONE && in->scales != QL_F16)
         return QL_FAIL(cx, QL_INVALID, "GPTQ checkpoints hold scales in fp16: give the quantizer scale_dtype: fp16");
     return check_size(cx, in->bits, in->out, in->in);
@@ -304,33 +301,75 @@ uneven_linear(const checkpoint *s)
     return -1;
 }
 
-static ql_status
-tell_qloom_alone(ql_ctx *cx, const checkpoint *s, const char *folder, int64_t linear)
-{
-    const setting *l = &s->settings[linear];
-    const char *name = s->info.model->linears[linear % s->info.model->linear_count].name;
-    const char *runtimes = ql_format(
-        cx,
-        "qloom; not transformers with GPTQModel, nor vLLM or SGLang: groups of %lld don't divide the %lld inputs of %s",
-        (long long)l->group, (long long)l->in, name);
-    const char *serve = ql_format(cx, "qloom inspect %s", folder);
+/* Which programs load linears of these settings; *command: which of them serves it. */
+enum { VLLM, TRANSFORMERS, QLOOM };
 
-    return runtimes && serve ? ql_export_loads(cx, s->info.files, runtimes, serve) : QL_MEMORY;
+static ql_status
+find_runtimes(ql_ctx *cx, const checkpoint *s, const setting *all, const char **runtimes, int *command)
+{
+    const int64_t uneven = uneven_linear(s);
+    const char *lacks = vllm_lacks(s, all);
+
+    if (uneven >= 0) {
+        const setting *l = &s->settings[uneven];
+
+        *command = QLOOM;
+        *runtimes = ql_format(cx,
+                              "qloom; not transformers with GPTQModel, nor vLLM or SGLang: groups of %lld don't divide "
+                              "the %lld inputs of %s",
+                              (long long)l->group, (long long)l->in,
+                              s->info.model->linears[uneven % s->info.model->linear_count].name);
+    } else {
+        *command = lacks ? TRANSFORMERS : VLLM;
+        *runtimes = lacks ? ql_format(cx, "transformers with GPTQModel; not current vLLM or SGLang: %s", lacks)
+                          : "vLLM, SGLang, transformers with GPTQModel";
+    }
+    return *runtimes ? QL_OK : QL_MEMORY;
+}
+
+static ql_status
+check(ql_ctx *cx, const void *self, const ql_planned_export *in, const char **runtimes)
+{
+    checkpoint s = {.info.model = in->model, .count = in->model->layers * in->model->linear_count};
+    bool known = true;
+    setting all;
+    int command;
+
+    (void)self;
+    s.settings = ql_alloc(cx, (size_t)s.count, sizeof *s.settings);
+    if (!s.settings)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < s.count; i++) {
+        const ql_planned_linear *l = &in->linears[i];
+
+        if (l->skipped)
+            continue;
+        QL_TRY(cx, ql_where(cx, check_planned(cx, l), "%s", l->name));
+        known = known && l->bits && l->group;
+        s.settings[i] = (setting){.quantized = true,
+                                  .sym = l->sym,
+                                  .bits = l->bits,
+                                  .group = l->group > l->in ? l->in : l->group,
+                                  .in = l->in,
+                                  .out = l->out};
+    }
+    all = overall(&s);
+    return known && all.quantized ? find_runtimes(cx, &s, &all, runtimes, &command) : QL_OK;
 }
 
 static ql_status
 tell_runtimes(ql_ctx *cx, const checkpoint *s, const setting *all)
 {
-    const char *lacks = vllm_lacks(s, all), *folder = ql_shell_word(cx, s->info.folder), *runtimes, *serve;
+    const char *folder = ql_shell_word(cx, s->info.folder), *runtimes, *serve;
+    int command;
 
-    if (folder && uneven_linear(s) >= 0)
-        return tell_qloom_alone(cx, s, folder, uneven_linear(s));
-    runtimes = lacks ? ql_format(cx, "transformers with GPTQModel; not current vLLM or SGLang: %s", lacks)
-                     : "vLLM, SGLang, transformers with GPTQModel";
+    QL_TRY(cx, find_runtimes(cx, s, all, &runtimes, &command));
     if (!folder)
         return QL_MEMORY;
-    serve = lacks ? uniform_pipeline(cx, s->info.folder) : ql_format(cx, "vllm serve %s", folder);
-    return runtimes && serve ? ql_export_loads(cx, s->info.files, runtimes, serve) : QL_MEMORY;
+    serve = command == VLLM           ? ql_format(cx, "vllm serve %s", folder)
+            : command == TRANSFORMERS ? uniform_pipeline(cx, s->info.folder)
+                                      : ql_format(cx, "qloom inspect %s", folder);
+    return serve ? ql_export_loads(cx, s->info.files, runtimes, serve) : QL_MEMORY;
 }
 
 static ql_status

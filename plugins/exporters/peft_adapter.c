@@ -225,13 +225,41 @@ vllm_rank(int64_t rank)
     return 0;
 }
 
+static const char *
+name_runtimes(int64_t rank, bool mixed)
+{
+    return mixed                  ? "PEFT; not vLLM or SGLang, which know one rank: export ranks: portable"
+           : vllm_rank(rank) == 0 ? "PEFT; not vLLM, which takes ranks up to 512"
+                                  : "PEFT; vLLM and SGLang where they load its base";
+}
+
+/* What a reader looks for from where it was started, or not at all, is refused: the folder may be used from anywhere. */
+static ql_status
+check(ql_ctx *cx, const void *self, const ql_planned_export *in, const char **runtimes)
+{
+    const peft_adapter *p = self;
+    const char first = p->base_model ? p->base_model[0] : '\0';
+    int64_t rank = 0, least = INT64_MAX;
+
+    if (first == '~' || first == '.')
+        return QL_FAIL(cx, QL_INVALID,
+                       "base_model: expected a folder from the root, or the name of a model on a hub, got '%s'",
+                       p->base_model);
+    for (int64_t i = 0; i < in->model->layers * in->model->linear_count; i++) {
+        const int64_t mine = in->linears[i].rank;
+
+        least = mine != 0 && mine < least ? mine : least;
+        rank = mine > rank ? mine : rank;
+    }
+    if (rank > 0 && least > 0)
+        *runtimes = name_runtimes(rank, p->ranks == EXACT && least < rank);
+    return QL_OK;
+}
+
 static ql_status
 tell_runtimes(ql_ctx *cx, const adapters *s, int64_t rank, bool mixed, const char *base)
 {
     const int64_t most = vllm_rank(rank);
-    const char *runtimes = mixed       ? "PEFT; not vLLM or SGLang, which know one rank: export ranks: portable"
-                           : most == 0 ? "PEFT; not vLLM, which takes ranks up to 512"
-                                       : "PEFT; vLLM and SGLang where they load its base";
     const char *model = ql_shell_word(cx, base), *folder = ql_shell_word(cx, s->info.folder), *serve;
 
     if (!model || !folder)
@@ -241,7 +269,7 @@ tell_runtimes(ql_ctx *cx, const adapters *s, int64_t rank, bool mixed, const cha
                                  s->info.folder, ")")
                 : ql_format(cx, "vllm serve %s --enable-lora --max-lora-rank %lld --lora-modules qloom=%s", model,
                             (long long)most, folder);
-    return serve ? ql_export_loads(cx, s->info.files, runtimes, serve) : QL_MEMORY;
+    return serve ? ql_export_loads(cx, s->info.files, name_runtimes(rank, mixed), serve) : QL_MEMORY;
 }
 
 static ql_status
@@ -271,4 +299,4 @@ QL_PLUGIN(.kind = QL_EXPORTER, .name = "peft_adapter", .version = "1.0",
           .help = "the adapters as a PEFT LoRA folder, for PEFT, and vLLM", .params = params,
           .self_size = sizeof(peft_adapter),
           .exporter = QL_TABLE(ql_exporter, .writes = QL_WRITES_ADAPTERS, .state_size = sizeof(adapters),
-                               .begin = begin, .linear = linear, .end = end), );
+                               .check = check, .begin = begin, .linear = linear, .end = end), );

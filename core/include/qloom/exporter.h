@@ -60,10 +60,17 @@ typedef struct ql_planned_linear {
     const char *name; /* "model.layers.3.mlp.down_proj" */
     int64_t out, in;
     bool skipped;    /* not quantized */
+    bool sym;        /* means nothing where bits are not known */
     int bits;        /* 0: not known */
+    int rank;        /* of its adapter; 0: none, -1: not known */
     int64_t group;   /* columns a group; 0: not known */
     ql_dtype scales; /* scale_dtype; QL_DTYPE_NONE: not known */
 } ql_planned_linear;
+
+typedef struct ql_planned_export {
+    const ql_model_info *model;
+    const ql_planned_linear *linears; /* [layers * linear_count], in the model's order */
+} ql_planned_export;
 
 typedef struct ql_export_info {
     ql_export *files;
@@ -84,9 +91,10 @@ typedef struct ql_exporter {
     size_t state_size; /* what accumulates, one per exported model, zeroed before `begin` */
     bool base;         /* writes the model without its adapters, exactly: what an adapter can stand on */
 
-    /* Optional: would the format hold this linear? Called for all of them before anything runs; INVALID and UNSUPPORTED say what
-     * would fit. */
-    ql_status (*check)(ql_ctx *cx, const void *self, const ql_planned_linear *in);
+    /* Optional: would the format hold these linears? Called before anything runs; INVALID and UNSUPPORTED name the linear and say what
+     * would fit. `*runtimes`, NULL at first: the programs that will load the export, as ql_export_loads has them at its end, where the
+     * parameters tell. */
+    ql_status (*check)(ql_ctx *cx, const void *self, const ql_planned_export *in, const char **runtimes);
     /* Then begin, every linear block by block in the model's order, end: there everything is written. What `begin` allocates lives
      * until after `end`. Linears come without statistics; an exporter takes values as they are. An export is a function of
      * what it is handed: the same linears, the same bytes. */

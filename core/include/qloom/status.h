@@ -56,6 +56,10 @@ QL_API ql_status ql_fail_(ql_ctx *cx, ql_status st, const char *file, int line, 
     __attribute__((format(printf, 5, 6)));
 QL_API ql_status ql_trace_(ql_ctx *cx, ql_status st, const char *file, int line, const char *expr);
 
+/* Puts text in front of the error of `st`: "stage 'quant' (NAME), model.layers.3.mlp.down_proj". Returns st; does nothing when it is OK.
+ * [one thread per context] */
+QL_API ql_status ql_where(ql_ctx *cx, ql_status st, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* Text of the last failure on `cx`; "" if none. Valid until the next failure. [one thread per context] */
 QL_API const char *ql_error(const ql_ctx *cx);
 
@@ -74,6 +78,10 @@ typedef enum ql_log_level { QL_LOG_ERROR, QL_LOG_WARN, QL_LOG_INFO, QL_LOG_DEBUG
 QL_API void ql_debug(ql_ctx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 QL_API void ql_info(ql_ctx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 QL_API void ql_warn(ql_ctx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A warning that the files of a model don't agree, and which of them is followed; `where` is a file, perhaps with a key behind it. In a
+ * run it also becomes the note `followed` of what measures or exports the model, without the folder. [one thread per context] */
+QL_API ql_status ql_follow(ql_ctx *cx, const char *where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Zeroed memory that lives as long as the innermost scope of `cx` (for a plugin: its call; for a model's `open`: the model).
  * `count` and `size` are multiplied with a check. NULL with the error set when there is none. [one thread per context] */

@@ -29,10 +29,8 @@ print_record(ql_ctx *cx, FILE *out, const ql_export *x, const char *recipe, cons
     ql_json_put_bool(&w, "complete", m != NULL);
     if (m && recipe)
         ql_json_put_text(&w, "recipe", recipe);
-    if (m && x->runtimes)
-        ql_json_put_text(&w, "runtimes", x->runtimes);
-    if (m && x->serve)
-        ql_json_put_text(&w, "serve", x->serve);
+    for (int64_t i = 0; m && i < m->note_count; i++)
+        ql_json_put_text(&w, m->notes[i].name, m->notes[i].value);
     for (int64_t i = 0; m && i < m->count; i++)
         ql_json_put_real(&w, m->rows[i].name, m->rows[i].value);
     ql_json_put_open(&w, "names", '[', QL_JSON_LINES);

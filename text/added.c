@@ -117,8 +117,9 @@ add_array(ql_ctx *cx, reading *r, const ql_json *array)
         r->elsewhere += ql_added_id(r->out, ql_json_string(ql_json_member(v, "content"))) != id;
     }
     if (r->elsewhere)
-        ql_warn(cx, "%s: %lld tokens have other ids than they say: those that the public library gives them",
-                ql_json_where(cx, array), (long long)r->elsewhere);
+        return ql_follow(cx, ql_json_where(cx, array),
+                         "%lld tokens have other ids than they say: those that the public library gives them",
+                         (long long)r->elsewhere);
     return QL_OK;
 }
 
@@ -164,10 +165,11 @@ add_of_config(ql_ctx *cx, reading *r, const ql_json *config)
                 QL_TRY(cx, add_new(cx, r, ql_json_member(config, names[i])));
     }
     if (r->out->count > before)
-        ql_info(cx, "%s: %lld tokens that tokenizer.json does not add are added, the first is %s with id %d",
-                ql_json_where(cx, config), (long long)(r->out->count - before),
-                ql_json_quote(cx, r->out->items[before].content, strlen(r->out->items[before].content)),
-                (int)r->out->items[before].id);
+        return ql_follow(cx, ql_json_where(cx, config),
+                         "%lld tokens that tokenizer.json does not add are added, the first is %s with id %d",
+                         (long long)(r->out->count - before),
+                         ql_json_quote(cx, r->out->items[before].content, strlen(r->out->items[before].content)),
+                         (int)r->out->items[before].id);
     return QL_OK;
 }
 

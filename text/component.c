@@ -70,16 +70,16 @@ ql_step_read_replace(ql_ctx *cx, const ql_json *v, int kind, void *steps)
     return ql_read_text(cx, v, "content", &step->text);
 }
 
-void
+ql_status
 ql_prefix_space(ql_ctx *cx, const ql_json *v, const void *steps, bool *own)
 {
     const int asked = ((const ql_text_steps *)steps)->prefix_space;
 
     if (asked == 0 || (asked > 0) == *own)
-        return;
-    ql_info(cx, "%s: add_prefix_space: %s of tokenizer_config.json is followed", ql_json_where(cx, v),
-            asked > 0 ? "true" : "false");
+        return QL_OK;
     *own = asked > 0;
+    return ql_follow(cx, ql_json_where(cx, v), "add_prefix_space: %s of tokenizer_config.json is followed",
+                     asked > 0 ? "true" : "false");
 }
 
 void

@@ -41,7 +41,7 @@ ql_status ql_step_read_replace(ql_ctx *cx, const ql_json *v, int kind, void *ste
 void ql_steps_fini(ql_text_steps *s);
 
 /* Does a step put a space before a text? What tokenizer_config.json says goes before what the step says. */
-void ql_prefix_space(ql_ctx *cx, const ql_json *v, const void *steps, bool *own);
+ql_status ql_prefix_space(ql_ctx *cx, const ql_json *v, const void *steps, bool *own);
 
 /* The required member `key` of `v`, a text, copied to the heap. */
 ql_status ql_read_text(ql_ctx *cx, const ql_json *v, const char *key, char **out);

@@ -28,7 +28,7 @@ read_prepend(ql_ctx *cx, const ql_json *v, int kind, void *steps)
     ql_text_step *step = NULL;
     bool prefix = true;
 
-    ql_prefix_space(cx, v, steps, &prefix);
+    QL_TRY(cx, ql_prefix_space(cx, v, steps, &prefix));
     if (!prefix)
         return QL_OK;
     QL_TRY(cx, ql_step_add(cx, v, kind, steps, &step));

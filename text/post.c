@@ -121,8 +121,10 @@ compare(ql_ctx *cx, const ql_json *config, const char *key, const ql_specials *a
 
     QL_TRY(cx, ql_json_bool(cx, config, key, false, &add));
     if (v && add != (added->count > 0))
-        ql_warn(cx, "%s is %s, but the post_processor of tokenizer.json %s: it is followed, as in current transformers",
-                ql_json_where(cx, v), add ? "true" : "false", add ? "adds none" : "adds one");
+        return ql_follow(
+            cx, ql_json_where(cx, v),
+            "it is %s, but the post_processor of tokenizer.json %s, which is followed as in current transformers",
+            add ? "true" : "false", add ? "adds none" : "adds one");
     return QL_OK;
 }
 

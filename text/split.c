@@ -69,7 +69,7 @@ read_byte_level(ql_ctx *cx, const ql_json *v, int kind, void *steps)
 
     QL_TRY(cx, ql_json_bool(cx, v, "add_prefix_space", true, &prefix));
     QL_TRY(cx, ql_json_bool(cx, v, "use_regex", true, &regex));
-    ql_prefix_space(cx, v, steps, &prefix);
+    QL_TRY(cx, ql_prefix_space(cx, v, steps, &prefix));
     if (prefix)
         QL_TRY(cx, ql_step_add(cx, v, SPACE_BEFORE, steps, &step));
     if (regex) {
@@ -93,7 +93,7 @@ read_metaspace(ql_ctx *cx, const ql_json *v, int kind, void *steps)
     QL_TRY(cx,
            ql_read_word(cx, v, "prepend_scheme", prepend_words, prefix ? PREPEND_ALWAYS : PREPEND_NEVER, &step->rule));
     prefix = step->rule != PREPEND_NEVER;
-    ql_prefix_space(cx, v, steps, &prefix);
+    QL_TRY(cx, ql_prefix_space(cx, v, steps, &prefix));
     if (!prefix)
         step->rule = PREPEND_NEVER;
     QL_TRY(cx, ql_read_text(cx, v, "replacement", &step->text));

@@ -82,8 +82,8 @@ choose(ql_ctx *cx, const ql_registry *registry, const identity *id, const ql_plu
     if (!by_type)
         return fail_unknown(cx, registry, id);
     if (id->architecture)
-        ql_warn(cx, "config.json: architecture '%s' is not known; read as '%s' for its model_type '%s'",
-                id->architecture, by_type->name, id->type);
+        QL_TRY(cx, ql_follow(cx, "config.json", "architecture '%s' is not known; read as '%s' for its model_type '%s'",
+                             id->architecture, by_type->name, id->type));
     *out = by_type;
     return QL_OK;
 }
@@ -195,17 +195,19 @@ check_block(ql_ctx *cx, const ql_model_handle *m, int64_t layer)
 }
 
 /* A head of the file's own is kept where it differs from the embedding that the config ties it to, as transformers and vLLM do. */
-static void
+static ql_status
 keep_head(ql_ctx *cx, ql_model_handle *m, const ql_st_tensor *copy)
 {
     ql_source_expect(m->source, m->info.head_copy);
     if (ql_source_equal(copy, ql_source_find(m->source, m->info.embed)))
-        return;
-    ql_warn(cx, "%s: %s differs from %s, to which the config ties it; it is used, as transformers does",
-            ql_source_folder(m->source), m->info.head_copy, m->info.embed);
+        return QL_OK;
+    QL_TRY(cx, ql_follow(cx, "config.json",
+                         "%s differs from %s, to which 'tie_word_embeddings' ties it; it is used, as transformers does",
+                         m->info.head_copy, m->info.embed));
     m->info.head = m->info.head_copy;
     m->info.head_copy = NULL;
     m->info.tied = false;
+    return QL_OK;
 }
 
 static ql_status
@@ -216,7 +218,7 @@ check_ends(ql_ctx *cx, ql_model_handle *m)
 
     QL_TRY(cx, check_tensor(cx, m->source, "", m->info.embed, table));
     if (copy)
-        keep_head(cx, m, copy);
+        QL_TRY(cx, keep_head(cx, m, copy));
     QL_TRY(cx, check_tensor(cx, m->source, "", m->info.head, table));
     return check_tensor(cx, m->source, "", m->info.norm, (ql_want){.ndim = 1, .dims = {m->info.hidden}});
 }
@@ -271,8 +273,8 @@ open_with_plugin(ql_ctx *cx, const ql_registry *registry, const char *path, ql_m
         QL_TRY(cx, default_self(cx, m->plugin, path, &m->self));
     } else if (!is_among(m->plugin->model->architectures, id.architecture) &&
                !is_among(m->plugin->model->types, id.type)) {
-        ql_warn(cx, "config.json: '%s' is not a model of plugin '%s', which reads it all the same",
-                id.architecture ? id.architecture : id.type, m->plugin->name);
+        QL_TRY(cx, ql_follow(cx, "config.json", "'%s' is not a model of plugin '%s', which reads it all the same",
+                             id.architecture ? id.architecture : id.type, m->plugin->name));
     }
     if (!m->plugin->model->linear && ql_json_member(config, "quantization_config"))
         return QL_FAIL(cx, QL_UNSUPPORTED,

@@ -122,8 +122,9 @@ gather_tensors(ql_ctx *cx, const char *path, const ql_json *map, const char *con
             return QL_FAIL(cx, QL_INVALID, "%s: two files hold a tensor '%s', and the map names neither", path,
                            src->tensors[i]->name);
     if (unlisted || listed < ql_json_members(map))
-        ql_warn(cx, "%s: the map names %lld tensors that its files lack, and lacks %lld that they hold, which are read",
-                path, (long long)(ql_json_members(map) - listed), (long long)unlisted);
+        return ql_follow(
+            cx, path, "the map names %lld tensors that its files lack, and lacks %lld that they hold, which are read",
+            (long long)(ql_json_members(map) - listed), (long long)unlisted);
     return QL_OK;
 }
 
@@ -186,7 +187,7 @@ open_tensors(ql_ctx *cx, const char *stem, ql_source *src)
     QL_TRY(cx, ql_is_file(cx, single, &alone));
     QL_TRY(cx, ql_is_file(cx, index, &there));
     if (alone && there)
-        ql_info(cx, "%s: read, and the index beside it is not", single);
+        QL_TRY(cx, ql_follow(cx, single, "read, and the index beside it is not"));
     if (alone)
         return open_single(cx, single, src);
     if (there)

@@ -37,6 +37,7 @@ find_factor(ql_ctx *cx, const lora *l, const char *module, const char *part, con
 typedef struct census { /* of the modules of a model */
     int64_t worn, left_out,
         without; /* linears with factors that count, with factors that don't, without the factors they should have */
+    int64_t factors; /* of all linears, in the file */
     const char *first_left_out, *first_without;
 } census;
 
@@ -49,6 +50,7 @@ count_linear(ql_ctx *cx, const lora *l, const char *module, census *c)
     QL_TRY(cx, lora_targets(cx, l->config, module, &wears));
     QL_TRY(cx, find_factor(cx, l, module, "lora_A", &a));
     QL_TRY(cx, find_factor(cx, l, module, "lora_B", &b));
+    c->factors += (a != NULL) + (b != NULL);
     c->worn += wears && (a || b);
     if (wears && !a && !b && c->without++ == 0)
         c->first_without = module;
@@ -75,28 +77,31 @@ refuse_end(ql_ctx *cx, const lora *l, const char *tensor)
                  : QL_OK;
 }
 
-static void
-report(ql_ctx *cx, const lora *l, const census *c, int64_t known)
+static ql_status
+report(ql_ctx *cx, const lora *l, const census *c)
 {
-    const char *folder = ql_source_folder(l->source);
-    const int64_t others = ql_source_count(l->source) - known;
+    const char *where = ql_format(cx, "%s/adapter_config.json", ql_source_folder(l->source));
+    const int64_t others = ql_source_count(l->source) - c->factors;
 
+    if (!where)
+        return QL_MEMORY;
     if (c->left_out)
-        ql_warn(cx,
-                "%s: adapter_config.json leaves out %lld modules that the file has factors of (%s, ...): not worn, as "
-                "in PEFT",
-                folder, (long long)c->left_out, c->first_left_out);
+        QL_TRY(cx, ql_follow(cx, where,
+                             "it leaves out %lld modules that the file has factors of (%s, ...): not "
+                             "worn, as in PEFT",
+                             (long long)c->left_out, c->first_left_out));
     if (others > 0)
-        ql_warn(cx, "%s: %lld tensors fit no linear of this model: ignored, as in PEFT", folder, (long long)others);
+        QL_TRY(cx, ql_follow(cx, where, "%lld tensors beside it fit no linear of this model: ignored, as in PEFT",
+                             (long long)others));
     if (c->without)
-        ql_warn(cx, "%s: the file has no factors of %lld modules that adapter_config.json names (%s, ...)", folder,
-                (long long)c->without, c->first_without);
+        return ql_follow(cx, where, "there are no factors of %lld modules that it names (%s, ...)",
+                         (long long)c->without, c->first_without);
+    return QL_OK;
 }
 
 ql_status
 lora_check_all(ql_ctx *cx, const lora *l, const ql_model_info *info)
 {
-    int64_t known = 0;
     census c = {0};
 
     QL_TRY(cx, refuse_end(cx, l, info->embed));
@@ -104,23 +109,19 @@ lora_check_all(ql_ctx *cx, const lora *l, const ql_model_info *info)
     for (int64_t layer = 0; layer < info->layers; layer++)
         for (int i = 0; i < info->linear_count; i++) {
             const char *prefix = ql_format(cx, info->block_prefix, (long long)layer);
-            const char *name = prefix ? ql_format(cx, "%s%s", prefix, info->linears[i].name) : NULL, *a, *b;
+            const char *name = prefix ? ql_format(cx, "%s%s", prefix, info->linears[i].name) : NULL;
 
             if (!name)
                 return QL_MEMORY;
             QL_TRY(cx, count_linear(cx, l, name, &c));
-            QL_TRY(cx, find_factor(cx, l, name, "lora_A", &a));
-            QL_TRY(cx, find_factor(cx, l, name, "lora_B", &b));
-            known += (a != NULL) + (b != NULL);
         }
     if (c.worn == 0)
         return QL_FAIL(
             cx, QL_INVALID,
             "%s: no linear of this model wears the adapter: of its %lld tensors %lld are factors of its linears, "
             "and adapter_config.json chooses none of them",
-            ql_source_folder(l->source), (long long)ql_source_count(l->source), (long long)known);
-    report(cx, l, &c, known);
-    return QL_OK;
+            ql_source_folder(l->source), (long long)ql_source_count(l->source), (long long)c.factors);
+    return report(cx, l, &c);
 }
 
 /* --- factors -------------------------------------------------------------------------------------------------------------- */

@@ -160,10 +160,10 @@ apply_yarn(ql_ctx *cx, const rope_dict *d, rope *r, float *inv)
     QL_TRY(cx, ql_json_bool(cx, d->o, "truncate", true, &truncate));
     QL_TRY(cx, yarn_attention(cx, d, factor, &r->scale));
     if (original != (double)d->max_positions)
-        ql_info(cx,
-                "yarn: the original context is %.0f positions (original_max_position_embeddings), not "
-                "max_position_embeddings %lld, which older implementations take",
-                original, (long long)d->max_positions);
+        QL_TRY(cx, ql_follow(cx, "config.json",
+                             "yarn: the original context is %.0f positions (original_max_position_embeddings), not "
+                             "max_position_embeddings %lld, which older implementations take",
+                             original, (long long)d->max_positions));
     lo = yarn_dimension(r, original, fast);
     hi = yarn_dimension(r, original, slow);
     lo = fmin(fmax(truncate ? floor(lo) : lo, 0), last);
@@ -249,7 +249,8 @@ rope_open(ql_ctx *cx, const ql_json *config, const char *layer_type, int64_t hea
     if (ql_json_is_array(d.o) && ql_json_length(d.o) == 0) /* Python's "no" */
         d.o = NULL;
     if (d.o && ql_json_member(config, "rope_scaling"))
-        ql_warn(cx, "config.json: 'rope_parameters' and 'rope_scaling' are both there; the first is used");
+        QL_TRY(cx,
+               ql_follow(cx, "config.json", "'rope_parameters' and 'rope_scaling' are both there; the first is used"));
     if (!d.o)
         d = (rope_dict){ql_json_member(config, "rope_scaling"), "rope_scaling", config, max_positions};
     if (ql_json_is_array(d.o) && ql_json_length(d.o) == 0)

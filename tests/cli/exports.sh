@@ -36,6 +36,20 @@ grep -q '"base_model_name_or_path": ".*/ckpt/3"' "$run_folder/adapters/3/adapter
 run 0 run "$dir/p.yaml" --runs "$dir/uneven" -s quant.bits=4 -s quant.group_size=24 -s plain.path=uneven
 has err "loads in: qloom; not transformers with GPTQModel, nor vLLM or SGLang: groups of 24 don't divide the"
 
+# What will load each export is known before the run, and what its format can't hold is an error of `check`.
+run 0 check "$dir/p.yaml" -s quant.bits=4
+has err "stage 'ckpt' (gptq_checkpoint): what will load it: vLLM, SGLang, transformers with GPTQModel"
+has err "stage 'lora' (peft_adapter): what will load it: PEFT; vLLM and SGLang where they load its base"
+has err "stage 'plain' (dequantized): what will load it: everything that loads the original"
+run 0 check "$dir/p.yaml" -s quant.bits=4 -s quant.group_size=24
+has err "stage 'ckpt' (gptq_checkpoint): what will load it: qloom; not transformers with GPTQModel, nor vLLM or SGLang: groups of 24 don't"
+run 0 plan "$dir/p.yaml" -s quant.bits=3
+has err "stage 'ckpt' (gptq_checkpoint): what will load it: transformers with GPTQModel; not current vLLM or SGLang: it takes 4 and 8 bits"
+run 2 check "$dir/p.yaml" -s quant.bits=5
+has err "stage 'ckpt' (gptq_checkpoint): model.layers.0.self_attn.q_proj: GPTQ checkpoints hold 2, 3, 4 or 8 bits, got 5"
+run 2 check "$dir/p.yaml" -s lora.base_model=../base
+has err "stage 'lora' (peft_adapter): base_model: expected a folder from the root, or the name of a model on a hub, got '../base'"
+
 # From the cache, over an export that was cut short.
 mkdir "$dir/first"
 cp -r "$run_folder/ckpt" "$run_folder/adapters" "$dir/plain" "$dir/first"
@@ -58,4 +72,36 @@ run 0 inspect "$run_folder/ckpt/4"
 has out "architecture  Qwen3ForCausalLM (plugin qwen3)"
 run 0 inspect "$dir/plain/4"
 has out "self_attn.q_proj.weight              [256, 128]         BF16"
+
+# `~` is the home folder wherever a path is named; and what was followed where files disagree goes with numbers and exports.
+mkdir "$dir/home"
+cp -r "$QLOOM_SOURCE/examples/tiny-qwen3" "$dir/home/model"
+sed -i 's/"add_bos_token": false/"add_bos_token": true/' "$dir/home/model/tokenizer_config.json"
+cp "$QLOOM_SOURCE/examples/eval.txt" "$dir/home"
+cat >"$dir/home.yaml" <<END
+qloom: 1
+name: home
+device: cpu
+cache: ~/cache
+stages:
+  base: {use: auto, path: ~/model}
+  eval: {use: text, path: ~/eval.txt, seqlen: 32, samples: 4}
+  quant: {use: rtn, model: \$base, bits: 4, group_size: 32}
+  ppl: {use: perplexity, model: \$quant, data: \$eval}
+  plain: {use: dequantized, model: \$quant, path: ~/plain}
+END
+HOME=$dir/home
+export HOME
+run 0 run "$dir/home.yaml" --runs=~/runs
+for file in cache runs/results.db plain/model.safetensors; do
+    [ -e "$HOME/$file" ] || fail "there is no ~/$file"
+done
+followed="followed tokenizer_config.json: 'add_bos_token': it is true, but the post_processor of tokenizer.json adds none"
+has out "$followed"
+has home/plain/qloom_export.json '"followed": "tokenizer_config.json: '
+run 0 table --runs=~/runs "$(basename "$HOME"/runs/home-*)" --output=~/table.md
+has home/table.md "$followed"
+run 0 cache list --cache=~/cache
+run 2 --plugin-path=/:~/plugins plugins
+has err "no plugin folder '$HOME/plugins'"
 done_testing

@@ -237,8 +237,9 @@ check_tied(const bench *b)
     write_tied(b, 1);
     REQUIRE_OK(b->cx, try(b, &m));
     CHECK_INT(b->log->count, 1);
-    CHECK(strstr(b->log->last,
-                 ": lm_head.weight differs from model.embed_tokens.weight, to which the config ties it; it is used"));
+    CHECK(strstr(
+        b->log->last,
+        ": lm_head.weight differs from model.embed_tokens.weight, to which 'tie_word_embeddings' ties it; it is used"));
     CHECK(!m.info.tied);
     CHECK_STR(m.info.head, "lm_head.weight");
     ql_model_close(&m);

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "device/device.h"
+#include "model/hub.h"
 #include "model/open_model.h"
 #include "cli.h"
 
@@ -224,12 +225,14 @@ run(ql_cli *cli, int argc, char **argv)
     bool json = false;
     const ql_option options[] = {{.name = "--json", .flag = &json}, QL_OPTIONS_END};
     ql_model_handle m = {0};
+    const char *folder;
     ql_registry *r;
     ql_status st;
 
     QL_TRY(cli->cx, ql_options(cli, options, &argc, argv, 1, 1, "one model folder"));
+    QL_TRY(cli->cx, ql_hub_find(cli->cx, "", argv[1], &folder));
     QL_TRY(cli->cx, ql_cli_registry(cli, &r));
-    st = ql_model_open(cli->cx, r, NULL, NULL, argv[1], &m);
+    st = ql_model_open(cli->cx, r, NULL, NULL, folder, &m);
     if (st == QL_OK)
         st = inspect(cli->cx, &m, json);
     ql_model_close(&m);

@@ -5,13 +5,13 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1580
-base 2820
+limits="include 1610
+base 2880
 device 420
 tensor 2640
 plugin 1730
-model 1920
-pipeline 3020
+model 2000
+pipeline 3170
 yaml 930
 store 1430
 results 1780
@@ -24,8 +24,8 @@ export 1290
 report 4490
 kit 930
 cli 2380
-core 24690
-all 38730"
+core 24850
+all 38900"
 
 passed=0 failed=0
 temporary=$(mktemp -d)

@@ -62,7 +62,9 @@ ql_model_dtype(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int linear, 
     const char *name = block_name(cx, m, layer, m->info.linears[linear].name, ".weight");
     const ql_st_tensor *t = name ? ql_source_find(m->source, name) : NULL;
 
-    *out = t ? ql_st_dtype_device(t->dtype) : QL_F32; /* codes are decoded to it */
+    *out = t ? ql_st_dtype_device(t->dtype) : QL_DTYPE_NONE;
+    if (*out == QL_DTYPE_NONE)
+        *out = QL_F32; /* codes are decoded to it */
     return name ? QL_OK : QL_MEMORY;
 }
 
@@ -280,12 +282,12 @@ begin(ql_ctx *cx, ql_block *b)
     if (!b->begun)
         return QL_MEMORY;
     for (int s = 0; s < slot_count(&b->m->info); s++) {
+        ql_want want, found;
         ql_tensor *raw;
-        ql_want want;
 
         QL_TRY(cx, slot_want(cx, b, s, &want));
-        if (!want.name || !ql_source_has(b->m->source, want.name)) /* codes are read when they are decoded */
-            continue;
+        if (!want.name || !ql_source_shape(b->m->source, want.name, &found) || found.dtype == QL_DTYPE_NONE)
+            continue; /* codes are read when they are decoded */
         QL_TRY(cx, ql_source_begin(cx, b->m->source, &want, &raw));
         b->begun[s] = ql_tensor_ref(raw);
     }

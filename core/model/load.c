@@ -36,6 +36,15 @@ is_widened(ql_st_dtype d)
     return d == QL_ST_I8 || d == QL_ST_I16 || d == QL_ST_U16 || d == QL_ST_U32 || d == QL_ST_U64;
 }
 
+/* The dtype of a device tensor that takes the bytes of `t` as they are for `want`; NONE: there is none. */
+static ql_dtype
+dtype_for(const ql_want *want, const ql_st_tensor *t)
+{
+    const bool bytes = want->dtype == QL_U8 && ql_st_dtype_bits(t->dtype) == 8 && !is_widened(t->dtype);
+
+    return bytes ? QL_U8 : ql_st_dtype_device(t->dtype);
+}
+
 static ql_status
 locate(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_st_tensor **out)
 {
@@ -49,7 +58,7 @@ locate(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_st_tensor **out
         same = t->dims[i] == want->dims[i];
     if (!same)
         return fail_shape(cx, want, t);
-    if (ql_st_dtype_device(t->dtype) == QL_DTYPE_NONE && !is_widened(t->dtype))
+    if (dtype_for(want, t) == QL_DTYPE_NONE && !is_widened(t->dtype))
         return QL_FAIL(cx, QL_UNSUPPORTED, "%s: tensors of dtype %s can't be read", want->name, t->dtype_name);
     return QL_OK;
 }
@@ -100,7 +109,7 @@ upload(ql_ctx *cx, uploader up, ql_dtype dtype, const ql_want *want, const void 
         return up(cx, dtype, want->dims[0], want->dims[1], host, out);
     for (int i = 0; i < want->ndim; i++)
         count *= want->dims[i]; /* the reader has checked that this fits */
-    if (want->ndim == 1)
+    if (want->ndim < 2)         /* a scalar is one element */
         return up(cx, dtype, count, -1, host, out);
     QL_TRY(cx, up(cx, dtype, count, -1, host, &flat));
     return ql_reshape(cx, flat, want->ndim, want->dims, out);
@@ -135,9 +144,11 @@ deliver(ql_ctx *cx, ql_tensor *raw, ql_dtype dtype, ql_tensor **out)
 static ql_status
 fetch(ql_ctx *cx, uploader up, const ql_want *want, const ql_st_tensor *t, ql_tensor **raw)
 {
-    if (is_widened(t->dtype))
+    const ql_dtype dtype = dtype_for(want, t);
+
+    if (dtype == QL_DTYPE_NONE)
         return upload_wide(cx, t, want, raw);
-    return upload(cx, up, ql_st_dtype_device(t->dtype), want, ql_st_data(t), raw);
+    return upload(cx, up, dtype, want, ql_st_data(t), raw);
 }
 
 ql_status

@@ -423,6 +423,14 @@ ql_source_shape(const ql_source *src, const char *name, ql_want *out)
     return true;
 }
 
+const char *
+ql_source_dtype(const ql_source *src, const char *name)
+{
+    const ql_st_tensor *t = find(src, name);
+
+    return t ? t->dtype_name : NULL;
+}
+
 bool
 ql_source_asked(const ql_source *src, int64_t i)
 {

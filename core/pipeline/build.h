@@ -135,6 +135,8 @@ extern const ql_plugin ql_stage_table;
 /* Keys of a file that have a tree of their own instead of a row; ended by NULL. */
 extern const char *const ql_file_sections[];
 
+/* `v`, the value of `path` of a model, or in place of a name of the Hub the folder that it stands for; NULL: it is wrong. */
+const ql_yaml *ql_build_model_path(ql_build *b, const char *prefix, const ql_yaml *v);
 /* A value into the field of a row; messages begin with `prefix`. */
 bool ql_build_value(ql_build *b, const char *prefix, const ql_param *row, const ql_yaml *v, void *self);
 /* The value of a row as a pipeline file says it; NULL: none. */

@@ -24,8 +24,14 @@ append_rows(ql_build *b, const ql_plugin *table, const void *self, ql_yaml *map)
 }
 
 static void
-make_absolute(ql_build *b, const ql_param *row, ql_yaml *v)
+make_absolute(ql_build *b, const ql_plugin *p, const char *key, ql_yaml *v)
 {
+    const ql_param *row = ql_param_find(p, key);
+    const bool model = row && p->kind == QL_MODEL && strcmp(key, "path") == 0;
+    const ql_yaml *folder = model ? ql_build_model_path(b, "", v) : NULL;
+
+    if (folder)
+        v->text = folder->text;
     if (row && row->type == QL_T_PATH && v->kind == QL_YAML_SCALAR && *v->text)
         v->text = ql_build_text(b, ql_path_from(b->cx, b->folder, v->text));
 }
@@ -39,7 +45,7 @@ resolve_paths(ql_build *b, const ql_plugin *p, ql_yaml *map)
         const ql_yaml *use = ql_yaml_get(v, "use");
         const ql_found *found = use && use->kind == QL_YAML_SCALAR ? ql_registry_find(b->registry, use->text) : NULL;
 
-        make_absolute(b, ql_param_find(p, map->keys[i]->text), v);
+        make_absolute(b, p, map->keys[i]->text, v);
         if (found)
             resolve_paths(b, found->plugin, v);
     }
@@ -89,7 +95,7 @@ expand_stage(ql_build *b, const ql_build_stage *s)
         const ql_build_axis *a = &b->axes[s->axes[i]];
 
         for (int64_t k = 0; a->parameter && k < a->values->count; k++)
-            make_absolute(b, ql_param_find(s->plugin, a->parameter), a->values->items[k]);
+            make_absolute(b, s->plugin, a->parameter, a->values->items[k]);
     }
     if (variants || !defaults) /* a written default would be inherited by a plugin that has another */
         return;

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/printer.h"
+#include "model/hub.h"
 #include "build.h"
 
 /* --- keys -------------------------------------------------------------------------------------------------------- */
@@ -61,8 +62,12 @@ read_setting(ql_build *b, const ql_settings *s, const ql_setting *setting, ql_in
     setting->key->used = true;
     if (port && out->link_count < QL_LINKS_MAX)
         return read_link(b, s, port, setting->value, &out->links[out->link_count++]);
-    if (row)
-        return ql_build_value(b, s->prefix, row, setting->value, out->self);
+    if (row) {
+        const bool model = s->plugin->kind == QL_MODEL && strcmp(key, "path") == 0;
+        const ql_yaml *v = model ? ql_build_model_path(b, s->prefix, setting->value) : setting->value;
+
+        return v && ql_build_value(b, s->prefix, row, v, out->self);
+    }
     if (ql_kind_of(s->plugin->kind)->per_linear && strcmp(key, "overrides") == 0) /* after all parameters */
         return true;
     if (own) {
@@ -275,10 +280,11 @@ print_label(ql_build *b, ql_instance *in)
     fputs(in->node.plugin->name, p.out);
     for (const ql_param *row = in->node.plugin->params; row->type != QL_T_END; row++) {
         const char *mine = ql_param_print(b->cx, row, in->node.self), *theirs = ql_param_print(b->cx, row, defaults);
+        const char *hub = mine && row->type == QL_T_PATH ? ql_hub_name(b->cx, mine) : NULL;
         const char *slash = mine && row->type == QL_T_PATH ? strrchr(mine, '/') : NULL;
 
         if (mine && theirs && strcmp(mine, theirs) != 0)
-            fprintf(p.out, " %s=%s", row->name, slash ? slash + 1 : mine);
+            fprintf(p.out, " %s=%s", row->name, hub ? hub : slash ? slash + 1 : mine);
     }
     if (in->node.override_count)
         fprintf(p.out, " +%" PRId64 " overrides", in->node.override_count);

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/path.h"
+#include "model/hub.h"
 #include "build.h"
 #include "model/open_model.h"
 
@@ -25,6 +26,18 @@ ql_build_no_stage(ql_build *b, ql_place place, const char *prefix, const char *n
     return ql_wrong(b, place, "%sthere is no stage '%s'%s", prefix, name, ql_guess_text(b->cx, &near, ""));
 }
 
+const ql_yaml *
+ql_build_model_path(ql_build *b, const char *prefix, const ql_yaml *v)
+{
+    const char *folder;
+
+    if (v->kind != QL_YAML_SCALAR || ql_yaml_empty(v))
+        return v;
+    if (!ql_build_take(b, v->place, prefix, ql_hub_find(b->cx, b->folder, v->text, &folder)))
+        return NULL;
+    return folder == v->text ? v : ql_build_scalar(b, v->place, folder);
+}
+
 /* The plugin that the config.json in the folder `path` asks for. */
 static const ql_plugin *
 auto_plugin(ql_build *b, const char *prefix, const ql_yaml *use, const ql_yaml *path)
@@ -39,6 +52,9 @@ auto_plugin(ql_build *b, const char *prefix, const ql_yaml *use, const ql_yaml *
                  prefix);
         return NULL;
     }
+    path = ql_build_model_path(b, prefix, path);
+    if (!path)
+        return NULL;
     folder = ql_path_from(b->cx, b->folder, path->text);
     file = folder ? ql_format(b->cx, "%s/config.json", folder) : NULL;
     st = file ? ql_json_read(b->cx, file, &config) : QL_MEMORY;

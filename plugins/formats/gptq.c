@@ -23,7 +23,9 @@ gptq_open(ql_ctx *cx, const ql_source *src, const ql_json *config, gptq_format *
     QL_TRY(cx, ql_json_text(cx, config, "packing_format", "", &packing));
     if (strcasecmp(method, "gptq") != 0 && strcmp(packing, "auto_round:auto_gptq") != 0)
         return QL_FAIL(cx, QL_UNSUPPORTED,
-                       "config.json: 'quantization_config.quant_method': expected \"gptq\", got \"%s\"", method);
+                       "config.json: 'quantization_config.quant_method': expected \"gptq\", \"fp8\" or "
+                       "\"compressed-tensors\", got \"%s\"",
+                       method);
     QL_TRY(cx, ql_json_int(cx, config, "group_size", -1, &out->group));
     QL_TRY(cx, ql_json_bool(cx, config, "sym", true, &out->sym));
     QL_TRY(cx, ql_json_bool(cx, config, "desc_act", false, &out->ordered));

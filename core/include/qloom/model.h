@@ -31,13 +31,16 @@ QL_API const char *ql_source_metadata(const ql_source *src, const char *key);
 
 typedef struct ql_want { /* a tensor as the caller needs it */
     const char *name;
-    ql_dtype dtype; /* QL_DTYPE_NONE: the file's own; I64 for integers that no device tensor has */
+    ql_dtype
+        dtype; /* QL_DTYPE_NONE: the file's own; I64 for integers that no device tensor has; U8: the bytes of any dtype of 8 bits */
     int ndim;
     int64_t dims[QL_MAX_DIMS];
 } ql_want;
 
 /* What there is under `name`; false: nothing, or of more dimensions. */
 QL_API bool ql_source_shape(const ql_source *src, const char *name, ql_want *out);
+/* Its dtype as the file writes it: "BF16", "F8_E4M3"; NULL: there is no such tensor. */
+QL_API const char *ql_source_dtype(const ql_source *src, const char *name);
 /* Is it there, of this shape, of a dtype that loads? NOT_FOUND, INVALID, UNSUPPORTED name it. A tensor that was checked is one that
  * the model uses; a warning counts the others. */
 QL_API ql_status ql_source_check(ql_ctx *cx, const ql_source *src, const ql_want *want);

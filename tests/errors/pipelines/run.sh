@@ -9,7 +9,8 @@ cd "$here" || exit 1
 raw=$(mktemp) || exit 1
 said=$(mktemp) || exit 1
 trap 'rm -f "$raw" "$said"' EXIT
-unset QLOOM_TEST_UNSET
+unset QLOOM_TEST_UNSET HF_HOME HF_HUB_CACHE
+export HOME=/nowhere
 failed=0
 count=0
 for file in *.yaml; do

@@ -24,8 +24,8 @@ export 1290
 report 4490
 kit 930
 cli 2380
-core 24850
-all 38900"
+core 24880
+all 38930"
 
 passed=0 failed=0
 temporary=$(mktemp -d)

@@ -35,6 +35,7 @@ typedef struct model_spec {
     int64_t vocab, hidden, intermediate, layers, heads, kv_heads, head_dim;
     bool tied, qkv_bias, o_bias, mlp_bias, qk_norm;
     ql_st_dtype dtype;  /* F32, BF16 or F16 */
+    bool mixed;         /* these three in turn instead, tensor by tensor */
     int shards;         /* 0, 1: one file */
     const char *config; /* further members of config.json: "\"rope_theta\": 1e6"; NULL: none */
     uint64_t seed;
@@ -65,14 +66,17 @@ static inline void
 model_add(model_list *l, const char *prefix, const char *name, int64_t rows, int64_t cols)
 {
     const bool norm = strstr(name, "norm") != NULL, bias = strstr(name, ".bias") != NULL;
+    static const ql_st_dtype turns[] = {QL_ST_F32, QL_ST_BF16, QL_ST_F16};
     const char *whole = ql_format(l->cx, "%s%s", prefix, name);
 
     if (!whole || l->count == l->capacity) {
         fprintf(stderr, "make_model: no room for %s%s\n", prefix, name);
         exit(1);
     }
-    l->entries[l->count] = (ql_st_entry){
-        .name = whole, .dtype = l->spec->dtype, .ndim = cols < 0 ? 1 : 2, .dims = {rows, cols < 0 ? 0 : cols}};
+    l->entries[l->count] = (ql_st_entry){.name = whole,
+                                         .dtype = l->spec->mixed ? turns[l->count % 3] : l->spec->dtype,
+                                         .ndim = cols < 0 ? 1 : 2,
+                                         .dims = {rows, cols < 0 ? 0 : cols}};
     l->how[l->count].mean = norm ? 1.0F : 0.0F;
     l->how[l->count].spread = norm || bias || cols < 0 ? 0.1F : 1.0F / sqrtf((float)cols);
     if (strstr(name, "proj.weight") && l->spec->scale != 0)

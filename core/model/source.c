@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -217,6 +218,24 @@ read_config(ql_ctx *cx, ql_source *src)
     return st == QL_OK ? QL_OK : ql_where(cx, st, "%s", src->folder);
 }
 
+/* A model larger than the machine's memory would push out of the system's cache all that is there, itself before it is read again. */
+static void
+read_once(ql_ctx *cx, const ql_source *src)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    const double memory = (double)pages * (double)page;
+    double bytes = 0;
+
+    for (int64_t i = 0; i < src->file_count; i++)
+        bytes += (double)src->files[i].size;
+    if (pages < 1 || page < 1 || bytes <= memory)
+        return;
+    for (int64_t i = 0; i < src->file_count; i++)
+        src->files[i].once = true;
+    ql_info(cx, "%s: %.1f GiB of weights, more than the memory of this machine: they don't stay in the system's cache",
+            src->folder, bytes / 0x1p30);
+}
+
 static ql_status
 open_source(ql_ctx *cx, const char *stem, bool config, ql_source *src)
 {
@@ -228,6 +247,7 @@ open_source(ql_ctx *cx, const char *stem, bool config, ql_source *src)
     if (config)
         QL_TRY(cx, read_config(cx, src));
     QL_TRY(cx, open_tensors(cx, stem, src));
+    read_once(cx, src);
     src->asked = ql_alloc(cx, (size_t)src->count, sizeof *src->asked);
     return src->asked ? QL_OK : QL_MEMORY;
 }

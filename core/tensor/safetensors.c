@@ -337,10 +337,11 @@ ql_st_open(ql_ctx *cx, const char *path, ql_st_file *out)
     if (st.st_size > 0) /* nothing can be mapped of an empty file, whose error is that of the format */
         data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     error = errno;
-    close(fd);
+    if (!data || data == MAP_FAILED)
+        close(fd);
     if (data == MAP_FAILED)
         return QL_FAIL(cx, QL_IO, "%s: can't be mapped: %s", path, strerror(error));
-    *out = (ql_st_file){.path = name, .data = data, .size = (size_t)st.st_size, .mapped = data != NULL};
+    *out = (ql_st_file){.path = name, .data = data, .size = (size_t)st.st_size, .mapped = data != NULL, .fd = fd};
     result = parse(cx, out);
     if (result != QL_OK)
         ql_st_close(out);
@@ -350,8 +351,10 @@ ql_st_open(ql_ctx *cx, const char *path, ql_st_file *out)
 void
 ql_st_close(ql_st_file *f)
 {
-    if (f->mapped)
+    if (f->mapped) {
         munmap((void *)(uintptr_t)f->data, f->size);
+        close(f->fd);
+    }
     *f = (ql_st_file){0};
 }
 
@@ -388,6 +391,8 @@ advise(const ql_st_tensor *t, int advice)
     start = start < map ? map : start;
     end = end > map + f->size ? map + f->size : end;
     (void)madvise((void *)start, end - start, advice);
+    if (f->once && advice == MADV_DONTNEED)
+        (void)posix_fadvise(f->fd, (off_t)(start - map), (off_t)(end - start), POSIX_FADV_DONTNEED);
 }
 
 void

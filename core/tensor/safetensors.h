@@ -66,6 +66,9 @@ typedef struct ql_st_file {
     ql_st_tensor **by_name;
     const ql_json *metadata; /* NULL: none */
     bool mapped;
+    bool
+        once; /* set by who opened it: what is given back leaves the system's cache too, so that it does not push others out */
+    int fd; /* of a mapped file */
 } ql_st_file;
 
 /* Checks a file in memory, in the order of the format's rules; INVALID names the file, the tensor, what is there

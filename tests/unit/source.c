@@ -4,6 +4,8 @@
 #include "core/model/source.h"
 
 #include <dirent.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "host_backend.h"
@@ -378,6 +380,70 @@ check_pages(ql_ctx *cx, const char *folder)
     empty(folder);
 }
 
+/* Pages of the file that the system's cache has. */
+static int64_t
+cached_pages(const ql_st_file *f)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), count = (f->size + page - 1) / page;
+    unsigned char *there = calloc(count, 1);
+    int64_t sum = 0;
+
+    if (there && mincore((void *)(uintptr_t)f->data, f->size, there) == 0)
+        for (size_t i = 0; i < count; i++)
+            sum += there[i] & 1;
+    free(there);
+    return sum;
+}
+
+/* What is given back of a file that is read once leaves the cache, where the file system has one; of others it stays. */
+static void
+check_once(ql_ctx *cx, const char *folder)
+{
+    const char *path = ql_format(cx, "%s/model.safetensors", folder);
+    const ql_st_entry entry = {.name = "t", .dtype = QL_ST_U8, .ndim = 1, .dims = {8 << 20}};
+    char *bytes = ql_alloc(cx, 8 << 20, 1);
+    struct statfs fs;
+    ql_st_writer *w;
+    ql_st_file f;
+
+    REQUIRE_OK(cx, ql_st_create(cx, path, &(ql_st_plan){.count = 1, .entries = &entry}, &w));
+    REQUIRE_OK(cx, ql_st_write(cx, w, "t", bytes, 8 << 20));
+    REQUIRE_OK(cx, ql_st_commit(cx, w));
+    REQUIRE_OK(cx, ql_st_open(cx, path, &f));
+    for (int once = 0; once < 2; once++) {
+        f.once = once;
+        CHECK(memcmp(ql_st_data(&f.tensors[0]), bytes, 8 << 20) == 0);
+        CHECK(cached_pages(&f) > 1024);
+        ql_st_release(&f.tensors[0]);
+        if (statfs(folder, &fs) == 0 && fs.f_type != 0x01021994) /* tmpfs has no other place for them */
+            CHECK(once ? cached_pages(&f) < 256 : cached_pages(&f) > 1024);
+    }
+    ql_st_close(&f);
+}
+
+/* A model of more bytes than the machine has of memory is read so; its file is a hole. */
+static void
+check_larger(ql_ctx *cx, const char *folder)
+{
+    const char *path = ql_format(cx, "%s/model.safetensors", folder);
+    const long long size = (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) + (1LL << 20);
+    const char *header =
+        ql_format(cx, "{\"t\":{\"dtype\":\"U8\",\"shape\":[%lld],\"data_offsets\":[0,%lld]}}", size, size);
+    const uint64_t length = strlen(header);
+    char *text = ql_alloc(cx, 8 + strlen(header), 1);
+    ql_source *src = NULL;
+
+    memcpy(text, &length, 8);
+    memcpy(text + 8, header, length);
+    put(cx, folder, "config.json", "{}");
+    REQUIRE_OK(cx, ql_file_write(cx, path, text, 8 + length));
+    if (truncate(path, (off_t)(8 + length) + size) != 0)
+        return; /* no file system for it */
+    REQUIRE_OK(cx, ql_source_open(cx, folder, &src));
+    CHECK(ql_source_item(src, 0)->file->once);
+    ql_source_close(src);
+}
+
 static void
 check_memory(const char *folder)
 {
@@ -484,6 +550,8 @@ main(void)
     for (int i = 0; i < 8; i++)
         check_rows(&cx, folder, &rng);
     check_pages(&cx, folder);
+    check_once(&cx, folder);
+    check_larger(&cx, folder);
     check_anchor(&cx, ql_format(&cx, "%s", folder));
     CHECK_OK(&cx, ql_remove_tree(&cx, ql_format(&cx, "%s/config.json", folder)));
     CHECK_OK(&cx, ql_remove_tree(&cx, ql_format(&cx, "%s/model.safetensors", folder)));

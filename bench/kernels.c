@@ -66,8 +66,9 @@ run_attention(void *arg)
     ql_scope scope;
 
     ql_scope_open(j->cx, &scope);
-    require(j->cx, ql_attention(j->cx, &(ql_seqs){1, offsets, NULL}, &(ql_attention_spec){j->k, j->k, j->n, 0},
-                                (const ql_tensor *const[]){j->a, j->b, j->c}, &y));
+    require(j->cx,
+            ql_attention(j->cx, &(ql_seqs){.count = 1, .offsets = offsets}, &(ql_attention_spec){j->k, j->k, j->n, 0},
+                         (const ql_tensor *const[]){j->a, j->b, j->c}, &y));
     ql_scope_close(j->cx, &scope);
 }
 

@@ -231,6 +231,24 @@ operand_check(check *c, const ql_operand *o, const ql_tensor *t)
     return QL_OK;
 }
 
+/* The parent of sequence `s` comes before it and ends where it begins. */
+static ql_status
+parent_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64_t s)
+{
+    const int64_t p = seqs->parent[s], first = seqs->first ? seqs->first[s] : 0;
+    int64_t expected = 0;
+
+    if (p >= s || p < -1)
+        return QL_FAIL(cx, QL_INVALID, "%s: sequence %lld has the parent %lld, expected an earlier sequence", name,
+                       (long long)s, (long long)p);
+    if (p >= 0)
+        expected = (seqs->first ? seqs->first[p] : 0) + seqs->offsets[p + 1] - seqs->offsets[p];
+    if (first != expected)
+        return QL_FAIL(cx, QL_INVALID, "%s: sequence %lld starts at position %lld, its parent ends at %lld", name,
+                       (long long)s, (long long)first, (long long)expected);
+    return QL_OK;
+}
+
 /* `seqs` must split `tokens` tokens into sequences. */
 static ql_status
 seqs_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64_t tokens)
@@ -244,6 +262,8 @@ seqs_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64_t tokens)
             return QL_FAIL(cx, QL_INVALID, "%s: sequence %lld starts at position %lld", name, (long long)s,
                            (long long)seqs->first[s]);
     }
+    for (int64_t s = 0; seqs->parent && s < seqs->count; s++)
+        QL_TRY(cx, parent_check(cx, name, seqs, s));
     if (seqs->offsets[seqs->count] != tokens)
         return QL_FAIL(cx, QL_INVALID, "%s: the sequences have %lld tokens, the tensor %lld", name,
                        (long long)seqs->offsets[seqs->count], (long long)tokens);

@@ -55,6 +55,21 @@ ql_add_rmsnorm(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b, const ql_tens
 }
 
 ql_status
+ql_logprob(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *rows, const ql_tensor *row_of,
+           const ql_tensor *ids, ql_tensor **logp, ql_tensor **best)
+{
+    ql_op op = {.code = QL_OP_LOGPROB, .t = {NULL, head, row_of, ids}};
+    ql_tensor *scored;
+
+    QL_TRY(cx, ql_gather(cx, x, rows, NULL, &scored));
+    op.t[0] = scored;
+    QL_TRY(cx, ql_op_begin(cx, &op));
+    *logp = ql_op_made(&op, 4);
+    *best = ql_op_made(&op, 5);
+    return ql_op_call(cx, &op);
+}
+
+ql_status
 ql_kl(ql_ctx *cx, const ql_tensor *ref, const ql_tensor *x, const ql_tensor *head, ql_tensor **kl, ql_tensor **agree)
 {
     ql_op op = {.code = QL_OP_KL, .t = {ref, x, head}};

@@ -206,8 +206,8 @@ static double (*const costs[QL_OP_CODES])(const ql_op *op) = {
     [QL_OP_POTRF] = factorization, [QL_OP_TRTRI] = factorization,
     [QL_OP_SYEVD] = eigenproblem,  [QL_OP_ORTH] = orthogonalization,
     [QL_OP_ATTENTION] = attention, [QL_OP_NLL] = logits,
-    [QL_OP_KL] = logits,           [QL_OP_SWEEP_FIT] = sweep,
-    [QL_OP_SWEEP_GIVEN] = sweep,
+    [QL_OP_KL] = logits,           [QL_OP_LOGPROB] = logits,
+    [QL_OP_SWEEP_FIT] = sweep,     [QL_OP_SWEEP_GIVEN] = sweep,
 };
 
 /* Numbers that the host waits for. An error that falls keeps a method at work for all of its rounds. */

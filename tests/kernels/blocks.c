@@ -41,7 +41,7 @@ sequences(kernel *k, int64_t most)
             first[s] = k_int(k, 0, 1000);
     }
     offsets[count] += offsets[count] == 0;
-    return (ql_seqs){count, offsets, first};
+    return (ql_seqs){.count = count, .offsets = offsets, .first = first};
 }
 
 static void
@@ -157,8 +157,9 @@ attention_of_large_scores(kernel *k)
     qkv[1] = k_put(k, QL_BF16, t, dim, keys); /* few digits, so that products are exact */
     REQUIRE_OK(k->cx, ql_convert(k->cx, qkv[1], QL_F32, &qkv[1]));
     qkv[2] = k_put(k, QL_F32, t, dim, v);
-    plain_attention(&(ql_seqs){1, offsets, NULL}, &spec, (const double *const[]){q, keys, v}, y);
-    REQUIRE_OK(k->cx, ql_attention(k->cx, &(ql_seqs){1, offsets, NULL}, &spec, (const ql_tensor *const *)qkv, &ty));
+    plain_attention(&(ql_seqs){.count = 1, .offsets = offsets}, &spec, (const double *const[]){q, keys, v}, y);
+    REQUIRE_OK(k->cx, ql_attention(k->cx, &(ql_seqs){.count = 1, .offsets = offsets}, &spec,
+                                   (const ql_tensor *const *)qkv, &ty));
     k_close(k, k_get(k, ty), y, t * dim, 0, 0.02); /* scores of 1e4 have an error of 1e-3 in f32 */
 }
 

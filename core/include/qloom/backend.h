@@ -82,7 +82,10 @@ QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
     X(SWEEP_FIT, "feedback_sweep", "W:grid|f32[m,n], U:grid[n,n], scales:grid[m,#0]+, zeros:grid[m,#0]+, codes:u8[m,n]+") \
     X(SWEEP_GIVEN, "feedback_sweep", "W:grid|f32[m,n], U:grid[n,n], scales:grid[m,#0], zeros:grid[m,#0], codes:u8[m,n]+, " \
       "the group of each column:i32[n]?") \
-    X(ADD_RMSNORM, "add_rmsnorm", "A:float[t,n], B:same[t,n], the weight:same[n], the sum:same[t,n]+, y:same[t,n]+") /* alpha: eps */
+    X(ADD_RMSNORM, "add_rmsnorm", "A:float[t,n], B:same[t,n], the weight:same[n], the sum:same[t,n]+, y:same[t,n]+") /* alpha: eps */ \
+    /* Targets of a row stand side by side, in the order of rows; of equal logits the first word is the best. */ \
+    X(LOGPROB, "logprob", "x:float[r,N], the head:same[V,N], the row of each target:i32[m], the targets:i32[m], " \
+      "the log-probabilities:sum[m]+, the best words:i32[r]+")
 /* clang-format on */
 
 typedef enum ql_op_code {

@@ -73,11 +73,15 @@ QL_API ql_status ql_nonfinite(ql_ctx *cx, const ql_tensor *t, int64_t *first);
 /* --- transformer blocks --------------------------------------------------------------------------------------------
  * Activations have the device's compute dtype (f32 on CPU). Rows are tokens of packed sequences, without padding. */
 
-/* Packed sequences: tokens offsets[s] .. offsets[s + 1] - 1 are sequence s; its first token stands at first[s] (NULL: 0). */
+/* Packed sequences: tokens offsets[s] .. offsets[s + 1] - 1 are sequence s; its first token stands at first[s] (NULL: 0). With parents they
+ * are segments of trees: what comes before sequence s is its parent, to its end, and what comes before that. */
 typedef struct ql_seqs {
     int64_t count;
     const int64_t *offsets; /* [count + 1], host */
     const int64_t *first;   /* [count], host, or NULL */
+    /* [count], host: an earlier sequence p, of which first[s] = first[p] + its length; -1: none, first[s] = 0. NULL: no sequence has one.
+     * Where it is given, the bits of a row follow from its path alone, however the tree is cut and whatever else is there. */
+    const int64_t *parent;
 } ql_seqs;
 
 /* y[t, :] = x[t, :] * rsqrt(mean(x[t, :]^2) + eps) * w, the product with w after rounding to the dtype of x. `y` is made. */
@@ -97,9 +101,9 @@ typedef struct ql_rope_spec {
 } ql_rope_spec;
 QL_API ql_status ql_rope(ql_ctx *cx, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x);
 
-/* Causal attention inside each sequence: y[T, heads * head_dim] from q (same shape) and k, v [T, kv_heads * head_dim]. Query head j
- * uses kv head j / (heads / kv_heads). window > 0: key p is seen by query t when t - window < p <= t. Scores times
- * 1 / sqrt(head_dim), softmax in f32 by tiles: never a [T, T] matrix. `y` is made. */
+/* Causal attention inside each sequence, and to its ancestors where it has a parent: y[T, heads * head_dim] from q (same shape) and k, v
+ * [T, kv_heads * head_dim]. Query head j uses kv head j / (heads / kv_heads). window > 0: key p is seen by query t when t - window < p <= t.
+ * Scores times 1 / sqrt(head_dim), softmax in f32 by tiles: never a [T, T] matrix. `y` is made. */
 typedef struct ql_attention_spec {
     int64_t heads, kv_heads, head_dim, window;
 } ql_attention_spec;
@@ -114,6 +118,12 @@ QL_API ql_status ql_add_bias(ql_ctx *cx, const ql_tensor *bias, ql_tensor *y);  
  * made. Logits are made tile by tile, never for all tokens at once. */
 QL_API ql_status ql_nll(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *targets,
                         ql_tensor **out);
+
+/* For rows[r] of x[T, d] and head[V, d], the log-probability of each target: of word ids[i] in row rows[row_of[i]], row_of ascending; and
+ * best[r], the likeliest word of each row (of equal logits the first). rows, row_of, ids i32; logp [n] f32 and best [rows] i32 are made. A
+ * row's numbers do not depend on which other rows there are. */
+QL_API ql_status ql_logprob(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const ql_tensor *rows,
+                            const ql_tensor *row_of, const ql_tensor *ids, ql_tensor **logp, ql_tensor **best);
 
 /* What two models predict after the same tokens, from their hidden states ref and x [T, d] and one head [V, d]: kl[t] =
  * KL(softmax(ref[t, :] head^T) || softmax(x[t, :] head^T)) in nats, f32, never below 0, and agree[t] u8, 1 where both put the same word

@@ -7,6 +7,13 @@
 
 #define QUERIES 128
 #define KEYS 256
+#define LANES_MOST 16 /* floats of a vector, to a multiple of which rows of values are readable */
+
+static int64_t
+padded(int64_t dim)
+{
+    return (dim + LANES_MOST - 1) / LANES_MOST * LANES_MOST;
+}
 
 typedef struct attention {
     const cpu *d;
@@ -86,13 +93,84 @@ add_keys(const attention *a, workspace *w, product *scores, const int64_t at[4])
     cpu_product(&a->d->blas, &sum);
 }
 
+/* --- segments of trees: sums in one order, whatever rows there are, and keys wherever the path has them ------------- */
+
+/* Copies keys [first, first + keys) of the path that ends in segment `s`: keys as columns of w->k, values as rows of w->v. */
+static void
+gather_path(const attention *a, workspace *w, int64_t s, int64_t first, int64_t keys, int64_t col)
+{
+    const ql_seqs *seqs = a->seqs;
+    const int64_t dim = a->spec->head_dim, ld = padded(dim);
+    float *row = w->scores; /* not yet made */
+
+    for (int64_t at = s, end = first + keys; end > first; at = seqs->parent[at]) {
+        const int64_t begin = seqs->first ? seqs->first[at] : 0, from = begin > first ? begin : first;
+
+        for (int64_t p = from; p < end; p++) {
+            const int64_t token = seqs->offsets[at] + p - begin;
+
+            cpu_load(a->d->isa, a->k.dtype, mat_at(&a->k, token, col), dim, row);
+            for (int64_t j = 0; j < dim; j++)
+                w->k[j * KEYS + p - first] = row[j];
+            cpu_load(a->d->isa, a->v.dtype, mat_at(&a->v, token, col), dim, w->v + (p - first) * ld);
+        }
+        end = from < end ? from : end;
+    }
+}
+
+/* One tile of keys from position `first` of the path of segment `s`, for the rows from `position` on. */
+static void
+add_path_keys(const attention *a, workspace *w, int64_t s, int64_t rows, const int64_t at[3])
+{
+    const int64_t first = at[0], position = at[1], col = at[2], dim = a->spec->head_dim,
+                  keys = cpu_min(KEYS, position + rows - first);
+
+    gather_path(a, w, s, first, keys, col);
+    a->d->isa->product(&(isa_product){.a = w->q,
+                                      .b = w->k,
+                                      .c = w->scores,
+                                      .rows = rows,
+                                      .columns = keys,
+                                      .depth = dim,
+                                      .lda = dim,
+                                      .ldb = KEYS,
+                                      .ldc = KEYS});
+    for (int64_t i = 0; i < rows; i++)
+        softmax_row(a, w, i, position + i, first, keys);
+    a->d->isa->product(&(isa_product){.a = w->scores,
+                                      .b = w->v,
+                                      .c = w->y,
+                                      .rows = rows,
+                                      .columns = dim,
+                                      .depth = keys,
+                                      .lda = KEYS,
+                                      .ldb = padded(dim),
+                                      .ldc = dim,
+                                      .add = true});
+}
+
+/* The queries of a tile, scaled. */
+static void
+load_queries(const attention *a, workspace *w, int64_t t, int64_t rows, int64_t col)
+{
+    const int64_t dim = a->spec->head_dim;
+    const float scale = (float)(1 / sqrt((double)dim));
+
+    for (int64_t i = 0; i < rows; i++) {
+        cpu_load(a->d->isa, a->q.dtype, mat_at(&a->q, t + i, col), dim, w->q + i * dim);
+        for (int64_t j = 0; j < dim; j++)
+            w->q[i * dim + j] *= scale;
+    }
+}
+
 static void
 attention_task(void *arg, int64_t task, void *scratch)
 {
     const attention *a = arg;
     int64_t heads = a->spec->heads, dim = a->spec->head_dim, head = task % heads;
     const int64_t *tile = a->tiles[task / heads];
-    int64_t start = a->seqs->offsets[tile[1]], end = a->seqs->offsets[tile[1] + 1], position = tile[0] - start;
+    int64_t s = tile[1], start = a->seqs->offsets[s], end = a->seqs->offsets[s + 1];
+    int64_t position = tile[0] - start + (a->seqs->parent && a->seqs->first ? a->seqs->first[s] : 0);
     int64_t rows = cpu_min(QUERIES, end - tile[0]), col = head / (heads / a->spec->kv_heads) * dim, first = 0;
     workspace *w = scratch;
     product scores = {.tb = true, .m = rows, .k = dim, .alpha = 1 / sqrt((double)dim), .ldc = KEYS};
@@ -100,9 +178,12 @@ attention_task(void *arg, int64_t task, void *scratch)
     w->q = (float *)(w + 1);
     w->k = w->q + QUERIES * dim;
     w->v = w->k + KEYS * dim;
-    w->scores = w->v + KEYS * dim;
+    w->scores = w->v + KEYS * padded(dim);
     w->y = w->scores + QUERIES * KEYS;
-    scores.a = head_rows(a->d, &a->q, tile[0], rows, head * dim, dim, w->q, &scores.lda);
+    if (a->seqs->parent)
+        load_queries(a, w, tile[0], rows, head * dim);
+    else
+        scores.a = head_rows(a->d, &a->q, tile[0], rows, head * dim, dim, w->q, &scores.lda);
     scores.c = w->scores;
     memset(w->y, 0, (size_t)(rows * dim) * sizeof *w->y);
     for (int64_t i = 0; i < rows; i++) {
@@ -112,7 +193,10 @@ attention_task(void *arg, int64_t task, void *scratch)
     if (a->spec->window > 0 && position >= a->spec->window) /* tiles that no query of this one sees */
         first = (position - a->spec->window + 1) / KEYS * KEYS;
     for (; first < position + rows; first += KEYS)
-        add_keys(a, w, &scores, (const int64_t[]){start, first, position, col});
+        if (a->seqs->parent)
+            add_path_keys(a, w, s, rows, (const int64_t[]){first, position, col});
+        else
+            add_keys(a, w, &scores, (const int64_t[]){start, first, position, col});
     for (int64_t i = 0; i < rows; i++) {
         for (int64_t j = 0; j < dim; j++)
             w->y[i * dim + j] /= w->sum[i];
@@ -147,7 +231,7 @@ cpu_attention(ql_ctx *cx, void *dev, const ql_op *op)
     const ql_attention_spec *spec = op->spec;
     attention a = {dev, seqs, spec, cpu_mat(op->t[0]), cpu_mat(op->t[1]), cpu_mat(op->t[2]), cpu_mat(op->t[3]), NULL};
     int64_t count = list_tiles(seqs, NULL);
-    size_t floats = (size_t)(2 * QUERIES + 2 * KEYS) * (size_t)spec->head_dim + QUERIES * KEYS;
+    size_t floats = (size_t)(2 * QUERIES + 2 * KEYS) * (size_t)padded(spec->head_dim) + QUERIES * KEYS;
 
     QL_TRY(cx, cpu_fits(cx, &a.q));
     QL_TRY(cx, ql_scratch(cx, (size_t)count * sizeof *a.tiles, &a.tiles));

@@ -107,6 +107,7 @@ extern const ql_op_row cpu_gram_ops[];
 extern const ql_op_row cpu_group_ops[];
 extern const ql_op_row cpu_kl_ops[];
 extern const ql_op_row cpu_lapack_ops[];
+extern const ql_op_row cpu_logprob_ops[];
 extern const ql_op_row cpu_memory_ops[];
 extern const ql_op_row cpu_nll_ops[];
 extern const ql_op_row cpu_norm_rope_ops[];

@@ -2,6 +2,7 @@
 #ifndef QLOOM_CPU_ISA_H
 #define QLOOM_CPU_ISA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One tile of the f32 feedback sweep: `width` columns of a strip of rows. A column is `sweep_rows` values, a row of u `sweep_cols`. */
@@ -20,6 +21,15 @@ typedef struct sweep_codes {
     float *loss;                     /* one column: squared errors are added */
 } sweep_codes;
 
+/* c[i, j] = the sum over d, in order, of a[i, d] b[d, j], added to what c holds with `add`: a row's bits do not depend on the other rows.
+ * Rows of b are readable up to the next multiple of 16 columns. */
+typedef struct isa_product {
+    const float *a, *b;
+    float *c;
+    int64_t rows, columns, depth, lda, ldb, ldc;
+    bool add;
+} isa_product;
+
 #define SWEEP_MAX_ROWS 48 /* of a strip, on any processor */
 
 typedef struct isa_loops {
@@ -35,6 +45,7 @@ typedef struct isa_loops {
     void (*scaled_product)(const float *x, float scale, const float *w, int64_t n, float *y); /* y = (x scale) w */
     /* The two halves of a head, n elements each, turned by the angles whose cosines and sines are given. */
     void (*rotate)(float *x, const float *cosines, const float *sines, int64_t n);
+    void (*product)(const isa_product *p);
     int sweep_rows, sweep_cols;
     void (*sweep_apply)(const sweep_tile *t);                         /* w -= e^T u */
     void (*sweep_encode)(const sweep_tile *t, const sweep_codes *to); /* the same, then encodes column by column */

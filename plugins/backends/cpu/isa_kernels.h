@@ -251,6 +251,57 @@ rotate(float *x, const float *cosines, const float *sines, int64_t n)
     }
 }
 
+#define PRODUCT_ROWS 4
+#define PRODUCT_VECTORS 4
+
+/* `rows` rows and `vectors` vectors of columns of c from (i, j) on; sums are kept with the sign turned, as ISA_FNMA makes them. */
+static inline __attribute__((always_inline)) void
+product_block(const isa_product *p, int64_t i, int64_t j, const int rows, const int vectors)
+{
+    vf sum[PRODUCT_ROWS][PRODUCT_VECTORS];
+
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++) {
+            const int64_t at = j + v * LANES, left = p->columns - at;
+            const float *c = p->c + (i + r) * p->ldc + at;
+
+            sum[r][v] = !p->add ? splat(0) : -(left < LANES ? load_part(c, left, 0) : load(c));
+        }
+    for (int64_t d = 0; d < p->depth; d++)
+        for (int v = 0; v < vectors; v++) {
+            const vf b = load(p->b + d * p->ldb + j + v * LANES);
+
+            for (int r = 0; r < rows; r++)
+                sum[r][v] = ISA_FNMA(splat(p->a[(i + r) * p->lda + d]), b, sum[r][v]);
+        }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++) {
+            const int64_t at = j + v * LANES, left = p->columns - at;
+            const vf out = -sum[r][v];
+
+            memcpy(p->c + (i + r) * p->ldc + at, &out, (size_t)(left < LANES ? left : LANES) * sizeof(float));
+        }
+}
+
+static void
+product_rows(const isa_product *p)
+{
+    int64_t i = 0, j;
+
+    for (; i + PRODUCT_ROWS <= p->rows; i += PRODUCT_ROWS) {
+        for (j = 0; j + PRODUCT_VECTORS * LANES <= p->columns; j += PRODUCT_VECTORS * LANES)
+            product_block(p, i, j, PRODUCT_ROWS, PRODUCT_VECTORS);
+        for (; j < p->columns; j += LANES)
+            product_block(p, i, j, PRODUCT_ROWS, 1);
+    }
+    for (; i < p->rows; i++) {
+        for (j = 0; j + PRODUCT_VECTORS * LANES <= p->columns; j += PRODUCT_VECTORS * LANES)
+            product_block(p, i, j, 1, PRODUCT_VECTORS);
+        for (; j < p->columns; j += LANES)
+            product_block(p, i, j, 1, 1);
+    }
+}
+
 #include "sweep_kernel.h"
 
 const isa_loops ISA_TABLE = {
@@ -264,6 +315,7 @@ const isa_loops ISA_TABLE = {
     .sum_squares = sum_squares,
     .scaled_product = scaled_product,
     .rotate = rotate,
+    .product = product_rows,
     .sweep_rows = SWEEP_ROWS,
     .sweep_cols = SWEEP_COLS,
     .sweep_apply = sweep_apply,

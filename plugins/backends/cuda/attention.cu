@@ -18,11 +18,14 @@ room_bytes(int64_t dim)
 
 /* Copies `rows` rows of one head, `ld` apart in shared memory, zeros where there are no more. */
 __device__ static void
-load_rows(float *to, int64_t to_ld, int rows, const float *from, int64_t ld, int64_t there, int64_t dim)
+load_rows(float *to, int64_t to_ld, int rows, key_rows<float> from, int64_t ld, int64_t there, int64_t dim)
 {
-    for (int i = static_cast<int>(threadIdx.x / WARP); i < rows; i += WARPS)
+    for (int i = static_cast<int>(threadIdx.x / WARP); i < rows; i += WARPS) {
+        const float *row = from.from + (from.rows && i < there ? from.rows[i] : i) * ld;
+
         for (int64_t j = threadIdx.x % WARP; j < dim; j += WARP)
-            to[i * to_ld + j] = i < there ? from[i * ld + j] : 0;
+            to[i * to_ld + j] = i < there ? row[j] : 0;
+    }
 }
 
 template <int SLOTS> struct query {
@@ -75,16 +78,16 @@ float_kernel(attention<float> a)
     float *room = shared_as<float>(), *k = room + QUERIES * dim, *v = k + KEYS * (dim | 1);
     query<SLOTS> q[ROWS] = {};
 
-    load_rows(room, dim, QUERIES, a.q + t.first * a.q_ld + head * dim, a.q_ld, t.end - t.first, dim);
+    load_rows(room, dim, QUERIES, {a.q + t.first * a.q_ld + head * dim, nullptr}, a.q_ld, t.end - t.first, dim);
     for (int r = 0; r < ROWS; r++)
         q[r].max = -INFINITY;
     for (int64_t key = keys.first; key < keys.end; key += KEYS) {
-        load_rows(k, dim | 1, KEYS, a.k + (t.start + key) * a.k_ld + column, a.k_ld, keys.end - key, dim);
-        load_rows(v, dim, KEYS, a.v + (t.start + key) * a.v_ld + column, a.v_ld, keys.end - key, dim);
+        load_rows(k, dim | 1, KEYS, rows_of_keys(a, t, a.k + column, a.k_ld, key), a.k_ld, keys.end - key, dim);
+        load_rows(v, dim, KEYS, rows_of_keys(a, t, a.v + column, a.v_ld, key), a.v_ld, keys.end - key, dim);
         __syncthreads();
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
-            meet(a, &q[r], first + r, t.first - t.start + first + r, key);
+            meet(a, &q[r], first + r, t.before + t.first - t.start + first + r, key);
         __syncthreads(); /* nobody needs these keys any more */
     }
 #pragma unroll
@@ -112,40 +115,72 @@ launch_attention(cudaStream_t stream, const attention<float> *a, int64_t tiles)
         launch(stream, blocks, WARPS * WARP, bytes, float_kernel<8>, *a);
 }
 
+static int64_t
+position_of(const ql_seqs *seqs, int64_t s)
+{
+    return seqs->first ? seqs->first[s] : 0;
+}
+
 /* Tiles of queries of all sequences, last ones first: they see the most keys. Returns their number; fills `tiles` unless NULL. */
 static int64_t
 list_tiles(const ql_seqs *seqs, int64_t queries, query_tile *tiles)
 {
-    int64_t count = 0;
+    int64_t count = 0, path = 0;
 
     for (int64_t s = seqs->count; s-- > 0;) {
-        const int64_t start = seqs->offsets[s], end = seqs->offsets[s + 1];
+        const int64_t start = seqs->offsets[s], end = seqs->offsets[s + 1],
+                      before = seqs->parent ? position_of(seqs, s) : 0;
+        const bool joined = seqs->parent && seqs->parent[s] >= 0;
 
         for (int64_t t = div_up(end - start, queries) - 1; t >= 0; t--) {
             if (tiles)
-                tiles[count] = {start + t * queries, start, end};
+                tiles[count] = {start + t * queries, start, end, before, joined ? path : -1};
             count++;
         }
+        path += joined ? before + end - start : 0;
     }
     return count;
 }
 
-/* The list on the device, in scratch. */
-static ql_status
-send_tiles(ql_ctx *cx, void *dev, const ql_seqs *seqs, int64_t queries, const query_tile **tiles, int64_t *count)
+/* Rows of the keys on the path of every sequence that has a parent, in the order of list_tiles. Returns how many; fills `rows` unless
+ * NULL. */
+static int64_t
+list_rows(const ql_seqs *seqs, int32_t *rows)
 {
-    const size_t bytes = static_cast<size_t>(*count = list_tiles(seqs, queries, nullptr)) * sizeof(query_tile);
-    query_tile *host, *p;
+    int64_t count = 0;
+
+    for (int64_t s = seqs->count; s-- > 0 && seqs->parent;) {
+        if (seqs->parent[s] < 0)
+            continue;
+        for (int64_t at = s; rows && at >= 0; at = seqs->parent[at])
+            for (int64_t t = seqs->offsets[at]; t < seqs->offsets[at + 1]; t++)
+                rows[count + position_of(seqs, at) + t - seqs->offsets[at]] = static_cast<int32_t>(t);
+        count += position_of(seqs, s) + seqs->offsets[s + 1] - seqs->offsets[s];
+    }
+    return count;
+}
+
+/* The lists on the device, in scratch. */
+template <typename T>
+static ql_status
+send_lists(ql_ctx *cx, void *dev, const ql_seqs *seqs, int64_t queries, attention<T> *a, int64_t *count)
+{
+    const int64_t rows = list_rows(seqs, nullptr);
+    const size_t tile_bytes = static_cast<size_t>(*count = list_tiles(seqs, queries, nullptr)) * sizeof(query_tile),
+                 bytes = tile_bytes + static_cast<size_t>(rows) * sizeof(int32_t);
+    char *host, *p;
     ql_status st;
 
     QL_TRY(cx, ql_scratch(cx, bytes, &p));
-    host = static_cast<query_tile *>(malloc(bytes));
+    host = static_cast<char *>(malloc(bytes));
     if (!host)
         return QL_FAIL(cx, QL_MEMORY, "no memory for a list of %lld tiles of queries", static_cast<long long>(*count));
-    list_tiles(seqs, queries, host);
+    list_tiles(seqs, queries, reinterpret_cast<query_tile *>(host));
+    list_rows(seqs, reinterpret_cast<int32_t *>(host + tile_bytes));
     st = cuda_upload(cx, dev, host, p, bytes);
     free(host);
-    *tiles = p;
+    a->tiles = reinterpret_cast<query_tile *>(p);
+    a->rows = reinterpret_cast<int32_t *>(p + tile_bytes);
     return st;
 }
 
@@ -172,12 +207,13 @@ attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec
                       m[3].ld,
                       *spec,
                       nullptr,
+                      nullptr,
                       scale,
                       whole};
     int64_t count;
 
-    QL_TRY(cx, send_tiles(cx, dev, seqs, std::is_same_v<T, float> ? QUERIES : attention_mma_queries(spec->head_dim),
-                          &a.tiles, &count));
+    QL_TRY(cx, send_lists(cx, dev, seqs, std::is_same_v<T, float> ? QUERIES : attention_mma_queries(spec->head_dim), &a,
+                          &count));
     if constexpr (std::is_same_v<T, float>)
         launch_attention(cuda_stream(dev), &a, count);
     else

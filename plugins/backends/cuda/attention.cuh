@@ -4,9 +4,10 @@
 
 #include "launch.cuh"
 
-/* Tokens from `first` on of the sequence [start, end). */
+/* Tokens from `first` on of the sequence [start, end), which stands behind `before` tokens of its ancestors. Where `path` is not -1, the
+ * rows of keys by their positions, ancestors' included, are attention.rows[path …]; else they are those from `start` on. */
 struct query_tile {
-    int64_t first, start, end;
+    int64_t first, start, end, before, path;
 };
 
 template <typename T> struct attention {
@@ -15,8 +16,9 @@ template <typename T> struct attention {
     int64_t q_ld, k_ld, v_ld, y_ld;
     ql_attention_spec spec;
     const query_tile *tiles;
-    float scale; /* of scores */
-    bool whole;  /* rows of heads can be moved 16 bytes at a time */
+    const int32_t *rows; /* of the keys on all paths */
+    float scale;         /* of scores */
+    bool whole;          /* rows of heads can be moved 16 bytes at a time */
 };
 
 /* Keys that a tile of `queries` sees: from a multiple of `keys`, positions in the sequence. */
@@ -27,10 +29,26 @@ struct key_range {
 __device__ inline key_range
 keys_of(const query_tile &t, int64_t window, int queries, int keys)
 {
-    const int64_t position = t.first - t.start, last = position + queries, length = t.end - t.start;
+    const int64_t position = t.before + t.first - t.start, last = position + queries,
+                  length = t.before + t.end - t.start;
 
     return {window > 0 && position >= window ? (position - window + 1) / keys * keys : 0,
             last < length ? last : length};
+}
+
+/* Where the keys from position `key` on lie: row i at from + (rows ? rows[i] : i) * ld. */
+template <typename T> struct key_rows {
+    const T *from;
+    const int32_t *rows;
+};
+
+template <typename T>
+__device__ inline key_rows<T>
+rows_of_keys(const attention<T> &a, const query_tile &t, const T *m, int64_t ld, int64_t key)
+{
+    if (t.path < 0)
+        return {m + (t.start + key) * ld, nullptr};
+    return {m, a.rows + t.path + key};
 }
 
 __device__ inline bool

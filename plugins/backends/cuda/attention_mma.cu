@@ -15,7 +15,7 @@ template <typename T, int DIM, int KEYS> struct room {
 /* Starts to copy `rows` rows of one head, zeros where there are no more rows or columns; __pipeline_wait_prior ends it. */
 template <typename T, int DIM>
 __device__ static void
-begin_rows(T (*to)[DIM + PAD], int rows, const T *from, int64_t ld, int64_t there, int64_t dim, bool whole)
+begin_rows(T (*to)[DIM + PAD], int rows, key_rows<T> from, int64_t ld, int64_t there, int64_t dim, bool whole)
 {
     constexpr int chunk = 16 / sizeof(T), chunks = DIM / chunk;
 
@@ -23,14 +23,16 @@ begin_rows(T (*to)[DIM + PAD], int rows, const T *from, int64_t ld, int64_t ther
         for (int at = static_cast<int>(threadIdx.x); at < rows * chunks; at += WARPS * WARP) {
             const int i = at / chunks, j = at % chunks * chunk;
             const bool inside = i < there && j < dim;
+            const int64_t row = inside && from.rows ? from.rows[i] : i;
 
-            __pipeline_memcpy_async(&to[i][j], inside ? from + i * ld + j : from, 16, inside ? 0 : 16);
+            __pipeline_memcpy_async(&to[i][j], inside ? from.from + row * ld + j : from.from, 16, inside ? 0 : 16);
         }
     } else {
         for (int at = static_cast<int>(threadIdx.x); at < rows * DIM; at += WARPS * WARP) {
             const int i = at / DIM, j = at % DIM;
+            const int64_t row = i < there && from.rows ? from.rows[i] : i;
 
-            to[i][j] = i < there && j < dim ? from[i * ld + j] : narrow<T>(0.0f);
+            to[i][j] = i < there && j < dim ? from.from[row * ld + j] : narrow<T>(0.0f);
         }
     }
     __pipeline_commit();
@@ -186,22 +188,23 @@ __launch_bounds__(WARPS *WARP, DIM > 128 ? 1 : 2) mma_kernel(attention<T> a)
     const query_tile t = a.tiles[blockIdx.x / a.spec.heads];
     const int64_t head = blockIdx.x % a.spec.heads, dim = a.spec.head_dim,
                   column = head / (a.spec.heads / a.spec.kv_heads) * dim;
-    const T *k = a.k + t.start * a.k_ld + column, *v = a.v + t.start * a.v_ld + column;
+    const T *k = a.k + column, *v = a.v + column;
     const int warp = static_cast<int>(threadIdx.x / WARP), lane = static_cast<int>(threadIdx.x % WARP),
               row = warp * TILES * 16 + lane / 4;
     const key_range keys = keys_of(t, a.spec.window, rows, KEYS);
-    const int64_t position = t.first - t.start, left = t.end - t.first;
+    const int64_t position = t.before + t.first - t.start, left = t.end - t.first;
     queries<DIM, KEYS> q[TILES] = {};
 
 #pragma unroll
     for (int i = 0; i < TILES; i++)
         q[i].max[0] = q[i].max[1] = -INFINITY;
-    begin_rows<T, DIM>(r->q, rows, a.q + t.first * a.q_ld + head * dim, a.q_ld, left, dim, a.whole);
-    begin_rows<T, DIM>(r->k, KEYS, k + keys.first * a.k_ld, a.k_ld, keys.end - keys.first, dim, a.whole);
+    begin_rows<T, DIM>(r->q, rows, {a.q + t.first * a.q_ld + head * dim, nullptr}, a.q_ld, left, dim, a.whole);
+    begin_rows<T, DIM>(r->k, KEYS, rows_of_keys(a, t, k, a.k_ld, keys.first), a.k_ld, keys.end - keys.first, dim,
+                       a.whole);
     for (int64_t key = keys.first; key < keys.end; key += KEYS) {
         __pipeline_wait_prior(0);
         __syncthreads(); /* keys are there, and nobody needs the values before them */
-        begin_rows<T, DIM>(r->v, KEYS, v + key * a.v_ld, a.v_ld, keys.end - key, dim, a.whole);
+        begin_rows<T, DIM>(r->v, KEYS, rows_of_keys(a, t, v, a.v_ld, key), a.v_ld, keys.end - key, dim, a.whole);
         make_scores(r, warp, lane, q);
 #pragma unroll
         for (int i = 0; i < TILES; i++)
@@ -210,7 +213,8 @@ __launch_bounds__(WARPS *WARP, DIM > 128 ? 1 : 2) mma_kernel(attention<T> a)
         __pipeline_wait_prior(0);
         __syncthreads(); /* values are there, and nobody needs the keys before them */
         if (key + KEYS < keys.end)
-            begin_rows<T, DIM>(r->k, KEYS, k + (key + KEYS) * a.k_ld, a.k_ld, keys.end - key - KEYS, dim, a.whole);
+            begin_rows<T, DIM>(r->k, KEYS, rows_of_keys(a, t, k, a.k_ld, key + KEYS), a.k_ld, keys.end - key - KEYS,
+                               dim, a.whole);
         add_values(r, lane, q);
     }
 #pragma unroll

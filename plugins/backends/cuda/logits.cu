@@ -110,6 +110,17 @@ nll_kernel(const float *logits, int first, int words, const int32_t *targets, to
         to->chosen = row[at];
 }
 
+/* A block a row, whose sums alone are made; targets are found by chosen_op. */
+static __global__ void
+lse_kernel(const float *logits, int first, int words, token_sums *sums)
+{
+    const logit_sum tile = row_sum(logits + static_cast<int64_t>(blockIdx.x) * WORDS, first, words, shared_as<room>());
+    double left, right;
+
+    if (threadIdx.x == 0)
+        join(&sums[blockIdx.x].x, tile, &left, &right);
+}
+
 static __global__ void
 kl_kernel(const float *ref, const float *x, int first, int words, token_sums *sums)
 {
@@ -173,7 +184,53 @@ struct kl_op {
     }
 };
 
-/* What both share: operands, and the scratch that a tile needs. */
+/* Logits of the targets among a tile's rows [row, row + rows) and words [word, word + words). */
+struct chosen_op {
+    const float *logits;
+    const int32_t *row_of, *ids;
+    int64_t row, rows, word, words;
+    float *out;
+
+    __device__ void
+    operator()(int64_t, int64_t i) const
+    {
+        const int64_t r = row_of[i] - row, w = ids[i] - word;
+
+        if (r >= 0 && r < rows && w >= 0 && w < words)
+            out[i] = logits[r * WORDS + w];
+    }
+};
+
+/* They become log-probabilities once the sums of their rows are there. */
+struct logprob_op {
+    const token_sums *sums;
+    const int32_t *row_of;
+    int64_t row, rows;
+    float *out;
+
+    __device__ void
+    operator()(int64_t, int64_t i) const
+    {
+        const int64_t r = row_of[i] - row;
+
+        if (r >= 0 && r < rows)
+            out[i] = static_cast<float>(static_cast<double>(out[i]) -
+                                        (log(sums[r].x.sum) + static_cast<double>(sums[r].x.max)));
+    }
+};
+
+struct best_op {
+    const token_sums *sums;
+    int32_t *best;
+
+    __device__ void
+    operator()(int64_t, int64_t r) const
+    {
+        best[r] = sums[r].x.best;
+    }
+};
+
+/* What all share: operands, and the scratch that a tile needs. */
 struct tiles {
     mat x, head;
     int64_t tokens; /* of a tile */
@@ -309,7 +366,56 @@ cuda_kl(ql_ctx *cx, void *dev, const ql_op *op)
     return cuda_launched(cx, dev, "kl");
 }
 
+/* The first target whose row or word there is not. */
+static ql_status
+check_chosen(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const int64_t rows[2] = {0, ql_dim(op->t[0], 0)}, words[2] = {0, ql_dim(op->t[1], 0)};
+    outside bad;
+
+    QL_TRY(cx, cuda_outside(cx, dev, op->t[2], rows, &bad));
+    if (bad.at >= 0)
+        return QL_FAIL(cx, QL_INVALID, "logprob: the row of target %lld is %d: expected ascending rows below %lld",
+                       static_cast<long long>(bad.at), static_cast<int>(bad.index), static_cast<long long>(rows[1]));
+    QL_TRY(cx, cuda_outside(cx, dev, op->t[3], words, &bad));
+    if (bad.at < 0)
+        return QL_OK;
+    return QL_FAIL(cx, QL_INVALID, "logprob: target %lld is %d, but the vocabulary has %lld entries",
+                   static_cast<long long>(bad.at), static_cast<int>(bad.index), static_cast<long long>(words[1]));
+}
+
+static ql_status
+cuda_logprob(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const int32_t *row_of = static_cast<const int32_t *>(ql_ptr(op->t[2])),
+                  *ids = static_cast<const int32_t *>(ql_ptr(op->t[3]));
+    const int64_t targets = ql_dim(op->t[2], 0);
+    float *out = static_cast<float *>(ql_ptr(op->t[4]));
+    int32_t *best = static_cast<int32_t *>(ql_ptr(op->t[5]));
+    cudaStream_t stream = cuda_stream(dev);
+    tiles tile;
+    int words;
+
+    QL_TRY(cx, check_chosen(cx, dev, op));
+    QL_TRY(cx, tiles_make(cx, op->t[0], op->t[1], 1, &tile));
+    for (int64_t t = 0; t < tile.x.rows; t += TOKENS) {
+        const mat rows = rows_of(&tile.x, t, TOKENS);
+
+        each(stream, 1, rows.rows, start_op{tile.sums});
+        for (int64_t v = 0; v < tile.head.rows; v += WORDS) {
+            QL_TRY(cx, make_logits(cx, dev, &tile, &rows, v, 0, &words));
+            each(stream, 1, targets, chosen_op{tile.logits[0], row_of, ids, t, rows.rows, v, words, out});
+            launch(stream, static_cast<unsigned>(rows.rows), THREADS, sizeof(room), lse_kernel, tile.logits[0],
+                   static_cast<int>(v), words, tile.sums);
+        }
+        each(stream, 1, targets, logprob_op{tile.sums, row_of, t, rows.rows, out});
+        each(stream, 1, rows.rows, best_op{tile.sums, best + t});
+    }
+    return cuda_launched(cx, dev, "logprob");
+}
+
 const ql_op_row cuda_logits_ops[] = {
+    {QL_OP_LOGPROB, cuda_logprob, nll_scratch, supports},
     {QL_OP_NLL, cuda_nll, nll_scratch, supports},
     {QL_OP_KL, cuda_kl, kl_scratch, supports},
     QL_OP_ROWS_END,

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+
 #define NAMES_SHOWN 20 /* columns that a message names */
 
 static ql_status
@@ -54,6 +56,7 @@ quoted(ql_ctx *cx, ql_lines *f, ql_csv *csv, const char **at, const char **end)
 static ql_status
 record(ql_ctx *cx, ql_lines *f, ql_csv *csv, const char *line, size_t bytes)
 {
+    const char separator = csv->separator ? csv->separator : ',';
     const char *at = line, *end = line + bytes, *stop, *last;
 
     csv->row.count = csv->count = 0;
@@ -64,7 +67,7 @@ record(ql_ctx *cx, ql_lines *f, ql_csv *csv, const char *line, size_t bytes)
         } else {
             stop = at;
             last = at + ql_line_length(at, (size_t)(end - at));
-            while (stop < last && *stop != ',')
+            while (stop < last && *stop != separator)
                 stop++;
             QL_TRY(cx, ql_text_put(cx, &csv->row, at, (size_t)(stop - at)));
             at = stop;
@@ -72,7 +75,7 @@ record(ql_ctx *cx, ql_lines *f, ql_csv *csv, const char *line, size_t bytes)
         QL_TRY(cx, end_field(cx, csv));
         if (at == end || ql_line_length(at, (size_t)(end - at)) == 0)
             return QL_OK;
-        if (*at != ',')
+        if (*at != separator)
             return QL_FAIL(cx, QL_INVALID, "%s:%lld: expected a comma or a line end after a closing quote, got '%c'",
                            f->file.path, (long long)f->line, *at);
         at++;
@@ -118,6 +121,63 @@ next_record(ql_ctx *cx, ql_lines *f, ql_csv *csv, bool *end)
     return record(cx, f, csv, line, bytes);
 }
 
+static ql_status
+check_width(ql_ctx *cx, const ql_lines *f, const ql_csv *csv)
+{
+    if (csv->count == csv->columns)
+        return QL_OK;
+    return QL_FAIL(cx, QL_INVALID, "%s:%lld: %lld fields, expected %lld as in the header", f->file.path,
+                   (long long)f->line, (long long)csv->count, (long long)csv->columns);
+}
+
+/* The names of the columns, which have to differ, on the heap. */
+static ql_status
+read_names(ql_ctx *cx, ql_lines *f, ql_csv *csv, bool *end)
+{
+    QL_TRY(cx, next_record(cx, f, csv, end));
+    csv->columns = *end ? 0 : csv->count;
+    csv->names = ql_heap(cx, (size_t)csv->columns + 1, sizeof *csv->names);
+    if (!csv->names)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < csv->columns; i++) {
+        size_t bytes;
+        const char *name = field_text(csv, i, &bytes), *quoted = ql_json_quote(cx, name, bytes);
+
+        csv->names[i] = quoted ? strdup(quoted) : NULL;
+        if (!csv->names[i])
+            return QL_FAIL(cx, QL_MEMORY, "no memory for the names of columns");
+        for (int64_t j = 0; j < i; j++)
+            if (strcmp(csv->names[i], csv->names[j]) == 0)
+                return QL_FAIL(cx, QL_INVALID, "%s:1: two columns %s", f->file.path, csv->names[i]);
+    }
+    return QL_OK;
+}
+
+ql_status
+ql_csv_object(ql_ctx *cx, ql_csv *csv, ql_lines *f, ql_text *out, bool *end)
+{
+    *end = false;
+    if (!csv->names)
+        QL_TRY(cx, read_names(cx, f, csv, end));
+    if (!*end)
+        QL_TRY(cx, next_record(cx, f, csv, end));
+    if (*end)
+        return QL_OK;
+    QL_TRY(cx, check_width(cx, f, csv));
+    for (int64_t i = 0; i < csv->columns; i++) {
+        size_t bytes;
+        const char *text = field_text(csv, i, &bytes), *quoted = ql_json_quote(cx, text, bytes);
+
+        if (!quoted)
+            return QL_MEMORY;
+        QL_TRY(cx, ql_text_put(cx, out, i ? "," : "{", 1));
+        QL_TRY(cx, ql_text_put(cx, out, csv->names[i], strlen(csv->names[i])));
+        QL_TRY(cx, ql_text_put(cx, out, ":", 1));
+        QL_TRY(cx, ql_text_put(cx, out, quoted, strlen(quoted)));
+    }
+    return ql_text_put(cx, out, "}", 1);
+}
+
 ql_status
 ql_csv_next(ql_ctx *cx, ql_csv *csv, ql_lines *f, const char *field, const char **text, size_t *bytes)
 {
@@ -133,9 +193,7 @@ ql_csv_next(ql_ctx *cx, ql_csv *csv, ql_lines *f, const char *field, const char 
     QL_TRY(cx, next_record(cx, f, csv, &end));
     if (end)
         return QL_OK;
-    if (csv->count != csv->columns)
-        return QL_FAIL(cx, QL_INVALID, "%s:%lld: %lld fields, expected %lld as in the header", f->file.path,
-                       (long long)f->line, (long long)csv->count, (long long)csv->columns);
+    QL_TRY(cx, check_width(cx, f, csv));
     *text = field_text(csv, csv->wanted, bytes);
     return QL_OK;
 }
@@ -143,6 +201,9 @@ ql_csv_next(ql_ctx *cx, ql_csv *csv, ql_lines *f, const char *field, const char 
 void
 ql_csv_fini(ql_csv *csv)
 {
+    for (int64_t i = 0; csv->names && i < csv->columns; i++)
+        free((char *)csv->names[i]);
+    free(csv->names);
     free(csv->row.data);
     free(csv->ends);
 }

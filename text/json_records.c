@@ -115,10 +115,10 @@ take(ql_ctx *cx, const ql_json *record, const char *field, ql_text *out)
 /* The record that `text` begins with; *used: how much of it that was, NULL: it is all of it. It stands in a line, or is
  * an item (from 1) of an array there. */
 static ql_status
-take_from(ql_ctx *cx, const char *file, int64_t line, int64_t item, const char *text, size_t bytes, size_t *used,
-          const char *field, ql_text *out)
+take_from(ql_ctx *cx, const ql_json_records *r, const char *file, int64_t line, int64_t item, const char *text,
+          size_t bytes, size_t *used, const char *field, ql_text *out)
 {
-    ql_json_input in = {.text = text, .bytes = bytes, .python = true, .used = used};
+    ql_json_input in = {.text = text, .bytes = bytes, .python = !r->whole, .used = used};
     const ql_json *record;
     ql_scope scope;
     ql_status st;
@@ -133,6 +133,9 @@ take_from(ql_ctx *cx, const char *file, int64_t line, int64_t item, const char *
         st = ql_json_parse(cx, &in, &record);
         st = item ? ql_where(cx, st, "item %lld of the array", (long long)item)
                   : ql_where(cx, st, "expected one JSON record a line, or one array of them");
+    } else if (st == QL_OK && r->whole) {
+        st = ql_json_is_object(record) ? ql_text_put(cx, out, text, used ? *used : bytes)
+                                       : ql_json_expected(cx, record, "an object");
     } else if (st == QL_OK) {
         st = take(cx, record, field, out);
     }
@@ -195,7 +198,7 @@ next_item(ql_ctx *cx, ql_json_records *r, ql_lines *lines, const char *field, ql
         return skip_space(r) ? broken(cx, r, lines, "more text behind the end of the array") : QL_OK;
     }
     r->item++;
-    st = take_from(cx, lines->file.path, r->line, r->item, r->all.data + r->at, (size_t)r->all.count - r->at, &used,
+    st = take_from(cx, r, lines->file.path, r->line, r->item, r->all.data + r->at, (size_t)r->all.count - r->at, &used,
                    field, out);
     r->torn = used == 0; /* where one item is no JSON, nobody knows where the next begins */
     for (size_t i = 0; i < used; i++)
@@ -229,7 +232,7 @@ ql_json_records_next(ql_ctx *cx, ql_json_records *r, ql_lines *lines, const char
         r->at++; /* the bracket */
         return next_item(cx, r, lines, field, out, end);
     }
-    return take_from(cx, lines->file.path, lines->line, 0, line, ql_line_length(line, bytes), NULL, field, out);
+    return take_from(cx, r, lines->file.path, lines->line, 0, line, ql_line_length(line, bytes), NULL, field, out);
 }
 
 void

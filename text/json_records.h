@@ -6,6 +6,7 @@
 
 typedef struct ql_json_records { /* zero is its empty value */
     bool begun, array;
+    bool whole;  /* a record is the text of its object, not that of a field */
     ql_text all; /* of an array: the whole file, of which `at` bytes are read */
     size_t at;
     int64_t line, item; /* where that is */

@@ -38,8 +38,8 @@ format_of(const char *path, ql_packing *packing)
     static const struct {
         const char *ending;
         format_kind format;
-    } rows[] = {{".txt", TEXT},  {".raw", TEXT}, {".tokens", TEXT},    {".jsonl", JSON},
-                {".json", JSON}, {".csv", CSV},  {".parquet", PARQUET}};
+    } rows[] = {{".txt", TEXT},  {".raw", TEXT}, {".tokens", TEXT}, {".jsonl", JSON},
+                {".json", JSON}, {".csv", CSV},  {".tsv", CSV},     {".parquet", PARQUET}};
     size_t bytes = strlen(path);
 
     *packing = take_ending(path, &bytes, ".gz") ? QL_GZIP : take_ending(path, &bytes, ".zst") ? QL_ZSTD : QL_PLAIN;
@@ -47,6 +47,15 @@ format_of(const char *path, ql_packing *packing)
         if (take_ending(path, &bytes, rows[i].ending))
             return rows[i].format;
     return UNKNOWN;
+}
+
+static bool
+is_tabbed(const char *path)
+{
+    size_t bytes = strlen(path);
+
+    (void)(take_ending(path, &bytes, ".gz") || take_ending(path, &bytes, ".zst"));
+    return take_ending(path, &bytes, ".tsv");
 }
 
 ql_status
@@ -65,7 +74,7 @@ ql_records_check(ql_ctx *cx, const ql_records_options *o)
     if (kind == UNKNOWN)
         return QL_FAIL(
             cx, QL_UNSUPPORTED,
-            "%s: unknown kind of file, expected .txt, .raw, .tokens, .jsonl, .json or .csv, as it is or packed "
+            "%s: unknown kind of file, expected .txt, .raw, .tokens, .jsonl, .json, .csv or .tsv, as it is or packed "
             "as .gz or .zst",
             o->path);
     if (kind != TEXT && o->lines)
@@ -92,6 +101,8 @@ ql_records_open(ql_ctx *cx, const ql_records_options *options, ql_records **out)
     r->format = format_of(options->path, &packing);
     r->lines.replace = options->replace;
     r->lines.universal = r->format == TEXT;
+    r->json.whole = options->whole;
+    r->csv.separator = is_tabbed(options->path) ? '\t' : ',';
     st = ql_lines_open(cx, options->path, packing, &r->lines);
     if (st == QL_OK)
         *out = r;
@@ -165,6 +176,8 @@ next(ql_ctx *cx, ql_records *r, bool *end)
     case JSON:
         return ql_json_records_next(cx, &r->json, &r->lines, field, &r->record, end);
     case CSV:
+        if (r->options->whole)
+            return ql_csv_object(cx, &r->csv, &r->lines, &r->record, end);
         QL_TRY(cx, ql_csv_next(cx, &r->csv, &r->lines, field ? field : "text", &text, &bytes));
         *end = !text;
         return *end ? QL_OK : ql_text_put(cx, &r->record, text, bytes);

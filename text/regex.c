@@ -46,7 +46,7 @@ refuse(ql_ctx *cx, const char *where, const char *pattern, size_t bytes, int cod
 }
 
 static ql_status
-compile(ql_ctx *cx, const char *where, const ql_text *pattern, pcre2_code **out)
+compile(ql_ctx *cx, const char *where, const ql_text *pattern, uint32_t options, pcre2_code **out)
 {
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     const char *text = pattern->count ? pattern->data : "";
@@ -56,8 +56,8 @@ compile(ql_ctx *cx, const char *where, const ql_text *pattern, pcre2_code **out)
     if (context) {
         pcre2_set_newline(context, PCRE2_NEWLINE_LF);
         pcre2_set_bsr(context, PCRE2_BSR_UNICODE);
-        *out = pcre2_compile((PCRE2_SPTR)text, (size_t)pattern->count, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code,
-                             &at, context);
+        *out = pcre2_compile((PCRE2_SPTR)text, (size_t)pattern->count, PCRE2_UTF | PCRE2_UCP | options, &code, &at,
+                             context);
     }
     pcre2_compile_context_free(context);
     if (!*out)
@@ -78,9 +78,19 @@ ql_regex_compile(ql_ctx *cx, const char *where, const char *pattern, size_t byte
     QL_TRY(cx, ql_text_put(cx, &(*out)->source, pattern, bytes));
     st = ql_regex_rewrite(cx, where, pattern, bytes, &rewritten);
     if (st == QL_OK)
-        st = compile(cx, where, &rewritten, &(*out)->code);
+        st = compile(cx, where, &rewritten, PCRE2_MULTILINE, &(*out)->code);
     free(rewritten.data);
     return st;
+}
+
+ql_status
+ql_regex_compile_python(ql_ctx *cx, const char *where, const char *pattern, size_t bytes, ql_regex **out)
+{
+    *out = ql_heap(cx, 1, sizeof **out);
+    if (!*out)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_text_put(cx, &(*out)->source, pattern, bytes));
+    return compile(cx, where, &(*out)->source, 0, &(*out)->code);
 }
 
 void
@@ -98,7 +108,7 @@ prepare(ql_ctx *cx, ql_regex_work *work)
 {
     if (work->stack)
         return QL_OK;
-    work->match = pcre2_match_data_create(1, NULL);
+    work->match = pcre2_match_data_create(work->groups ? work->groups : 1, NULL);
     work->context = pcre2_match_context_create(NULL);
     work->stack = pcre2_jit_stack_create(32768, STACK_BYTES, NULL);
     if (!work->match || !work->context || !work->stack)
@@ -122,7 +132,7 @@ ql_regex_find(ql_ctx *cx, const ql_regex *re, ql_regex_work *work, const char *t
     if (code == PCRE2_ERROR_NOMEMORY)
         return QL_FAIL(cx, QL_MEMORY, "no memory to match a pattern");
     if (code < 0 && code != PCRE2_ERROR_NOMATCH)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "the tokenizer's pattern %s needs too many steps on a text of %zu bytes",
+        return QL_FAIL(cx, QL_UNSUPPORTED, "the pattern %s needs too many steps on a text of %zu bytes",
                        ql_json_quote(cx, re->source.data, (size_t)re->source.count), bytes);
     if (*found) {
         match = pcre2_get_ovector_pointer(work->match);
@@ -130,6 +140,16 @@ ql_regex_find(ql_ctx *cx, const ql_regex *re, ql_regex_work *work, const char *t
         *end = match[1];
     }
     return QL_OK;
+}
+
+bool
+ql_regex_group(const ql_regex_work *work, uint32_t i, size_t *begin, size_t *end)
+{
+    const size_t *match = pcre2_get_ovector_pointer(work->match);
+
+    *begin = i < work->groups ? match[2 * i] : PCRE2_UNSET;
+    *end = *begin == PCRE2_UNSET ? PCRE2_UNSET : match[2 * i + 1];
+    return *begin != PCRE2_UNSET;
 }
 
 void

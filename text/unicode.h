@@ -37,7 +37,15 @@ ql_utf8_back(const char *s, size_t end)
 size_t ql_utf8_put(uint32_t c, char out[4]); /* bytes written */
 
 bool ql_char_is_space(uint32_t c); /* White_Space */
-bool ql_char_is_word(uint32_t c);  /* \w: Alphabetic, marks, decimal digits, connectors, joiners */
+
+/* What Python's str takes for white space: that, and four separators. */
+static inline bool
+ql_char_is_python_space(uint32_t c)
+{
+    return ql_char_is_space(c) || (c >= 0x1c && c <= 0x1f);
+}
+
+bool ql_char_is_word(uint32_t c); /* \w: Alphabetic, marks, decimal digits, connectors, joiners */
 
 /* End of the white space that begins at `at`, and begin of that which ends before the end of `text`, not before
  * `floor`. */

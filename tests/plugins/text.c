@@ -459,7 +459,7 @@ test_record_errors(lab *l)
                 "a.parquet: Parquet is not read; this makes JSON lines of it: python3 -c \"import pandas");
     CHECK_ERROR(
         cx, READ(l, &t, "path", "a.doc.gz"), QL_UNSUPPORTED,
-        "a.doc.gz: unknown kind of file, expected .txt, .raw, .tokens, .jsonl, .json or .csv, as it is or packed "
+        "a.doc.gz: unknown kind of file, expected .txt, .raw, .tokens, .jsonl, .json, .csv or .tsv, as it is or packed "
         "as .gz or .zst");
     CHECK_ERROR(cx, READ(l, &t, "path", "a.txt", "bad_records", "skip"), QL_INVALID,
                 "bad_records: skip is for JSON and CSV");

@@ -8,7 +8,8 @@ static const char *const sampling_words[] = {"windows", "gptq-wikitext2", "gptq-
                                              "pack",    "projq-c4",       "srr",     NULL};
 
 static const ql_param params[] = {
-    QL_PATH(text, path, true, "a .txt, .raw, .tokens, .jsonl, .json or .csv file, as it is or packed as .gz or .zst"),
+    QL_PATH(text, path, true,
+            "a .txt, .raw, .tokens, .jsonl, .json, .csv or .tsv file, as it is or packed as .gz or .zst"),
     QL_NUM(text, samples, 0, 0, 1 << 24, "sequences to take; 0: all full windows in order"),
     QL_NUM(text, seqlen, 0, 0, 1 << 24, "tokens of a sequence; 0: the positions that the model has"),
     QL_FLAG(text, allow_long, false, "take sequences that are longer than the positions that the model has"),

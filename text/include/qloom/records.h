@@ -19,6 +19,7 @@ typedef struct ql_records_options {
         *join;    /* plain text, whole: put between its lines, of which a blank one is empty; NULL: the text as it is */
     bool lines;   /* plain text: each line that is not blank is a record; else the whole text is one */
     bool replace; /* bytes that are no UTF-8 become U+FFFD; else they are INVALID */
+    bool whole;   /* JSON and CSV: each record as the text of a JSON object, strictly read; plain text: as without */
     bool skip;    /* JSON and CSV: a record that is none, or has not the field as a text, is left out; else INVALID */
 } ql_records_options;
 

@@ -5,27 +5,27 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1610
+limits="include 1660
 base 2880
 device 420
-tensor 2640
+tensor 2670
 plugin 1730
 model 2000
 pipeline 3170
 yaml 930
 store 1430
 results 1780
-walk 5160
+walk 5230
 run 430
 job 1010
-text 4630
+text 8450
 methods 810
 export 1290
 report 4490
 kit 930
-cli 2380
-core 24880
-all 38930"
+cli 2530
+core 25200
+all 43300"
 
 passed=0 failed=0
 temporary=$(mktemp -d)

@@ -261,7 +261,9 @@ check_schema(ql_results *r, bool write, bool *old)
 static const char waiting[] =
     "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"
     "CREATE TEMP TABLE new_fact (node INTEGER, block INTEGER, linear TEXT, name TEXT, part ANY, value REAL);"
-    "CREATE TEMP TABLE new_note (node INTEGER, block INTEGER, name TEXT, value TEXT);";
+    "CREATE TEMP TABLE new_note (node INTEGER, block INTEGER, name TEXT, value TEXT);"
+    "CREATE TEMP TABLE new_answer (node INTEGER, block INTEGER, task TEXT, doc INTEGER, gold TEXT, pred TEXT,"
+    " pred_norm TEXT, \"right\" INTEGER, right_norm INTEGER, margin REAL);";
 
 static bool
 is_interrupted(const ql_results *r)

@@ -43,13 +43,15 @@ ql_status ql_db_int(ql_results *r, int64_t *out, const char *sql, const char *ty
  * partition: its plain sum in the window's order over its count. SQLite's status. */
 int ql_db_functions(sqlite3 *handle);
 
-/* The digest of a node's facts and notes in a block: an expression over two others. The node's key and the block count as well, so rows
- * that came to lie elsewhere don't have it. */
+/* The digest of a node's facts, notes and answers in a block: an expression over two others. The node's key and the block count as well,
+ * so rows that came to lie elsewhere don't have it. */
 #define QL_DB_FACTS(node, block)                                                                                      \
     "(SELECT digest(a, b, c, d, e, f) FROM (SELECT 0 AS a, " block " AS b, key AS c, NULL AS d, NULL AS e, NULL AS f" \
     " FROM node WHERE id = " node " UNION ALL SELECT 1, position, linear, name, part, value FROM fact"                \
     " WHERE node = " node " AND block = " block " UNION ALL SELECT 2, position, NULL, name, NULL, value FROM note"    \
-    " WHERE node = " node " AND block = " block "))"
+    " WHERE node = " node " AND block = " block                                                                       \
+    " UNION ALL SELECT 3, doc, task, pred, pred_norm, \"right\" FROM answer WHERE node = " node " AND " block         \
+    " = -1))"
 
 /* A statement that gives every run the digest of what it says. */
 extern const char ql_db_sign_runs[];

@@ -86,9 +86,41 @@ ql_fact_note(ql_ctx *cx, ql_facts *f, const char *name, const char *value)
     return QL_OK;
 }
 
+/* A copy on the heap; NULL stays NULL. */
+static ql_status
+copy(ql_ctx *cx, const char *text, char **out)
+{
+    *out = text ? ql_heap(cx, strlen(text) + 1, 1) : NULL;
+    if (*out)
+        memcpy(*out, text, strlen(text) + 1);
+    return text && !*out ? QL_MEMORY : QL_OK;
+}
+
+ql_status
+ql_fact_answer(ql_ctx *cx, ql_facts *f, const ql_answer *a)
+{
+    ql_fact_reply *reply;
+
+    QL_TRY(cx, ql_grow(cx, &f->replies, &f->reply_capacity, f->reply_count + 1, sizeof *f->replies));
+    reply = &f->replies[f->reply_count++];
+    *reply =
+        (ql_fact_reply){.document = a->document, .right = a->right, .right_norm = a->right_norm, .margin = a->margin};
+    QL_TRY(cx, copy(cx, a->task, &reply->task));
+    QL_TRY(cx, copy(cx, a->gold, &reply->gold));
+    QL_TRY(cx, copy(cx, a->pred, &reply->pred));
+    return copy(cx, a->pred_norm, &reply->pred_norm);
+}
+
 void
 ql_facts_fini(ql_facts *f)
 {
+    for (int64_t i = 0; i < f->reply_count; i++) {
+        free(f->replies[i].task);
+        free(f->replies[i].gold);
+        free(f->replies[i].pred);
+        free(f->replies[i].pred_norm);
+    }
+    free(f->replies);
     for (int64_t i = 0; i < f->count; i++)
         free(f->rows[i].values);
     for (int64_t i = 0; i < f->note_count; i++)

@@ -42,6 +42,14 @@ add_fact(ql_results *r, int64_t node, int64_t block, const char *linear, const q
     return QL_OK;
 }
 
+static ql_status
+add_reply(ql_results *r, int64_t node, int64_t block, const ql_fact_reply *reply)
+{
+    return ql_db_put(r, "INSERT INTO temp.new_answer VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, -1), nullif(?, -1), ?)",
+                     "iititttiir", node, block, reply->task, reply->document, reply->gold, reply->pred,
+                     reply->pred_norm, (int64_t)reply->right, (int64_t)reply->right_norm, reply->margin);
+}
+
 ql_status
 ql_results_add(ql_results *r, int64_t node, int64_t block, const char *linear, const ql_facts *facts)
 {
@@ -50,13 +58,15 @@ ql_results_add(ql_results *r, int64_t node, int64_t block, const char *linear, c
     for (int64_t i = 0; i < facts->note_count; i++)
         QL_TRY(r->cx, ql_db_put(r, "INSERT INTO temp.new_note VALUES (?, ?, ?, ?)", "iitt", node, block,
                                 facts->notes[i].name, facts->notes[i].value));
+    for (int64_t i = 0; i < facts->reply_count; i++)
+        QL_TRY(r->cx, add_reply(r, node, block, &facts->replies[i]));
     return QL_OK;
 }
 
 ql_status
 ql_results_drop(ql_results *r)
 {
-    return ql_db_exec(r, "DELETE FROM temp.new_fact; DELETE FROM temp.new_note");
+    return ql_db_exec(r, "DELETE FROM temp.new_fact; DELETE FROM temp.new_note; DELETE FROM temp.new_answer");
 }
 
 /* --- facts that are kept --- */
@@ -77,6 +87,7 @@ forget(ql_results *r, int64_t node, int64_t block)
         "DELETE FROM fact WHERE node = ? AND block = ?",
         "DELETE FROM note WHERE node = ? AND block = ?",
         "DELETE FROM cost WHERE node = ? AND block = ?",
+        "DELETE FROM answer WHERE node = ? AND ? = -1", /* answers are of the whole model */
         NULL,
     };
 
@@ -91,6 +102,9 @@ ql_results_keep(ql_results *r, int64_t node, int64_t block, const ql_cost *cost)
         " FROM temp.new_fact WHERE node = ? AND block = ?",
         "INSERT INTO note SELECT node, block, row_number() OVER (ORDER BY rowid) - 1, name, value"
         " FROM temp.new_note WHERE node = ? AND block = ?",
+        "INSERT INTO answer SELECT node, task, doc, gold, pred, pred_norm, \"right\", right_norm, margin"
+        " FROM temp.new_answer WHERE node = ? AND block = ?",
+        "DELETE FROM temp.new_answer WHERE node = ? AND block = ?",
         "DELETE FROM temp.new_fact WHERE node = ? AND block = ?",
         "DELETE FROM temp.new_note WHERE node = ? AND block = ?",
         NULL,

@@ -31,11 +31,37 @@ ql_corpus_cut(const ql_corpus *c, int64_t first, int64_t tokens)
     return lane;
 }
 
+/* The sequence behind the tree that begins with sequence `s`: sequences that have a parent belong to it. */
+static int64_t
+after_tree(const ql_tokens *tokens, int64_t s)
+{
+    for (s++; tokens->parent && s < tokens->count && tokens->parent[s] >= 0;)
+        s++;
+    return s;
+}
+
+/* Parents of a chunk's sequences, counted from its first one. */
+static ql_status
+move_parents(ql_ctx *cx, const ql_tokens *tokens, ql_span *span)
+{
+    int64_t *parents = tokens->parent ? ql_alloc(cx, (size_t)span->seqs.count, sizeof *parents) : NULL;
+
+    if (!parents)
+        return tokens->parent ? QL_MEMORY : QL_OK;
+    for (int64_t i = 0; i < span->seqs.count; i++) {
+        const int64_t p = tokens->parent[span->first_sequence + i];
+
+        parents[i] = p < 0 ? -1 : p - span->first_sequence;
+    }
+    span->seqs.parent = parents;
+    return QL_OK;
+}
+
 ql_status
 ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out)
 {
     const int64_t *at = tokens->offsets;
-    uint64_t both[4];
+    uint64_t both[8] = {0};
     ql_span *spans = ql_alloc(cx, (size_t)tokens->count, sizeof *spans);
 
     if (!spans)
@@ -44,22 +70,32 @@ ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_cor
     for (int64_t s = 0, end; s < tokens->count; s = end) {
         int64_t *offsets;
 
-        for (end = s + 1; end < tokens->count && at[end + 1] - at[s] <= chunk_tokens;)
-            end++;
+        for (int64_t next = end = after_tree(tokens, s); next < tokens->count;) {
+            next = after_tree(tokens, next);
+            if (at[next] - at[s] > chunk_tokens)
+                break;
+            end = next;
+        }
         offsets = ql_alloc(cx, (size_t)(end - s) + 1, sizeof *offsets);
         if (!offsets)
             return QL_MEMORY;
         for (int64_t i = s; i <= end; i++)
             offsets[i - s] = at[i] - at[s];
-        spans[out->span_count++] = (ql_span){
-            .seqs = {.count = end - s, .offsets = offsets},
+        spans[out->span_count] = (ql_span){
+            .seqs = {.count = end - s, .offsets = offsets, .first = tokens->first ? tokens->first + s : NULL},
             .first_sequence = s,
             .first_token = at[s],
         };
+        QL_TRY(cx, move_parents(cx, tokens, &spans[out->span_count++]));
     }
     ql_hash_bytes(at, (size_t)(tokens->count + 1) * sizeof *at, both);
     ql_hash_bytes(tokens->ids, (size_t)at[tokens->count] * sizeof *tokens->ids, both + 2);
-    ql_hash_bytes(both, sizeof both, out->key);
+    if (tokens->parent)
+        ql_hash_bytes(tokens->parent, (size_t)tokens->count * sizeof *tokens->parent, both + 4);
+    if (tokens->questions)
+        ql_hash_bytes(tokens->questions->targets,
+                      (size_t)tokens->questions->target_count * sizeof *tokens->questions->targets, both + 6);
+    ql_hash_bytes(both, tokens->parent ? sizeof both : 4 * sizeof *both, out->key);
     return QL_OK;
 }
 
@@ -79,6 +115,22 @@ read_data(ql_ctx *cx, const ql_node *n, const ql_data_request *req, ql_tokens *o
     return st == QL_OK ? st : ql_where(cx, st, "stage '%s' (%s)", n->name, n->plugin->name);
 }
 
+/* Questions are for evaluators that score answers, plain texts for all others. */
+static ql_status
+check_reader(ql_ctx *cx, const ql_node *data, const ql_node *reader, const ql_tokens *read)
+{
+    const bool answers = reader && reader->plugin->evaluator->questions;
+
+    if (answers == (read->questions != NULL))
+        return QL_OK;
+    if (answers)
+        return QL_FAIL(cx, QL_INVALID,
+                       "stage '%s' (%s): scores the questions of a task, but stage '%s' (%s) gives plain text",
+                       reader->name, reader->plugin->name, data->name, data->plugin->name);
+    return QL_FAIL(cx, QL_INVALID, "stage '%s' (%s): gives the questions of a task, which '%s' can't read", data->name,
+                   data->plugin->name, reader ? reader->plugin->name : "calib:");
+}
+
 /* The data stage's tokens, with the evaluator's BOS rule and its own change. */
 static ql_status
 read_tokens(ql_walk *w, const ql_node *data, const ql_node *reader, ql_tokens *out)
@@ -95,6 +147,7 @@ read_tokens(ql_walk *w, const ql_node *data, const ql_node *reader, ql_tokens *o
     ql_status st;
 
     QL_TRY(w->cx, read_data(w->cx, data, &req, &read));
+    QL_TRY(w->cx, check_reader(w->cx, data, reader, &read));
     *out = read;
     if (!ev || !ev->tokens)
         return QL_OK;
@@ -128,7 +181,8 @@ ql_corpus_open(ql_walk *w, const ql_node *data, const ql_node *reader, const ql_
     QL_TRY(w->cx, ql_corpus_make(w->cx, &tokens, w->graph->chunk_tokens, made));
     *out = made;
     for (int64_t i = 0; i < w->reading_count; i++)
-        if (!w->readings[i].reader == !reader && memcmp(w->readings[i].corpus->key, made->key, sizeof made->key) == 0)
+        if (!tokens.questions && !w->readings[i].reader == !reader &&
+            memcmp(w->readings[i].corpus->key, made->key, sizeof made->key) == 0)
             *out = w->readings[i].corpus;
     w->readings[w->reading_count++] = (ql_reading){.data = data, .reader = reader, .corpus = *out};
     return QL_OK;

@@ -119,6 +119,22 @@ put_parameters(maker *m, FILE *out, const ql_plugin *plugin, const void *self)
     return QL_OK;
 }
 
+/* A file of data that no parameter names. */
+static ql_status
+put_own_file(maker *m, FILE *out, const ql_node *n)
+{
+    const char *file = NULL;
+    ql_key key;
+
+    if (n->plugin->kind == QL_DATA && n->plugin->data->file)
+        QL_TRY(m->cx, n->plugin->data->file(m->cx, n->self, &file));
+    if (!file)
+        return QL_OK;
+    QL_TRY(m->cx, ql_content_hash(m->cx, m->store, file, &m->seen, &key));
+    put_key(out, "file", key);
+    return QL_OK;
+}
+
 /* What the node is by itself, without its inputs. */
 static ql_status
 put_node(maker *m, FILE *out, const ql_node *n)
@@ -128,6 +144,7 @@ put_node(maker *m, FILE *out, const ql_node *n)
             n->plugin->version ? n->plugin->version : "", n->plugin->kind == QL_MODEL ? 0 : n->seed, (int)n->propagate);
     QL_TRY(m->cx, put_plugin(m, out, ql_registry_find(m->registry, n->plugin->name)));
     QL_TRY(m->cx, put_parameters(m, out, n->plugin, n->self));
+    QL_TRY(m->cx, put_own_file(m, out, n));
     for (int64_t i = 0; i < n->override_count; i++) {
         const ql_override *o = &n->overrides[i];
 

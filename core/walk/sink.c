@@ -269,6 +269,7 @@ end_chunk(ql_walk *w, const ql_stream *any, int64_t c, const ql_ends *ends)
         .first_sequence = span->first_sequence,
         .first_token = span->first_token,
         .head = ends->head,
+        .questions = corpus->tokens.questions,
     };
     ql_scope scope;
 

@@ -10,6 +10,41 @@
 extern "C" {
 #endif
 
+/* A word whose probability is asked for, after the token at row `scored[row]` of the stream. */
+typedef struct ql_scored_word {
+    int64_t row, request, id;
+} ql_scored_word;
+
+/* What a sum of log-probabilities is asked for: a continuation behind its context, or a whole text. */
+typedef struct ql_request {
+    int64_t document, context, tokens; /* tokens of the context and of what is scored, before anything is cut off */
+    int64_t points, bytes;             /* code points and bytes of the choice */
+    uint32_t crc[2];                   /* of the ids of both (CRC-32 of 32-bit little-endian integers) */
+} ql_request;
+
+typedef struct ql_document {
+    int64_t number;                       /* of its record in the file, from 0 */
+    const char *name, *part;              /* "record 3 of FILE"; a subject, NULL for none */
+    int64_t first_request, request_count; /* side by side */
+    int64_t gold_count;
+    const int64_t *gold;  /* right choices */
+    int64_t words, bytes; /* of a text that is scored whole */
+} ql_document;
+
+/* What documents ask of a model, and what is said of it. */
+typedef struct ql_questions {
+    const char *task, *protocol; /* its name; version, shots, seed, bos, … in words */
+    bool rolling;                /* texts are scored whole; else choices are compared */
+    bool partial;                /* a choice is another context, and only what follows is scored */
+    int64_t metric_count;
+    const char *const *metrics;
+    int64_t document_count, request_count, scored_count, target_count;
+    const ql_document *documents;
+    const ql_request *requests;
+    const int64_t *scored;         /* [scored_count]: tokens of the stream after which a word is scored, ascending */
+    const ql_scored_word *targets; /* [target_count]: in the order of their rows */
+} ql_questions;
+
 /* Token sequences and how they came about. Arrays live in the scope that made them. */
 typedef struct ql_tokens {
     int64_t count;          /* sequences */
@@ -19,6 +54,9 @@ typedef struct ql_tokens {
     bool bos;               /* was a BOS added? */
     int64_t bos_id;         /* of the tokenizer, -1 for none */
     int64_t documents, rejected, asked; /* documents read, documents too short, tokens asked for (0: all there are) */
+    /* Of sequences that are segments of trees, as in ql_seqs: a tree is never cut. NULL: none is. */
+    const int64_t *first, *parent;
+    const ql_questions *questions; /* NULL: a plain text */
 } ql_tokens;
 
 typedef struct ql_data_request {
@@ -32,6 +70,9 @@ typedef struct ql_data {
     size_t size; /* of this table: QL_TABLE sets it */
     /* Reads, tokenizes and samples. `out` arrives empty. Files are opened here, not earlier. */
     ql_status (*read)(ql_ctx *cx, const void *self, const ql_data_request *req, ql_tokens *out);
+    /* A file that decides the tokens beside those that parameters name, in the innermost scope; *out stays NULL where there is none. The
+     * function may be NULL. */
+    ql_status (*file)(ql_ctx *cx, const void *self, const char **out);
 } ql_data;
 
 #ifdef __cplusplus

@@ -19,6 +19,16 @@ QL_API ql_status ql_fact_list(ql_ctx *cx, ql_facts *out, const char *name, int64
 /* A word about the numbers that the results keep beside them: protocol, bos, …. */
 QL_API ql_status ql_fact_note(ql_ctx *cx, ql_facts *out, const char *name, const char *value);
 
+/* What was answered to one question. */
+typedef struct ql_answer {
+    const char *task, *gold, *pred, *pred_norm; /* NULL: not said */
+    int64_t document;
+    int right, right_norm; /* 0 or 1; -1: not said */
+    double margin;         /* how much better the best choice is than the next; NaN: not said */
+} ql_answer;
+/* An answer, which the results keep beside the numbers: paired comparisons are made of them. It is copied. */
+QL_API ql_status ql_fact_answer(ql_ctx *cx, ql_facts *out, const ql_answer *answer);
+
 /* What a metric is, for tables and plots. One that no row names is shown as it is. */
 typedef enum ql_better { QL_BETTER_UNSAID, QL_BETTER_LOWER, QL_BETTER_HIGHER } ql_better;
 typedef struct ql_metric_kind {
@@ -52,6 +62,7 @@ typedef struct ql_eval_chunk {
     const ql_tensor *x;                  /* [T, hidden]: after the final norm */
     const ql_tensor *ref;                /* the same of the original model; NULL unless `needs_reference` */
     const ql_tensor *head;               /* [vocab, hidden], compute dtype */
+    const ql_questions *questions;       /* of the whole stream; NULL: none */
 } ql_eval_chunk;
 
 /* Bits that codes, scales and zeros of a linear and its adapter (b, a; NULL: none) take where they are stored (docs/methods.md 2.4).
@@ -77,6 +88,7 @@ typedef struct ql_evaluator {
     size_t size;          /* of this table: QL_TABLE sets it */
     unsigned needs;       /* QL_NEEDS_STATS, for `linear` */
     bool needs_reference; /* chunks carry the original model's hidden state */
+    bool questions;       /* reads data that ask questions, and no other; chunks carry them */
     const ql_metric_kind *metrics;
 
     /* Per-layer evaluators: facts of one linear. The host keeps them per linear, and their means over linears per cell. */

@@ -1,0 +1,159 @@
+/* Words of questions: their log-probabilities chunk by chunk, and the sums of requests. */
+#include "answers.h"
+
+#include <math.h>
+
+/* The scored tokens and targets of a chunk: places in the lists of the whole stream. */
+typedef struct chunk_part {
+    int64_t first_row, rows, first_target, targets;
+} chunk_part;
+
+/* The first place in an ascending list whose value is not below `least`. */
+static int64_t
+first_scored(const ql_questions *q, int64_t least)
+{
+    int64_t lo = 0, hi = q->scored_count;
+
+    while (lo < hi) {
+        const int64_t mid = (lo + hi) / 2;
+
+        if (q->scored[mid] < least)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static int64_t
+first_target(const ql_questions *q, int64_t row)
+{
+    int64_t lo = 0, hi = q->target_count;
+
+    while (lo < hi) {
+        const int64_t mid = (lo + hi) / 2;
+
+        if (q->targets[mid].row < row)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static chunk_part
+part_of(const ql_eval_chunk *c)
+{
+    const ql_questions *q = c->questions;
+    chunk_part p = {.first_row = first_scored(q, c->first_token)};
+
+    p.rows = first_scored(q, c->first_token + c->seqs->offsets[c->seqs->count]) - p.first_row;
+    p.first_target = first_target(q, p.first_row);
+    p.targets = first_target(q, p.first_row + p.rows) - p.first_target;
+    return p;
+}
+
+/* Rows of the chunk, and of each target its place among them and its word, on the device. */
+static ql_status
+send(ql_ctx *cx, const ql_eval_chunk *c, const chunk_part *p, ql_tensor *out[3])
+{
+    int32_t *rows = ql_alloc(cx, (size_t)(p->rows + 2 * p->targets), sizeof *rows), *of, *ids;
+
+    if (!rows)
+        return QL_MEMORY;
+    of = rows + p->rows;
+    ids = of + p->targets;
+    for (int64_t i = 0; i < p->rows; i++)
+        rows[i] = (int32_t)(c->questions->scored[p->first_row + i] - c->first_token);
+    for (int64_t i = 0; i < p->targets; i++) {
+        const ql_scored_word *t = &c->questions->targets[p->first_target + i];
+
+        of[i] = (int32_t)(t->row - p->first_row);
+        ids[i] = (int32_t)t->id;
+    }
+    QL_TRY(cx, ql_upload(cx, QL_I32, p->rows, -1, rows, &out[0]));
+    QL_TRY(cx, ql_upload(cx, QL_I32, p->targets, -1, of, &out[1]));
+    return ql_upload(cx, QL_I32, p->targets, -1, ids, &out[2]);
+}
+
+ql_status
+answers_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found)
+{
+    const chunk_part p = part_of(c);
+    answers_word *words = ql_alloc(cx, (size_t)p.targets + 1, sizeof *words);
+    ql_tensor *in[3], *logp, *best;
+    const float *values;
+    const int32_t *likeliest;
+
+    (void)self;
+    if (!words)
+        return QL_MEMORY;
+    if (p.targets == 0)
+        return QL_OK;
+    QL_TRY(cx, send(cx, c, &p, in));
+    QL_TRY(cx, ql_logprob(cx, c->x, c->head, in[0], in[1], in[2], &logp, &best));
+    QL_TRY(cx, ql_map(cx, logp, QL_READ, &values));
+    QL_TRY(cx, ql_map(cx, best, QL_READ, &likeliest));
+    for (int64_t i = 0; i < p.targets; i++) {
+        const ql_scored_word *t = &c->questions->targets[p.first_target + i];
+
+        words[i] = (answers_word){.logp = values[i], .best = likeliest[t->row - p.first_row] == (int32_t)t->id};
+    }
+    *found = (ql_eval_found){.data = words, .bytes = (size_t)p.targets * sizeof *words};
+    QL_TRY(cx, ql_unmap(cx, best));
+    return ql_unmap(cx, logp);
+}
+
+ql_status
+answers_sums(ql_ctx *cx, const ql_questions *q, const ql_eval_found *found, answers_sum **out)
+{
+    const answers_word *words = found->data;
+    answers_sum *sums = ql_alloc(cx, (size_t)q->request_count + 1, sizeof *sums);
+
+    if (!sums)
+        return QL_MEMORY;
+    if (found->bytes != (size_t)q->target_count * sizeof *words)
+        return QL_FAIL(cx, QL_BUG, "%zu bytes were found for %lld words", found->bytes, (long long)q->target_count);
+    for (int64_t i = 0; i < q->request_count; i++)
+        sums[i].greedy = true;
+    for (int64_t i = 0; i < q->target_count; i++) { /* a request's words come in the order of the text */
+        answers_sum *s = &sums[q->targets[i].request];
+
+        s->logp += (double)words[i].logp;
+        s->greedy = s->greedy && words[i].best;
+        s->words++;
+    }
+    for (int64_t i = 0; i < q->request_count; i++)
+        if (!isfinite(sums[i].logp))
+            return QL_FAIL(cx, QL_NUMERIC, "%s: the log-likelihood of choice %lld is not finite",
+                           q->documents[q->requests[i].document].name,
+                           (long long)(i - q->documents[q->requests[i].document].first_request));
+    *out = sums;
+    return QL_OK;
+}
+
+void
+answers_put(answers_mean *m, double value)
+{
+    const double delta = value - m->mean;
+
+    m->mean += delta / (double)++m->count;
+    m->spread += delta * (value - m->mean);
+}
+
+double
+answers_error(const answers_mean *m)
+{
+    return m->count > 1 ? sqrt(m->spread / (double)(m->count - 1) / (double)m->count) : NAN;
+}
+
+ql_status
+answers_fact(ql_ctx *cx, ql_facts *out, const char *name, const char *part, double value, double error)
+{
+    const char *error_name = ql_format(cx, "%s_stderr", name);
+
+    if (!error_name)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_fact(cx, out, name, part, value));
+    return isnan(error) ? QL_OK : ql_fact(cx, out, error_name, part, error);
+}

@@ -1,0 +1,35 @@
+/* What the evaluators of tasks share: log-probabilities of the words of a chunk, their sums, and standard errors. */
+#ifndef EVALUATORS_ANSWERS_H
+#define EVALUATORS_ANSWERS_H
+
+#include <qloom/evaluator.h>
+
+/* What a chunk leaves for each of its targets, in their order. */
+typedef struct answers_word {
+    float logp;
+    int32_t best; /* 1: it is the likeliest word */
+} answers_word;
+
+/* A request once all chunks have been read. */
+typedef struct answers_sum {
+    double logp;
+    int64_t words;
+    bool greedy; /* each word is the likeliest */
+} answers_sum;
+
+ql_status answers_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, ql_eval_found *found);
+/* [request_count], in the innermost scope. NUMERIC when a sum is not finite. */
+ql_status answers_sums(ql_ctx *cx, const ql_questions *q, const ql_eval_found *found, answers_sum **out);
+
+typedef struct answers_mean { /* mean and sum of squared deviations of what comes (Welford); zero is empty */
+    int64_t count;
+    double mean, spread;
+} answers_mean;
+
+void answers_put(answers_mean *m, double value);
+/* The standard error of the mean, with n - 1; NaN for one value. */
+double answers_error(const answers_mean *m);
+/* The fact `name`, and where there are two values or more `name`_stderr. */
+ql_status answers_fact(ql_ctx *cx, ql_facts *out, const char *name, const char *part, double value, double error);
+
+#endif

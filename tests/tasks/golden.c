@@ -1,0 +1,297 @@
+/* Real models on real tasks against what the public harness gives: every prompt by its checksum, every log-likelihood, every answer. And
+ * the same bits whether beginnings are shared, and whatever else is asked. */
+#include <qloom/job.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "../device.h"
+#include "../test.h"
+
+typedef struct group { /* one run: tasks with the same settings, and the file of what the harness gives */
+    const char *suffix, *settings, *tasks;
+} group;
+
+static const group groups[] = {
+    {"", "limit: 60",
+     "piqa arc_easy arc_challenge arc_official hellaswag winogrande boolq openbookqa mmlu storycloze lambada"},
+    {".3shot", "limit: 12, shots: 3, max_length: 2048, allow_long: true",
+     "arc_easy piqa winogrande boolq hellaswag openbookqa mmlu"},
+    {".5shot-512", "limit: 12, shots: 5, max_length: 512", "arc_easy winogrande mmlu"},
+    {".no-bos", "limit: 12, bos: 'no'", "piqa winogrande boolq arc_easy"},
+};
+
+static const struct {
+    const char *task, *path, *pool;
+    bool own; /* the file has other fields than the official one: tests/tasks has the task */
+} tasks[] = {
+    {"piqa", "datasets/piqa/validation.jsonl", NULL, false},
+    {"arc_easy", "datasets/arc-easy/validation.jsonl", NULL, true},
+    {"arc_challenge", "datasets/arc-challenge/validation.jsonl", NULL, true},
+    {"arc_official", "golden-eval/data/arc_official_odd.jsonl", NULL, true},
+    {"hellaswag", "datasets/hellaswag/validation.jsonl", NULL, true},
+    {"winogrande", "datasets/winogrande/validation.jsonl", NULL, false},
+    {"boolq", "datasets/boolq/validation.jsonl", NULL, false},
+    {"openbookqa", "golden-eval/data/openbookqa.jsonl", NULL, true},
+    {"mmlu", "golden-eval/data/mmlu_anatomy_test.jsonl", "golden-eval/data/mmlu_anatomy_dev.jsonl", false},
+    {"storycloze", "golden-eval/data/storycloze.jsonl", NULL, false},
+    {"lambada", "golden-eval/data/lambada.jsonl", NULL, false},
+};
+#define TASKS (sizeof tasks / sizeof *tasks)
+
+static const char *fixtures, *source;
+static char folder[] = "/tmp/qloom-tasks-XXXXXX";
+
+static bool
+has_word(const char *words, const char *word)
+{
+    const size_t n = strlen(word);
+
+    for (const char *at = words; (at = strstr(at, word)); at += n)
+        if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
+            return true;
+    return false;
+}
+
+/* --- runs -------------------------------------------------------------------------------------------------------- */
+
+static void
+write_pipeline(const char *path, const char *model, const group *g, const char *further)
+{
+    FILE *file = fopen(path, "w");
+
+    if (!file)
+        exit(1);
+    fprintf(file, "qloom: 1\nname: golden\ndevice: cpu\nstages:\n  base: {use: auto, path: %s/models/%s}\n", fixtures,
+            model);
+    for (size_t i = 0; i < TASKS; i++) {
+        if (!has_word(g->tasks, tasks[i].task))
+            continue;
+        fprintf(file, "  d_%s: {use: tasks, path: %s/%s, %s%s", tasks[i].task, fixtures, tasks[i].path, g->settings,
+                further);
+        if (tasks[i].own)
+            fprintf(file, ", file: %s/tests/tasks/%s.yaml", source, tasks[i].task);
+        else
+            fprintf(file, ", task: %s", tasks[i].task);
+        if (tasks[i].pool)
+            fprintf(file, ", pool: %s/%s", fixtures, tasks[i].pool);
+        fprintf(file, "}\n  %s: {use: choices, model: $base, data: $d_%s, save: true}\n", tasks[i].task, tasks[i].task);
+    }
+    fclose(file);
+}
+
+/* Runs the group; *out is the run's folder. */
+static ql_job *
+run(const char *model, const group *g, const char *further)
+{
+    char path[256], runs[256];
+    ql_job *job;
+
+    snprintf(path, sizeof path, "%s/p.yaml", folder);
+    snprintf(runs, sizeof runs, "%s/runs", folder);
+    write_pipeline(path, model, g, further);
+    if (ql_job_open(path, &(ql_job_options){.runs = runs, .fresh = true, .threads = 2}, &job) != QL_OK ||
+        ql_job_run(job) != QL_OK) {
+        TEST_FAIL("%s%s: %s", model, g->suffix, ql_job_error(job));
+        exit(1);
+    }
+    return job;
+}
+
+/* --- lines ------------------------------------------------------------------------------------------------------- */
+
+typedef struct lines {
+    int64_t count;
+    const ql_json *items[4096];
+} lines;
+
+static void
+read_lines(ql_ctx *cx, const char *path, lines *out)
+{
+    const char *text, *end;
+    size_t bytes;
+
+    REQUIRE_OK(cx, ql_file_read(cx, path, (size_t)1 << 26, &text, &bytes));
+    for (; *text; text = end + 1) {
+        end = strchr(text, '\n');
+        if (!end || out->count == 4096)
+            exit(1);
+        REQUIRE_OK(cx, ql_json_parse(cx, &(ql_json_input){.file = path, .text = text, .bytes = (size_t)(end - text)},
+                                     &out->items[out->count]));
+        out->count++;
+    }
+}
+
+/* The answers of one task in the job's run folder. */
+static void
+read_answers(ql_ctx *cx, ql_job *job, const char *task, lines *out)
+{
+    const ql_folder_entry *entries;
+    const char *run_folder = ql_job_about(job)->folder, *begin = ql_format(cx, "answers-%s-", task);
+    int64_t count;
+
+    REQUIRE_OK(cx, ql_folder_list(cx, run_folder, &entries, &count));
+    for (int64_t i = 0; i < count; i++)
+        if (strncmp(entries[i].name, begin, strlen(begin)) == 0)
+            read_lines(cx, ql_format(cx, "%s/%s", run_folder, entries[i].name), out);
+}
+
+static const ql_json *
+find(const lines *all, const char *task, int64_t doc)
+{
+    for (int64_t i = 0; i < all->count; i++) {
+        int64_t number;
+
+        if (strcmp(ql_json_string(ql_json_member(all->items[i], "task")), task) == 0 &&
+            ql_json_as_int(ql_json_member(all->items[i], "doc"), &number) && number == doc)
+            return all->items[i];
+    }
+    return NULL;
+}
+
+static double
+real_at(const ql_json *list, int64_t i)
+{
+    double x = NAN;
+
+    (void)ql_json_as_real(ql_json_item(list, i), &x);
+    return x;
+}
+
+static bool
+same(const ql_json *a, const ql_json *b)
+{
+    int64_t i[2];
+    bool is[2];
+
+    if (ql_json_is_array(a)) {
+        bool equal = ql_json_length(a) == ql_json_length(b);
+
+        for (int64_t k = 0; equal && k < ql_json_length(a); k++)
+            equal = same(ql_json_item(a, k), ql_json_item(b, k));
+        return equal;
+    }
+    if (ql_json_string(a))
+        return ql_json_string(b) && strcmp(ql_json_string(a), ql_json_string(b)) == 0;
+    if (ql_json_as_bool(a, &is[0]))
+        return ql_json_as_bool(b, &is[1]) && is[0] == is[1];
+    return ql_json_as_int(a, &i[0]) && ql_json_as_int(b, &i[1]) && i[0] == i[1];
+}
+
+/* --- against the harness ----------------------------------------------------------------------------------------- */
+
+static void
+compare(const char *where, const ql_json *got, const ql_json *golden)
+{
+    static const char *const exact[] = {"ctx", "cont", "crc", "greedy", "pred", "acc", "acc_norm", "acc_bytes"};
+    const ql_json *ll = ql_json_member(golden, "ll"), *cont = ql_json_member(golden, "cont");
+
+    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++) {
+        const ql_json *expected = ql_json_member(golden, exact[i]), *value = ql_json_member(got, exact[i]);
+
+        if (expected && !(value && same(expected, value)) && !(strncmp(exact[i], "acc_", 4) == 0 && !value))
+            TEST_FAIL("%s: %s differs", where, exact[i]);
+    }
+    for (int64_t i = 0; i < ql_json_length(ll); i++) {
+        const double expected = real_at(ll, i), off = fabs(real_at(ql_json_member(got, "ll"), i) - expected);
+
+        if (!(off <= 1e-3 && off <= 1e-5 * fabs(expected) + 1e-5 && off <= 5e-5 * real_at(cont, i)))
+            TEST_FAIL("%s: log-likelihood %lld is off by %g from %g", where, (long long)i, off, expected);
+    }
+}
+
+/* Every golden line of the group has an answer like it. */
+static void
+check_group(ql_ctx *cx, const char *model, const group *g)
+{
+    const char *path = ql_format(cx, "%s/golden-eval/choices/%s%s.jsonl", fixtures, model, g->suffix);
+    static lines golden, answers;
+    ql_job *job;
+    bool there;
+
+    golden.count = answers.count = 0;
+    REQUIRE_OK(cx, ql_is_file(cx, path, &there));
+    if (!there)
+        return;
+    read_lines(cx, path, &golden);
+    job = run(model, g, "");
+    for (size_t i = 0; i < TASKS; i++)
+        if (has_word(g->tasks, tasks[i].task))
+            read_answers(cx, job, tasks[i].task, &answers);
+    ql_job_close(job);
+    CHECK(golden.count > 30 && answers.count == golden.count);
+    for (int64_t i = 0; i < golden.count; i++) {
+        const char *task = ql_json_string(ql_json_member(golden.items[i], "task")), *where;
+        const ql_json *got;
+        int64_t doc = -1;
+
+        (void)ql_json_as_int(ql_json_member(golden.items[i], "doc"), &doc);
+        where = ql_format(cx, "%s%s: %s %lld", model, g->suffix, task, (long long)doc);
+        got = find(&answers, task, doc);
+        if (got)
+            compare(where, got, golden.items[i]);
+        else
+            TEST_FAIL("%s: no answer", where);
+    }
+    printf("%s%s: %lld documents\n", model, g->suffix, (long long)golden.count);
+}
+
+/* --- the same bits ----------------------------------------------------------------------------------------------- */
+
+/* Log-likelihoods of two runs, document by document of the second. */
+static void
+check_bits(ql_ctx *cx, const char *model, const group *g, const char *task, const char *further)
+{
+    static lines one, other;
+    ql_job *job = run(model, g, "");
+
+    one.count = other.count = 0;
+    read_answers(cx, job, task, &one);
+    ql_job_close(job);
+    job = run(model, g, further);
+    read_answers(cx, job, task, &other);
+    ql_job_close(job);
+    CHECK(other.count > 0);
+    for (int64_t d = 0; d < other.count; d++)
+        for (int64_t i = 0; i < ql_json_length(ql_json_member(other.items[d], "ll")); i++)
+            if (real_at(ql_json_member(one.items[d], "ll"), i) != real_at(ql_json_member(other.items[d], "ll"), i))
+                TEST_FAIL("%s: %s %lld%s: choice %lld has other bits", model, task, (long long)d, further,
+                          (long long)i);
+}
+
+static bool
+all_models(void)
+{
+    const char *all = getenv("QLOOM_TEST_MODELS");
+
+    return all && strcmp(all, "all") == 0;
+}
+
+int
+main(void)
+{
+    static const char *const models[] = {"tiny-llama", "tiny-qwen3", "stories260K",
+                                         "tiny-qwen2", "wide-qwen2", "wide-qwen3"};
+    static const group piqa = {"", "limit: 24", "piqa"}, few = {"", "limit: 8, shots: 2", "arc_easy"};
+    ql_ctx cx;
+    ql_scope scope;
+
+    fixtures = getenv("QLOOM_FIXTURES");
+    source = getenv("QLOOM_SOURCE");
+    if (!fixtures || access(fixtures, R_OK) != 0) {
+        puts("skipped: the fixtures are not there");
+        return 77;
+    }
+    if (!mkdtemp(folder))
+        return 1;
+    ql_ctx_init(&cx, NULL);
+    ql_scope_open(&cx, &scope);
+    for (size_t m = 0; m < (all_models() ? sizeof models / sizeof *models : 2); m++)
+        for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+            check_group(&cx, models[m], &groups[i]);
+    check_bits(&cx, "tiny-llama", &piqa, "piqa", ", share: false");
+    check_bits(&cx, "tiny-llama", &few, "arc_easy", ", share: false");
+    CHECK_OK(&cx, ql_remove_tree(&cx, folder));
+    ql_scope_close(&cx, &scope);
+    ql_ctx_fini(&cx);
+    return TEST_DONE();
+}

@@ -268,7 +268,8 @@ parse_named(parser *p, const ql_expression **out)
     for (int64_t i = 0; i < 6; i++)
         if (strcmp(name, constants[i]) == 0) {
             e->term = QL_TERM_CONSTANT;
-            e->value = i < 2 ? (ql_value){0} : ql_value_bool(i >= 4);
+            e->value = ql_value_bool(i >= 4);
+            e->value.kind = i < 2 ? QL_VALUE_NONE : QL_VALUE_BOOL;
         }
     *out = e;
     if (e->term == QL_TERM_CONSTANT || !take(p, "("))

@@ -101,9 +101,9 @@ typedef struct ql_rope_spec {
 } ql_rope_spec;
 QL_API ql_status ql_rope(ql_ctx *cx, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x);
 
-/* Causal attention inside each sequence, and to its ancestors where it has a parent: y[T, heads * head_dim] from q (same shape) and k, v
- * [T, kv_heads * head_dim]. Query head j uses kv head j / (heads / kv_heads). window > 0: key p is seen by query t when t - window < p <= t.
- * Scores times 1 / sqrt(head_dim), softmax in f32 by tiles: never a [T, T] matrix. `y` is made. */
+/* Causal attention inside each sequence, and to its ancestors where it has a parent: y[T, heads * head_dim] from q (same shape) and k,
+ * v [T, kv_heads * head_dim]. Query head j uses kv head j / (heads / kv_heads). window > 0: key p is seen by query t when
+ * t - window < p <= t. Scores times 1 / sqrt(head_dim), softmax in f32 by tiles: never a [T, T] matrix. `y` is made. */
 typedef struct ql_attention_spec {
     int64_t heads, kv_heads, head_dim, window;
 } ql_attention_spec;

@@ -1,9 +1,9 @@
 /* FP8 checkpoints: a weight is the number of E4M3 that its byte stands for, times the scale of its block, row or tensor. In the terms of a
  * quantized linear its bytes are codes of 8 bits, and the 256 numbers their levels. */
-#include "fp8.h"
-
 #include <math.h>
 #include <string.h>
+
+#include "packed.h"
 
 #define DTYPE "F8_E4M3"
 #define NAN_CODE 0x7f /* with either sign */
@@ -12,7 +12,7 @@
 
 /* [rows, cols] of a block; NULL: there are none. */
 static ql_status
-read_block(ql_ctx *cx, const ql_json *size, fp8_format *out)
+read_block(ql_ctx *cx, const ql_json *size, packed_format *out)
 {
     if (!size)
         return QL_OK;
@@ -24,7 +24,7 @@ read_block(ql_ctx *cx, const ql_json *size, fp8_format *out)
 
 /* The members of compressed-tensors: one group of weights that are 8-bit floats. */
 static ql_status
-read_compressed(ql_ctx *cx, const ql_json *config, fp8_format *out)
+read_compressed(ql_ctx *cx, const ql_json *config, packed_format *out)
 {
     const ql_json *groups = ql_json_member(config, "config_groups"), *weights = NULL;
     const char *key = "", *type, *strategy;
@@ -38,7 +38,7 @@ read_compressed(ql_ctx *cx, const ql_json *config, fp8_format *out)
             return QL_FAIL(
                 cx, QL_UNSUPPORTED,
                 "config.json: 'quantization_config.config_groups.%s': expected 8-bit floats, got %s of %lld bits: of "
-                "compressed-tensors FP8 is read",
+                "compressed-tensors FP8 and pack-quantized are read",
                 key, type, (long long)bits);
         QL_TRY(cx, ql_json_text(cx, weights, "strategy", "tensor", &strategy));
         if (strcmp(strategy, "tensor") != 0 && strcmp(strategy, "channel") != 0 && strcmp(strategy, "block") != 0)
@@ -53,25 +53,19 @@ read_compressed(ql_ctx *cx, const ql_json *config, fp8_format *out)
     return weights ? QL_OK : ql_json_expected(cx, config, "config_groups with weights");
 }
 
+static ql_status fp8_read(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, ql_qlinear *out);
+
 ql_status
-fp8_open(ql_ctx *cx, const ql_source *src, const ql_json *config, fp8_format *out, bool *found)
+fp8_open(ql_ctx *cx, packed_format *out)
 {
+    static const packed_layout layout = {.codes = "weight", .dtype = "F8_", .read = fp8_read};
+    const ql_json *config = out->config;
     const char *method, *format;
     ql_status st;
 
-    *found = false;
-    *out = (fp8_format){.source = src};
-    if (!config)
-        return QL_OK;
-    QL_TRY(cx, ql_json_text(cx, config, "quant_method", "", &method));
-    if (strcmp(method, "mxfp4") == 0)
-        return QL_FAIL(
-            cx, QL_UNSUPPORTED,
-            "config.json: 'quantization_config.quant_method': MXFP4 is not read: take the model's 16-bit release");
-    *found = strcmp(method, "fp8") == 0 || strcmp(method, "compressed-tensors") == 0;
-    if (!*found)
-        return QL_OK;
+    out->layout = &layout;
     out->scale = "weight_scale_inv";
+    QL_TRY(cx, ql_json_text(cx, config, "quant_method", "", &method));
     QL_TRY(cx, ql_json_text(cx, config, "fmt", "e4m3", &format));
     if (strcmp(format, "e4m3") != 0)
         return QL_FAIL(cx, QL_UNSUPPORTED, "config.json: 'quantization_config.fmt': expected \"e4m3\", got \"%s\"",
@@ -89,17 +83,9 @@ typedef struct parts { /* a linear's tensors by their headers */
     int64_t rows, cols; /* that a scale covers */
 } parts;
 
-bool
-fp8_has(ql_ctx *cx, const fp8_format *f, const char *linear)
-{
-    const char *name = ql_format(cx, "%s.weight", linear), *dtype = name ? ql_source_dtype(f->source, name) : NULL;
-
-    return dtype && strncmp(dtype, "F8_", 3) == 0;
-}
-
 /* The shape of the scales says what each is of; all of one dimension less are read as well, as some programs write them. */
 static ql_status
-look_at_scales(ql_ctx *cx, const fp8_format *f, const ql_linear_at *at, parts *p)
+look_at_scales(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, parts *p)
 {
     const char *name = ql_format(cx, "%s.%s", at->name, f->scale);
     int64_t count = 1, blocks[2];
@@ -122,7 +108,7 @@ look_at_scales(ql_ctx *cx, const fp8_format *f, const ql_linear_at *at, parts *p
 }
 
 static ql_status
-look(ql_ctx *cx, const fp8_format *f, const ql_linear_at *at, parts *p)
+look(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, parts *p)
 {
     const char *name = ql_format(cx, "%s.weight", at->name), *dtype = name ? ql_source_dtype(f->source, name) : NULL;
     ql_want unread;
@@ -199,8 +185,8 @@ spread(ql_ctx *cx, const parts *p, const ql_linear_at *at, const ql_tensor *scal
     return fine ? QL_OK : QL_FAIL(cx, QL_INVALID, "%s: expected scales that are no negative numbers", p->scales.name);
 }
 
-ql_status
-fp8_read(ql_ctx *cx, const fp8_format *f, const ql_linear_at *at, ql_qlinear *out)
+static ql_status
+fp8_read(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, ql_qlinear *out)
 {
     ql_tensor *scales;
     parts p;

@@ -1,42 +1,31 @@
-/* GPTQ checkpoints, read: configuration, shapes, codes. Every tensor comes from outside. */
-#include "gptq.h"
-
+/* GPTQ checkpoints, read: configuration, shapes, codes. Every tensor comes from outside. The version is what the label says, but for
+ * symmetric linears whose zero points tell of another: labels lie, so these are followed, with a warning in the first block. */
 #include <string.h>
-#include <strings.h>
 
 #include "codes.h"
+#include "packed.h"
 
 /* --- the configuration ---------------------------------------------------------------------------------------------- */
 
-ql_status
-gptq_open(ql_ctx *cx, const ql_source *src, const ql_json *config, gptq_format *out, bool *found)
-{
-    const char *method, *packing, *label;
+static ql_status gptq_read(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, ql_qlinear *out);
 
-    *found = false;
-    if (!config)
-        QL_TRY(cx, ql_source_json(cx, src, "quantize_config.json", &config));
-    if (!config)
-        return QL_OK;
-    *out = (gptq_format){.source = src};
-    QL_TRY(cx, ql_json_text(cx, config, "quant_method", "gptq", &method));
-    QL_TRY(cx, ql_json_text(cx, config, "packing_format", "", &packing));
-    if (strcasecmp(method, "gptq") != 0 && strcmp(packing, "auto_round:auto_gptq") != 0)
-        return QL_FAIL(cx, QL_UNSUPPORTED,
-                       "config.json: 'quantization_config.quant_method': expected \"gptq\", \"fp8\" or "
-                       "\"compressed-tensors\", got \"%s\"",
-                       method);
-    QL_TRY(cx, ql_json_int(cx, config, "group_size", -1, &out->group));
-    QL_TRY(cx, ql_json_bool(cx, config, "sym", true, &out->sym));
-    QL_TRY(cx, ql_json_bool(cx, config, "desc_act", false, &out->ordered));
-    QL_TRY(cx, ql_json_text(cx, config, "checkpoint_format", "gptq", &label));
+ql_status
+gptq_open(ql_ctx *cx, packed_format *out)
+{
+    static const packed_layout layout = {.codes = "qweight", .read = gptq_read};
+    const char *label;
+
+    out->layout = &layout;
+    QL_TRY(cx, ql_json_int(cx, out->config, "group_size", -1, &out->group));
+    QL_TRY(cx, ql_json_bool(cx, out->config, "sym", true, &out->sym));
+    QL_TRY(cx, ql_json_bool(cx, out->config, "desc_act", false, &out->ordered));
+    QL_TRY(cx, ql_json_text(cx, out->config, "checkpoint_format", "gptq", &label));
     if (strcmp(label, "gptq") != 0 && strcmp(label, "gptq_v2") != 0)
         return QL_FAIL(cx, QL_UNSUPPORTED,
                        "config.json: 'quantization_config.checkpoint_format': expected \"gptq\" or \"gptq_v2\", got "
                        "\"%s\"",
                        label);
     out->exact_zeros = strcmp(label, "gptq_v2") == 0;
-    *found = true;
     return QL_OK;
 }
 
@@ -49,27 +38,13 @@ typedef struct packed { /* a linear's tensors by their headers */
     bool ordered; /* g_idx is there */
 } packed;
 
-static const char *
-part(ql_ctx *cx, const char *linear, const char *name)
-{
-    return ql_format(cx, "%s.%s", linear, name);
-}
-
-bool
-gptq_has(ql_ctx *cx, const gptq_format *f, const char *linear)
-{
-    const char *name = part(cx, linear, "qweight");
-
-    return name && ql_source_has(f->source, name);
-}
-
 /* Bits follow from the shape: rules for single modules need no reading. */
 static ql_status
-find_bits(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, packed *p)
+find_bits(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, packed *p)
 {
     static const int known[] = {2, 3, 4, 8};
 
-    p->codes.name = part(cx, at->name, "qweight");
+    p->codes.name = packed_name(cx, at->name, "qweight");
     if (!p->codes.name)
         return QL_MEMORY;
     if (!ql_source_shape(f->source, p->codes.name, &p->codes) || p->codes.ndim != 2 || p->codes.dims[1] != at->out)
@@ -86,76 +61,40 @@ find_bits(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, packed *p)
 }
 
 static ql_status
-check(ql_ctx *cx, const gptq_format *f, ql_want *want)
-{
-    ql_want found;
-
-    if (!want->name)
-        return QL_MEMORY;
-    QL_TRY(cx, ql_source_check(cx, f->source, want));
-    if (ql_source_shape(f->source, want->name, &found) && found.dtype != want->dtype &&
-        !(want->dtype == QL_F32 && (found.dtype == QL_F16 || found.dtype == QL_BF16)))
-        return QL_FAIL(cx, QL_INVALID, "%s: expected dtype %s, the file has %s", want->name,
-                       ql_dtype_name(want->dtype == QL_F32 ? QL_F16 : want->dtype),
-                       found.dtype == QL_DTYPE_NONE ? "another" : ql_dtype_name(found.dtype));
-    return QL_OK;
-}
-
-static ql_status
-look(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, packed *p)
+look(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, packed *p)
 {
     *p = (packed){.out = at->out, .in = at->in};
     QL_TRY(cx, find_bits(cx, f, at, p));
     p->codes.dtype = QL_I32;
-    QL_TRY(cx, check(cx, f, &p->codes));
-    p->scales.name = part(cx, at->name, "scales");
+    QL_TRY(cx, packed_check(cx, f, &p->codes));
+    p->scales.name = packed_name(cx, at->name, "scales");
     if (!p->scales.name)
         return QL_MEMORY;
     if (!ql_source_shape(f->source, p->scales.name, &p->scales) || p->scales.ndim != 2 || p->scales.dims[0] < 1 ||
         p->scales.dims[0] > at->in)
         return QL_FAIL(cx, QL_INVALID, "scales: expected [groups, %lld]", (long long)at->out);
     p->groups = p->scales.dims[0];
-    p->scales = (ql_want){part(cx, at->name, "scales"), QL_F32, 2, {p->groups, at->out}};
-    QL_TRY(cx, check(cx, f, &p->scales));
-    p->zeros = (ql_want){part(cx, at->name, "qzeros"), QL_I32, 2, {p->groups, codes_words(at->out, p->bits)}};
-    QL_TRY(cx, check(cx, f, &p->zeros));
-    p->order = (ql_want){part(cx, at->name, "g_idx"), QL_I32, 1, {at->in}};
+    p->scales = (ql_want){packed_name(cx, at->name, "scales"), QL_F32, 2, {p->groups, at->out}};
+    QL_TRY(cx, packed_check(cx, f, &p->scales));
+    p->zeros = (ql_want){packed_name(cx, at->name, "qzeros"), QL_I32, 2, {p->groups, codes_words(at->out, p->bits)}};
+    QL_TRY(cx, packed_check(cx, f, &p->zeros));
+    p->order = (ql_want){packed_name(cx, at->name, "g_idx"), QL_I32, 1, {at->in}};
     p->ordered = p->order.name && ql_source_has(f->source, p->order.name);
     if (p->ordered)
-        QL_TRY(cx, check(cx, f, &p->order));
+        QL_TRY(cx, packed_check(cx, f, &p->order));
     p->group = f->group < 1 || f->group > at->in ? at->in : f->group;
     return QL_OK;
 }
 
-/* Host words of a tensor that was checked, in the innermost scope. */
 static ql_status
-read_words(ql_ctx *cx, const gptq_format *f, const ql_want *want, const uint32_t **out)
-{
-    uint32_t *copy;
-    const void *data;
-    ql_tensor *t;
-
-    QL_TRY(cx, ql_source_load(cx, f->source, want, &t));
-    copy = ql_alloc(cx, (size_t)ql_count(t), sizeof *copy);
-    if (!copy)
-        return QL_MEMORY;
-    QL_TRY(cx, ql_map(cx, t, QL_READ, &data));
-    memcpy(copy, data, (size_t)ql_count(t) * sizeof *copy);
-    QL_TRY(cx, ql_unmap(cx, t));
-    ql_drop(cx, &t);
-    *out = copy;
-    return QL_OK;
-}
-
-static ql_status
-read_codes(ql_ctx *cx, const gptq_format *f, const packed *p, ql_qlinear *out)
+read_codes(ql_ctx *cx, const packed_format *f, const packed *p, ql_qlinear *out)
 {
     uint8_t *codes = ql_alloc(cx, (size_t)p->out, (size_t)p->in);
     const uint32_t *words;
 
     if (!codes)
         return QL_MEMORY;
-    QL_TRY(cx, read_words(cx, f, &p->codes, &words));
+    QL_TRY(cx, packed_words(cx, f, &p->codes, &words));
     for (int64_t first = 0; first < p->in; first += 32) /* in the order of memory */
         for (int64_t o = 0; o < p->out; o++)
             for (int64_t i = first; i < first + 32 && i < p->in; i++)
@@ -165,7 +104,7 @@ read_codes(ql_ctx *cx, const gptq_format *f, const packed *p, ql_qlinear *out)
 
 /* Are zero points stored as they are, or less one? */
 static bool
-has_exact_zeros(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, const packed *p, const uint32_t *words)
+has_exact_zeros(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, const packed *p, const uint32_t *words)
 {
     bool exact = true, less = true;
 
@@ -186,7 +125,7 @@ has_exact_zeros(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, const 
 
 /* A field of all ones in version 1 is a zero of 0, less one. */
 static ql_status
-read_zeros(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, const packed *p, ql_qlinear *out)
+read_zeros(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, const packed *p, ql_qlinear *out)
 {
     const int64_t width = p->zeros.dims[1];
     const uint32_t mask = (1u << p->bits) - 1;
@@ -196,7 +135,7 @@ read_zeros(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, const packe
 
     if (!zeros)
         return QL_MEMORY;
-    QL_TRY(cx, read_words(cx, f, &p->zeros, &words));
+    QL_TRY(cx, packed_words(cx, f, &p->zeros, &words));
     more = has_exact_zeros(cx, f, at, p, words) ? 0 : 1;
     out->grid.sym = true;
     for (int64_t o = 0; o < p->out; o++)
@@ -211,7 +150,7 @@ read_zeros(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, const packe
 
 /* A group without a column was made from nothing. With desc_act a g_idx of zeros is taken as it is. */
 static ql_status
-check_groups(ql_ctx *cx, const gptq_format *f, const packed *p, const uint32_t *g_idx)
+check_groups(ql_ctx *cx, const packed_format *f, const packed *p, const uint32_t *g_idx)
 {
     int64_t *columns = ql_alloc(cx, (size_t)p->groups, sizeof *columns);
 
@@ -231,13 +170,13 @@ check_groups(ql_ctx *cx, const gptq_format *f, const packed *p, const uint32_t *
 
 /* The group of each column. `p->group` is what the configuration says; a rule for this module may say another, which g_idx shows. */
 static ql_status
-read_order(ql_ctx *cx, const gptq_format *f, packed *p, ql_qlinear *out)
+read_order(ql_ctx *cx, const packed_format *f, packed *p, ql_qlinear *out)
 {
     const uint32_t *g_idx = NULL;
     bool plain = true;
 
     if (p->ordered)
-        QL_TRY(cx, read_words(cx, f, &p->order, &g_idx));
+        QL_TRY(cx, packed_words(cx, f, &p->order, &g_idx));
     for (int64_t i = 0; g_idx && i < p->in; i++)
         if (g_idx[i] >= (uint64_t)p->groups)
             return QL_FAIL(cx, QL_INVALID, "g_idx: column %lld is in group %d, expected 0 to %lld", (long long)i,
@@ -260,8 +199,8 @@ read_order(ql_ctx *cx, const gptq_format *f, packed *p, ql_qlinear *out)
     return plain ? QL_OK : ql_upload(cx, QL_I32, p->in, -1, g_idx, &out->g_idx);
 }
 
-ql_status
-gptq_read(ql_ctx *cx, const gptq_format *f, const ql_linear_at *at, ql_qlinear *out)
+static ql_status
+gptq_read(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, ql_qlinear *out)
 {
     ql_tensor *scales;
     packed p;

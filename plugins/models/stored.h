@@ -1,15 +1,13 @@
-/* How a decoder's folder holds its linears: as they are, as a GPTQ checkpoint, or as 8-bit floats; with a PEFT adapter on top, or none. */
+/* How a decoder's folder holds its linears: as they are, or as codes of a checkpoint; with a PEFT adapter on top, or none. */
 #ifndef QLOOM_MODELS_STORED_H
 #define QLOOM_MODELS_STORED_H
 
-#include "../formats/fp8.h"
-#include "../formats/gptq.h"
 #include "../formats/lora.h"
+#include "../formats/packed.h"
 
 typedef struct stored {
-    bool packed, floats, adapted;
-    gptq_format codes;
-    fp8_format fp8;
+    bool adapted;
+    packed_format codes;
     lora adapter;
 } stored;
 

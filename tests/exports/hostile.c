@@ -153,6 +153,51 @@ test_label(reader *t, const char *folder)
         TEST_FAIL("no warning in the log: %s", t->log.text);
 }
 
+/* A configuration of compressed-tensors that means something else than its tensors, or than what can be read. */
+static void
+test_compressed(reader *t, const char *folder)
+{
+    static const struct {
+        const char *from, *to, *expected;
+    } rows[] = {
+        {"pack-quantized", "marlin-24", "'format': expected \"pack-quantized\", got \"marlin-24\""},
+        {"\"compressed\"", "\"frozen\"", "'quantization_status': expected \"compressed\", got \"frozen\""},
+        {"\"int\"", "\"float\"", "'type': expected \"int\", got \"float\""},
+        {"\"Linear\"", "\"re:.*q_proj\"", "no group names this linear, in full or as one of all (\"Linear\")"},
+        {"\"num_bits\": 3", "\"num_bits\": 4", "model.layers.0.self_attn.q_proj.weight_packed"},
+        {"\"num_bits\": 3", "\"num_bits\": 9", "'num_bits': expected 2 to 8, got 9"},
+        {"\"group_size\": 32", "\"group_size\": 48", "'group_size': 48 does not divide the"},
+        {"\"group_size\": 32", "\"group_size\": 16", "model.layers.0.self_attn.q_proj.weight_scale"},
+        {"\"symmetric\": false", "\"symmetric\": 3", "weights.symmetric': expected true or false, got 3"},
+        {"\"strategy\": \"group\"", "\"strategy\": \"block\"", "'strategy': expected \"group\" or \"channel\""},
+        {"\"actorder\": null", "\"actorder\": \"group\"", "'dynamic' and 'actorder' can't be read"},
+        {"\"input_activations\": null", "\"input_activations\": {\"num_bits\": 8}", "'input_activations' is set"},
+        {"\"compressed-tensors\"", "\"awq\"",
+         "'quantization_config.quant_method': expected \"gptq\" or "
+         "\"compressed-tensors\", got \"awq\""},
+    };
+    const char *path = ql_format(&t->cx, "%s/config.json", folder), *text;
+    size_t bytes;
+
+    REQUIRE_OK(&t->cx, ql_file_read(&t->cx, path, QL_FILE_MOST, &text, &bytes));
+    CHECK_OK(&t->cx, load(t, folder));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *at = strstr(text, rows[i].from);
+        const char *wrong =
+            at ? ql_format(&t->cx, "%.*s%s%s", (int)(at - text), text, rows[i].to, at + strlen(rows[i].from)) : NULL;
+
+        if (!wrong) {
+            TEST_FAIL("the configuration has no %s", rows[i].from);
+            continue;
+        }
+        REQUIRE_OK(&t->cx, ql_file_write(&t->cx, path, wrong, strlen(wrong)));
+        if (load(t, folder) == QL_OK)
+            TEST_FAIL("%s is read", rows[i].to);
+        else if (!strstr(ql_error(&t->cx), rows[i].expected))
+            TEST_FAIL("%s: got %s, expected %s", rows[i].to, ql_error(&t->cx), rows[i].expected);
+    }
+}
+
 static void
 reader_open(reader *r)
 {
@@ -187,8 +232,10 @@ main(void)
     export_run(&t, walk_format(&t,
                                "qloom: 1\nname: h\nstages:\n  base: {use: auto, path: %s}\n"
                                "  quant: {use: rtn, model: $base, bits: 3, group_size: 32, sym: true}\n"
-                               "  ckpt: {use: gptq_checkpoint, model: $quant, version: v2, path: %s}\n",
-                               export_model(&t, "llama", rng), folder));
+                               "  other: {use: rtn, model: $base, bits: 3, group_size: 32, sym: false}\n"
+                               "  ckpt: {use: gptq_checkpoint, model: $quant, version: v2, path: %s}\n"
+                               "  packed: {use: compressed_tensors, model: $other, path: %s/packed}\n",
+                               export_model(&t, "llama", rng), folder, t.folder));
     reader_open(&r);
     REQUIRE_OK(&r.cx,
                ql_file_read(&r.cx, ql_format(&r.cx, "%s/model.safetensors", folder), QL_FILE_MOST, &data, &file_bytes));
@@ -196,6 +243,7 @@ main(void)
     test_lies(&r, folder);
     test_noise(&r, folder, &rng);
     test_label(&r, folder);
+    test_compressed(&r, walk_format(&t, "%s/packed", t.folder));
     reader_close(&r);
     return walk_close(&t);
 }

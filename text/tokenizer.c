@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
+#include "base/printer.h"
 #include "bpe.h"
 #include "decode.h"
 #include "post.h"
@@ -89,21 +91,59 @@ read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *t
 }
 
 static ql_status
+parse_json(ql_ctx *cx, const char *name, const char *text, size_t bytes, const ql_json **out)
+{
+    return ql_json_parse(cx, &(ql_json_input){.file = name, .text = text, .bytes = bytes, .python = true}, out);
+}
+
+static void
+put_members(ql_json_writer *w, const ql_json *of, const ql_json *except)
+{
+    const char *key;
+
+    for (int64_t i = 0; i < ql_json_members(of); i++) {
+        const ql_json *v = ql_json_at(of, i, &key);
+
+        if (!ql_json_member(except, key))
+            ql_json_put_value(w, key, v);
+    }
+}
+
+/* special_tokens_map.json counts where tokenizer_config.json has no `added_tokens_decoder`, as in current transformers: then its members
+ * take the place of those of the configuration. */
+static ql_status
+read_map(ql_ctx *cx, const ql_tokenizer_files *files, const ql_json **config)
+{
+    ql_json_writer w = {.cx = cx};
+    const ql_json *map;
+    const char *text;
+    ql_printer p;
+    ql_status st;
+
+    if (!files->map_text || ql_json_member(*config, "added_tokens_decoder"))
+        return QL_OK;
+    QL_TRY(cx, parse_json(cx, files->map_name, files->map_text, files->map_bytes, &map));
+    QL_TRY(cx, ql_printer_open(cx, &p));
+    w.out = p.out;
+    ql_json_put_open(&w, NULL, '{', QL_JSON_LINES);
+    put_members(&w, map, NULL);
+    put_members(&w, *config, map);
+    ql_json_put_close(&w);
+    st = ql_json_put_end(&w);
+    QL_TRY(cx, ql_printer_close(cx, &p, &text));
+    QL_TRY(cx, st);
+    return parse_json(cx, files->map_name, text, strlen(text), config);
+}
+
+static ql_status
 parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer *tk)
 {
     const ql_json *root, *config = NULL;
 
-    QL_TRY(cx,
-           ql_json_parse(
-               cx, &(ql_json_input){.file = files->name, .text = files->text, .bytes = files->bytes, .python = true},
-               &root));
+    QL_TRY(cx, parse_json(cx, files->name, files->text, files->bytes, &root));
     if (files->config_text)
-        QL_TRY(cx, ql_json_parse(cx,
-                                 &(ql_json_input){.file = files->config_name,
-                                                  .text = files->config_text,
-                                                  .bytes = files->config_bytes,
-                                                  .python = true},
-                                 &config));
+        QL_TRY(cx, parse_json(cx, files->config_name, files->config_text, files->config_bytes, &config));
+    QL_TRY(cx, read_map(cx, files, &config));
     return read_all(cx, root, config, tk);
 }
 
@@ -126,19 +166,28 @@ ql_tokenizer_parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer **o
     return st;
 }
 
+/* A file that need not be there. */
+static ql_status
+read_beside(ql_ctx *cx, const char *path, const char **text, size_t *bytes)
+{
+    bool there;
+
+    QL_TRY(cx, ql_is_file(cx, path, &there));
+    return there ? ql_file_read(cx, path, QL_FILE_MOST, text, bytes) : QL_OK;
+}
+
 static ql_status
 open_files(ql_ctx *cx, const char *folder, ql_tokenizer **out)
 {
     ql_tokenizer_files files = {.name = ql_format(cx, "%s/tokenizer.json", folder),
-                                .config_name = ql_format(cx, "%s/tokenizer_config.json", folder)};
-    bool configured;
+                                .config_name = ql_format(cx, "%s/tokenizer_config.json", folder),
+                                .map_name = ql_format(cx, "%s/special_tokens_map.json", folder)};
 
-    if (!files.name || !files.config_name)
+    if (!files.name || !files.config_name || !files.map_name)
         return QL_MEMORY;
     QL_TRY(cx, ql_file_read(cx, files.name, QL_FILE_MOST, &files.text, &files.bytes));
-    QL_TRY(cx, ql_is_file(cx, files.config_name, &configured));
-    if (configured)
-        QL_TRY(cx, ql_file_read(cx, files.config_name, QL_FILE_MOST, &files.config_text, &files.config_bytes));
+    QL_TRY(cx, read_beside(cx, files.config_name, &files.config_text, &files.config_bytes));
+    QL_TRY(cx, read_beside(cx, files.map_name, &files.map_text, &files.map_bytes));
     return ql_tokenizer_parse(cx, &files, out);
 }
 

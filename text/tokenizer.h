@@ -9,6 +9,8 @@ typedef struct ql_tokenizer_files {
     size_t bytes;
     const char *config_name, *config_text; /* of tokenizer_config.json; NULL: there is none */
     size_t config_bytes;
+    const char *map_name, *map_text; /* of special_tokens_map.json, likewise */
+    size_t map_bytes;
 } ql_tokenizer_files;
 
 ql_status ql_tokenizer_parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer **out);

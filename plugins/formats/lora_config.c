@@ -86,7 +86,9 @@ match(ql_ctx *cx, const char *key, const char *pattern, const char *text, bool p
     const uint32_t ends = PCRE2_UTF | PCRE2_ANCHORED | (part ? 0 : PCRE2_ENDANCHORED);
     int error, found = PCRE2_ERROR_NOMEMORY;
     PCRE2_SIZE at;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, ends, &error, &at, NULL);
+    const bool differs = strstr(pattern, "{,") != NULL; /* to Python {0, */
+    pcre2_code *code =
+        differs ? NULL : pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, ends, &error, &at, NULL);
     pcre2_match_data *data = code ? pcre2_match_data_create_from_pattern(code, NULL) : NULL;
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
     PCRE2_UCHAR *digits = NULL;
@@ -104,6 +106,8 @@ match(ql_ctx *cx, const char *key, const char *pattern, const char *text, bool p
     pcre2_match_context_free(limits);
     pcre2_match_data_free(data);
     pcre2_code_free(code);
+    if (differs)
+        return QL_FAIL(cx, QL_UNSUPPORTED, FILE_NAME ": '%s': write {0,N} for {,N}: %.200s", key, pattern);
     if (!code)
         return QL_FAIL(cx, QL_INVALID, FILE_NAME ": '%s': no regular expression: %.200s", key, pattern);
     if (found < 0 && found != PCRE2_ERROR_NOMATCH)

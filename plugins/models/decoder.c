@@ -84,10 +84,24 @@ read_listed_types(ql_ctx *cx, const ql_json *list, int64_t layers, unsigned char
     return QL_OK;
 }
 
+/* Qwen's keys say nothing where every layer has the window. */
+static ql_status
+follow_window(ql_ctx *cx, const decoder_arch *arch, const ql_json *o)
+{
+    static const char *const keys[] = {"layer_types", "use_sliding_window", "max_window_layers"};
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (ql_json_member(o, keys[i]))
+            QL_TRY(cx, ql_follow(cx, "config.json",
+                                 "'%s' has no effect on %s, as in transformers: 'sliding_window' is followed", keys[i],
+                                 arch->name));
+    return QL_OK;
+}
+
 static ql_status
 read_windows(ql_ctx *cx, const decoder_arch *arch, const ql_json *o, int64_t layers, decoder *m)
 {
-    const ql_json *list = arch->window ? ql_json_member(o, "layer_types") : NULL;
+    const ql_json *list = arch->window && !arch->window_everywhere ? ql_json_member(o, "layer_types") : NULL;
     const bool none = ql_json_is_null(o, "sliding_window");
     unsigned char *type = ql_alloc(cx, (size_t)layers, 1);
     int64_t from = layers;
@@ -99,8 +113,14 @@ read_windows(ql_ctx *cx, const decoder_arch *arch, const ql_json *o, int64_t lay
     if (list) {
         QL_TRY(cx, read_listed_types(cx, list, layers, type));
     } else if (arch->window) {
-        QL_TRY(cx, ql_json_bool(cx, o, "use_sliding_window", arch->window_everywhere, &use));
-        QL_TRY(cx, ql_json_int(cx, o, "max_window_layers", arch->window_everywhere ? 0 : 28, &from));
+        if (arch->window_everywhere) {
+            use = true;
+            from = 0;
+            QL_TRY(cx, follow_window(cx, arch, o));
+        } else {
+            QL_TRY(cx, ql_json_bool(cx, o, "use_sliding_window", false, &use));
+            QL_TRY(cx, ql_json_int(cx, o, "max_window_layers", 28, &from));
+        }
         for (int64_t i = 0; i < layers; i++)
             type[i] = use && !none && i >= from ? SLIDING : FULL;
     }

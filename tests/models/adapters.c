@@ -208,6 +208,7 @@ refusals(lab *l, const char *folder)
         {"\"use_qalora\": true", "'use_qalora' is true", QL_UNSUPPORTED},
         {"\"bias\": \"all\"", "'bias': expected \"none\", got \"all\"", QL_UNSUPPORTED},
         {"\"target_modules\": \"(\"", "'target_modules': no regular expression: (", QL_INVALID},
+        {"\"target_modules\": \".*[qk]{,2}_proj\"", "'target_modules': write {0,N} for {,N}: ", QL_UNSUPPORTED},
         {"\"target_modules\": 3", "'target_modules': expected a list of names or a pattern", QL_INVALID},
         {"\"target_modules\": [3]", "'target_modules': item 0 is no name", QL_INVALID},
         {"\"target_modules\": \".*\", \"layers_to_transform\": [1]", "go with a list of 'target_modules'", QL_INVALID},

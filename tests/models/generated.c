@@ -5,10 +5,11 @@
 #define LLAMA .type = "llama", .architecture = "LlamaForCausalLM"
 #define QWEN2 .type = "qwen2", .architecture = "Qwen2ForCausalLM", .qkv_bias = true
 #define QWEN3 .type = "qwen3", .architecture = "Qwen3ForCausalLM", .qk_norm = true
+#define MISTRAL .type = "mistral", .architecture = "MistralForCausalLM"
 #define SIZES .layers = 3, .hidden = 24, .mlp = 37, .heads = 6, .kv_heads = 2, .head_dim = 4, .vocab = 51
 #define THETA .rope = {{.theta = 10000}}
 
-static const int64_t slide_from_1[] = {0, 5, 5}, slide_listed[] = {3, 0, 3};
+static const int64_t slide_from_1[] = {0, 5, 5}, slide_listed[] = {3, 0, 3}, slide[] = {5, 5, 5};
 
 static const lab_spec specs[] = {
     {LLAMA, SIZES, THETA},
@@ -38,6 +39,12 @@ static const lab_spec specs[] = {
      .extra = "\"layer_types\": [\"sliding_attention\", \"full_attention\", \"sliding_attention\"], "
               "\"sliding_window\": 3, \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}, "
               "\"sliding_attention\": {\"rope_type\": \"linear\", \"factor\": 3, \"rope_theta\": 50}},"},
+    {MISTRAL, SIZES, THETA, .extra = "\"sliding_window\": null,"},
+    {MISTRAL, SIZES, THETA}, /* the default is 4096 */
+    {MISTRAL, SIZES, THETA, .windows = slide,
+     .extra = "\"sliding_window\": 5, \"use_sliding_window\": false, \"max_window_layers\": 2,"}, /* keys of Qwen2's */
+    {MISTRAL, .layers = 3, .hidden = 20, .mlp = 31, .heads = 3, .kv_heads = 1, .head_dim = 8, .vocab = 40, .tied = true,
+     .rope = {{.theta = 1e6}}, .windows = slide, .extra = "\"rope_theta\": 1000000, \"sliding_window\": 5,"},
     {QWEN3, SIZES, THETA},
     {QWEN3, .layers = 2, .hidden = 12, .mlp = 20, .heads = 4, .kv_heads = 1, .head_dim = 10, .vocab = 33, .tied = true,
      .rope = {{.theta = 1e6}}, .extra = "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 1000000},"},

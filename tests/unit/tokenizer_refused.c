@@ -363,6 +363,39 @@ test_clean_up(ql_ctx *cx)
     ql_tokenizer_close(tk);
 }
 
+/* special_tokens_map.json takes the place of members of tokenizer_config.json, but not beside `added_tokens_decoder`. */
+static void
+test_map(ql_ctx *cx)
+{
+    static const char map[] = "{\"bos_token\": {\"content\": \"ab\"}, \"additional_special_tokens\": [\"<x>\"]}";
+    static const struct {
+        const char *config;
+        int64_t bos, x; /* ids; -1: none */
+    } rows[] = {
+        {NULL, 2, 3},
+        {"{\"bos_token\": \"b\"}", 2, 3},
+        {"{\"bos_token\": \"b\", \"added_tokens_decoder\": {\"1\": {\"content\": \"b\"}}}", 1, -1},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ql_tokenizer_files files = {.name = "t.json", .text = "{" MODEL "}", .map_name = "m.json", .map_text = map};
+        ql_tokenizer *tk;
+        ql_ids ids = {0};
+
+        files.bytes = strlen(files.text);
+        files.map_bytes = strlen(map);
+        files.config_name = "c.json";
+        files.config_text = rows[i].config;
+        files.config_bytes = rows[i].config ? strlen(rows[i].config) : 0;
+        REQUIRE_OK(cx, ql_tokenizer_parse(cx, &files, &tk));
+        CHECK_INT(ql_tokenizer_bos(tk), rows[i].bos);
+        REQUIRE_OK(cx, ql_tokenizer_encode(cx, tk, "a<x>", 4, QL_BOS_NO, &ids));
+        CHECK_INT(ids.count, rows[i].x < 0 ? 1 : 2); /* what no token covers is dropped */
+        CHECK_INT(ids.ids[ids.count - 1], rows[i].x < 0 ? 0 : rows[i].x);
+        ql_tokenizer_close(tk);
+    }
+}
+
 int
 main(void)
 {
@@ -381,6 +414,7 @@ main(void)
     test_growth(&cx);
     test_texts(&cx);
     test_clean_up(&cx);
+    test_map(&cx);
     ql_scope_close(&cx, &scope);
     ql_ctx_fini(&cx);
     return TEST_DONE();

@@ -160,7 +160,8 @@ test_compressed(reader *t, const char *folder)
     static const struct {
         const char *from, *to, *expected;
     } rows[] = {
-        {"pack-quantized", "marlin-24", "'format': expected \"pack-quantized\", got \"marlin-24\""},
+        {"pack-quantized", "marlin-24",
+         "expected 8-bit floats, got int of 3 bits: of compressed-tensors FP8 and pack-quantized are read"},
         {"\"compressed\"", "\"frozen\"", "'quantization_status': expected \"compressed\", got \"frozen\""},
         {"\"int\"", "\"float\"", "'type': expected \"int\", got \"float\""},
         {"\"Linear\"", "\"re:.*q_proj\"", "no group names this linear, in full or as one of all (\"Linear\")"},
@@ -173,7 +174,7 @@ test_compressed(reader *t, const char *folder)
         {"\"actorder\": null", "\"actorder\": \"group\"", "'dynamic' and 'actorder' can't be read"},
         {"\"input_activations\": null", "\"input_activations\": {\"num_bits\": 8}", "'input_activations' is set"},
         {"\"compressed-tensors\"", "\"awq\"",
-         "'quantization_config.quant_method': expected \"gptq\" or "
+         "'quantization_config.quant_method': expected \"gptq\", \"fp8\" or "
          "\"compressed-tensors\", got \"awq\""},
     };
     const char *path = ql_format(&t->cx, "%s/config.json", folder), *text;

@@ -258,6 +258,7 @@ parse_named(parser *p, const ql_expression **out)
 {
     static const char *const constants[] = {"none", "None", "false", "False", "true", "True"};
     const size_t at = p->at;
+    size_t behind;
     const char *name = parse_name(p);
     ql_expression *e = make(p, QL_TERM_NAME, at);
     const ql_expression *argument = NULL;
@@ -275,7 +276,10 @@ parse_named(parser *p, const ql_expression **out)
     if (e->term == QL_TERM_CONSTANT || !take(p, "("))
         return QL_OK;
     e->term = QL_TERM_FUNCTION;
+    behind = p->at;
+    p->at = at; /* where an unknown one is told */
     QL_TRY(p->cx, find_function(p, name, &e->function));
+    p->at = behind;
     QL_TRY(p->cx, parse_expression(p, &argument));
     QL_TRY(p->cx, add_child(p, e, argument));
     return need(p, ")");

@@ -11,6 +11,7 @@
 
 #include "base/guess.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "cli.h"
 #include "signals.h"
 
@@ -235,6 +236,7 @@ run_program(ql_cli *cli, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+    const ql_locale locale = ql_locale_enter(); /* whatever a plugin's library sets */
     ql_ctx cx;
     ql_cli cli = {.cx = &cx};
     ql_status st;
@@ -247,5 +249,6 @@ main(int argc, char **argv)
     st = run_program(&cli, argc, argv);
     ql_signals_done();
     ql_ctx_fini(&cx);
+    ql_locale_leave(locale);
     return ql_status_exit(st);
 }

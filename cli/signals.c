@@ -164,6 +164,21 @@ blame_file(uintptr_t address)
     return false;
 }
 
+/* What a plugin is lent can't be written to while it is called. */
+static void
+on_fault(int signal, siginfo_t *info, void *context)
+{
+    ql_job_page *page = calling();
+
+    (void)context;
+    if (!page || !page->lending || info->si_code != SEGV_ACCERR) {
+        on_crash(signal);
+        return;
+    }
+    blame(page, signal, "wrote to memory that was lent to it for reading only, or is read-only for another reason,");
+    raise(signal);
+}
+
 static void
 on_bus_error(int signal, siginfo_t *info, void *context)
 {
@@ -238,6 +253,15 @@ handle(int signal, void (*handler)(int), int flags)
     sigaction(signal, &action, NULL);
 }
 
+static void
+handle_fault(int signal, void (*handler)(int, siginfo_t *, void *))
+{
+    struct sigaction action = {.sa_sigaction = handler,
+                               .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_ONSTACK | SA_NODEFER)};
+
+    sigaction(signal, &action, NULL);
+}
+
 void
 ql_signals_catch(ql_cli *cli)
 {
@@ -247,10 +271,8 @@ ql_signals_catch(ql_cli *cli)
     sigaltstack(&stack, NULL);
     for (size_t i = 0; i < CRASHES; i++)
         handle(crashes[i].signal, on_crash, (int)(SA_RESETHAND | SA_ONSTACK | SA_NODEFER));
-    sigaction(SIGBUS,
-              &(struct sigaction){.sa_sigaction = on_bus_error,
-                                  .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_ONSTACK | SA_NODEFER)},
-              NULL);
+    handle_fault(SIGSEGV, on_fault);
+    handle_fault(SIGBUS, on_bus_error);
     handle(SIGINT, on_stop, SA_RESTART);
     handle(SIGTERM, on_stop, SA_RESTART);
     handle(SIGHUP, on_stop, SA_RESTART);

@@ -80,12 +80,24 @@ work_of(ql_ctx *cx, const char *folder)
     return ql_format(cx, "%.*s/.qloom-export-%08" PRIx32, (int)up, folder, (uint32_t)hash[0]);
 }
 
+/* Is the locked folder no longer the one of that name? */
+static ql_status
+is_moved(ql_ctx *cx, const ql_target *t, bool *out)
+{
+    struct stat mine;
+    ql_path_info there;
+
+    if (fstat(t->lock, &mine) != 0)
+        return QL_FAIL(cx, QL_IO, "%s: %s", t->work, strerror(errno));
+    QL_TRY(cx, ql_path_look(cx, t->work, &there));
+    *out = there.type == QL_PATH_NONE || mine.st_dev != there.stat.st_dev || mine.st_ino != there.stat.st_ino;
+    return QL_OK;
+}
+
 /* Makes `work` or finds it, and locks it; *gone: its owner has renamed or removed it meanwhile. */
 static ql_status
 lock_work(ql_ctx *cx, ql_target *t, bool *gone)
 {
-    struct stat mine, there;
-
     if (mkdir(t->work, 0777) != 0 && errno != EEXIST)
         return QL_FAIL(cx, QL_IO, "cannot make the folder %s: %s", t->work, strerror(errno));
     t->lock = open(t->work, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -104,8 +116,7 @@ lock_work(ql_ctx *cx, ql_target *t, bool *gone)
         return QL_FAIL(cx, QL_INVALID, "%s: another export to this folder is under way: wait for it, or name another",
                        t->folder);
     }
-    *gone = fstat(t->lock, &mine) != 0 || lstat(t->work, &there) != 0 || mine.st_dev != there.st_dev ||
-            mine.st_ino != there.st_ino;
+    QL_TRY(cx, is_moved(cx, t, gone));
     if (*gone) {
         close(t->lock);
         t->lock = -1;
@@ -176,14 +187,13 @@ ql_target_open(ql_ctx *cx, const char *folder, ql_target *out)
 
 /* --- the swap ------------------------------------------------------------------------------------------------------------------ */
 
-/* The new export is in its place, so what is left of the earlier one costs only room. */
-static void
+/* The new export is in its place; what is left of the earlier one would lie there for ever unless somebody is told. */
+static ql_status
 remove_earlier(ql_ctx *cx, const char *path)
 {
-    if (ql_remove_tree(cx, path) == QL_OK)
-        return;
-    ql_warn(cx, "%s: the earlier export was replaced, and is not removed: %s", path, ql_error(cx));
-    ql_error_clear(cx);
+    const ql_status st = ql_remove_tree(cx, path);
+
+    return st == QL_OK ? st : ql_where(cx, st, "the earlier export was replaced, and is not removed");
 }
 
 /* For file systems that have no exchange. */
@@ -197,10 +207,8 @@ swap_in_two(ql_ctx *cx, const ql_target *t)
         return QL_MEMORY;
     if (rename(t->folder, old) != 0)
         return QL_FAIL(cx, QL_IO, "%s: %s", t->folder, strerror(errno));
-    if (rename(t->work, t->folder) == 0) {
-        remove_earlier(cx, old);
-        return QL_OK;
-    }
+    if (rename(t->work, t->folder) == 0)
+        return remove_earlier(cx, old);
     error = errno;
     if (rename(old, t->folder) != 0)
         return QL_FAIL(cx, QL_IO, "%s: %s; the earlier export is in %s", t->folder, strerror(error), old);
@@ -214,10 +222,8 @@ put_in_place(ql_ctx *cx, const ql_target *t)
         return QL_OK;
     if (errno != EEXIST && errno != ENOTEMPTY)
         return QL_FAIL(cx, QL_IO, "%s: %s", t->folder, strerror(errno));
-    if (renameat2(AT_FDCWD, t->work, AT_FDCWD, t->folder, RENAME_EXCHANGE) == 0) {
-        remove_earlier(cx, t->work);
-        return QL_OK;
-    }
+    if (renameat2(AT_FDCWD, t->work, AT_FDCWD, t->folder, RENAME_EXCHANGE) == 0)
+        return remove_earlier(cx, t->work);
     if (errno == EBUSY)
         return QL_FAIL(cx, QL_IO, "%s: it can't be replaced as a whole, being a mount point: name a folder below it",
                        t->folder);

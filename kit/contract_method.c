@@ -6,7 +6,7 @@
 
 #include <qloom/evaluator.h>
 
-#include "device/device.h"
+#include "device/guard.h"
 #include "results/facts.h"
 #include "contract.h"
 #include "layer.h"
@@ -94,9 +94,18 @@ call_plugin(ql_ctx *cx, const method *m, outcome *out)
 static ql_status
 call(ql_ctx *cx, const method *m, outcome *out)
 {
-    const ql_site before = ql_enter_plugin(cx, m->plugin->name);
-    const ql_status st = call_plugin(cx, m, out);
+    const ql_layer *l = m->layer;
+    const ql_lent lent[] = {{"parameters", m->self, m->plugin->self_size},
+                            {"statistics", &l->stats, sizeof l->stats},
+                            {"qlinear", &l->rounded, sizeof l->rounded},
+                            {0}};
+    ql_guard guard;
+    ql_site before;
+    ql_status st;
 
+    QL_TRY(cx, ql_guard_open(cx, true, lent, &guard));
+    before = ql_enter_plugin(cx, m->plugin->name);
+    st = ql_guard_close(cx, &guard, call_plugin(cx, m, out));
     ql_leave(cx, before);
     return st;
 }

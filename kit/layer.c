@@ -1,6 +1,8 @@
 /* Tiny random linears of awkward shapes, for the contract of methods. */
 #include "layer.h"
 
+#include "tensor/tensor.h"
+
 static double
 uniform(uint64_t *state)
 {
@@ -52,8 +54,21 @@ make_stats(ql_ctx *cx, uint64_t *state, int64_t n, ql_stats *out)
     QL_TRY(cx, ql_zeros(cx, QL_F32, n, -1, &most));
     QL_TRY(cx, ql_abs_stats(cx, &seqs, x, sum, most));
     QL_TRY(cx, ql_axpby(cx, 0, most, 1.0 / (double)tokens, sum));
+    ql_tensor_seal(h);
+    ql_tensor_seal(sum);
+    ql_tensor_seal(most);
     *out = (ql_stats){.h = h, .abs_mean = sum, .abs_max = most, .tokens = tokens, .sequences = 2};
     return QL_OK;
+}
+
+/* A plugin is lent all of it. */
+static void
+seal(const ql_layer *l)
+{
+    ql_tensor *const all[] = {l->w, l->what, l->rounded.codes, l->rounded.scales, l->rounded.zeros};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        ql_tensor_seal(all[i]);
 }
 
 ql_status
@@ -75,5 +90,6 @@ ql_layer_make(ql_ctx *cx, const ql_shape *s, bool raw, ql_layer *out)
     out->w = w;
     if (raw)
         QL_TRY(cx, ql_convert(cx, w, QL_BF16, &out->w));
+    seal(out);
     return make_stats(cx, &state, s->columns, &out->stats);
 }

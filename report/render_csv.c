@@ -1,8 +1,9 @@
 /* A table as CSV for programs: exact numbers, standard deviations in columns of their own, footnotes as text. */
 #include "render.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
 
 /* A spreadsheet takes text that begins so for a formula, which may do anything; a number, and a sign alone, it does not. */
 static bool
@@ -10,7 +11,7 @@ is_formula(const char *text)
 {
     char *end;
 
-    (void)strtod(text, &end);
+    (void)ql_to_double(text, &end);
     return *text && strchr("=+-@\t\r", *text) && text[1] && (*end || end == text);
 }
 

@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
 limits="include 1660
-base 2880
-device 420
+base 2930
+device 660
 tensor 2670
 plugin 1730
 model 2000
@@ -15,17 +15,17 @@ pipeline 3170
 yaml 930
 store 1430
 results 1780
-walk 5230
+walk 5300
 run 430
-job 1010
+job 1060
 text 8450
 methods 810
 export 1290
 report 4490
 kit 930
 cli 2530
-core 25200
-all 43300"
+core 25560
+all 43660"
 
 passed=0 failed=0
 temporary=$(mktemp -d)

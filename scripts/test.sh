@@ -14,6 +14,7 @@ if [ -z "${QLOOM_TEST_SEED:-}" ]; then
     QLOOM_TEST_SEED=$(printf '%d' "0x$sources")
 fi
 export QLOOM_TEST_SEED
+export QLOOM_CHECK=1 # what plugins are lent is watched in every call, the tree's own plugins' too
 
 scripts/setup.sh || exit 1
 for round in "${@:-release}"; do

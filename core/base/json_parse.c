@@ -268,7 +268,7 @@ take_number(parser *p, ql_json *v)
     if (whole && !errno)
         return QL_OK;
     v->kind = KIND_REAL;
-    v->real = strtod(text, NULL);
+    v->real = ql_to_double(text, NULL);
     return isfinite(v->real) || p->in->python ? QL_OK : refuse_at(p, begin, "a number beyond what a double holds");
 }
 

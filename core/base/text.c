@@ -9,15 +9,45 @@
 
 #define DOUBLE_DIGITS 17 /* that tell every double from its neighbours */
 
+ql_locale
+ql_locale_enter(void)
+{
+    const locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+
+    return plain ? (ql_locale){.plain = plain, .before = uselocale(plain)} : (ql_locale){0};
+}
+
+void
+ql_locale_leave(ql_locale l)
+{
+    if (!l.plain)
+        return;
+    (void)uselocale(l.before);
+    freelocale(l.plain);
+}
+
+double
+ql_to_double(const char *text, char **end)
+{
+    const ql_locale before = ql_locale_enter();
+    const double x = strtod(text, end);
+
+    ql_locale_leave(before);
+    return x;
+}
+
 void
 ql_number(double value, char text[QL_NUMBER_SIZE])
 {
-    for (int digits = 1; digits <= DOUBLE_DIGITS; digits++) {
-        const double back = (snprintf(text, QL_NUMBER_SIZE, "%.*g", digits, value), strtod(text, NULL));
+    const ql_locale before = ql_locale_enter();
+    int digits = 1;
+    double back;
 
-        if (!(back < value) && !(back > value)) /* NaN too */
-            return;
-    }
+    do {
+        snprintf(text, QL_NUMBER_SIZE, "%.*g", digits, value);
+        back = strtod(text, NULL);
+    } while (++digits <= DOUBLE_DIGITS && (back < value || back > value)); /* never of NaN */
+    ql_locale_leave(before);
 }
 
 void

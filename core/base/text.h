@@ -2,10 +2,22 @@
 #ifndef QLOOM_BASE_TEXT_H
 #define QLOOM_BASE_TEXT_H
 
+#include <locale.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define QL_NUMBER_SIZE 32
+
+/* Between the two the thread writes and reads numbers with a decimal point and says errors in English, whatever locale the program that
+ * embeds the library has set for it; other threads don't notice. */
+typedef struct ql_locale {
+    locale_t plain, before; /* plain 0: there was no memory, and nothing is changed */
+} ql_locale;
+ql_locale ql_locale_enter(void);
+void ql_locale_leave(ql_locale l);
+
+/* strtod with a decimal point in every locale. */
+double ql_to_double(const char *text, char **end);
 
 /* The shortest decimal that reads back as the same double: "0.1", "1e+300", "3", "nan", "-inf". */
 void ql_number(double value, char text[QL_NUMBER_SIZE]);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define HOLDERS_SHOWN 8
 
@@ -279,6 +281,18 @@ ql_scratch_release(ql_device *d)
     }
 }
 
+bool
+ql_buffer_protect(ql_buffer *b, bool on)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    if ((on || b->guard == QL_GUARD_PAGES) &&
+        mprotect(b->ptr, (b->bytes + page - 1) / page * page, on ? PROT_READ : PROT_READ | PROT_WRITE) != 0)
+        return false;
+    b->guard = on ? QL_GUARD_PAGES : QL_GUARD_NONE;
+    return true;
+}
+
 void
 ql_buffer_unref(ql_buffer *b)
 {
@@ -287,7 +301,7 @@ ql_buffer_unref(ql_buffer *b)
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
         return;
     d = b->device;
-    if (b->ptr)
+    if (b->ptr && ql_buffer_protect(b, false)) /* else nobody may get it */
         d->backend->free(d->dev, b->ptr, b->bytes);
     d->used -= b->bytes;
     d->held[b->slot] = d->held[--d->held_count];

@@ -8,6 +8,9 @@
 
 #include "base/ctx.h"
 
+/* How a buffer is kept from changing during a call (guard.h). */
+typedef enum ql_guarded { QL_GUARD_NONE, QL_GUARD_PAGES, QL_GUARD_SUM } ql_guarded;
+
 typedef struct ql_buffer {
     atomic_int refs;
     ql_device *device;
@@ -17,6 +20,9 @@ typedef struct ql_buffer {
     const char *owner; /* who asked for it, for out-of-memory texts: cx->site.stage, not copied; as long-lived as the
                           device */
     struct ql_buffer *next; /* of an operation's scratch */
+    bool lent;              /* a tensor in it is lent for reading */
+    ql_guarded guard;
+    uint64_t sum[2]; /* with QL_GUARD_SUM: of its bytes before the call */
 } ql_buffer;
 
 struct ql_device {
@@ -36,6 +42,7 @@ struct ql_device {
     ql_buffer *scratch;                              /* of the operation in progress, linked by `next` */
     ql_buffer *reserved;                             /* stands for what the backend holds itself; NULL: nothing */
     int64_t held_count, held_capacity;
+    int guards; /* open ones, each within the one before */
 };
 
 /* Opens `backend` as *out; the context's new tensors live there once cx->device is set. */
@@ -63,6 +70,8 @@ void ql_scratch_release(ql_device *d);
  * room. */
 ql_status ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out);
 void ql_buffer_unref(ql_buffer *b);
+/* Makes the pages of its memory ones that can't be written, or again can. False: the system does not do it. */
+bool ql_buffer_protect(ql_buffer *b, bool on);
 
 /* The end of an operation that returned `st`: waits where the device was opened with `sync`, and names `op` in device
  * errors. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/text.h"
 #include "plugin/select.h"
 #include "results/results.h"
 
@@ -47,6 +48,8 @@ ql_status
 ql_job_open(const char *file, const ql_job_options *opt, ql_job **out)
 {
     ql_job *job = *out = calloc(1, sizeof *job);
+    ql_locale locale;
+    ql_status st;
 
     if (!job)
         return QL_MEMORY;
@@ -58,7 +61,10 @@ ql_job_open(const char *file, const ql_job_options *opt, ql_job **out)
     ql_ctx_init(&job->cx, &job->log);
     job->cx.interrupt = &job->cancelled;
     ql_scope_open(&job->cx, &job->scope);
-    return open_pipeline(job, file);
+    locale = ql_locale_enter();
+    st = open_pipeline(job, file);
+    ql_locale_leave(locale);
+    return st;
 }
 
 /* What was made in its scope goes first, then the device, then the plugins that both use. */
@@ -86,8 +92,13 @@ ql_job_error(const ql_job *job)
 ql_status
 ql_job_check(ql_job *job)
 {
-    QL_TRY(&job->cx, ql_graph_advise(&job->cx, job->registry, &job->graph));
-    return ql_disk_check(job);
+    const ql_locale locale = ql_locale_enter();
+    ql_status st = ql_graph_advise(&job->cx, job->registry, &job->graph);
+
+    if (st == QL_OK)
+        st = ql_disk_check(job);
+    ql_locale_leave(locale);
+    return st;
 }
 
 const ql_job_info *
@@ -99,9 +110,11 @@ ql_job_about(const ql_job *job)
 const char *
 ql_job_graph(ql_job *job, bool dot)
 {
+    const ql_locale locale = ql_locale_enter();
     const char *text = NULL;
     const ql_status st = dot ? ql_graph_dot(&job->cx, &job->graph, &text) : ql_graph_text(&job->cx, &job->graph, &text);
 
+    ql_locale_leave(locale);
     return st == QL_OK ? text : NULL;
 }
 
@@ -131,5 +144,9 @@ ql_job_device(ql_job *job, bool imagine)
 ql_status
 ql_job_query(ql_job *job, const char *sql, ql_job_row row, void *user)
 {
-    return ql_results_query(&job->cx, job->info.runs, job->info.name, sql, row, user);
+    const ql_locale locale = ql_locale_enter();
+    const ql_status st = ql_results_query(&job->cx, job->info.runs, job->info.name, sql, row, user);
+
+    ql_locale_leave(locale);
+    return st;
 }

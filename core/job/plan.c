@@ -1,6 +1,7 @@
 /* What a pipeline will take, found by rehearsing its walk on a device where nothing happens. */
 #include <inttypes.h>
 
+#include "base/text.h"
 #include "device/device.h"
 #include "model/open_model.h"
 #include "tensor/rehearsal.h"
@@ -154,8 +155,8 @@ rehearse(ql_job *job, ql_results *r, ql_forecast *f)
     return collect_stages(cx, r, job->graph.node_count, f);
 }
 
-ql_status
-ql_job_plan(ql_job *job, ql_forecast *out)
+static ql_status
+plan_job(ql_job *job, ql_forecast *out)
 {
     ql_ctx *cx = &job->cx;
     ql_results *r;
@@ -176,5 +177,15 @@ ql_job_plan(ql_job *job, ql_forecast *out)
     QL_TRY(cx, ql_results_open(cx, NULL, true, &r));
     st = rehearse(job, r, out);
     ql_results_close(r);
+    return st;
+}
+
+ql_status
+ql_job_plan(ql_job *job, ql_forecast *out)
+{
+    const ql_locale locale = ql_locale_enter();
+    const ql_status st = plan_job(job, out);
+
+    ql_locale_leave(locale);
     return st;
 }

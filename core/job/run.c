@@ -4,6 +4,7 @@
 #include <qloom/qloom.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "device/device.h"
 #include "store/store.h"
 #include "walk/run.h"
@@ -119,8 +120,8 @@ run(ql_job *job, ql_results *results)
     return count_failures(cx, results);
 }
 
-ql_status
-ql_job_run(ql_job *job)
+static ql_status
+run_job(ql_job *job)
 {
     ql_ctx *cx = &job->cx;
     const char *path = ql_format(cx, "%s/" QL_RESULTS_FILE, job->info.runs);
@@ -145,5 +146,15 @@ ql_job_run(ql_job *job)
     ql_results_close(results);
     job->info.held = cx->device->used - cx->device->info.reserved;
     job->info.peak = cx->device->peak;
+    return st;
+}
+
+ql_status
+ql_job_run(ql_job *job)
+{
+    const ql_locale locale = ql_locale_enter();
+    const ql_status st = run_job(job);
+
+    ql_locale_leave(locale);
     return st;
 }

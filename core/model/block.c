@@ -7,7 +7,7 @@
 
 #include <qloom/exporter.h>
 
-#include "device/device.h"
+#include "device/guard.h"
 #include "tensor/tensor.h"
 #include "source.h"
 
@@ -238,8 +238,10 @@ load_block(ql_ctx *cx, ql_block *b)
         QL_TRY(cx, load_linear(cx, b, i, &b->linears[i]));
         ql_scope_close(cx, &scope);
     }
-    for (int i = 0; i < info->small_count; i++)
+    for (int i = 0; i < info->small_count; i++) {
         QL_TRY(cx, load(cx, b, 2 * info->linear_count + i, b->compute, &b->smalls[i]));
+        ql_tensor_seal(b->smalls[i]);
+    }
     return QL_OK;
 }
 
@@ -461,23 +463,26 @@ ql_status
 ql_block_step(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
 {
     const ql_model_handle *m = b->m;
-    ql_tensor *x = NULL, *h = NULL;
-    const ql_step step = {.info = &m->info,
-                          .layer = b->layer,
-                          .k = k,
-                          .seqs = f->seqs,
-                          .smalls = (const ql_tensor *const *)b->smalls,
-                          .h = f->h,
-                          .y = (const ql_tensor *const *)f->y,
-                          .x = k < m->info.subsets ? &x : NULL,
-                          .h_next = &h};
+    ql_tensor *x = NULL, *h = NULL, *lent;
+    ql_step step = {.info = &m->info,
+                    .layer = b->layer,
+                    .k = k,
+                    .seqs = f->seqs,
+                    .smalls = (const ql_tensor *const *)b->smalls,
+                    .y = (const ql_tensor *const *)f->y,
+                    .x = k < m->info.subsets ? &x : NULL,
+                    .h_next = &h};
     ql_scope scope;
+    ql_guard guard;
     ql_site before;
     ql_status st;
 
     ql_scope_open(cx, &scope);
+    QL_TRY(cx, ql_tensor_lend(cx, f->h, &lent)); /* other streams may have the same */
+    step.h = lent;
+    QL_TRY(cx, ql_guard_open(cx, m->foreign, NULL, &guard));
     before = ql_enter_plugin(cx, m->plugin->name);
-    st = m->plugin->model->step(cx, m->self, &step);
+    st = ql_guard_close(cx, &guard, m->plugin->model->step(cx, m->self, &step));
     ql_leave(cx, before);
     if (st == QL_OK && step.x && !x)
         st = QL_FAIL(cx, QL_BUG, "plugin '%s' gave no input for subset %d", m->plugin->name, k);

@@ -25,7 +25,10 @@ ql_model_ends(ql_ctx *cx, const ql_model_handle *m, ql_ends *out)
     const ql_want norm = {.name = m->info.norm, .dtype = head.dtype, .ndim = 1, .dims = {m->info.hidden}};
 
     QL_TRY(cx, ql_source_load(cx, m->source, &norm, &out->norm));
-    return ql_source_load(cx, m->source, &head, &out->head);
+    QL_TRY(cx, ql_source_load(cx, m->source, &head, &out->head));
+    ql_tensor_seal(out->norm);
+    ql_tensor_seal(out->head);
+    return QL_OK;
 }
 
 ql_status

@@ -281,6 +281,7 @@ open_with_plugin(ql_ctx *cx, const ql_registry *registry, const char *path, ql_m
                        "config.json: 'quantization_config': the model is already quantized, and plugin '%s' reads "
                        "originals only",
                        m->plugin->name);
+    m->foreign = !ql_registry_owns(registry, m->plugin);
     before = ql_enter_plugin(cx, m->plugin->name);
     st = m->plugin->model->open(cx, m->self, m->source, &m->info);
     ql_leave(cx, before);

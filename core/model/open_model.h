@@ -10,6 +10,7 @@
 typedef struct ql_model_handle {
     ql_source *source;
     const ql_plugin *plugin;
+    bool foreign; /* as in a ql_node */
     const void *self;
     ql_model_info info;
 } ql_model_handle;

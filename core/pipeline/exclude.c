@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "build.h"
 
 #define EXCLUSIONS_MAX 1000
@@ -86,8 +87,8 @@ same(const char *a, const char *b)
 
     if (!a || strcmp(a, b) == 0)
         return a != NULL;
-    x = strtod(a, &end_a);
-    y = strtod(b, &end_b);
+    x = ql_to_double(a, &end_a);
+    y = ql_to_double(b, &end_b);
     return *a && *b && !*end_a && !*end_b && x == y;
 }
 

@@ -32,6 +32,7 @@ struct ql_node {
     const char *name;  /* of the first stage that became it: "quant" */
     const char *label; /* "PLUGIN bits=3 group_size=64": what differs from the defaults */
     const ql_plugin *plugin;
+    bool foreign;           /* the plugin is not one of the program's own: its calls are guarded */
     const void *self;       /* filled parameter struct */
     const char *canonical;  /* canonical print of plugin, version, parameters, overrides, propagate: what is hashed */
     uint64_t key[2];        /* 128-bit hash of `canonical`, the keys of the inputs and the seed */

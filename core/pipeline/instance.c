@@ -306,6 +306,7 @@ new_instance(ql_build *b, const ql_settings *s)
     *in = (ql_instance){.node = {.id = -1,
                                  .name = s->stage,
                                  .plugin = s->plugin,
+                                 .foreign = !ql_registry_owns(b->registry, s->plugin),
                                  .self = self,
                                  .propagate = ql_reads_statistics(s->plugin) ? b->propagate : QL_PROPAGATE_DEFAULT,
                                  .place = s->place},

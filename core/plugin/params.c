@@ -128,7 +128,7 @@ static bool
 read_real(const ql_param *row, const char *text, void *out)
 {
     char *end;
-    const double x = strtod(text, &end);
+    const double x = ql_to_double(text, &end);
 
     *(double *)out = x;
     return *text && !text[strspn(text, "+-.0123456789eE")] && !*end && isfinite(x) && x >= row->min && x <= row->max;

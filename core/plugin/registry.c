@@ -311,7 +311,14 @@ search(ql_ctx *cx, ql_registry *r, const char *paths)
     QL_TRY(cx, add_paths(cx, r, paths, "--plugin-path"));
     QL_TRY(cx, add_paths(cx, r, ql_env("QLOOM_PLUGIN_PATH"), "QLOOM_PLUGIN_PATH"));
     QL_TRY(cx, own_folder(cx, &own));
-    return own ? add_folder(cx, r, own, NULL) : QL_OK;
+    if (own)
+        QL_TRY(cx, add_folder(cx, r, own, NULL));
+    for (int64_t i = 0; own && i < r->count; i++) {
+        ql_found *f = &r->items[i]->found;
+
+        f->own = strncmp(f->file, own, strlen(own)) == 0 && strrchr(f->file, '/') == f->file + strlen(own);
+    }
+    return QL_OK;
 }
 
 /* --- the registry ------------------------------------------------------------------------------------------------ */
@@ -384,6 +391,15 @@ const ql_found *
 ql_registry_item(const ql_registry *r, int64_t i)
 {
     return &r->items[i]->found;
+}
+
+bool
+ql_registry_owns(const ql_registry *r, const ql_plugin *plugin)
+{
+    for (int64_t i = 0; i < r->count; i++)
+        if (r->items[i]->found.plugin == plugin)
+            return r->items[i]->found.own;
+    return false;
 }
 
 const ql_found *

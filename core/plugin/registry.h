@@ -17,6 +17,7 @@ typedef struct ql_found { /* one shared object in a plugin folder */
     ql_kind kind;     /* NONE: broken */
     const ql_plugin *plugin; /* host-side copy of the descriptor; NULL: broken, or a backend that is not loaded yet */
     const char *problem;     /* why it is broken, one line; NULL when fine */
+    bool own;                /* it lies in the program's own plugin folder */
 } ql_found;
 
 /* Finds the plugins of `paths` (colon-separated, may be NULL), of QLOOM_PLUGIN_PATH, then of the folder qloom/ beside the
@@ -34,6 +35,8 @@ const ql_found *ql_registry_find(const ql_registry *r, const char *name);
 const ql_found *ql_registry_peek(const ql_registry *r, const char *name);
 /* `f`, loaded, or with its problem; NULL for NULL and without memory. */
 const ql_found *ql_registry_load(const ql_registry *r, const ql_found *f);
+/* Is it one of the program's own? Others' calls are guarded (device/guard.h). */
+bool ql_registry_owns(const ql_registry *r, const ql_plugin *plugin);
 /* Adds a descriptor of the program itself or of a library that it has loaded, checked as one from a plugin's file. */
 ql_status ql_registry_add(ql_ctx *cx, ql_registry *r, const ql_plugin *plugin);
 /* Loads one file as the registry would, for check-plugin: INVALID with the reason when it is broken. */

@@ -51,8 +51,10 @@ copy(ql_ctx *cx, const char *key, const void *value, size_t size, const ql_tenso
     ql_tensor *same;
 
     for (int i = 0; i < count; i++)
-        if (tensors[i])
+        if (tensors[i]) {
             QL_TRY(cx, ql_tensor_borrow(cx, tensors[i], &same));
+            ql_tensor_seal(same); /* shared by all who find it */
+        }
     *out = ql_alloc(cx, 1, sizeof **out);
     if (!*out)
         return QL_MEMORY;

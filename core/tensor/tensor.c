@@ -251,11 +251,17 @@ view(ql_ctx *cx, const ql_tensor *like, ql_tensor **out)
     return QL_OK;
 }
 
+void
+ql_tensor_seal(ql_tensor *t)
+{
+    t->lent = t->buffer->lent = true;
+}
+
 ql_status
 ql_tensor_lend(ql_ctx *cx, const ql_tensor *t, ql_tensor **out)
 {
     QL_TRY(cx, view(cx, t, out));
-    (*out)->lent = true;
+    ql_tensor_seal(*out);
     return QL_OK;
 }
 

@@ -23,6 +23,8 @@ ql_tensor *ql_tensor_ref(const ql_tensor *t);
 /* Puts a reference into the innermost scope: the tensor is released when that scope closes. */
 ql_status ql_tensor_borrow(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 
+/* From here on it is for reading only, for everyone. */
+void ql_tensor_seal(ql_tensor *t);
 /* The same elements for reading only, as a view in the innermost scope: what the host hands to plugins. */
 ql_status ql_tensor_lend(ql_ctx *cx, const ql_tensor *t, ql_tensor **out);
 

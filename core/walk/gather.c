@@ -60,7 +60,9 @@ ql_gather_close(ql_walk *w, ql_gathered *g)
     QL_TRY(w->cx, make(w, ql_dim(g->sum, 0), -1, &g->abs_mean));
     QL_TRY(w->cx, ql_axpby(w->cx, 1.0 / (double)g->stats.tokens, g->abs_sum, 0, g->abs_mean));
     QL_TRY(w->cx, ql_memo_new(w->cx, &g->stats.memo));
-    g->sum->lent = g->abs_mean->lent = g->abs_max->lent = true; /* methods share them, none may write */
+    ql_tensor_seal(g->sum); /* methods share them, none may write */
+    ql_tensor_seal(g->abs_mean);
+    ql_tensor_seal(g->abs_max);
     g->stats.h = g->sum;
     g->stats.abs_mean = g->abs_mean;
     g->stats.abs_max = g->abs_max;

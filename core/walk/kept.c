@@ -264,7 +264,7 @@ ql_kept_take(ql_walk *w, const ql_parcel *parcel, int l, ql_linear_state *s)
         QL_TRY(w->cx, take_tensor(w, parcel, s, l, &tensors[i], bits & ORDERED, &t));
         *tensor_at(s, &tensors[i]) = t ? ql_tensor_ref(t) : NULL;
         if (t)
-            t->lent = true;
+            ql_tensor_seal(t);
     }
     if ((bits & ~ORDERED) != present(s))
         return QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: linear %d lacks a tensor", l);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "plugin/registry.h"
+#include "device/guard.h"
 #include "tensor/tensor.h"
 #include "walk.h"
 
@@ -60,7 +61,7 @@ adopt(ql_linear_state *s)
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i])
-            ql_tensor_ref(all[i])->lent = true;
+            ql_tensor_seal(ql_tensor_ref(all[i]));
 }
 
 /* --- calling them --------------------------------------------------------------------------------------------- */
@@ -86,6 +87,16 @@ driven_self(ql_walk *w, const ql_stage *s, const void **out)
     return QL_OK;
 }
 
+/* What a call of the stage's plugin is lent, beside tensors, is its parameters and the statistics. */
+static ql_status
+open_guard(ql_walk *w, const ql_node *n, const void *self, const ql_stats *stats, ql_guard *out)
+{
+    const ql_lent lent[] = {
+        {"parameters", self, n->plugin->self_size}, {"statistics", stats, stats ? sizeof *stats : 0}, {0}};
+
+    return ql_guard_open(w->cx, n->foreign, lent, out);
+}
+
 /* Calls the plugin of quantizer stage `s`; what it makes lies in the innermost scope. */
 static ql_status
 call_quantizer(ql_walk *w, const ql_stage *s, const ql_tensor *weight, const ql_stats *stats, ql_qlinear *out)
@@ -95,15 +106,18 @@ call_quantizer(ql_walk *w, const ql_stage *s, const ql_tensor *weight, const ql_
     const void *self = ql_self_of(w, s->node, w->linear);
     ql_tensor **const made[] = {&out->codes, &out->scales, &out->zeros, &out->g_idx, &out->levels, &out->b, &out->a};
     ql_scope scope;
+    ql_guard guard;
     ql_status st;
 
     *out = (ql_qlinear){0};
     if (s->driver)
         QL_TRY(w->cx, driven_self(w, s, &self));
+    QL_TRY(w->cx, open_guard(w, s->node, self, stats, &guard));
     w->cx->base = base.node ? &base : NULL;
     ql_scope_open(w->cx, &scope); /* a driver calls again and again */
     st = q->quantize(w->cx, self, weight, q->needs & QL_NEEDS_STATS ? stats : NULL, out);
     w->cx->base = outer;
+    st = ql_guard_close(w->cx, &guard, st);
     st = ql_scope_yield(w->cx, &scope, st, made, sizeof made / sizeof *made);
     if (st != QL_OK)
         return st;
@@ -126,10 +140,13 @@ compensate(ql_walk *w, ql_variant *v, const ql_stats *stats, ql_linear_state *s)
     ql_variant *q = ql_variant_quantizer(v->parent);
     ql_stage quantizer = {.node = q->stage, .variant = q};
     ql_compensate_in in = {.w = w->weight, .quantizer = &quantizer, .stats = stats};
+    const void *self = ql_self_of(w, v->stage, w->linear);
     ql_adapter made = {.k = -1};
+    ql_guard guard;
 
     QL_TRY(w->cx, ql_variant_decoded(w, v->parent, w->linear, &in.what));
-    QL_TRY(w->cx, c->compensate(w->cx, ql_self_of(w, v->stage, w->linear), &in, &made));
+    QL_TRY(w->cx, open_guard(w, v->stage, self, stats, &guard));
+    QL_TRY(w->cx, ql_guard_close(w->cx, &guard, c->compensate(w->cx, self, &in, &made)));
     QL_TRY(w->cx, round_adapter(w, v->stage, &made.b, &made.a));
     QL_TRY(w->cx, check_adapter(w->cx, made.b, made.a, w->weight));
     if (c->couples)

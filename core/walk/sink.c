@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "device/guard.h"
 #include "store/content.h"
 #include "tensor/tensor.h"
 #include "walk.h"
@@ -46,6 +47,25 @@ leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st)
     (void)ql_scope_leave(w->cx, &s->scope, QL_OK);
     ql_leave(w->cx, (ql_site){0});
     return st;
+}
+
+/* What a call is lent, beside tensors: parameters, tokens, and what the walk goes on with of a linear `in` or a chunk `seqs` (NULL: of none). */
+static ql_status
+open_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql_seqs *seqs, ql_guard *out)
+{
+    const ql_tokens *tokens = s->stream ? &s->stream->corpus->tokens : NULL;
+    const ql_lent lent[] = {
+        {"parameters", s->stage->self, s->stage->plugin->self_size},
+        {"ids", tokens ? tokens->ids : NULL, tokens ? (size_t)tokens->offsets[tokens->count] * sizeof *tokens->ids : 0},
+        {"offsets", tokens ? tokens->offsets : NULL,
+         tokens ? (size_t)(tokens->count + 1) * sizeof *tokens->offsets : 0},
+        {"statistics", in ? in->stats : NULL, sizeof(ql_stats)},
+        {"qlinear", in ? in->qlinear : NULL, sizeof(ql_qlinear)},
+        {"seqs", seqs, sizeof(ql_seqs)},
+        {"offsets", seqs ? seqs->offsets : NULL, seqs ? (size_t)(seqs->count + 1) * sizeof *seqs->offsets : 0},
+        {0}};
+
+    return ql_guard_open(w->cx, s->stage->foreign, lent, out);
 }
 
 /* A numerical failure stays in the cell. */
@@ -133,8 +153,11 @@ static ql_status
 rate(ql_walk *w, const ql_sink *s, const ql_linear_result *in)
 {
     ql_facts facts = {0};
-    ql_status st = evaluator(s)->linear(w->cx, s->stage->self, in, &facts);
+    ql_guard guard;
+    ql_status st;
 
+    QL_TRY(w->cx, open_guard(w, s, in, NULL, &guard));
+    st = ql_guard_close(w->cx, &guard, evaluator(s)->linear(w->cx, s->stage->self, in, &facts));
     if (st == QL_OK && w->folder)
         st = ql_results_add(w->results, s->node, w->layer, in->name, &facts);
     ql_facts_fini(&facts);
@@ -145,12 +168,16 @@ static ql_status
 hand_linear(ql_walk *w, ql_sink *s, int l)
 {
     ql_linear_result in;
+    ql_guard guard;
 
     QL_TRY(w->cx, ql_variant_linear(w, s->of, l, &in));
     in.stats = ql_stats_at(w, s->calib, l);
     if (evaluator(s))
         return rate(w, s, &in);
-    return w->folder ? s->stage->plugin->exporter->linear(w->cx, s->stage->self, &in, s->state) : QL_OK;
+    if (!w->folder)
+        return QL_OK;
+    QL_TRY(w->cx, open_guard(w, s, &in, NULL, &guard));
+    return ql_guard_close(w->cx, &guard, s->stage->plugin->exporter->linear(w->cx, s->stage->self, &in, s->state));
 }
 
 static ql_status
@@ -200,9 +227,12 @@ static ql_status
 find(ql_walk *w, ql_sink *s, const ql_eval_chunk *chunk)
 {
     ql_leavings *all = &s->found;
+    const ql_eval_chunk lent = *chunk; /* several sinks see it */
     ql_eval_found found = {0};
+    ql_guard guard;
 
-    QL_TRY(w->cx, evaluator(s)->chunk(w->cx, s->stage->self, chunk, &found));
+    QL_TRY(w->cx, open_guard(w, s, NULL, chunk->seqs, &guard));
+    QL_TRY(w->cx, ql_guard_close(w->cx, &guard, evaluator(s)->chunk(w->cx, s->stage->self, &lent, &found)));
     if (found.bytes == 0)
         return QL_OK;
     QL_TRY(w->cx, ql_grow(w->cx, &all->data, &all->capacity, all->bytes + (int64_t)found.bytes, 1));
@@ -235,6 +265,7 @@ normed(ql_walk *w, const ql_stream *s, int64_t c, const ql_ends *ends, const ql_
 
     QL_TRY(w->cx, ql_hidden_wake(w->cx, s->h[c], &h));
     QL_TRY(w->cx, ql_model_norm(w->cx, w->model, ends, h, &x));
+    ql_tensor_seal(x); /* several sinks see it */
     *out = x;
     return QL_OK;
 }
@@ -352,11 +383,13 @@ end_evaluator(ql_walk *w, ql_sink *s)
 {
     const ql_eval_found found = {.data = s->found.data, .bytes = (size_t)s->found.bytes};
     ql_eval_info info = {.tokens = &s->stream->corpus->tokens, .folder = w->folder};
+    ql_guard guard;
 
     info.cell = ql_format(w->cx, "%s-%016llx", s->stage->name, (unsigned long long)s->of->stage->key[0]);
     if (!info.cell)
         return QL_MEMORY;
-    QL_TRY(w->cx, evaluator(s)->end(w->cx, s->stage->self, &info, &found, &s->facts));
+    QL_TRY(w->cx, open_guard(w, s, NULL, NULL, &guard));
+    QL_TRY(w->cx, ql_guard_close(w->cx, &guard, evaluator(s)->end(w->cx, s->stage->self, &info, &found, &s->facts)));
     QL_TRY(w->cx, check_finite(w, s));
     return note_tokens(w, s);
 }

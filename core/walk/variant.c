@@ -1,6 +1,7 @@
 /* The linears of the block at hand, as a variant of the model has them. */
 #include <string.h>
 
+#include "device/guard.h"
 #include "tensor/tensor.h"
 #include "walk.h"
 
@@ -104,7 +105,7 @@ decode(ql_walk *w, ql_linear_state *s, const ql_tensor **out)
         if (ql_dtype_of(t) != QL_F32)
             QL_TRY(w->cx, ql_convert(w->cx, t, QL_F32, &t));
         s->w_hat = ql_tensor_ref(t);
-        s->w_hat->lent = true;
+        ql_tensor_seal(s->w_hat);
         ql_scope_close(w->cx, &scope);
     }
     *out = s->w_hat;
@@ -182,9 +183,11 @@ written_weight(ql_walk *w, const ql_variant *v, int64_t l, ql_weight *out)
 {
     ql_linear_result in;
     ql_tensor *made;
+    ql_guard guard;
 
     QL_TRY(w->cx, ql_variant_linear(w, v->parent, l, &in));
-    QL_TRY(w->cx, v->stage->plugin->exporter->weight(w->cx, v->stage->self, &in, &made));
+    QL_TRY(w->cx, ql_guard_open(w->cx, v->stage->foreign, NULL, &guard));
+    QL_TRY(w->cx, ql_guard_close(w->cx, &guard, v->stage->plugin->exporter->weight(w->cx, v->stage->self, &in, &made)));
     return to_compute(w, made, &out->w);
 }
 

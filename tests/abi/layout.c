@@ -285,7 +285,7 @@ static const struct {
     AT(ql_job_options, log, 56),
     AT(ql_job_options, user, 72),
     AT(ql_job_options, plugins, 80),
-    SIZE(ql_job_page, 552),
+    SIZE(ql_job_page, 560),
     AT(ql_job_page, node, 8),
     AT(ql_job_page, since, 24),
     AT(ql_job_page, plugin, 40),

@@ -139,8 +139,9 @@ typedef struct ql_device_info {
     char name[160];         /* processor, libraries, kernels: what decides bits, so no number of threads */
     ql_dtype compute_dtype; /* of the forward's activations and weights */
     bool host_memory;       /* pointers can be read on the host: mapping a contiguous tensor costs nothing */
-    size_t memory;          /* bytes, 0 when unknown */
-    size_t reserved;        /* of them, what the backend's libraries hold while it is open */
+    bool paged; /* with host_memory: what `alloc` gives begins and ends on pages, so that a tensor can be protected */
+    size_t memory;   /* bytes, 0 when unknown */
+    size_t reserved; /* of them, what the backend's libraries hold while it is open */
 } ql_device_info;
 
 typedef struct ql_backend {

@@ -1,8 +1,9 @@
 /* A pipeline from a program of your own: what `qloom check`, `graph`, `plan` and `run` do. examples/embed/ is one page.
  *
  * The library prints nothing, never exits, and installs no signal handler and no timer; what it has to say goes to the functions of
- * ql_job_options. Texts and structs that it returns belong to the job and live until ql_job_close. One thread at a time uses a job, but
- * for ql_job_cancel. */
+ * ql_job_options. Whatever the locale, it reads and writes numbers with a decimal point; its calls set the thread's locale (uselocale) to
+ * "C" until they return, so callbacks run in that. Texts and structs that it returns belong to the job and live until ql_job_close. One
+ * thread at a time uses a job, but for ql_job_cancel. */
 #ifndef QLOOM_JOB_H
 #define QLOOM_JOB_H
 
@@ -53,6 +54,7 @@ typedef struct ql_job_page {
     double since;     /* when the call began: seconds of CLOCK_MONOTONIC */
     int64_t block;    /* -1: none */
     char plugin[64], stage[64], cell[256], linear[128]; /* "": none */
+    int lending; /* 1 while what the plugin is lent can't be written: a SIGSEGV with SEGV_ACCERR is a write to it */
 } ql_job_page;
 
 typedef struct ql_job_info {

@@ -1,6 +1,7 @@
 /* The cpu backend: OpenBLAS and LAPACK for linear algebra, own loops for the rest, one thread pool over tiles. */
 #include "cpu.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ cpu_close(void *dev)
 static ql_status
 parts_open(ql_ctx *cx, cpu *d, int threads)
 {
+    d->page = (size_t)sysconf(_SC_PAGESIZE);
     QL_TRY(cx, blas_open(cx, &d->blas));
     QL_TRY(cx, pool_open(cx, threads, &d->pool));
     d->scratch = calloc((size_t)threads, sizeof *d->scratch);
@@ -57,12 +59,15 @@ cpu_open(ql_ctx *cx, const ql_device_options *opt, void **dev)
     return QL_OK;
 }
 
-/* "model name : AMD EPYC 7763" of the first processor; "cpu" where the kernel does not say. */
-static void
-processor_name(char *name, size_t size)
+/* "model name : AMD EPYC 7763" of the first processor; "cpu" where the kernel does not say. An error is none of these: results are
+ * kept under the name. */
+static ql_status
+processor_name(ql_ctx *cx, char *name, size_t size)
 {
+    static const char file[] = "/proc/cpuinfo";
     char line[256];
-    FILE *f = fopen("/proc/cpuinfo", "r");
+    FILE *f = fopen(file, "r");
+    bool failed = !f && errno != ENOENT;
 
     snprintf(name, size, "cpu");
     while (f && fgets(line, sizeof line, f)) {
@@ -73,8 +78,10 @@ processor_name(char *name, size_t size)
             break;
         }
     }
+    failed = failed || (f && ferror(f));
     if (f)
         (void)fclose(f);
+    return failed ? QL_FAIL(cx, QL_IO, "%s: can't be read", file) : QL_OK;
 }
 
 static ql_status
@@ -84,11 +91,10 @@ cpu_info(ql_ctx *cx, void *dev, ql_device_info *out)
     char name[80];
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 
-    (void)cx;
-    *out = (ql_device_info){.name = "cpu", .compute_dtype = QL_F32, .host_memory = true};
+    *out = (ql_device_info){.name = "cpu", .compute_dtype = QL_F32, .host_memory = true, .paged = true};
     if (!d)
         return QL_OK;
-    processor_name(name, sizeof name);
+    QL_TRY(cx, processor_name(cx, name, sizeof name));
     snprintf(out->name, sizeof out->name, "%s, OpenBLAS %s, %s", name, d->blas.core, d->isa->name);
     if (pages > 0 && page > 0)
         out->memory = (size_t)pages * (size_t)page;
@@ -108,7 +114,9 @@ cpu_alloc(void *dev, size_t bytes)
             d->kept_bytes -= bytes;
             return ptr;
         }
-    return bytes > SIZE_MAX - 64 ? NULL : aligned_alloc(64, bytes ? (bytes + 63) / 64 * 64 : 64);
+    if (bytes > SIZE_MAX - d->page)
+        return NULL;
+    return aligned_alloc(d->page, bytes ? (bytes + d->page - 1) / d->page * d->page : d->page);
 }
 
 static void

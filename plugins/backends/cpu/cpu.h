@@ -27,6 +27,7 @@ typedef struct cpu_kept {
 } cpu_kept;
 
 typedef struct cpu {
+    size_t page; /* bytes: memory begins and ends on pages */
     blas blas;
     pool *pool;
     const isa_loops *isa;

@@ -1,0 +1,149 @@
+# Plugins that write to what they are lent, to each input in each way: their cell fails or the run ends and names them, the other cells keep
+# their numbers, and so does a later run without the plugin, from the cache. On the processor, and on a device whose memory is not the host's.
+. "$QLOOM_SOURCE/tests/cli/common.sh"
+ulimit -c 0
+"$MAKE_MODEL" "$dir/model" qwen3 layers=2 hidden=32 intermediate=64 heads=2 kv_heads=2 head_dim=16 || exit 1
+cp "$QLOOM_SOURCE"/examples/tiny-qwen3/tokenizer*.json "$dir/model"
+device=cpu
+paths=$DIES:$EMULATED
+
+# write_pipeline COMPENSATORS EVALUATORS
+write_pipeline() {
+    cat >"$dir/p.yaml" <<END
+qloom: 1
+name: writes
+stages:
+  base: {use: auto, path: $dir/model}
+  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, samples: 2, seqlen: 32}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 2}
+  quant: {use: rtn, model: \$base, bits: 3, group_size: 32}
+  fix: {use: none, model: \$quant, calib: \$calib}
+  ppl: {use: perplexity, model: \$fix, data: \$eval}
+  nll: {use: perplexity, model: \$fix, data: \$eval, protocol: llama.cpp}
+$2
+matrix:
+  fix: [{use: svd, rank: 2}, $1{use: qera, rank: 3}]
+table: {rows: fix.use, value: ppl.perplexity}
+END
+}
+
+# go RUNS ARGUMENTS...: numbers in $dir/out
+go() {
+    runs=$1
+    shift
+    "$QLOOM" -q --plugin-path "$paths" run "$dir/p.yaml" --device $device --runs "$dir/$runs" -f csv "$@" >"$dir/out" 2>"$dir/err" </dev/null
+}
+
+# others WHAT: the other cells have the numbers of the undisturbed run
+others() {
+    [ "$(grep -E '^(original|svd|qera),' "$dir/out")" = "$numbers" ] || fail "$1: other cells moved: $(cat "$dir/out")"
+}
+
+# kept WHAT RUNS: a run without the plugin takes the others' numbers from the cache
+kept() {
+    write_pipeline "" ""
+    go "$2" || fail "$1: without the plugin: $(cat "$dir/err")"
+    others "$1, without the plugin"
+    rm -rf "${dir:?}/$2"
+}
+
+# refused WHAT WORDS: the cell fails by itself
+refused() {
+    go runs
+    status=$?
+    [ $status -eq 1 ] || fail "$1: status $status: $(cat "$dir/err")"
+    has err "$2"
+    others "$1"
+    kept "$1" runs
+}
+
+# caught WHAT: the write ends the program, and the next run goes on with the other cells
+caught() {
+    go runs
+    status=$?
+    [ $status -eq 139 ] || fail "$1: status $status: $(cat "$dir/err")"
+    has err "plugin '$2' wrote to memory that was lent to it for reading only"
+    has err " in stage $3"
+    says out ""
+    go runs --skip-failed
+    [ $? -eq 1 ] || fail "$1, --skip-failed: another status than 1: $(cat "$dir/err")"
+    others "$1, --skip-failed"
+    kept "$1" runs
+}
+
+# noticed WHAT: the run ends with an error after the call, and nothing of it is kept
+noticed() {
+    go runs
+    status=$?
+    [ $status -eq 1 ] || fail "$1: status $status: $(cat "$dir/err")"
+    has err "the plugin wrote to memory that was lent for reading only"
+    says out ""
+    kept "$1" runs
+}
+
+# to_chunk INPUT HOW: an evaluator of the model's end writes; nobody's numbers are shown or kept but right ones
+to_chunk() {
+    what="$device, $1 of a chunk by $2"
+    write_pipeline "" "  marks: {use: marks, model: \$fix, data: \$eval, to: $1, by: $2}"
+    go runs
+    status=$?
+    case $1,$2,$device in
+    chunk,*) [ $status -eq 0 ] || fail "$what: status $status: $(cat "$dir/err")" ;;
+    x,pointer,cpu | head,pointer,cpu)
+        [ $status -eq 139 ] || fail "$what: status $status: $(cat "$dir/err")"
+        has err "plugin 'marks' wrote to memory that was lent to it for reading only"
+        has err " in stage marks"
+        ;;
+    *)
+        [ $status -eq 1 ] || fail "$what: status $status: $(cat "$dir/err")"
+        has err "lent for reading only"
+        ;;
+    esac
+    kept "$what" runs
+}
+
+for device in cpu cuda; do
+    write_pipeline "" ""
+    go undisturbed || fail "an undisturbed run on $device: $(cat "$dir/err")"
+    numbers=$(grep -E '^(original|svd|qera),' "$dir/out")
+    [ "$(echo "$numbers" | grep -c .)" -eq 3 ] || fail "no numbers: $(cat "$dir/out")"
+    rm -rf "$dir/undisturbed"
+    inputs="w what h abs_mean abs_max memo last_of_w" ways="operation map pointer"
+    [ $device = cpu ] || inputs="what h memo" ways="map pointer"
+    for input in $inputs; do
+        for how in $ways; do
+            what="$device, $input by $how"
+            write_pipeline "{use: writes, to: $input, by: $how}, " ""
+            case $how,$device in
+            pointer,cpu) caught "$what" writes "fix, model.layers." ;;
+            pointer,*) noticed "$what" ;;
+            *) refused "$what" "lent for reading only" ;;
+            esac
+        done
+    done
+    for input in parameters statistics; do
+        write_pipeline "{use: writes, to: $input}, " ""
+        refused "$device, $input" "the plugin wrote to '$input', which was lent for reading only"
+    done
+    for input in x head; do
+        for how in $ways; do
+            to_chunk $input $how
+        done
+    done
+    for input in ids offsets chunk; do
+        to_chunk $input pointer
+    done
+done
+
+# The contract of plugins finds them, too.
+for input in w what h; do
+    for how in operation map pointer; do
+        WRITES_TO=$input WRITES_BY=$how "$QLOOM" check-plugin "$DIES/writes.so" >"$dir/out" 2>"$dir/err"
+        status=$?
+        cat "$dir/err" >>"$dir/out"
+        has out "lent"
+        [ $status -eq 2 ] || [ "$status,$how" = 139,pointer ] || fail "check-plugin, $input by $how: status $status: $(cat "$dir/out")"
+    done
+done
+"$QLOOM" check-plugin "$DIES/writes.so" >"$dir/out" 2>"$dir/err" || fail "check-plugin finds something where nothing is written: $(cat "$dir/out")"
+done_testing

@@ -9,8 +9,8 @@ limits="include 1660
 base 2930
 device 660
 tensor 2670
-plugin 1730
-model 2000
+plugin 1760
+model 2020
 pipeline 3170
 yaml 930
 store 1430
@@ -23,7 +23,7 @@ methods 810
 export 1290
 report 4490
 kit 930
-cli 2530
+cli 2560
 core 25560
 all 43660"
 

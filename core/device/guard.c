@@ -84,9 +84,9 @@ copy_arrays(ql_ctx *cx, const ql_lent *lent, ql_guard *g)
         g->arrays[i].name = lent[i].name;
         g->arrays[i].at = (void *)(uintptr_t)lent[i].at; /* put back, should it be written to */
         g->arrays[i].bytes = lent[i].bytes;
-        g->arrays[i].copy = ql_heap(cx, lent[i].bytes, 1);
+        g->arrays[i].copy = malloc(lent[i].bytes); /* not ql_heap: allocations that are made to fail are the plugin's */
         if (!g->arrays[i].copy)
-            return QL_MEMORY;
+            return QL_FAIL(cx, QL_MEMORY, "no memory for a copy of what the plugin is lent");
         memcpy(g->arrays[i].copy, lent[i].at, lent[i].bytes);
     }
     return QL_OK;

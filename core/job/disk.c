@@ -104,18 +104,22 @@ sum_linears(ql_ctx *cx, ql_variant *v, const ql_model_info *m, const ql_exporter
     return QL_OK;
 }
 
-/* Bytes of the model's tensors beside the weights of its linears. */
+/* Bytes of the model's tensors beside its linears, as its files have them. */
 static double
 rest_bytes(const ql_model_handle *m)
 {
     const ql_model_info *info = &m->info;
+    const char *const ends[] = {info->embed, info->norm, info->tied ? NULL : info->head};
     double bytes = 0;
 
-    for (int64_t i = 0; i < ql_source_count(m->source); i++)
-        bytes += (double)ql_source_item(m->source, i)->bytes;
-    for (int l = 0; l < info->linear_count; l++)
-        bytes -= 2 * (double)info->layers * (double)info->linears[l].out * (double)info->linears[l].in;
-    return bytes > 0 ? bytes : 0;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const ql_st_tensor *t = ends[i] ? ql_source_find(m->source, ends[i]) : NULL;
+
+        bytes += t ? (double)t->bytes : 0;
+    }
+    for (int i = 0; i < info->small_count; i++)
+        bytes += 4 * (double)info->layers * (double)info->smalls[i].size;
+    return bytes;
 }
 
 /* What linears become is put aside until all are there, and then written once more. */

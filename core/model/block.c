@@ -8,6 +8,7 @@
 #include <qloom/exporter.h>
 
 #include "device/guard.h"
+#include "tensor/op.h"
 #include "tensor/tensor.h"
 #include "source.h"
 
@@ -438,7 +439,8 @@ ql_block_forget(ql_block *b, int subset)
 /* --- forward ---------------------------------------------------------------------------------------------------- */
 
 ql_status
-ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, const ql_tensor *x, ql_tensor **y)
+ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, const ql_seqs *seqs, const ql_tensor *x,
+                ql_tensor **y)
 {
     const block_linear *l = &b->linears[linear];
     const ql_tensor *w = as && as->w ? as->w : l->w;
@@ -447,14 +449,14 @@ ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, 
     as = as ? as : &l->adapter;
 
     QL_TRY(cx, ql_new(cx, b->compute, ql_dim(x, 0), ql_dim(w, 0), y));
-    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, x, w, 0, *y));
+    QL_TRY(cx, ql_op_linear(cx, seqs, x, w, 0, *y));
     if (l->bias)
         QL_TRY(cx, ql_add_bias(cx, l->bias, *y));
     if (!as->a)
         return QL_OK;
     QL_TRY(cx, ql_new(cx, b->compute, ql_dim(x, 0), ql_dim(as->a, 0), &u));
-    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, x, as->a, 0, u));
-    QL_TRY(cx, ql_gemm(cx, QL_NT, 1, u, as->b, 1, *y));
+    QL_TRY(cx, ql_op_linear(cx, seqs, x, as->a, 0, u));
+    QL_TRY(cx, ql_op_linear(cx, seqs, u, as->b, 1, *y));
     ql_drop(cx, &u);
     return QL_OK;
 }
@@ -504,7 +506,7 @@ ql_block_linears(ql_ctx *cx, const ql_block *b, int k, const ql_weight *const *a
         return QL_MEMORY;
     for (int i = 0; i < info->linear_count; i++)
         if (info->linears[i].subset == k)
-            QL_TRY(cx, ql_block_linear(cx, b, i, as ? as[i] : NULL, f->x, &f->y[n++]));
+            QL_TRY(cx, ql_block_linear(cx, b, i, as ? as[i] : NULL, f->seqs, f->x, &f->y[n++]));
     return QL_OK;
 }
 

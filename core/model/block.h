@@ -43,9 +43,9 @@ typedef struct ql_weight {
     const ql_tensor *b, *a; /* B [out, r], A [r, in]; both NULL: none */
 } ql_weight;
 
-/* y = x w^T (+ bias) (+ (x A^T) B^T) of one linear; `as` NULL: the original weight. `y` is made. */
-ql_status ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, const ql_tensor *x,
-                          ql_tensor **y);
+/* y = x w^T (+ bias) (+ (x A^T) B^T) of one linear, for the tokens of `seqs`; `as` NULL: the original weight. `y` is made. */
+ql_status ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_weight *as, const ql_seqs *seqs,
+                          const ql_tensor *x, ql_tensor **y);
 
 /* A chunk of whole sequences on its way through a block. What the functions below make lies in the innermost scope; x
  * and the tensors of y may be dropped as soon as they have been read. */

@@ -31,6 +31,11 @@ ql_status ql_operands_check(ql_ctx *cx, const char *name, const char *rule, cons
 ql_status ql_op_begin(ql_ctx *cx, ql_op *op);
 ql_tensor *ql_op_made(const ql_op *op, int i); /* operand `i`, which ql_op_begin made */
 
+/* y = x w^T + beta y for rows that are the tokens of `seqs`; where those are trees, a row's bits do not depend on the other rows. NULL: any
+ * rows. */
+ql_status ql_op_linear(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, const ql_tensor *w, double beta,
+                       ql_tensor *y);
+
 /* Runs what ql_op_begin let pass, if there is anything to do. UNSUPPORTED when the backend can't. */
 ql_status ql_op_call(ql_ctx *cx, const ql_op *op);
 

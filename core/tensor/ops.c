@@ -44,16 +44,30 @@ MAKE(ql_nll, NLL, (const ql_tensor *x, const ql_tensor *head, const ql_tensor *t
 
 /* --- operations with rules or results of their own ---------------------------------------------------------------- */
 
+static ql_status
+multiply(ql_ctx *cx, ql_op *product)
+{
+    ql_tensor *c;
+
+    QL_TRY(cx, ql_op_begin(cx, product));
+    c = ql_op_made(product, 2);
+    if (ql_count(product->t[0]) > 0 || product->beta == 1.0)
+        return ql_op_call(cx, product);
+    return product->beta == 0.0 ? ql_fill(cx, c, 0.0) : ql_axpby(cx, 0.0, c, product->beta, c); /* over nothing */
+}
+
 ql_status
 ql_gemm(ql_ctx *cx, ql_trans op, double alpha, const ql_tensor *a, const ql_tensor *b, double beta, ql_tensor *c)
 {
     static const ql_op_code codes[] = {[QL_NN] = QL_OP_GEMM_NN, [QL_NT] = QL_OP_GEMM_NT, [QL_TN] = QL_OP_GEMM_TN};
-    ql_op product = {.code = codes[op], .t = {a, b, c}, .alpha = alpha, .beta = beta};
 
-    QL_TRY(cx, ql_op_begin(cx, &product));
-    if (ql_count(a) > 0 || beta == 1.0)
-        return ql_op_call(cx, &product);
-    return beta == 0.0 ? ql_fill(cx, c, 0.0) : ql_axpby(cx, 0.0, c, beta, c); /* a product over nothing */
+    return multiply(cx, &(ql_op){.code = codes[op], .t = {a, b, c}, .alpha = alpha, .beta = beta});
+}
+
+ql_status
+ql_op_linear(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, const ql_tensor *w, double beta, ql_tensor *y)
+{
+    return multiply(cx, &(ql_op){.code = QL_OP_GEMM_NT, .t = {x, w, y}, .alpha = 1, .beta = beta, .seqs = seqs});
 }
 
 ql_status

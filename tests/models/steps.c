@@ -112,7 +112,7 @@ check_weights(lab *l, const ql_model_handle *m, ql_block *b, const plain_model *
             for (int64_t r = 0; r < 3; r++)
                 changed.w[i * o->in + j] += bb[i * 3 + r] * a[r * o->in + j];
         }
-    REQUIRE_OK(cx, ql_block_linear(cx, b, PLAIN_O, &as, file.tensors[3], &y));
+    REQUIRE_OK(cx, ql_block_linear(cx, b, PLAIN_O, &as, NULL, file.tensors[3], &y));
     expected = plain_apply(&changed, x, 7);
     lab_compare(cx, "a linear in another's place", y, expected, 1e-5);
     free(changed.w);

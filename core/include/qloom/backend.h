@@ -49,6 +49,7 @@ QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
     X(DIAG, "diag", "A:real[n,n], the diagonal:same[n]+") \
     X(DIAG_SET, "diag_set", "A:real[n,n]!, the diagonal:same[n]") \
     X(GEMM_NN, "gemm", "A:float[m,k], B:same[k,n], C:same|sum[m,n]!") /* alpha, beta */ \
+    /* GEMM_NT: where seqs have parents, a row of C does not depend on the other rows of A */ \
     X(GEMM_NT, "gemm", "A:float[m,k], B:same[n,k], C:same|sum[m,n]!") \
     X(GEMM_TN, "gemm", "A:float[k,m], B:same[k,n], C:same|sum[m,n]!") \
     X(GRAM, "gram", "x:float[t,n], sum:sum[n,n]!, comp:sum[n,n]!") \

@@ -9,6 +9,8 @@
 #define SMALL 128  /* fewest, where C would give too few tiles */
 #define WANTED 8   /* tiles that threads can share */
 #define DEPTH 1024 /* of converted operands */
+#define FEW \
+    64 /* rows or columns to which small products are filled up: the library takes other kernels for less than FEW x FEW */
 
 typedef struct gemm {
     const cpu *d;
@@ -16,6 +18,7 @@ typedef struct gemm {
     ql_op_code code;
     double alpha, beta;
     int64_t k, tile_rows, tile_cols, across;
+    bool apart; /* a row of C depends on no other row of A */
 } gemm;
 
 void
@@ -106,6 +109,44 @@ narrow_tile(const gemm *g, int64_t i, int64_t j, int64_t m, int64_t n, float *sc
         cpu_convert(g->d->isa, QL_F32, c + r * n, g->c.dtype, n, mat_at(&g->c, i + r, j));
 }
 
+/* `rows` rows of m from row `r` on, followed by zeros; *ld is their distance. In place where nothing has to follow. */
+static const float *
+fill_up(const mat *m, int64_t r, int64_t rows, float *copy, int64_t *ld)
+{
+    *ld = m->ld;
+    if (rows >= FEW)
+        return mat_at(m, r, 0);
+    *ld = m->cols;
+    memset(copy, 0, (size_t)(FEW * m->cols) * sizeof *copy);
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(copy + i * m->cols, mat_at(m, r + i, 0), (size_t)m->cols * sizeof *copy);
+    return copy;
+}
+
+static int64_t
+at_least_few(int64_t n)
+{
+    return n < FEW ? FEW : n;
+}
+
+/* A small product as part of a larger one, whose other rows and columns are zeros. */
+static void
+filled_tile(const gemm *g, int64_t i, int64_t j, int64_t m, int64_t n, float *scratch)
+{
+    const int64_t rows = at_least_few(m), cols = at_least_few(n);
+    float *c = scratch + 2 * FEW * g->k;
+    product p = {.tb = true, .m = rows, .n = cols, .k = g->k, .alpha = g->alpha, .beta = g->beta, .c = c, .ldc = cols};
+
+    memset(c, 0, (size_t)(rows * cols) * sizeof *c);
+    for (int64_t r = 0; r < m && g->beta != 0; r++)
+        memcpy(c + r * cols, mat_at(&g->c, i + r, j), (size_t)n * sizeof *c);
+    p.a = fill_up(&g->a, i, m, scratch, &p.lda);
+    p.b = fill_up(&g->b, j, n, scratch + FEW * g->k, &p.ldb);
+    cpu_product(&g->d->blas, &p);
+    for (int64_t r = 0; r < m; r++)
+        memcpy(mat_at(&g->c, i + r, j), c + r * cols, (size_t)n * sizeof *c);
+}
+
 static void
 gemm_tile(void *arg, int64_t task, void *scratch)
 {
@@ -113,7 +154,9 @@ gemm_tile(void *arg, int64_t task, void *scratch)
     int64_t i = task / g->across * g->tile_rows, j = task % g->across * g->tile_cols;
     int64_t m = cpu_min(g->tile_rows, g->c.rows - i), n = cpu_min(g->tile_cols, g->c.cols - j);
 
-    if (is_wide(g->a.dtype))
+    if (g->apart && m * n < FEW * FEW)
+        filled_tile(g, i, j, m, n, scratch);
+    else if (is_wide(g->a.dtype))
         wide_tile(g, i, j, m, n);
     else
         narrow_tile(g, i, j, m, n, scratch);
@@ -154,6 +197,9 @@ cpu_gemm(ql_ctx *cx, void *dev, const ql_op *op)
     QL_TRY(cx, cpu_fits(cx, &g.b));
     QL_TRY(cx, cpu_fits(cx, &g.c));
     g.k = op->code == QL_OP_GEMM_TN ? g.a.rows : g.a.cols;
+    g.apart = op->seqs && op->seqs->parent && g.a.dtype == QL_F32;
+    if (g.apart)
+        bytes = (size_t)(2 * FEW * g.k + 2 * TILE * FEW) * sizeof(float);
     choose_tiles(&g);
     return cpu_run(cx, d, cpu_div_up(g.c.rows, g.tile_rows) * g.across, bytes, gemm_tile, &g);
 }

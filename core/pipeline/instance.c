@@ -31,14 +31,15 @@ unknown_parameter(ql_build *b, const ql_settings *s, const ql_yaml *key)
                         : ql_build_text(b, ql_format(b->cx, "; 'qloom plugins %s' lists what there is", p->name)));
 }
 
+/* Where the input `out` comes from: `v` as written; NULL: the plugin that the port means. */
 static bool
-read_link(ql_build *b, const ql_settings *s, const ql_port *port, const ql_yaml *v, ql_link *out)
+read_link(ql_build *b, const ql_settings *s, const ql_yaml *v, ql_link *out)
 {
+    const ql_port *port = out->port;
     const char *prefix = ql_build_text(b, ql_format(b->cx, "%sinput '%s': ", s->prefix, port->name));
     ql_settings anonymous;
 
-    *out = (ql_link){.port = port, .place = v->place, .stage = -1};
-    if (v->kind == QL_YAML_MAP) {
+    if (!v || v->kind == QL_YAML_MAP) {
         if (ql_settings_anonymous(b, s, port, v, &anonymous))
             out->anonymous = ql_instantiate(b, &anonymous);
         return out->anonymous != NULL;
@@ -48,6 +49,30 @@ read_link(ql_build *b, const ql_settings *s, const ql_port *port, const ql_yaml 
                         ql_yaml_describe(b->cx, v));
     out->stage = ql_build_stage_find(b, v->text + 1);
     return out->stage >= 0 || ql_build_no_stage(b, v->place, prefix, v->text + 1);
+}
+
+/* All inputs in the order of the tables: the one of a file means nothing. `defaults`: also driven quantizers that nobody
+ * named. */
+static bool
+read_links(ql_build *b, const ql_settings *s, bool defaults, ql_instance *out)
+{
+    const ql_port *port;
+    bool ok = true;
+
+    for (int64_t i = 0; (port = ql_port_at(s->plugin, i)) != NULL; i++) {
+        const bool input = !port->output && ql_plugin_input(s->plugin, port->name) == port;
+        const ql_yaml *v = input ? ql_setting_find(s, port->name) : NULL;
+        const bool driven = input && defaults && port->def && port->type == QL_EDGE_QUANTIZER;
+        const ql_place place = v ? v->place : s->place;
+
+        if (!v && !driven)
+            continue;
+        if (out->link_count == QL_LINKS_MAX)
+            return ql_wrong(b, place, "%smore than %d inputs", s->prefix, QL_LINKS_MAX);
+        out->links[out->link_count] = (ql_link){.port = port, .place = place, .stage = -1};
+        ok = read_link(b, s, v, &out->links[out->link_count++]) && ok;
+    }
+    return ok;
 }
 
 static bool
@@ -60,16 +85,14 @@ read_setting(ql_build *b, const ql_settings *s, const ql_setting *setting, ql_in
     ql_stage_keys keys;
 
     setting->key->used = true;
-    if (port && out->link_count < QL_LINKS_MAX)
-        return read_link(b, s, port, setting->value, &out->links[out->link_count++]);
+    if (port || (ql_kind_of(s->plugin->kind)->per_linear && strcmp(key, "overrides") == 0)) /* after all parameters */
+        return true;
     if (row) {
         const bool model = s->plugin->kind == QL_MODEL && strcmp(key, "path") == 0;
         const ql_yaml *v = model ? ql_build_model_path(b, s->prefix, setting->value) : setting->value;
 
         return v && ql_build_value(b, s->prefix, row, v, out->self);
     }
-    if (ql_kind_of(s->plugin->kind)->per_linear && strcmp(key, "overrides") == 0) /* after all parameters */
-        return true;
     if (own) {
         const bool ok = ql_build_value(b, s->prefix, own, setting->value, &keys);
 
@@ -98,35 +121,6 @@ is_complete(ql_build *b, const ql_settings *s)
             ok = ql_wrong(b, s->place, "%smissing input '%s' (%s: %s)", s->prefix, port->name, ql_edge_name(port->type),
                           port->help ? port->help : "");
     return ok;
-}
-
-/* Driven quantizers that nobody named; then all links in the order of the tables: the one of a file means nothing. */
-static bool
-complete_links(ql_build *b, const ql_settings *s, ql_instance *out)
-{
-    const ql_link *const given = out->links;
-    const int64_t count = out->link_count;
-    const ql_port *port;
-
-    out->links = ql_build_alloc(b, QL_LINKS_MAX, sizeof *out->links);
-    out->link_count = 0;
-    for (int64_t i = 0; out->links && (port = ql_port_at(s->plugin, i)) != NULL; i++) {
-        const bool driven = !port->output && port->def && port->type == QL_EDGE_QUANTIZER;
-        ql_settings base;
-        int64_t k = 0;
-
-        while (k < count && given[k].port != port)
-            k++;
-        if ((k == count && !driven) || out->link_count == QL_LINKS_MAX)
-            continue;
-        out->links[out->link_count] = k < count ? given[k] : (ql_link){.port = port, .place = s->place, .stage = -1};
-        if (k == count && ql_settings_anonymous(b, s, port, NULL, &base))
-            out->links[out->link_count].anonymous = ql_instantiate(b, &base);
-        if (k == count && !out->links[out->link_count].anonymous)
-            return false;
-        out->link_count++;
-    }
-    return out->links != NULL;
 }
 
 /* --- overrides: -------------------------------------------------------------------------------------------------- */
@@ -293,13 +287,15 @@ print_label(ql_build *b, ql_instance *in)
 
 /* --- the instance ------------------------------------------------------------------------------------------------ */
 
+/* An instance with the settings read into it; *ok: without a problem. NULL without memory. */
 static ql_instance *
-new_instance(ql_build *b, const ql_settings *s)
+read_settings(ql_build *b, const ql_settings *s, bool *ok)
 {
     ql_instance *in = ql_build_alloc(b, 1, sizeof *in);
     void *self = ql_build_alloc(b, 1, s->plugin->self_size);
     ql_link *links = ql_build_alloc(b, QL_LINKS_MAX, sizeof *links);
 
+    *ok = true;
     if (!in || !self || !links)
         return NULL;
     ql_param_defaults(s->plugin, self);
@@ -312,21 +308,21 @@ new_instance(ql_build *b, const ql_settings *s)
                                  .place = s->place},
                         .self = self,
                         .links = links};
+    for (int64_t i = 0; i < s->count; i++)
+        *ok = read_setting(b, s, &s->items[i], in) && *ok;
     return in;
 }
 
 ql_instance *
 ql_instantiate(ql_build *b, const ql_settings *s)
 {
-    ql_instance *in = new_instance(b, s);
-    bool ok = in != NULL;
+    bool ok;
+    ql_instance *in = read_settings(b, s, &ok);
+    const bool complete = in && is_complete(b, s);
 
-    for (int64_t i = 0; in && i < s->count; i++)
-        ok = read_setting(b, s, &s->items[i], in) && ok;
     if (!in)
         return NULL;
-    ok = is_complete(b, s) && complete_links(b, s, in) && ok;
-    ok = ok && passes_check(b, s, s->place, in->node.self);
+    ok = read_links(b, s, complete, in) && complete && ok && passes_check(b, s, s->place, in->node.self);
     ok = read_overrides(b, s, in) && ok;
     ok = ok && ql_build_take(b, s->place, "", print_canonical(b, in)) &&
          ql_build_take(b, s->place, "", print_label(b, in));
@@ -336,20 +332,24 @@ ql_instantiate(ql_build *b, const ql_settings *s)
 void
 ql_check_entry(ql_build *b, const ql_build_stage *stage)
 {
+    const ql_yaml *entry = stage->entry;
     ql_settings own = {
         .stage = stage->name, .prefix = stage->prefix, .place = stage->key->place, .plugin = stage->plugin};
-    ql_instance *in = stage->plugin ? new_instance(b, &own) : NULL;
+    ql_instance *in;
+    bool ok;
 
-    own.items = in ? ql_build_alloc(b, stage->entry->count, sizeof *own.items) : NULL;
-    for (int64_t i = 0; own.items && i < stage->entry->count; i++)
-        if (strcmp(stage->entry->keys[i]->text, "use") != 0)
-            own.items[own.count++] = (ql_setting){.key = stage->entry->keys[i],
-                                                  .value = stage->entry->items[i],
-                                                  .inherited = stage->entry->items[i]->set};
-    for (int64_t i = 0; i < own.count; i++) {
-        (void)read_setting(b, &own, &own.items[i], in);
-        own.items[i].key->used = false; /* no cell has it yet */
-    }
-    if (own.items)
+    own.items = stage->plugin ? ql_build_alloc(b, entry->count, sizeof *own.items) : NULL;
+    if (!own.items)
+        return;
+    for (int64_t i = 0; i < entry->count; i++)
+        if (strcmp(entry->keys[i]->text, "use") != 0)
+            own.items[own.count++] =
+                (ql_setting){.key = entry->keys[i], .value = entry->items[i], .inherited = entry->items[i]->set};
+    in = read_settings(b, &own, &ok);
+    if (in) {
+        (void)read_links(b, &own, false, in);
         (void)read_overrides(b, &own, in);
+    }
+    for (int64_t i = 0; i < own.count; i++)
+        own.items[i].key->used = false; /* no cell has it yet */
 }

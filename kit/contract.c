@@ -52,7 +52,7 @@ port_problem(ql_ctx *cx, const ql_plugin *p, const ql_port *port)
         return ql_format(cx, "port %d has no name or no help in one line", (int)(port - p->ports));
     if (ql_param_find(p, port->name))
         return ql_format(cx, "'%s' is a parameter and a port", port->name);
-    for (const ql_port *kind = ql_kind_ports(p->kind); kind->type != QL_EDGE_NONE; kind++)
+    for (const ql_port *kind = ql_kind_of(p->kind)->ports; kind->type != QL_EDGE_NONE; kind++)
         if (kind->output == port->output && strcmp(kind->name, port->name) == 0)
             return ql_format(cx, "the port '%s' is one of its kind's already", port->name);
     return NULL;

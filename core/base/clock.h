@@ -2,7 +2,16 @@
 #ifndef QLOOM_BASE_CLOCK_H
 #define QLOOM_BASE_CLOCK_H
 
+#include <time.h>
+
 /* Seconds since some fixed moment; never runs backwards. [any thread] */
-double ql_seconds(void);
+static inline double
+ql_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 #endif

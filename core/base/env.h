@@ -2,7 +2,13 @@
 #ifndef QLOOM_BASE_ENV_H
 #define QLOOM_BASE_ENV_H
 
+#include <stdlib.h>
+
 /* Value of an environment variable; NULL when it is not set. Valid until the environment changes. [any thread] */
-const char *ql_env(const char *name);
+static inline const char *
+ql_env(const char *name)
+{
+    return getenv(name);
+}
 
 #endif

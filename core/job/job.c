@@ -32,7 +32,7 @@ open_pipeline(ql_job *job, const char *file)
     QL_TRY(cx, ql_registry_open(cx, job->opt.plugin_path, &job->registry));
     for (const ql_plugin *const *p = job->opt.plugins; p && *p; p++)
         QL_TRY(cx, ql_registry_add(cx, job->registry, *p));
-    QL_TRY(cx, ql_graph_open(cx, job->registry, file, &(ql_graph_options){.sets = job->opt.sets}, g));
+    QL_TRY(cx, ql_graph_open(cx, job->registry, file, job->opt.sets, g));
     QL_TRY(cx, ql_graph_name_cells(cx, g));
     info->stages = g->stage_count;
     info->cells = g->cell_count;

@@ -52,14 +52,6 @@ is_new(adviser *a, const ql_node *n, const char *what)
     return true;
 }
 
-static const ql_node *
-root_of(const ql_node *n)
-{
-    while (n && n->plugin->kind != QL_MODEL)
-        n = ql_node_input(n, "model");
-    return n;
-}
-
 /* Parameters of `n` for one linear; NULL: it is left as it is. */
 static const void *
 self_for(const ql_node *n, const linear *l)
@@ -310,12 +302,12 @@ advise_model(adviser *a, ql_registry *registry, const ql_node *root)
     a->cx->log = log;
     opened = st == QL_OK;
     for (int64_t i = 0; st == QL_OK && i < a->g->node_count; i++)
-        if (a->g->nodes[i]->plugin->kind == QL_EXPORTER && root_of(a->g->nodes[i]) == root)
+        if (a->g->nodes[i]->plugin->kind == QL_EXPORTER && ql_node_before(a->g->nodes[i], QL_MODEL) == root)
             st = ql_export_check(a->cx, a->g->nodes[i], &a->model.info);
     for (int64_t i = 0; st == QL_OK && i < a->g->node_count; i++) {
         const ql_node *n = a->g->nodes[i];
 
-        if (!ql_kind_of(n->plugin->kind)->per_linear || root_of(n) != root)
+        if (!ql_kind_of(n->plugin->kind)->per_linear || ql_node_before(n, QL_MODEL) != root)
             continue;
         advise_overrides(a, n);
         advise_rank(a, n);

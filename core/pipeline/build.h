@@ -157,8 +157,10 @@ bool ql_build_stages(ql_build *b);
 int64_t ql_build_stage_find(const ql_build *b, const char *name);
 /* Tells that there is no stage of that name, with the nearest one. */
 bool ql_build_no_stage(ql_build *b, ql_place place, const char *prefix, const char *name);
-/* The plugin that a mapping's `use:` names. `path`: of the mapping, for `use: auto`. */
-const ql_plugin *ql_build_plugin(ql_build *b, const char *prefix, const ql_yaml *use, const ql_yaml *path);
+/* The plugin that a mapping's `use:` names; NULL: it is missing at `place`, or names none that can be used, which has been told.
+ * `path`: of the mapping, for `use: auto`. */
+const ql_plugin *ql_build_plugin(ql_build *b, const char *prefix, ql_place place, const ql_yaml *use,
+                                 const ql_yaml *path);
 
 bool ql_build_matrix(ql_build *b);
 /* Takes the name of a stage, or of a stage and a key, apart; false when there is no such stage, which has been told. */

@@ -125,14 +125,15 @@ ql_node_site(const ql_node *n, const char *title)
                      .node = {n->key[0], n->key[1]}};
 }
 
-/* Names and labels are the file's: no control character of theirs reaches a terminal. */
+/* Names and labels are the file's: no control character of theirs reaches a terminal. Characters of `special` get a backslash. */
 static void
-print_visible(FILE *out, const char *text)
+print_visible(FILE *out, const char *text, const char *special)
 {
     char visible[4096];
 
     ql_visible(text, "\\n", visible, sizeof visible);
-    fputs(visible, out);
+    for (const char *p = visible; *p; p++)
+        fprintf(out, "%s%c", strchr(special, *p) ? "\\" : "", *p);
 }
 
 ql_status
@@ -144,14 +145,14 @@ ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
     if (!counts)
         return QL_MEMORY;
     QL_TRY(cx, ql_printer_open(cx, &p));
-    print_visible(p.out, g->name);
+    print_visible(p.out, g->name, "");
     fprintf(p.out, ": %" PRId64 " stages, %" PRId64 " %s, %" PRId64 " nodes\n", g->stage_count, g->cell_count,
             g->cell_count == 1 ? "cell" : "cells", g->node_count);
     for (int64_t i = 0; i < g->axis_count; i++) {
         fprintf(p.out, "axis %s:", g->axes[i].key);
         for (int64_t k = 0; k < g->axes[i].count; k++) {
             fputs(k ? ", " : " ", p.out);
-            print_visible(p.out, g->axes[i].labels[k]);
+            print_visible(p.out, g->axes[i].labels[k], "");
         }
         fputc('\n', p.out);
     }
@@ -160,7 +161,7 @@ ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
         const int64_t cells = counts[i];
 
         fprintf(p.out, "%3" PRId64 " %s: ", n->id, n->name);
-        print_visible(p.out, n->label);
+        print_visible(p.out, n->label, "");
         for (int64_t k = 0; k < n->input_count; k++)
             fprintf(p.out, "%s %s %" PRId64, k ? "," : " <-", n->inputs[k].port, n->inputs[k].from->id);
         if (cells != g->cell_count && cells)
@@ -170,20 +171,6 @@ ql_graph_text(ql_ctx *cx, const ql_graph *g, const char **out)
     return ql_printer_close(cx, &p, out);
 }
 
-/* Inside double quotes of Graphviz. */
-static void
-print_quoted(FILE *out, const char *text)
-{
-    char visible[4096];
-
-    ql_visible(text, "\\n", visible, sizeof visible);
-    for (const char *p = visible; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            fputc('\\', out);
-        fputc(*p, out);
-    }
-}
-
 ql_status
 ql_graph_dot(ql_ctx *cx, const ql_graph *g, const char **out)
 {
@@ -191,19 +178,19 @@ ql_graph_dot(ql_ctx *cx, const ql_graph *g, const char **out)
 
     QL_TRY(cx, ql_printer_open(cx, &p));
     fputs("digraph \"", p.out);
-    print_quoted(p.out, g->name);
+    print_visible(p.out, g->name, "\"\\");
     fputs("\" {\n    rankdir=LR;\n", p.out);
     for (int64_t i = 0; i < g->node_count; i++) {
         const ql_node *n = g->nodes[i];
 
         fprintf(p.out, "    n%" PRId64 " [shape=%s, label=\"", n->id, ql_kind_of(n->plugin->kind)->shape);
-        print_quoted(p.out, n->name);
+        print_visible(p.out, n->name, "\"\\");
         fputs("\\n", p.out);
-        print_quoted(p.out, n->label);
+        print_visible(p.out, n->label, "\"\\");
         fputs("\"];\n", p.out);
         for (int64_t k = 0; k < n->input_count; k++) {
             fprintf(p.out, "    n%" PRId64 " -> n%" PRId64 " [label=\"", n->inputs[k].from->id, n->id);
-            print_quoted(p.out, n->inputs[k].port);
+            print_visible(p.out, n->inputs[k].port, "\"\\");
             fputs("\"];\n", p.out);
         }
     }

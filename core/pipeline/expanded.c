@@ -54,7 +54,7 @@ resolve_paths(ql_build *b, const ql_plugin *p, ql_yaml *map)
 static bool
 knows(const ql_plugin *p, const char *key)
 {
-    return !p || ql_param_find(p, key) || ql_plugin_input(p, key) || !ql_param_shared(p->kind, key);
+    return !p || ql_param_find(p, key) || ql_plugin_input(p, key) || !ql_shared_row(p->kind, key);
 }
 
 /* What the command line gave to an entry whose own plugin lacks it belongs to the variants that have it. */

@@ -3,19 +3,11 @@
 #include "graph.h"
 #include "plugin/registry.h"
 
-static const ql_node *
-before(const ql_node *n, ql_kind kind)
-{
-    while (n && n->plugin->kind != kind)
-        n = ql_node_input(n, "model");
-    return n;
-}
-
 /* Linear l of block `layer`, as the stages before exporter `n` will leave it. */
 static ql_status
 plan_linear(ql_ctx *cx, const ql_node *n, const ql_model_info *info, int64_t layer, int l, ql_planned_linear *out)
 {
-    const ql_node *const stages[] = {before(n, QL_QUANTIZER), before(n, QL_COMPENSATOR)};
+    const ql_node *const stages[] = {ql_node_before(n, QL_QUANTIZER), ql_node_before(n, QL_COMPENSATOR)};
     const char *prefix = ql_format(cx, info->block_prefix, (long long)layer);
 
     *out = (ql_planned_linear){

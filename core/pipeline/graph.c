@@ -135,7 +135,7 @@ build(ql_build *b, ql_graph *g)
 
 ql_status
 ql_graph_parse(ql_ctx *cx, ql_registry *registry, const char *file, const char *text, size_t bytes,
-               const ql_graph_options *opt, ql_graph *out)
+               const char *const *sets, ql_graph *out)
 {
     ql_build b = {.cx = cx, .registry = registry, .cells_most = 1};
     ql_status st = QL_MEMORY;
@@ -143,7 +143,7 @@ ql_graph_parse(ql_ctx *cx, ql_registry *registry, const char *file, const char *
     *out = (ql_graph){.file = file};
     b.folder = folder_of(cx, file);
     if (b.folder)
-        st = read_root(&b, file, text, bytes, opt ? opt->sets : NULL) ? build(&b, out) : b.problems.failed;
+        st = read_root(&b, file, text, bytes, sets) ? build(&b, out) : b.problems.failed;
     if (st == QL_OK)
         st = ql_problems_end(cx, &b.problems);
     ql_problems_fini(&b.problems);
@@ -151,13 +151,13 @@ ql_graph_parse(ql_ctx *cx, ql_registry *registry, const char *file, const char *
 }
 
 ql_status
-ql_graph_open(ql_ctx *cx, ql_registry *registry, const char *file, const ql_graph_options *opt, ql_graph *out)
+ql_graph_open(ql_ctx *cx, ql_registry *registry, const char *file, const char *const *sets, ql_graph *out)
 {
     const char *text;
     size_t bytes;
 
     QL_TRY(cx, ql_file_read(cx, file, QL_FILE_MOST, &text, &bytes));
-    return ql_graph_parse(cx, registry, file, text, bytes, opt, out);
+    return ql_graph_parse(cx, registry, file, text, bytes, sets, out);
 }
 
 const ql_override *
@@ -176,4 +176,12 @@ ql_node_input(const ql_node *n, const char *port)
         if (strcmp(n->inputs[i].port, port) == 0)
             return n->inputs[i].from;
     return NULL;
+}
+
+const ql_node *
+ql_node_before(const ql_node *n, ql_kind kind)
+{
+    while (n && n->plugin->kind != kind)
+        n = ql_node_input(n, "model");
+    return n;
 }

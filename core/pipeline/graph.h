@@ -95,22 +95,19 @@ typedef struct ql_graph {
     const char *expanded; /* the pipeline after environment, -s and defaults, as YAML: for the run folder */
 } ql_graph;
 
-typedef struct ql_graph_options {
-    const char *const *sets; /* "quant.bits=4", NULL-terminated; NULL: none */
-} ql_graph_options;
-
 /* The keys of a pipeline file that are no stages, as rows of a table; it has no kind and is no plugin. */
 extern const ql_plugin ql_file_table;
 
 /* Reads, expands, instantiates, merges and checks FILE. Everything lives in the innermost scope. On INVALID every
  * problem has been reported, one line each, "FILE:LINE:COLUMN: stage 'quant': …", in file order, in the error text
- * (joined by newlines). */
-ql_status ql_graph_open(ql_ctx *cx, ql_registry *registry, const char *file, const ql_graph_options *opt,
-                        ql_graph *out);
+ * (joined by newlines). `sets`: "quant.bits=4" and the like of the command line, NULL-terminated; NULL: none. */
+ql_status ql_graph_open(ql_ctx *cx, ql_registry *registry, const char *file, const char *const *sets, ql_graph *out);
 /* The same from memory; `file` is used in messages and for relative paths. (Fuzzing, tests.) */
 ql_status ql_graph_parse(ql_ctx *cx, ql_registry *registry, const char *file, const char *text, size_t bytes,
-                         const ql_graph_options *opt, ql_graph *out);
+                         const char *const *sets, ql_graph *out);
 
+/* The nearest node of a kind on the way to the original model, `n` included; NULL: none, also for NULL. */
+const ql_node *ql_node_before(const ql_node *n, ql_kind kind);
 /* The node connected to input `port`; NULL: none. */
 ql_node *ql_node_input(const ql_node *n, const char *port);
 

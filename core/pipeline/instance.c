@@ -100,7 +100,7 @@ read_setting(ql_build *b, const ql_settings *s, const ql_setting *setting, ql_in
         return ok;
     }
     setting->key->used = false;
-    if (setting->inherited && ql_param_shared(s->plugin->kind, key))
+    if (setting->inherited && ql_shared_row(s->plugin->kind, key))
         return true;
     return unknown_parameter(b, s, setting->key);
 }

@@ -93,7 +93,7 @@ read_variant(ql_build *b, const ql_build_axis *a, const ql_yaml *v)
     }
     if (!use && path)
         use = ql_yaml_get(s->entry, "use"); /* `auto` may mean another plugin there */
-    p = use ? ql_build_plugin(b, s->prefix, use, path ? path : ql_yaml_get(s->entry, "path")) : s->plugin;
+    p = use ? ql_build_plugin(b, s->prefix, v->place, use, path ? path : ql_yaml_get(s->entry, "path")) : s->plugin;
     if (!p || !s->plugin || p->kind == s->plugin->kind)
         return p;
     ql_wrong(b, use->place, "%s'%s' is a %s, and the stage is a %s (%s)", s->prefix, p->name, ql_kind_name(p->kind),

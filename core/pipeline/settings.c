@@ -29,7 +29,7 @@ outlives_plugin(ql_kind kind, const char *key)
 {
     const ql_plugin any = {.kind = kind};
 
-    return strcmp(key, "overrides") == 0 || ql_param_find(&ql_stage_table, key) || ql_param_shared(kind, key) ||
+    return strcmp(key, "overrides") == 0 || ql_param_find(&ql_stage_table, key) || ql_shared_row(kind, key) ||
            ql_plugin_input(&any, key);
 }
 
@@ -123,9 +123,8 @@ ql_settings_anonymous(ql_build *b, const ql_settings *parent, const ql_port *por
     *out = (ql_settings){.place = v ? v->place : parent->place, .driven = port->type == QL_EDGE_QUANTIZER};
     out->stage = ql_build_text(b, ql_format(b->cx, "%s.%s", parent->stage, port->name));
     out->prefix = ql_build_text(b, ql_format(b->cx, "stage '%s': ", out->stage));
-    if (v && !use)
-        return ql_wrong(b, v->place, "%smissing 'use', the name of its plugin", out->prefix);
-    out->plugin = v ? ql_build_plugin(b, out->prefix, use, ql_yaml_get(v, "path")) : default_plugin(b, parent, port);
+    out->plugin =
+        v ? ql_build_plugin(b, out->prefix, v->place, use, ql_yaml_get(v, "path")) : default_plugin(b, parent, port);
     if (!out->plugin || !room_for(b, out, (v ? v->count : 0) + parent->count))
         return false;
     for (int64_t i = 0; v && out->driven && i < parent->count; i++)

@@ -79,10 +79,14 @@ unknown_plugin(ql_build *b, const char *prefix, const ql_yaml *use)
 }
 
 const ql_plugin *
-ql_build_plugin(ql_build *b, const char *prefix, const ql_yaml *use, const ql_yaml *path)
+ql_build_plugin(ql_build *b, const char *prefix, ql_place place, const ql_yaml *use, const ql_yaml *path)
 {
     const ql_found *found;
 
+    if (!use) {
+        ql_wrong(b, place, "%smissing 'use', the name of its plugin", prefix);
+        return NULL;
+    }
     if (use->kind != QL_YAML_SCALAR || ql_yaml_empty(use)) {
         ql_wrong(b, use->place, "%suse: got %s, expected the name of a plugin", prefix, ql_yaml_describe(b->cx, use));
         return NULL;
@@ -117,13 +121,10 @@ choose_plugin(ql_build *b, const ql_build_stage *s)
 {
     const ql_yaml *use = ql_yaml_get(s->entry, "use");
 
-    if (use)
-        return ql_build_plugin(b, s->prefix, use, ql_yaml_get(s->entry, "path"));
-    if (s->entry->kind != QL_YAML_MAP)
-        ql_wrong(b, s->entry->place, "%sgot %s, expected a mapping such as {use: PLUGIN, …}", s->prefix,
-                 ql_yaml_describe(b->cx, s->entry));
-    else
-        ql_wrong(b, s->key->place, "%smissing 'use', the name of its plugin", s->prefix);
+    if (s->entry->kind == QL_YAML_MAP)
+        return ql_build_plugin(b, s->prefix, s->key->place, use, ql_yaml_get(s->entry, "path"));
+    ql_wrong(b, s->entry->place, "%sgot %s, expected a mapping such as {use: PLUGIN, …}", s->prefix,
+             ql_yaml_describe(b->cx, s->entry));
     return NULL;
 }
 

@@ -200,12 +200,6 @@ ql_kind_name(ql_kind kind)
     return ql_kind_of(kind)->name;
 }
 
-const ql_port *
-ql_kind_ports(ql_kind kind)
-{
-    return ql_kind_of(kind)->ports;
-}
-
 const ql_param *
 ql_shared_row(ql_kind kind, const char *name)
 {
@@ -215,16 +209,10 @@ ql_shared_row(ql_kind kind, const char *name)
     return NULL;
 }
 
-bool
-ql_param_shared(ql_kind kind, const char *name)
-{
-    return ql_shared_row(kind, name) != NULL;
-}
-
 const ql_port *
 ql_port_at(const ql_plugin *p, int64_t i)
 {
-    for (const ql_port *port = ql_kind_ports(p->kind); port->type != QL_EDGE_NONE; port++)
+    for (const ql_port *port = ql_kind_of(p->kind)->ports; port->type != QL_EDGE_NONE; port++)
         if (i-- == 0)
             return port;
     for (const ql_port *port = p->ports; port && port->type != QL_EDGE_NONE; port++)

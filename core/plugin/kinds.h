@@ -30,10 +30,8 @@ const ql_kind_info *ql_kind_of(ql_kind kind);
 const char *ql_kind_name(ql_kind kind);
 /* A member that the plugin's table needs and has not; NULL: none. */
 const char *ql_kind_lacks(const ql_plugin *p);
-const ql_port *ql_kind_ports(ql_kind kind);
-/* Is `name` shared by all plugins of this kind (bits, group_size, rank, …)? */
-bool ql_param_shared(ql_kind kind, const char *name);
-/* The row that its kind's header gives a shared parameter; NULL when `name` is not shared. */
+/* The row that its kind's header gives a parameter which all plugins of the kind share (bits, group_size, rank, …); NULL when they
+ * don't share `name`. */
 const ql_param *ql_shared_row(ql_kind kind, const char *name);
 
 /* Port number `i` of a plugin, those of its kind first; NULL: there are no more. */

@@ -29,24 +29,13 @@ ql_param_offer(ql_guess *g, const ql_param *rows)
         ql_guess_offer(g, rows->name);
 }
 
-static void *
-field(const ql_param *row, void *self)
-{
-    return (char *)self + row->offset;
-}
-
-static const void *
-field_read(const ql_param *row, const void *self)
-{
-    return (const char *)self + row->offset;
-}
-
 int
 ql_param_int(const ql_plugin *p, const void *self, const char *name, int def)
 {
     const ql_param *row = ql_param_find(p, name);
 
-    return row && (row->type == QL_T_INT || row->type == QL_T_ENUM) ? *(const int *)field_read(row, self) : def;
+    return row && (row->type == QL_T_INT || row->type == QL_T_ENUM) ? *(const int *)((const char *)self + row->offset)
+                                                                    : def;
 }
 
 const char *
@@ -54,7 +43,7 @@ ql_param_text(const ql_plugin *p, const void *self, const char *name)
 {
     const ql_param *row = ql_param_find(p, name);
     const char *text = row && (row->type == QL_T_STRING || row->type == QL_T_PATH)
-                           ? *(const char *const *)field_read(row, self)
+                           ? *(const char *const *)((const char *)self + row->offset)
                            : NULL;
 
     return text ? text : "";
@@ -73,7 +62,7 @@ void
 ql_param_defaults(const ql_plugin *p, void *self)
 {
     for (const ql_param *row = p->params; row->type != QL_T_END; row++) {
-        void *at = field(row, self);
+        void *at = (char *)self + row->offset;
 
         switch (row->type) {
         case QL_T_BOOL:
@@ -256,7 +245,7 @@ ql_status
 ql_param_set(ql_ctx *cx, const ql_param *row, const ql_value *value, const char *folder, void *self)
 {
     const type_row *type = &types[ql_param_size(row) ? row->type : QL_T_END];
-    void *at = field(row, self);
+    void *at = (char *)self + row->offset;
     union {
         bool flag;
         int number;
@@ -341,7 +330,7 @@ print_texts(ql_ctx *cx, const ql_param *row, const void *at)
 const char *
 ql_param_print(ql_ctx *cx, const ql_param *row, const void *self)
 {
-    const void *at = field_read(row, self);
+    const void *at = (const char *)self + row->offset;
     char number[QL_NUMBER_SIZE];
 
     switch (row->type) {

@@ -81,14 +81,6 @@ put_references(shape *s)
 
 /* --- cells and baselines --- */
 
-static const ql_node *
-base_model(const ql_node *n)
-{
-    while (n && n->plugin->kind != QL_MODEL)
-        n = ql_node_input(n, "model");
-    return n;
-}
-
 /* Do both cells measure the same original model in the same way? */
 static bool
 same_original(const ql_graph *g, const ql_cell *a, const ql_cell *b)
@@ -98,7 +90,8 @@ same_original(const ql_graph *g, const ql_cell *a, const ql_cell *b)
 
         if (x == y || !((x && x->plugin->kind == QL_EVALUATOR) || (y && y->plugin->kind == QL_EVALUATOR)))
             continue;
-        if (!x || !y || strcmp(x->canonical, y->canonical) != 0 || base_model(x) != base_model(y) ||
+        if (!x || !y || strcmp(x->canonical, y->canonical) != 0 ||
+            ql_node_before(x, QL_MODEL) != ql_node_before(y, QL_MODEL) ||
             ql_node_input(x, "data") != ql_node_input(y, "data"))
             return false;
     }

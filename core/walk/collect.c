@@ -79,7 +79,7 @@ put_cell(ql_walk *w, int64_t c, bool over)
         ql_run_link link = {.cell = c, .stage = g->stage_names[s], .prefix = ""};
 
         if (!n || (n->plugin->kind != QL_EVALUATOR && n->plugin->kind != QL_EXPORTER) ||
-            ql_plan_root(n) != w->plan->root)
+            ql_node_before(n, QL_MODEL) != w->plan->root)
             continue;
         link.position = position_of(w, n, s, 0);
         if ((e = ql_plan_find(w->plan, n, ql_node_input(n, "model"))))

@@ -143,7 +143,7 @@ collect_sinks(const ql_walk *w, int64_t cell, bool baseline, ql_cost *cost)
         const ql_node *n = w->graph->cells[cell].stages[i];
         const ql_sink *s = NULL;
 
-        if (n && n->plugin->kind == QL_EVALUATOR && ql_plan_root(n) == w->plan->root)
+        if (n && n->plugin->kind == QL_EVALUATOR && ql_node_before(n, QL_MODEL) == w->plan->root)
             s = ql_plan_find(w->plan, n, baseline ? w->plan->root : ql_node_input(n, "model"));
         if (!s)
             continue;

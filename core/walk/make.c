@@ -80,7 +80,7 @@ driven_self(ql_walk *w, const ql_stage *s, const void **out)
     for (const ql_param *row = own->params; row->type != QL_T_END; row++) {
         const ql_param *same = ql_param_find(driver, row->name);
 
-        if (same && same->type == row->type && ql_param_shared(QL_QUANTIZER, row->name))
+        if (same && same->type == row->type && ql_shared_row(QL_QUANTIZER, row->name))
             memcpy(self + row->offset, from + same->offset, ql_param_size(row));
     }
     *out = self;

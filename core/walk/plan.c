@@ -21,14 +21,6 @@ ql_plan_resolve(const ql_node *n)
     return n;
 }
 
-const ql_node *
-ql_plan_root(const ql_node *n)
-{
-    while (n && n->plugin->kind != QL_MODEL)
-        n = ql_node_input(n, "model");
-    return n;
-}
-
 static bool
 needs_stats(const ql_node *n)
 {
@@ -190,7 +182,7 @@ is_evaluator(const ql_node *n)
 static bool
 is_sink(const planner *p, const ql_node *n)
 {
-    return (is_evaluator(n) || n->plugin->kind == QL_EXPORTER) && ql_plan_root(n) == p->plan->root;
+    return (is_evaluator(n) || n->plugin->kind == QL_EXPORTER) && ql_node_before(n, QL_MODEL) == p->plan->root;
 }
 
 /* Evaluators at the original: the table's first row. One of linears would find them equal to themselves. */
@@ -224,8 +216,8 @@ add_sinks(planner *p)
 static bool
 scores_written(const planner *p, const ql_node *n, const ql_node *x)
 {
-    return x->plugin->kind == QL_EXPORTER && x->plugin->exporter->weight && ql_plan_root(x) == p->plan->root &&
-           is_evaluator(n) && n->plugin->evaluator->chunk &&
+    return x->plugin->kind == QL_EXPORTER && x->plugin->exporter->weight &&
+           ql_node_before(x, QL_MODEL) == p->plan->root && is_evaluator(n) && n->plugin->evaluator->chunk &&
            ql_plan_resolve(ql_node_input(n, "model")) == ql_plan_resolve(ql_node_input(x, "model"));
 }
 

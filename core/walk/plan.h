@@ -93,8 +93,6 @@ ql_status ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_pl
 
 /* The node whose output an edge to `n` really carries: an identity is its input. */
 const ql_node *ql_plan_resolve(const ql_node *n);
-/* The model stage at the end of `n`'s model inputs; NULL for a node without any. */
-const ql_node *ql_plan_root(const ql_node *n);
 
 /* Does a stage that quantizes or compensates make it? Else it is the original, or what files hold. */
 bool ql_variant_is_made(const ql_variant *v);

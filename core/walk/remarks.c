@@ -56,7 +56,7 @@ add_statuses(ql_walk *w, int64_t c)
         const ql_node *n = w->graph->cells[c].stages[i];
         const ql_sink *s = NULL;
 
-        if (n && n->plugin->kind == QL_EVALUATOR && ql_plan_root(n) == w->plan->root)
+        if (n && n->plugin->kind == QL_EVALUATOR && ql_node_before(n, QL_MODEL) == w->plan->root)
             s = ql_plan_find(w->plan, n, ql_node_input(n, "model"));
         if (s)
             QL_TRY(w->cx, add_status(w, s->of, c));
@@ -97,7 +97,7 @@ add_lacking(ql_walk *w, int64_t c)
         int wanted, got;
 
         if (!q || q->plugin->kind != QL_QUANTIZER || !(q->plugin->quantizer->yields & QL_EXPECTS_ADAPTER) ||
-            ql_plan_root(q) != w->plan->root)
+            ql_node_before(q, QL_MODEL) != w->plan->root)
             continue;
         wanted = ql_describe(q->plugin, q->self, 0).rank;
         got = rank_on(g, &g->cells[c], q);

@@ -79,7 +79,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= (size_t)(line + 1 - text);
         text = line + 1;
     }
-    st = ql_graph_parse(&cx, registry, "f.yaml", text, size, &(ql_graph_options){.sets = sets}, &g);
+    st = ql_graph_parse(&cx, registry, "f.yaml", text, size, sets, &g);
     MUST(st == QL_OK || (st == QL_INVALID && *ql_error(&cx)));
     if (st == QL_OK)
         look(&cx, registry, &g);

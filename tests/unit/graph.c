@@ -32,7 +32,7 @@ keep_warning(void *user, ql_log_level level, const char *line)
 static ql_status
 parse_with(const char *text, const char *const *sets, ql_graph *g)
 {
-    return ql_graph_parse(&cx, registry, "t.yaml", text, strlen(text), &(ql_graph_options){.sets = sets}, g);
+    return ql_graph_parse(&cx, registry, "t.yaml", text, strlen(text), sets, g);
 }
 
 static ql_graph

@@ -197,14 +197,14 @@ test_nearest(ql_ctx *cx)
 static void
 test_shared(void)
 {
-    CHECK(ql_param_shared(QL_QUANTIZER, "bits") && ql_param_shared(QL_QUANTIZER, "group_size"));
-    CHECK(ql_param_shared(QL_COMPENSATOR, "rank") && ql_param_shared(QL_MODEL, "path"));
-    CHECK(!ql_param_shared(QL_COMPENSATOR, "bits") && !ql_param_shared(QL_QUANTIZER, "order"));
-    CHECK(!ql_param_shared(QL_KIND_NONE, "bits") && !ql_param_shared((ql_kind)99, "bits"));
+    CHECK(ql_shared_row(QL_QUANTIZER, "bits") && ql_shared_row(QL_QUANTIZER, "group_size"));
+    CHECK(ql_shared_row(QL_COMPENSATOR, "rank") && ql_shared_row(QL_MODEL, "path"));
+    CHECK(!ql_shared_row(QL_COMPENSATOR, "bits") && !ql_shared_row(QL_QUANTIZER, "order"));
+    CHECK(!ql_shared_row(QL_KIND_NONE, "bits") && !ql_shared_row((ql_kind)99, "bits"));
     CHECK_STR(ql_kind_name(QL_EVALUATOR), "evaluator");
     CHECK(!ql_kind_name((ql_kind)99));
-    CHECK_STR(ql_kind_ports(QL_QUANTIZER)[1].name, "calib");
-    CHECK_INT(ql_kind_ports(QL_BACKEND)[0].type, QL_EDGE_NONE);
+    CHECK_STR(ql_kind_of(QL_QUANTIZER)->ports[1].name, "calib");
+    CHECK_INT(ql_kind_of(QL_BACKEND)->ports[0].type, QL_EDGE_NONE);
 }
 
 int

@@ -87,7 +87,7 @@ test_ports(void)
     const ql_plugin q = make("a", &plain), s = make("b", &with_stats);
     const ql_evaluator streams = {.size = sizeof(ql_evaluator), .chunk = chunk};
     ql_plugin e = make("c", NULL);
-    const ql_port *method = ql_kind_ports(QL_QUANTIZER), *evaluator = ql_kind_ports(QL_EVALUATOR);
+    const ql_port *method = ql_kind_of(QL_QUANTIZER)->ports, *evaluator = ql_kind_of(QL_EVALUATOR)->ports;
 
     e.kind = QL_EVALUATOR;
     e.evaluator = &streams;

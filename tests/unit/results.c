@@ -117,7 +117,7 @@ test_plain(ql_ctx *cx, ql_registry *registry)
         ql_result_set set;
         ql_graph g;
 
-        REQUIRE_OK(cx, ql_graph_parse(cx, registry, "t.yaml", text, strlen(text), &(ql_graph_options){0}, &g));
+        REQUIRE_OK(cx, ql_graph_parse(cx, registry, "t.yaml", text, strlen(text), NULL, &g));
         REQUIRE_OK(cx, ql_results_open(cx, NULL, true, &r));
         REQUIRE_OK(cx, ql_run_begin(r, &g, "t-0"));
         REQUIRE_OK(cx, ql_run_end(r, &end));

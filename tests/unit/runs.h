@@ -47,7 +47,7 @@ open_place(ql_ctx *cx, ql_registry *registry, place *p)
     if (!mkdtemp(p->folder))
         exit(1);
     snprintf(p->db, sizeof p->db, "%s/results.db", p->folder);
-    REQUIRE_OK(cx, ql_graph_parse(cx, registry, "t.yaml", STAGES, strlen(STAGES), &(ql_graph_options){0}, &p->graph));
+    REQUIRE_OK(cx, ql_graph_parse(cx, registry, "t.yaml", STAGES, strlen(STAGES), NULL, &p->graph));
 }
 
 static inline void

@@ -8,10 +8,10 @@ run(ql_cli *cli, int argc, char **argv)
     const char *figure = NULL;
     const ql_option own[] = {{.name = "--figure", .letter = "-f", .value = &figure}, QL_OPTIONS_END};
     ql_runs r;
-    ql_status st = ql_runs_open(cli, own, &argc, argv, &r);
+    ql_status st = ql_runs_open(cli, own, true, &argc, argv, &r);
 
     if (st == QL_OK)
-        st = ql_plot_write(cli->cx, r.sets, r.count, &r.spec, figure ? figure : "pareto", r.printer.out);
+        st = ql_plot_write(&r.book, &r.spec, figure ? figure : "pareto", r.printer.out);
     return ql_runs_close(cli->cx, &r, st);
 }
 

@@ -8,10 +8,10 @@ run(ql_cli *cli, int argc, char **argv)
     ql_runs r;
     const ql_option own[] = {
         {.name = "--rows", .value = &r.rows}, {.name = "--columns", .value = &r.columns}, QL_OPTIONS_END};
-    ql_status st = ql_runs_open(cli, own, &argc, argv, &r);
+    ql_status st = ql_runs_open(cli, own, true, &argc, argv, &r);
 
     if (st == QL_OK)
-        st = ql_report_write(cli->cx, r.sets, r.count, &r.spec, r.printer.out);
+        st = ql_report_write(&r.book, &r.spec, r.printer.out);
     return ql_runs_close(cli->cx, &r, st);
 }
 

@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "base/printer.h"
 #include "report/report.h"
-#include "report/set.h"
 #include "report/table.h"
 #include "cli.h"
 #include "signals.h"
@@ -20,45 +19,46 @@ static const struct {
 };
 
 static ql_status
-write_text(ql_ctx *cx, const ql_result_set *set, size_t which, FILE *out)
-{
-    if (strcmp(texts[which].file, "report.html") == 0)
-        return ql_report_write(cx, &set, 1, &set->table, out);
-    return ql_table_write(cx, &set, 1, &set->table, texts[which].format, out);
-}
-
-static ql_status
-write_texts(ql_ctx *cx, const char *folder, const ql_result_set *set)
+write_texts(ql_book *b, const char *folder, const ql_table_spec *spec)
 {
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        const char *path = ql_format(cx, "%s/%s", folder, texts[i].file), *text;
+        const char *path = ql_format(b->cx, "%s/%s", folder, texts[i].file), *text;
+        const bool page = strcmp(texts[i].file, "report.html") == 0;
         ql_printer p;
         ql_status st, closed;
 
         if (!path)
             return QL_MEMORY;
-        QL_TRY(cx, ql_printer_open(cx, &p));
-        st = write_text(cx, set, i, p.out);
-        closed = ql_printer_close(cx, &p, &text);
-        QL_TRY(cx, st == QL_OK ? closed : st);
-        QL_TRY(cx, ql_file_write(cx, path, text, strlen(text)));
+        QL_TRY(b->cx, ql_printer_open(b->cx, &p));
+        st = page ? ql_report_write(b, spec, p.out) : ql_table_write(b, spec, texts[i].format, p.out);
+        closed = ql_printer_close(b->cx, &p, &text);
+        QL_TRY(b->cx, st == QL_OK ? closed : st);
+        QL_TRY(b->cx, ql_file_write(b->cx, path, text, strlen(text)));
     }
     return QL_OK;
+}
+
+static ql_status
+show_book(ql_book *b, const ql_job_info *info, ql_table_format format)
+{
+    ql_table_spec spec;
+
+    QL_TRY(b->cx, ql_book_add(b, info->runs, info->name, true));
+    QL_TRY(b->cx, ql_book_spec(b, &spec));
+    QL_TRY(b->cx, write_texts(b, info->folder, &spec));
+    return ql_table_write(b, &spec, format, stdout);
 }
 
 /* The run's numbers, as `qloom table` finds them too. */
 static ql_status
 show(ql_ctx *cx, const ql_job_info *info, ql_table_format format)
 {
-    ql_result_set set = {0};
-    const ql_result_set *one = &set;
-    ql_status st = ql_results_load(cx, info->runs, info->name, &set);
+    ql_book b;
+    ql_status st = ql_book_open(cx, &b);
 
     if (st == QL_OK)
-        st = write_texts(cx, info->folder, &set);
-    if (st == QL_OK)
-        st = ql_table_write(cx, &one, 1, &set.table, format, stdout);
-    ql_results_fini(cx, &set);
+        st = show_book(&b, info, format);
+    ql_book_close(&b);
     return st;
 }
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "report/compare.h"
 #include "run/folder.h"
 #include "signals.h"
 
@@ -43,72 +42,26 @@ split(ql_ctx *cx, const char *option, const char *text, const char *const **item
 /* The pipeline file's table, but for what the options say; a choice of rows or columns alone leaves the other to the
  * defaults, and so do several runs, which the file's rows don't tell apart. */
 static ql_status
-make_spec(ql_ctx *cx, const shared_options *opt, const ql_runs *r, ql_table_spec *spec)
+make_spec(ql_ctx *cx, const shared_options *opt, ql_runs *r)
 {
-    const ql_table_spec *first = &r->sets[0]->table;
+    ql_table_spec *spec = &r->spec, file;
 
+    QL_TRY(cx, ql_book_spec(&r->book, &file));
     *spec = (ql_table_spec){.value = opt->value};
     QL_TRY(cx, split(cx, "--rows", r->rows, &spec->rows, &spec->row_count));
     QL_TRY(cx, split(cx, "--columns", r->columns, &spec->columns, &spec->column_count));
     if (!r->rows && !r->columns) {
-        *spec = *first;
-        spec->value = opt->value ? opt->value : first->value;
-        spec->row_count = r->count > 1 ? 0 : spec->row_count;
+        *spec = file;
+        spec->value = opt->value ? opt->value : file.value;
+        spec->row_count = r->book.runs > 1 ? 0 : spec->row_count;
     } else if (!opt->value) {
-        spec->value = r->columns ? first->value : NULL;
-    }
-    return QL_OK;
-}
-
-static ql_status
-load(ql_ctx *cx, const char *runs, char *const *names, ql_runs *r)
-{
-    const int64_t count = r->count;
-
-    r->sets = ql_alloc(cx, (size_t)count, sizeof *r->sets);
-    r->loaded = ql_alloc(cx, (size_t)count, sizeof *r->loaded);
-    if (!r->sets || !r->loaded)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < count; i++) {
-        QL_TRY(cx, ql_results_load(cx, runs, names[i], &r->loaded[i]));
-        r->sets[i] = &r->loaded[i];
+        spec->value = r->columns ? file.value : NULL;
     }
     return QL_OK;
 }
 
 ql_status
-ql_runs_choices(ql_ctx *cx, const char *option, const char *const *texts, const ql_runs *r, const ql_choice **choices,
-                int64_t *count)
-{
-    ql_choice *list;
-    int64_t n = 0;
-
-    while (texts && texts[n])
-        n++;
-    list = ql_alloc(cx, (size_t)n, sizeof *list);
-    if (!list)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < n; i++)
-        QL_TRY(cx, ql_choice_parse(cx, option, texts[i], r->loaded, r->count, &list[i]));
-    *choices = list;
-    *count = n;
-    return QL_OK;
-}
-
-static ql_status
-filter(ql_ctx *cx, const char *const *where, ql_runs *r)
-{
-    const ql_choice *choices;
-    int64_t count;
-
-    QL_TRY(cx, ql_runs_choices(cx, "--where", where, r, &choices, &count));
-    for (int64_t i = 0; i < r->count && count; i++)
-        QL_TRY(cx, ql_results_filter(cx, &r->loaded[i], choices, count));
-    return QL_OK;
-}
-
-ql_status
-ql_runs_open(ql_cli *cli, const ql_option *own, int *argc, char **argv, ql_runs *out)
+ql_runs_open(ql_cli *cli, const ql_option *own, bool lists, int *argc, char **argv, ql_runs *out)
 {
     ql_ctx *cx = cli->cx;
     shared_options opt = {.runs = QL_RUNS_DEFAULT};
@@ -123,12 +76,13 @@ ql_runs_open(ql_cli *cli, const ql_option *own, int *argc, char **argv, ql_runs 
     for (int i = 0; i < OWN_MAX && own[i].name; i++)
         options[SHARED + i] = own[i];
     QL_TRY(cx, ql_options(cli, options, argc, argv, 0, INT_MAX, "names of runs"));
-    out->count = *argc - 1;
-    if (out->count < 1)
+    if (*argc < 2)
         return QL_FAIL(cx, QL_INVALID, "%s: expected the name of a run; folders in '%s' are runs", argv[0], opt.runs);
-    QL_TRY(cx, load(cx, opt.runs, argv + 1, out));
-    QL_TRY(cx, filter(cx, opt.where, out));
-    QL_TRY(cx, make_spec(cx, &opt, out, &out->spec));
+    QL_TRY(cx, ql_book_open(cx, &out->book));
+    for (int i = 1; i < *argc; i++)
+        QL_TRY(cx, ql_book_add(&out->book, opt.runs, argv[i], lists || out->reference));
+    QL_TRY(cx, ql_book_filter(&out->book, opt.where));
+    QL_TRY(cx, make_spec(cx, &opt, out));
     return ql_printer_open(cx, &out->printer);
 }
 
@@ -158,7 +112,6 @@ ql_runs_close(ql_ctx *cx, ql_runs *r, ql_status st)
         st = put_out(cx, r);
     else if (r->printer.out)
         (void)ql_printer_close(cx, &r->printer, &unused);
-    for (int64_t i = 0; r->loaded && i < r->count; i++)
-        ql_results_fini(cx, &r->loaded[i]);
+    ql_book_close(&r->book);
     return st;
 }

@@ -7,21 +7,17 @@
 #include "cli.h"
 
 typedef struct ql_runs {
-    int64_t count;
-    ql_result_set *loaded;
-    const ql_result_set **sets; /* [count]: the same */
+    ql_book book;
     ql_table_spec spec;         /* the first run's table, but for what the options say */
     const char *rows, *columns; /* "A,B": options of the commands that make tables */
+    const char **reference;     /* "AXIS=LABEL": likewise, of the command that shows differences */
     const char *output;         /* NULL: standard output */
     ql_printer printer;         /* what the command writes to */
 } ql_runs;
 
 /* Takes the options that these commands share, at most eight of its own (ended as every table), and the names of runs;
- * opens the runs. Close it on failure too. */
-ql_status ql_runs_open(ql_cli *cli, const ql_option *own, int *argc, char **argv, ql_runs *out);
-/* Each of the texts (NULL-terminated, NULL: none) as a choice on the runs. */
-ql_status ql_runs_choices(ql_ctx *cx, const char *option, const char *const *texts, const ql_runs *r,
-                          const ql_choice **choices, int64_t *count);
+ * opens the runs, with their lists where `lists` or differences ask for them. Close it on failure too. */
+ql_status ql_runs_open(ql_cli *cli, const ql_option *own, bool lists, int *argc, char **argv, ql_runs *out);
 /* Puts out what was printed when `st` is OK; frees everything. Returns the first failure. */
 ql_status ql_runs_close(ql_ctx *cx, ql_runs *r, ql_status st);
 

@@ -5,7 +5,6 @@
 
 typedef struct table_options {
     const char *format, *best;
-    const char **reference;
 } table_options;
 
 static ql_status
@@ -18,15 +17,6 @@ set_best(ql_ctx *cx, const char *word, ql_table_spec *spec)
 }
 
 static ql_status
-set_reference(ql_ctx *cx, const char *const *texts, ql_runs *r)
-{
-    r->spec.differences = true;
-    if (strcmp(texts[0], QL_ORIGINAL_LABEL) == 0 && !texts[1])
-        return QL_OK;
-    return ql_runs_choices(cx, "--reference", texts, r, &r->spec.against, &r->spec.against_count);
-}
-
-static ql_status
 write_table(ql_ctx *cx, const table_options *opt, ql_runs *r)
 {
     ql_table_format format = QL_TABLE_MARKDOWN;
@@ -35,9 +25,10 @@ write_table(ql_ctx *cx, const table_options *opt, ql_runs *r)
         QL_TRY(cx, ql_table_format_parse(cx, opt->format, &format));
     if (opt->best)
         QL_TRY(cx, set_best(cx, opt->best, &r->spec));
-    if (opt->reference)
-        QL_TRY(cx, set_reference(cx, opt->reference, r));
-    return ql_table_write(cx, r->sets, r->count, &r->spec, format, r->printer.out);
+    r->spec.differences = r->reference != NULL;
+    if (r->reference)
+        QL_TRY(cx, ql_book_compare(&r->book, r->reference));
+    return ql_table_write(&r->book, &r->spec, format, r->printer.out);
 }
 
 static ql_status
@@ -50,10 +41,10 @@ run(ql_cli *cli, int argc, char **argv)
         {.name = "--columns", .value = &r.columns},
         {.name = "--format", .letter = "-f", .value = &opt.format},
         {.name = "--best", .value = &opt.best},
-        {.name = "--reference", .list = &opt.reference},
+        {.name = "--reference", .list = &r.reference},
         QL_OPTIONS_END,
     };
-    ql_status st = ql_runs_open(cli, own, &argc, argv, &r);
+    ql_status st = ql_runs_open(cli, own, false, &argc, argv, &r);
 
     if (st == QL_OK)
         st = write_table(cli->cx, &opt, &r);

@@ -11,58 +11,69 @@
 #define STEP 44      /* from one box to the next */
 #define TITLE 6.0    /* above and below the boxes */
 
+/* The nodes of the graph, and its edges: the nodes at both ends, and the input's port. */
+enum { STAGE, KIND, LABEL, CELLS };
+enum { TO, FROM, PORT };
+static const char nodes_sql[] = "SELECT stage, kind, label, cells FROM stage ORDER BY position";
+static const char edges_sql[] = "SELECT stage, source, port FROM edge ORDER BY stage, position";
+
 typedef struct box {
-    const ql_result_node *node;
-    int64_t nodes, column;
+    const ql_field *node; /* the first */
+    int64_t first, nodes, column;
     double y; /* of its middle; the mean of its inputs' until its column is sorted */
 } box;
 
 typedef struct flow {
     ql_ctx *cx;
-    const ql_result_set *set;
+    ql_sheet nodes, edges;
     int64_t count, columns;
     double height;
-    box *boxes;
-    int64_t *box_of; /* [node_count] */
-    box **order;     /* [count]: of one column */
+    box *boxes, **box_of, **order; /* of each node; those of one column */
 } flow;
 
 /* What ends the graph is there once for each cell, and in a large graph many a stage once for each of another's
  * variants: those that look alike are one box. */
 static bool
-alike(const flow *f, const ql_result_node *a, const ql_result_node *b)
+alike(const flow *f, const ql_field *a, const ql_field *b)
 {
-    const bool ends = strcmp(a->kind, "evaluator") == 0 || strcmp(a->kind, "exporter") == 0;
+    const bool ends = strcmp(a[KIND].text, "evaluator") == 0 || strcmp(a[KIND].text, "exporter") == 0;
 
-    return (ends || f->set->node_count > NODES_MAX) && strcmp(a->stage, b->stage) == 0 &&
-           strcmp(a->label, b->label) == 0;
+    return (ends || f->nodes.count > NODES_MAX) && strcmp(a[STAGE].text, b[STAGE].text) == 0 &&
+           strcmp(a[LABEL].text, b[LABEL].text) == 0;
+}
+
+static box *
+box_at(const flow *f, int64_t edge, int end)
+{
+    return f->box_of[ql_row(&f->edges, edge)[end].integer];
 }
 
 static ql_status
 place(flow *f)
 {
-    const ql_result_set *set = f->set;
+    const size_t n = (size_t)f->nodes.count;
+    int64_t e = 0;
 
-    f->boxes = ql_alloc(f->cx, (size_t)set->node_count, sizeof *f->boxes);
-    f->box_of = ql_alloc(f->cx, (size_t)set->node_count, sizeof *f->box_of);
-    f->order = ql_alloc(f->cx, (size_t)set->node_count, sizeof(box *));
+    f->boxes = ql_alloc(f->cx, n, sizeof *f->boxes);
+    f->box_of = ql_alloc(f->cx, n, sizeof *f->box_of);
+    f->order = ql_alloc(f->cx, n, sizeof *f->order);
     if (!f->boxes || !f->box_of || !f->order)
         return QL_MEMORY;
-    for (int64_t i = 0; i < set->node_count; i++) {
-        const ql_result_node *n = &set->nodes[i];
-        int64_t b = 0, column = 0;
+    for (int64_t i = 0; i < f->nodes.count; i++) {
+        const ql_field *node = ql_row(&f->nodes, i);
+        int64_t column = 0;
+        box *b = f->boxes;
 
-        while (b < f->count && !alike(f, f->boxes[b].node, n))
+        while (b < f->boxes + f->count && !alike(f, b->node, node))
             b++;
-        for (int64_t k = 0; k < n->edge_count; k++) {
-            const int64_t before = f->boxes[f->box_of[n->edges[k].from]].column + 1;
-
-            column = before > column ? before : column;
+        for (; e < f->edges.count && ql_row(&f->edges, e)[TO].integer == i; e++)
+            column = box_at(f, e, FROM)->column + 1 > column ? box_at(f, e, FROM)->column + 1 : column;
+        if (b == f->boxes + f->count) {
+            *b = (box){.node = node, .first = i};
+            f->count++;
         }
-        if (b == f->count)
-            f->boxes[f->count++] = (box){.node = n};
-        f->boxes[b].nodes++;
-        f->boxes[b].column = column > f->boxes[b].column ? column : f->boxes[b].column;
+        b->nodes++;
+        b->column = column > b->column ? column : b->column;
         f->columns = column + 1 > f->columns ? column + 1 : f->columns;
         f->box_of[i] = b;
     }
@@ -72,11 +83,15 @@ place(flow *f)
 static void
 mean_of_inputs(const flow *f, box *b)
 {
+    int64_t inputs = 0;
     double sum = 0;
 
-    for (int64_t k = 0; k < b->node->edge_count; k++)
-        sum += f->boxes[f->box_of[b->node->edges[k].from]].y;
-    b->y = b->node->edge_count ? sum / (double)b->node->edge_count : 0;
+    for (int64_t e = 0; e < f->edges.count; e++)
+        if (ql_row(&f->edges, e)[TO].integer == b->first) {
+            sum += box_at(f, e, FROM)->y;
+            inputs++;
+        }
+    b->y = inputs ? sum / (double)inputs : 0;
 }
 
 /* Boxes of a column stand in the order of their inputs, spread over the whole height. */
@@ -124,56 +139,46 @@ left_of(const box *b)
     return TITLE + (double)b->column * (BOX + GAP);
 }
 
-/* Has an earlier node of the same box an edge from the same box? */
+/* Has an earlier edge the same boxes at its ends? */
 static bool
-drawn_before(const flow *f, int64_t node, int64_t edge)
+drawn_before(const flow *f, int64_t edge)
 {
-    const int64_t from = f->box_of[f->set->nodes[node].edges[edge].from];
-
-    for (int64_t i = 0; i <= node; i++) {
-        const ql_result_node *n = &f->set->nodes[i];
-
-        for (int64_t k = 0; f->box_of[i] == f->box_of[node] && k < (i == node ? edge : n->edge_count); k++)
-            if (f->box_of[n->edges[k].from] == from)
-                return true;
-    }
+    for (int64_t e = 0; e < edge; e++)
+        if (box_at(f, e, TO) == box_at(f, edge, TO) && box_at(f, e, FROM) == box_at(f, edge, FROM))
+            return true;
     return false;
 }
 
 static void
 draw_edges(const flow *f, FILE *out)
 {
-    for (int64_t i = 0; i < f->set->node_count; i++) {
-        const ql_result_node *n = &f->set->nodes[i];
-        const box *to = &f->boxes[f->box_of[i]];
+    for (int64_t e = 0; e < f->edges.count; e++) {
+        const box *from = box_at(f, e, FROM), *to = box_at(f, e, TO);
+        const double x = left_of(from) + BOX, end = left_of(to), half = (end - x) / 2;
 
-        for (int64_t k = 0; k < n->edge_count; k++) {
-            const box *from = &f->boxes[f->box_of[n->edges[k].from]];
-            const double x = left_of(from) + BOX, end = left_of(to), half = (end - x) / 2;
-
-            if (drawn_before(f, i, k))
-                continue;
+        if (!drawn_before(f, e))
             fprintf(out, "<path class=\"edge\" d=\"M%.1f,%.1fC%.1f,%.1f %.1f,%.1f %.1f,%.1f\"/>\n", x, from->y,
                     x + half, from->y, end - half, to->y, end, to->y);
-        }
     }
 }
 
 static ql_status
 draw_box(const flow *f, const box *b, FILE *out)
 {
-    const ql_result_node *n = b->node;
+    const ql_field *n = b->node;
     const double x = left_of(b), y = b->y - HEIGHT / 2.0;
-    const char *stage = b->nodes > 1 ? ql_format(f->cx, "%s (%lld)", n->stage, (long long)b->nodes) : n->stage;
-    const char *label = ql_svg_fit(f->cx, n->label, BOX - 12);
+    const char *stage =
+        b->nodes > 1 ? ql_format(f->cx, "%s (%lld)", n[STAGE].text, (long long)b->nodes) : n[STAGE].text;
+    const char *label = ql_svg_fit(f->cx, n[LABEL].text, BOX - 12);
 
     stage = stage ? ql_svg_fit(f->cx, stage, BOX - 12) : NULL;
     if (!stage || !label)
         return QL_MEMORY;
-    fprintf(out, "<g class=\"node\"><title>%lld %s: ", (long long)n->cells, n->cells == 1 ? "cell" : "cells");
-    ql_html_put(out, n->label);
+    fprintf(out, "<g class=\"node\"><title>%lld %s: ", (long long)n[CELLS].integer,
+            n[CELLS].integer == 1 ? "cell" : "cells");
+    ql_html_put(out, n[LABEL].text);
     fprintf(out, "</title><rect class=\"box s%d\" x=\"%.1f\" y=\"%.1f\" width=\"%d\" height=\"%d\" rx=\"4\"/>\n",
-            ql_figure_colour(n->kind), x, y, BOX, HEIGHT);
+            ql_figure_colour(n[KIND].text), x, y, BOX, HEIGHT);
     ql_svg_text(out, x + 6, y + 14, QL_ANCHOR_START, stage);
     fputs("<g class=\"small\">", out);
     ql_svg_text(out, x + 6, y + 28, QL_ANCHOR_START, label);
@@ -182,21 +187,23 @@ draw_box(const flow *f, const box *b, FILE *out)
 }
 
 static void
-put_table(const ql_result_set *set, FILE *out)
+put_table(const flow *f, FILE *out)
 {
+    int64_t e = 0;
+
     fputs("<table><thead><tr><th class=\"n\">node</th><th>stage</th><th>kind</th><th>plugin</th><th>inputs</th>"
           "<th class=\"n\">cells</th></tr></thead>\n<tbody>\n",
           out);
-    for (int64_t i = 0; i < set->node_count; i++) {
-        const ql_result_node *n = &set->nodes[i];
+    for (int64_t i = 0; i < f->nodes.count; i++) {
+        const ql_field *n = ql_row(&f->nodes, i);
 
         fprintf(out, "<tr><td class=\"n\">%lld</td><td>", (long long)i);
-        ql_html_print(out, "%s</td><td>%s</td><td>%s</td><td>", n->stage, n->kind, n->label);
-        for (int64_t k = 0; k < n->edge_count; k++) {
-            ql_html_print(out, k ? ", %s" : "%s", n->edges[k].port);
-            fprintf(out, " %lld", (long long)n->edges[k].from);
+        ql_html_print(out, "%s</td><td>%s</td><td>%s</td><td>", n[STAGE].text, n[KIND].text, n[LABEL].text);
+        for (int64_t first = e; e < f->edges.count && ql_row(&f->edges, e)[TO].integer == i; e++) {
+            ql_html_print(out, e > first ? ", %s" : "%s", ql_row(&f->edges, e)[PORT].text);
+            fprintf(out, " %lld", (long long)ql_row(&f->edges, e)[FROM].integer);
         }
-        fprintf(out, "</td><td class=\"n\">%lld</td></tr>\n", (long long)n->cells);
+        fprintf(out, "</td><td class=\"n\">%lld</td></tr>\n", (long long)n[CELLS].integer);
     }
     fputs("</tbody></table>\n", out);
 }
@@ -205,9 +212,11 @@ put_table(const ql_result_set *set, FILE *out)
 ql_status
 ql_figure_graph(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
 {
-    flow f = {.cx = cx, .set = in->sets[0]};
+    flow f = {.cx = cx};
 
-    if (in->count != 1 || f.set->node_count == 0)
+    QL_TRY(cx, ql_sheet_read(in->book->db, &f.nodes, nodes_sql, ""));
+    QL_TRY(cx, ql_sheet_read(in->book->db, &f.edges, edges_sql, ""));
+    if (in->book->runs != 1 || f.nodes.count == 0)
         return QL_OK;
     QL_TRY(cx, place(&f));
     arrange(&f);
@@ -216,7 +225,7 @@ ql_figure_graph(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
     for (int64_t i = 0; i < f.count; i++)
         QL_TRY(cx, draw_box(&f, &f.boxes[i], out->svg));
     fputs("</svg>\n", out->svg);
-    put_table(f.set, out->data);
+    put_table(&f, out->data);
     out->caption =
         "What ran, from left to right: equal stages of different cells are one node. Nodes that look alike are drawn "
         "as one box, with their number in brackets: evaluators and exporters always, others in large graphs.";

@@ -15,23 +15,28 @@
 #define STEP_MAX 44     /* width of a layer at most */
 #define MAPS_MAX 12     /* drawn; the table has all */
 
-typedef struct spot {
-    int64_t layer, linear;
-    double value;
-} spot;
+/* The first metric of linears that says smaller is better. */
+static const char metric_sql[] =
+    "SELECT stage, name FROM kind k WHERE better = 1 AND EXISTS (SELECT 1 FROM linear l JOIN cell c ON c.id = l.cell"
+    " WHERE c.run = k.run AND l.stage = k.stage AND l.name = k.name) LIMIT 1";
 
-typedef struct map { /* of a cell */
-    const char *title;
-    int64_t count;
-    spot *spots;
-} map;
+/* Its numbers, cell by cell. What can't be drawn is left out. */
+enum { CELL, TITLE, LINEAR, VALUE };
+static const char spots_sql[] =
+    "SELECT l.cell, t.title, l.linear, l.value FROM linear l JOIN cell c ON c.id = l.cell JOIN title t ON t.cell = "
+    "l.cell"
+    " WHERE NOT c.baseline AND l.stage = ? AND l.name = ? AND abs(l.value) < 1e100 ORDER BY l.cell, l.rowid";
+
+typedef struct spot {
+    const ql_field *row;
+    int64_t layer, linear, map;
+} spot;
 
 typedef struct atlas {
     ql_ctx *cx;
-    const ql_figure_input *in;
-    const char *stage, *name; /* the metric */
-    int64_t map_count, layers;
-    map *maps;
+    const char *stage, *name;         /* the metric */
+    int64_t count, map_count, layers; /* of spots; of cells, each with a map */
+    spot *spots;
     ql_names linears; /* "mlp.down_proj", in the order of their first appearance */
     double low, high;
     int columns; /* maps side by side */
@@ -59,53 +64,26 @@ split(const char *name, int64_t *layer)
 }
 
 static ql_status
-add_map(atlas *a, const ql_result_set *set, const ql_result_cell *c)
+collect(atlas *a, const ql_sheet *rows)
 {
-    map *m = &a->maps[a->map_count];
-
-    *m = (map){.spots = ql_alloc(a->cx, (size_t)c->linear_count, sizeof(spot))};
-    m->title = ql_figure_cell(a->cx, a->in, set, c);
-    if (!m->spots || !m->title)
+    a->spots = ql_alloc(a->cx, (size_t)rows->count, sizeof *a->spots);
+    if (!a->spots)
         return QL_MEMORY;
-    for (int64_t i = 0; i < c->linear_count; i++) {
-        const ql_result_linear *l = &c->linears[i];
-        spot s = {.value = l->value};
-        const char *linear;
+    for (a->count = 0; a->count < rows->count; a->count++) {
+        const ql_field *row = ql_row(rows, a->count);
+        spot *s = &a->spots[a->count];
 
-        if (strcmp(l->stage, a->stage) != 0 || strcmp(l->name, a->name) != 0 || !ql_svg_can_draw(l->value))
-            continue;
-        linear = split(l->linear, &s.layer);
-        QL_TRY(a->cx, ql_names_add(a->cx, &a->linears, linear));
-        s.linear = ql_names_find(&a->linears, linear);
-        a->layers = s.layer + 1 > a->layers ? s.layer + 1 : a->layers;
-        a->low = fmin(a->low, s.value);
-        a->high = fmax(a->high, s.value);
-        m->spots[m->count++] = s;
+        *s = (spot){.row = row};
+        s->linear = ql_names_add(a->cx, &a->linears, split(row[LINEAR].text, &s->layer));
+        if (s->linear < 0)
+            return QL_MEMORY;
+        a->map_count += a->count == 0 || s[-1].row[CELL].integer != row[CELL].integer;
+        s->map = a->map_count - 1;
+        a->layers = s->layer + 1 > a->layers ? s->layer + 1 : a->layers;
+        a->low = fmin(a->low, row[VALUE].real);
+        a->high = fmax(a->high, row[VALUE].real);
     }
-    a->map_count += m->count > 0;
     return QL_OK;
-}
-
-/* The first metric of linears that says smaller is better. */
-static bool
-find_metric(atlas *a)
-{
-    for (int64_t s = 0; s < a->in->count; s++)
-        for (int64_t k = 0; k < a->in->sets[s]->kind_count; k++) {
-            const ql_result_kind *kind = &a->in->sets[s]->kinds[k];
-            const ql_result_cell *cells = a->in->sets[s]->cells;
-
-            for (int64_t c = 0; c < a->in->sets[s]->cell_count && kind->better == QL_BETTER_LOWER; c++)
-                for (int64_t i = 0; i < cells[c].linear_count; i++) {
-                    if (strcmp(cells[c].linears[i].stage, kind->stage) != 0 ||
-                        strcmp(cells[c].linears[i].name, kind->name) != 0)
-                        continue;
-                    a->stage = kind->stage;
-                    a->name = kind->name;
-                    return true;
-                }
-        }
-    return false;
 }
 
 /* From 0.06 to 1, along the logarithm where the values span more than a factor of ten. */
@@ -143,28 +121,30 @@ draw_names(const atlas *a, FILE *out)
     return QL_OK;
 }
 
+/* The map that begins with spot `at`, which moves behind it. */
 static ql_status
-draw_map(const atlas *a, const map *m, double x, double y, FILE *out)
+draw_map(const atlas *a, int64_t *at, double x, double y, FILE *out)
 {
     const double gap = a->step > 6 ? 1 : 0;
-    const char *title = ql_svg_fit(a->cx, m->title, WIDTH / a->columns - 10);
+    const int64_t map = a->spots[*at].map;
+    const char *whole = a->spots[*at].row[TITLE].text, *title = ql_svg_fit(a->cx, whole, WIDTH / a->columns - 10);
     char number[QL_NUMBER_SIZE];
 
     if (!title)
         return QL_MEMORY;
     fprintf(out, "<g class=\"map series\" transform=\"translate(%.0f,%.0f)\">\n<title>", x, y);
-    ql_html_put(out, m->title);
+    ql_html_put(out, whole);
     fputs("</title>\n", out);
     ql_svg_text(out, 0, 13, QL_ANCHOR_START, title);
     QL_TRY(a->cx, draw_names(a, out));
-    for (int64_t i = 0; i < m->count; i++) {
-        const spot *s = &m->spots[i];
+    for (; *at < a->count && a->spots[*at].map == map; ++*at) {
+        const spot *s = &a->spots[*at];
 
-        ql_number_short(s->value, number);
+        ql_number_short(s->row[VALUE].real, number);
         fprintf(out,
                 "<rect class=\"cell\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" fill-opacity=\"%.3f\"><title>",
                 NAMES + (double)s->layer * a->step, HEAD + (double)s->linear * ROW, a->step - gap, ROW - 1,
-                shade(a, s->value));
+                shade(a, s->row[VALUE].real));
         fprintf(out, "layer %lld, ", (long long)s->layer);
         ql_html_print(out, "%s: %s</title></rect>\n", a->linears.items[s->linear], number);
     }
@@ -197,15 +177,14 @@ put_table(const atlas *a, FILE *out)
         out,
         "<table><thead><tr><th>cell</th><th>layer</th><th>linear</th><th class=\"n\">%s</th></tr></thead>\n<tbody>\n",
         a->name);
-    for (int64_t m = 0; m < a->map_count; m++)
-        for (int64_t i = 0; i < a->maps[m].count; i++) {
-            const spot *s = &a->maps[m].spots[i];
+    for (int64_t i = 0; i < a->count; i++) {
+        const spot *s = &a->spots[i];
 
-            ql_number_short(s->value, number);
-            ql_html_print(out, "<tr><td>%s</td>", a->maps[m].title);
-            fprintf(out, "<td>%lld</td>", (long long)s->layer);
-            ql_html_print(out, "<td>%s</td><td class=\"n\">%s</td></tr>\n", a->linears.items[s->linear], number);
-        }
+        ql_number_short(s->row[VALUE].real, number);
+        ql_html_print(out, "<tr><td>%s</td>", s->row[TITLE].text);
+        fprintf(out, "<td>%lld</td>", (long long)s->layer);
+        ql_html_print(out, "<td>%s</td><td class=\"n\">%s</td></tr>\n", a->linears.items[s->linear], number);
+    }
     fputs("</tbody></table>\n", out);
 }
 
@@ -214,15 +193,15 @@ draw(atlas *a, FILE *out)
 {
     const int64_t shown = a->map_count < MAPS_MAX ? a->map_count : MAPS_MAX;
     const double height = HEAD + (double)a->linears.count * ROW + FOOT;
-    int64_t lines;
+    int64_t lines, at = 0;
 
     a->columns = shown > 1 && a->layers <= SIDE_BY_SIDE ? 2 : 1;
     a->step = fmin((WIDTH / a->columns - NAMES - 10) / (double)a->layers, STEP_MAX);
     lines = (shown + a->columns - 1) / a->columns;
     ql_svg_open(out, WIDTH, (double)lines * height + ROW + 8, "Error of each linear");
     for (int64_t m = 0; m < shown; m++)
-        QL_TRY(a->cx, draw_map(a, &a->maps[m], (double)(m % a->columns) * WIDTH / a->columns,
-                               (double)(m / a->columns) * height, out));
+        QL_TRY(a->cx,
+               draw_map(a, &at, (double)(m % a->columns) * WIDTH / a->columns, (double)(m / a->columns) * height, out));
     draw_key(a, (double)lines * height + 4, out);
     fputs("</svg>\n", out);
     return QL_OK;
@@ -231,22 +210,18 @@ draw(atlas *a, FILE *out)
 ql_status
 ql_figure_heat(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
 {
-    atlas a = {.cx = cx, .in = in, .low = INFINITY, .high = -INFINITY};
-    int64_t cells = 0;
+    atlas a = {.cx = cx, .low = INFINITY, .high = -INFINITY};
+    ql_sheet metric, spots;
 
-    for (int64_t s = 0; s < in->count; s++)
-        cells += in->sets[s]->cell_count;
-    a.maps = ql_alloc(cx, (size_t)cells, sizeof *a.maps);
-    if (!a.maps)
-        return QL_MEMORY;
-    if (!find_metric(&a))
+    QL_TRY(cx, ql_sheet_read(in->book->db, &metric, metric_sql, ""));
+    if (metric.count == 0)
         return QL_OK;
-    for (int64_t s = 0; s < in->count; s++)
-        for (int64_t i = 0; i < in->sets[s]->cell_count; i++)
-            if (!in->sets[s]->cells[i].baseline)
-                QL_TRY(cx, add_map(&a, in->sets[s], &in->sets[s]->cells[i]));
-    if (a.map_count == 0)
+    a.stage = ql_row(&metric, 0)[0].text;
+    a.name = ql_row(&metric, 0)[1].text;
+    QL_TRY(cx, ql_sheet_read(in->book->db, &spots, spots_sql, "tt", a.stage, a.name));
+    if (spots.count == 0)
         return QL_OK;
+    QL_TRY(cx, collect(&a, &spots));
     QL_TRY(cx, draw(&a, out->svg));
     put_table(&a, out->data);
     out->caption = ql_format(

@@ -5,164 +5,117 @@
 #include "chart.h"
 #include "figures.h"
 
-#define LINEARS_MAX 6 /* drawn; results.db has all */
-#define CELLS_MAX 6
+#define MOST "6" /* linears and cells that are drawn; results.db has all */
+#define CHARTS_MAX 6
 #define THINNING 25 /* values are drawn one by one up to here, then every second, from 50 on every third, … */
 
-typedef struct source { /* a cell that has lists */
-    const ql_result_set *set;
-    const ql_result_cell *cell;
-} source;
-
-typedef struct panels {
-    ql_ctx *cx;
-    const ql_figure_input *in;
-    int64_t source_count, linear_count;
-    source sources[CELLS_MAX];
-    const char *linears[LINEARS_MAX];
-    bool more;
-    ql_chart charts[LINEARS_MAX];
-} panels;
-
-static void
-add_linear(panels *p, const char *linear)
-{
-    for (int64_t i = 0; i < p->linear_count; i++)
-        if (strcmp(p->linears[i], linear) == 0)
-            return;
-    if (p->linear_count < LINEARS_MAX)
-        p->linears[p->linear_count++] = linear;
-    else
-        p->more = true;
-}
-
-static void
-find_sources(panels *p)
-{
-    for (int64_t s = 0; s < p->in->count; s++)
-        for (int64_t i = 0; i < p->in->sets[s]->cell_count; i++) {
-            const ql_result_cell *c = &p->in->sets[s]->cells[i];
-            bool has = false;
-
-            for (int64_t k = 0; k < c->list_count && !c->baseline; k++)
-                if (c->lists[k].linear) {
-                    has = true;
-                    add_linear(p, c->lists[k].linear);
-                }
-            if (has && p->source_count < CELLS_MAX)
-                p->sources[p->source_count++] = (source){p->in->sets[s], c};
-            else
-                p->more = p->more || has;
-        }
-}
+/* The lists of each linear, cell by cell: those that are drawn, in which of the cells, and whether there are more linears or cells. */
+enum { CELL, STAGE, BLOCK, LINEAR, NAME, TITLE, COLOUR, MORE };
+static const char lists_sql[] =
+    "WITH list AS (SELECT i.cell, i.stage, i.block, i.linear, i.name, min(i.rowid) AS first FROM item i JOIN cell c ON "
+    "c.id = "
+    "i.cell"
+    " WHERE i.linear IS NOT NULL AND NOT c.baseline GROUP BY i.cell, i.stage, i.block, i.linear, i.name),"
+    " cells AS (SELECT cell, row_number() OVER (ORDER BY cell) - 1 AS at FROM list GROUP BY cell),"
+    " linears AS (SELECT linear, min(first) AS at FROM list GROUP BY linear)"
+    " SELECT l.cell, l.stage, l.block, l.linear, l.name, t.title, c.at, (SELECT count(*) FROM cells) > " MOST
+    " OR (SELECT count(*) FROM linears) > " MOST " FROM list l JOIN (SELECT * FROM cells WHERE at < " MOST ") c"
+    " ON c.cell = l.cell JOIN (SELECT * FROM linears ORDER BY at LIMIT " MOST ") n ON n.linear = l.linear"
+    " JOIN title t ON t.cell = l.cell ORDER BY n.at, l.cell, l.first";
 
 static ql_status
-thin(ql_ctx *cx, const ql_result_list *l, ql_series *out)
+thin(ql_ctx *cx, const ql_sheet *values, ql_series *out)
 {
-    ql_point *points = ql_alloc(cx, (size_t)l->count, sizeof *points);
+    ql_point *points = ql_alloc(cx, (size_t)values->count, sizeof *points);
+    const int64_t n = values->count;
 
     if (!points)
         return QL_MEMORY;
-    for (int64_t i = 0; i < l->count; i += 1 + i / THINNING)
-        points[out->count++] = (ql_point){(double)(i + 1), l->values[i], NULL};
-    if (points[out->count - 1].x < (double)l->count)
-        points[out->count++] = (ql_point){(double)l->count, l->values[l->count - 1], NULL};
+    for (int64_t i = 0; i < n; i += 1 + i / THINNING)
+        points[out->count++] = (ql_point){(double)(i + 1), ql_row(values, i)->real, NULL};
+    if (points[out->count - 1].x < (double)n)
+        points[out->count++] = (ql_point){(double)n, ql_row(values, n - 1)->real, NULL};
     out->points = points;
     return QL_OK;
 }
 
 static bool
-same_list(const ql_result_list *a, const ql_result_list *b)
+same_values(const ql_sheet *a, const ql_sheet *b)
 {
-    return a->count == b->count && memcmp(a->values, b->values, (size_t)a->count * sizeof *a->values) == 0;
+    bool same = a->count == b->count;
+
+    for (int64_t i = 0; i < a->count && same; i++)
+        same = memcmp(&ql_row(a, i)->real, &ql_row(b, i)->real, sizeof(double)) == 0;
+    return same;
 }
 
-/* The lists of one linear in one cell; what an earlier cell showed already (the weight's, an error that compensators
- * share) is left out. */
+/* The chart of the linear whose lists are the next rows; *at moves behind them. What an earlier list showed already (the weight's, an error
+ * that compensators share) is left out. */
 static ql_status
-add_cell(panels *p, int64_t linear, int64_t at, const ql_result_list **drawn, ql_series *series)
+make_chart(ql_ctx *cx, const ql_book *b, const ql_sheet *lists, int64_t *at, ql_chart *chart)
 {
-    const ql_result_cell *c = p->sources[at].cell;
-    ql_chart *chart = &p->charts[linear];
-    const char *cell = ql_figure_cell(p->cx, p->in, p->sources[at].set, c);
-    int64_t own = 0; /* lists of this linear in the cell: the weight's, the error's, then what is left of it, dashed */
+    const char *linear = ql_row(lists, *at)[LINEAR].text;
+    ql_sheet *drawn = ql_alloc(cx, (size_t)lists->count, sizeof *drawn);
+    ql_series *series = ql_alloc(cx, (size_t)lists->count, sizeof *series);
+    int64_t own = 0; /* lists of the cell: the weight's, the error's, then what is left of it, dashed */
 
-    for (int64_t i = 0; i < c->list_count; i++) {
-        const ql_result_list *l = &c->lists[i];
-        ql_series *s = &series[chart->series_count];
-        const bool first = chart->series_count == 0;
-        bool seen = l->count == 0;
-
-        if (!l->linear || strcmp(l->linear, p->linears[linear]) != 0)
-            continue;
-        own++;
-        for (int64_t k = 0; k < chart->series_count && !seen; k++)
-            seen = same_list(drawn[k], l);
-        if (seen)
-            continue;
-        *s = (ql_series){.style = first ? QL_COLOURS - 2 : (int)at + (own > 2 ? QL_COLOURS : 0)};
-        s->name = first ? l->name : ql_format(p->cx, "%s: %s", cell ? cell : "", l->name);
-        if (!cell || !s->name)
-            return QL_MEMORY;
-        QL_TRY(p->cx, thin(p->cx, l, s));
-        drawn[chart->series_count++] = l;
-    }
-    return QL_OK;
-}
-
-static ql_status
-make_chart(panels *p, int64_t linear)
-{
-    ql_chart *chart = &p->charts[linear];
-    int64_t lists = 0;
-    const ql_result_list **drawn;
-    ql_series *series;
-
-    for (int64_t i = 0; i < p->source_count; i++)
-        lists += p->sources[i].cell->list_count;
-    drawn = ql_alloc(p->cx, (size_t)lists, sizeof *drawn);
-    series = ql_alloc(p->cx, (size_t)lists, sizeof *series);
     if (!drawn || !series)
         return QL_MEMORY;
-    *chart = (ql_chart){.heading = p->linears[linear],
-                        .x_label = "rank",
-                        .y_label = "singular value, logarithmic",
-                        .y_log = true,
-                        .lines = true,
-                        .series = series};
-    for (int64_t i = 0; i < p->source_count; i++)
-        QL_TRY(p->cx, add_cell(p, linear, i, drawn, series));
+    *chart = (ql_chart){.heading = linear, .x_label = "rank", .y_label = "singular value, logarithmic"};
+    chart->y_log = chart->lines = true;
+    chart->series = series;
+    for (const ql_field *l; *at < lists->count && strcmp((l = ql_row(lists, *at))[LINEAR].text, linear) == 0; ++*at) {
+        ql_sheet *values = &drawn[chart->series_count];
+        ql_series *s = &series[chart->series_count];
+        const bool first = chart->series_count == 0;
+        bool seen = false;
+
+        own = own && l[-lists->width + CELL].integer == l[CELL].integer ? own + 1 : 1;
+        QL_TRY(cx, ql_sheet_read(b->db, values,
+                                 "SELECT value FROM item WHERE cell = ? AND stage = ? AND block = ? AND name = ? AND "
+                                 "linear = ? ORDER BY item",
+                                 "ititt", l[CELL].integer, l[STAGE].text, l[BLOCK].integer, l[NAME].text, linear));
+        for (int64_t k = 0; k < chart->series_count && !seen; k++)
+            seen = same_values(&drawn[k], values);
+        if (seen)
+            continue;
+        *s = (ql_series){.style = first ? QL_COLOURS - 2 : (int)l[COLOUR].integer + (own > 2 ? QL_COLOURS : 0)};
+        s->name = first ? l[NAME].text : ql_format(cx, "%s: %s", l[TITLE].text, l[NAME].text);
+        if (!s->name)
+            return QL_MEMORY;
+        QL_TRY(cx, thin(cx, values, s));
+        chart->series_count++;
+    }
     return QL_OK;
 }
 
 ql_status
 ql_figure_spectrum(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
 {
-    panels p = {.cx = cx, .in = in};
-    double height = 0, top = 0, own;
+    double height = 0, top = 0, own[CHARTS_MAX];
+    ql_chart charts[CHARTS_MAX];
+    ql_sheet lists;
+    int count = 0;
 
-    find_sources(&p);
-    if (p.source_count == 0)
-        return QL_OK;
-    for (int64_t i = 0; i < p.linear_count; i++) {
-        QL_TRY(cx, make_chart(&p, i));
-        QL_TRY(cx, ql_chart_height(cx, &p.charts[i], &own));
-        height += own;
+    QL_TRY(cx, ql_sheet_read(in->book->db, &lists, lists_sql, ""));
+    for (int64_t at = 0; at < lists.count; height += own[count++]) {
+        QL_TRY(cx, make_chart(cx, in->book, &lists, &at, &charts[count]));
+        QL_TRY(cx, ql_chart_height(cx, &charts[count], &own[count]));
     }
+    if (count == 0)
+        return QL_OK;
     ql_svg_open(out->svg, QL_FIGURE_WIDTH, height, "Singular values");
-    for (int64_t i = 0; i < p.linear_count; i++) {
+    for (int i = 0; i < count; top += own[i++]) {
         fprintf(out->svg, "<g transform=\"translate(0,%.0f)\">\n", top);
-        QL_TRY(cx, ql_chart_draw(cx, &p.charts[i], out->svg));
+        QL_TRY(cx, ql_chart_draw(cx, &charts[i], out->svg));
         fputs("</g>\n", out->svg);
-        QL_TRY(cx, ql_chart_height(cx, &p.charts[i], &own));
-        top += own;
-        QL_TRY(cx, ql_chart_table(cx, &p.charts[i], out->data));
+        QL_TRY(cx, ql_chart_table(cx, &charts[i], out->data));
     }
     fputs("</svg>\n", out->svg);
     out->caption =
         ql_format(cx,
                   "Singular values, largest first, in the units of the weight: of the weight, of what quantization "
                   "leaves of it as error, and (dashed) of what the adapter leaves of that.%s",
-                  p.more ? " The first cells and linears; results.db has them all." : "");
+                  ql_row(&lists, 0)[MORE].integer ? " The first cells and linears; results.db has them all." : "");
     return out->caption ? QL_OK : QL_MEMORY;
 }

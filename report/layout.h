@@ -1,33 +1,18 @@
-/* Rows and columns of a table: which references make them, and where a cell belongs. */
+/* The layout of a table: temporary tables of a book that say what its rows, columns and metrics are, and which cell belongs where. */
 #ifndef QLOOM_REPORT_LAYOUT_H
 #define QLOOM_REPORT_LAYOUT_H
 
-#include "set.h"
+#include "book.h"
 
-#define QL_RUN_KEY "run"   /* the reference whose labels are the names of the runs */
-#define QL_SEED_KEY "seed" /* the axis that numbers are averaged over */
-
-typedef struct ql_tuples { /* distinct label combinations, `width` labels each */
-    ql_names labels;
-    int64_t width, count, baselines; /* the first `baselines` are of original models */
-} ql_tuples;
-
-typedef struct ql_layout {
-    const ql_result_set *const *sets;
-    int64_t set_count;
-    ql_names row_keys, column_keys, metrics; /* metrics: "ppl.perplexity" */
-    ql_tuples rows, columns;                 /* a table has a column for every tuple and metric */
-} ql_layout;
-
-ql_status ql_layout_make(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,
-                         ql_layout *out);
-
-/* What a cell is called under `key`: "-" where the key means nothing in it. */
-const char *ql_layout_label(ql_ctx *cx, const ql_layout *l, const ql_result_set *set, const ql_result_cell *c,
-                            const char *key);
-/* The row of a cell. */
-int64_t ql_layout_row(ql_ctx *cx, const ql_layout *l, const ql_result_set *set, const ql_result_cell *c);
-/* Does the cell belong under column tuple `column`? An original model does wherever no label says otherwise. */
-bool ql_layout_meets(ql_ctx *cx, const ql_layout *l, const ql_result_set *set, const ql_result_cell *c, int64_t column);
+/* Makes anew
+ *   key (part, position, reference): what makes a 'row', and what a 'column'; one without keys has a single one, whose reference is NULL
+ *   metric (position, metric): from 0; a table has a column for every column of the layout and metric
+ *   called (cell, part, position, baseline, reference, label): what a cell is called under every key; "-" where it means nothing in it
+ *   tuple (part, cell, baseline, number): the row and the column of a cell, from 0: original models first, then in the order of the keys'
+ *     labels, which is that of their first appearance
+ *   target (cell, row, col): where a cell's numbers go; those of an original model under every column whose labels are its own or
+ *     say nothing of it
+ * INVALID for a reference or metric that no run has. */
+ql_status ql_layout_make(ql_book *b, const ql_table_spec *spec);
 
 #endif

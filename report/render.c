@@ -171,27 +171,24 @@ ql_table_format_parse(ql_ctx *cx, const char *word, ql_table_format *out)
 }
 
 static ql_status
-write_layout(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,
-             ql_table_format format, FILE *out)
+write_layout(ql_book *b, const ql_table_spec *spec, ql_table_format format, FILE *out)
 {
     ql_table table;
 
-    QL_TRY(cx, ql_table_make(cx, sets, count, spec, &table));
-    return format == QL_TABLE_CSV     ? ql_render_csv(cx, &table, out)
-           : format == QL_TABLE_LATEX ? ql_render_latex(cx, &table, out)
-                                      : ql_render_markdown(cx, &table, out);
+    QL_TRY(b->cx, ql_table_make(b, spec, &table));
+    return format == QL_TABLE_CSV     ? ql_render_csv(b->cx, &table, out)
+           : format == QL_TABLE_LATEX ? ql_render_latex(b->cx, &table, out)
+                                      : ql_render_markdown(b->cx, &table, out);
 }
 
 ql_status
-ql_table_write(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,
-               ql_table_format format, FILE *out)
+ql_table_write(ql_book *b, const ql_table_spec *spec, ql_table_format format, FILE *out)
 {
     ql_scope scope;
     ql_status st;
 
-    ql_scope_open(cx, &scope);
-    st = format == QL_TABLE_JSON ? ql_render_json(cx, sets, count, out)
-                                 : write_layout(cx, sets, count, spec, format, out);
-    ql_scope_close(cx, &scope);
+    ql_scope_open(b->cx, &scope);
+    st = format == QL_TABLE_JSON ? ql_render_json(b, out) : write_layout(b, spec, format, out);
+    ql_scope_close(b->cx, &scope);
     return st;
 }

@@ -9,8 +9,8 @@ ql_status ql_render_markdown(ql_ctx *cx, const ql_table *t, FILE *out);
 ql_status ql_render_csv(ql_ctx *cx, const ql_table *t, FILE *out);
 ql_status ql_render_html(ql_ctx *cx, const ql_table *t, FILE *out); /* a part of a page */
 ql_status ql_render_latex(ql_ctx *cx, const ql_table *t, FILE *out);
-/* Not a layout: an array with one object a cell, of all sets. */
-ql_status ql_render_json(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, FILE *out);
+/* Not a layout: an array with one object a cell. */
+ql_status ql_render_json(const ql_book *b, FILE *out);
 
 /* For people: four decimals, four significant digits below 1, whole numbers as such. */
 void ql_number_short(double value, char text[QL_NUMBER_SIZE]);

@@ -4,144 +4,112 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/json.h"
+#include <qloom/json.h>
 
-/* ql_json_quote, straight to the file. */
-static ql_status
-put_string(ql_ctx *cx, const char *text, FILE *out)
+/* Original models on top, as in the table. */
+#define IN_ORDER " ORDER BY c.baseline DESC, c.id"
+
+/* What a cell says comes from four queries, in the order of the cells; column 0 of each is the cell. */
+enum { LABELS, NUMBERS, NOTES, FOOTNOTES, PARTS };
+
+static const char *const part_sql[PARTS] = {
+    [LABELS] =
+        "SELECT c.id, a.reference, l.label FROM cell c JOIN axis a ON a.run = c.run AND a.in_matrix LEFT JOIN label l"
+        " ON l.cell = c.id AND l.reference = a.reference" IN_ORDER ", a.position",
+    [NUMBERS] = "SELECT c.id, n.metric, n.value FROM cell c JOIN number n ON n.cell = c.id WHERE NOT n.cost" IN_ORDER
+                ", n.position",
+    [NOTES] = "SELECT c.id, n.stage, n.name, n.value FROM cell c JOIN (SELECT *, min(position) OVER (PARTITION BY"
+              " cell, stage) AS first FROM note) n ON n.cell = c.id" IN_ORDER ", n.first, n.position",
+    [FOOTNOTES] = "SELECT c.id, f.text FROM cell c JOIN footnote f ON f.cell = c.id" IN_ORDER ", f.position",
+};
+
+typedef struct cursor {
+    ql_sheet rows;
+    int64_t at;
+} cursor;
+
+/* The next row of that cell; NULL: it has no more. */
+static const ql_field *
+next(cursor *c, int64_t cell)
 {
-    ql_scope scope;
-    const char *quoted;
-
-    ql_scope_open(cx, &scope);
-    quoted = ql_json_quote(cx, text, strlen(text));
-    if (quoted)
-        fputs(quoted, out);
-    ql_scope_close(cx, &scope);
-    return quoted ? QL_OK : QL_MEMORY;
-}
-
-/* `"key": `, behind a comma unless it is the first of its object. */
-static ql_status
-put_key(ql_ctx *cx, bool first, const char *key, FILE *out)
-{
-    if (!first)
-        fputs(", ", out);
-    QL_TRY(cx, put_string(cx, key, out));
-    fputs(": ", out);
-    return QL_OK;
-}
-
-static ql_status
-put_labels(ql_ctx *cx, const ql_result_set *set, const ql_result_cell *c, FILE *out)
-{
-    fputs("{\"cell\": {", out);
-    for (int64_t i = 0; i < set->axis_count; i++) {
-        QL_TRY(cx, put_key(cx, i == 0, set->references[i], out));
-        if (c->labels[i])
-            QL_TRY(cx, put_string(cx, c->labels[i], out));
-        else
-            fputs("null", out);
-    }
-    fputs("}", out);
-    return QL_OK;
-}
-
-static ql_status
-put_metrics(ql_ctx *cx, const ql_result_cell *c, FILE *out)
-{
-    ql_scope scope;
-    ql_status st = QL_OK;
-
-    fputs(", \"metrics\": {", out);
-    ql_scope_open(cx, &scope);
-    for (int64_t i = 0; i < c->metric_count && st == QL_OK; i++) {
-        const char *key = ql_format(cx, "%s.%s", c->metrics[i].stage, c->metrics[i].name);
-        char number[QL_NUMBER_SIZE];
-
-        st = key ? put_key(cx, i == 0, key, out) : QL_MEMORY;
-        ql_number_exact(c->metrics[i].value, number);
-        fputs(isfinite(c->metrics[i].value) ? number : "null", out);
-    }
-    ql_scope_close(cx, &scope);
-    fputs("}", out);
-    return st;
+    return c->at < c->rows.count && ql_row(&c->rows, c->at)->integer == cell ? ql_row(&c->rows, c->at++) : NULL;
 }
 
 /* {"ppl": {"protocol": "gptq", …}, …}: the notes of a stage together, stages in the order of their first note. */
-static ql_status
-put_notes(ql_ctx *cx, const ql_result_cell *c, FILE *out)
+static void
+put_notes(ql_json_writer *w, cursor *notes, int64_t cell)
 {
-    const char *before = "";
+    const char *stage = NULL;
 
-    for (int64_t i = 0; i < c->note_count; i++) {
-        bool seen = false;
-
-        for (int64_t k = 0; k < i; k++)
-            seen = seen || strcmp(c->notes[k].stage, c->notes[i].stage) == 0;
-        if (seen)
-            continue;
-        fputs(*before ? before : ", \"notes\": {", out);
-        QL_TRY(cx, put_key(cx, true, c->notes[i].stage, out));
-        for (int64_t k = i; k < c->note_count; k++) {
-            if (strcmp(c->notes[k].stage, c->notes[i].stage) != 0)
-                continue;
-            fputs(k == i ? "{" : "", out);
-            QL_TRY(cx, put_key(cx, k == i, c->notes[k].name, out));
-            QL_TRY(cx, put_string(cx, c->notes[k].value, out));
+    for (const ql_field *v; (v = next(notes, cell));) {
+        if (!stage)
+            ql_json_put_open(w, "notes", '{', QL_JSON_SPACED);
+        if (!stage || strcmp(stage, v[1].text) != 0) {
+            if (stage)
+                ql_json_put_close(w);
+            ql_json_put_open(w, v[1].text, '{', QL_JSON_SPACED);
         }
-        fputs("}", out);
-        before = ", ";
+        stage = v[1].text;
+        ql_json_put_text(w, v[2].text, v[3].text);
     }
-    fputs(*before ? "}" : "", out);
-    return QL_OK;
+    for (int level = 0; stage && level < 2; level++)
+        ql_json_put_close(w);
 }
 
-static ql_status
-put_footnotes(ql_ctx *cx, const ql_result_cell *c, FILE *out)
+/* A row of the query for cells: id, baseline, error, run. */
+static void
+put_cell(ql_json_writer *w, const ql_field *cell, cursor *parts, bool one_run)
 {
-    for (int64_t i = 0; i < c->footnote_count; i++) {
-        fputs(i == 0 ? ", \"footnotes\": [" : ", ", out);
-        QL_TRY(cx, put_string(cx, c->footnotes[i], out));
-    }
-    fputs(c->footnote_count ? "]" : "", out);
-    return QL_OK;
-}
+    const int64_t id = cell[0].integer;
+    char number[QL_NUMBER_SIZE];
+    bool any = false;
 
-static ql_status
-put_cell(ql_ctx *cx, const ql_result_set *set, const ql_result_cell *c, FILE *out)
-{
-    QL_TRY(cx, put_labels(cx, set, c, out));
-    QL_TRY(cx, put_metrics(cx, c, out));
-    if (c->baseline)
-        fputs(", \"baseline\": true", out);
-    if (c->error) {
-        fputs(", \"status\": \"failed\", \"error\": ", out);
-        QL_TRY(cx, put_string(cx, c->error, out));
+    ql_json_put_open(w, NULL, '{', QL_JSON_SPACED);
+    ql_json_put_open(w, "cell", '{', QL_JSON_SPACED);
+    for (const ql_field *v; (v = next(&parts[LABELS], id));)
+        ql_json_put_text(w, v[1].text, v[2].text);
+    ql_json_put_close(w);
+    ql_json_put_open(w, "metrics", '{', QL_JSON_SPACED);
+    for (const ql_field *v; (v = next(&parts[NUMBERS], id));) {
+        ql_number_exact(v[2].real, number);
+        ql_json_put_raw(w, v[1].text, isfinite(v[2].real) ? number : "null");
     }
-    QL_TRY(cx, put_notes(cx, c, out));
-    return put_footnotes(cx, c, out);
+    ql_json_put_close(w);
+    if (cell[1].integer)
+        ql_json_put_bool(w, "baseline", true);
+    if (cell[2].text) {
+        ql_json_put_text(w, "status", "failed");
+        ql_json_put_text(w, "error", cell[2].text);
+    }
+    put_notes(w, &parts[NOTES], id);
+    for (const ql_field *v; (v = next(&parts[FOOTNOTES], id)); any = true) {
+        if (!any)
+            ql_json_put_open(w, "footnotes", '[', QL_JSON_SPACED);
+        ql_json_put_text(w, NULL, v[1].text);
+    }
+    if (any)
+        ql_json_put_close(w);
+    if (!one_run)
+        ql_json_put_text(w, "run", cell[3].text);
+    ql_json_put_close(w);
 }
 
 ql_status
-ql_render_json(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, FILE *out)
+ql_render_json(const ql_book *b, FILE *out)
 {
-    const char *before = "[\n";
+    ql_json_writer w = {.cx = b->cx, .out = out};
+    cursor parts[PARTS] = {0};
+    ql_sheet cells;
 
-    for (int pass = 0; pass < 2; pass++) /* baselines on top, as in the table */
-        for (int64_t s = 0; s < count; s++)
-            for (int64_t i = 0; i < sets[s]->cell_count; i++) {
-                if (sets[s]->cells[i].baseline != (pass == 0))
-                    continue;
-                fputs(before, out);
-                QL_TRY(cx, put_cell(cx, sets[s], &sets[s]->cells[i], out));
-                if (count > 1) {
-                    fputs(", \"run\": ", out);
-                    QL_TRY(cx, put_string(cx, sets[s]->run, out));
-                }
-                fputs("}", out);
-                before = ",\n";
-            }
-    fputs(*before == '[' ? "[]\n" : "\n]\n", out);
-    return QL_OK;
+    QL_TRY(b->cx, ql_sheet_read(
+                      b->db, &cells,
+                      "SELECT c.id, c.baseline, c.error, r.name FROM cell c JOIN run r ON r.id = c.run" IN_ORDER, ""));
+    for (int k = 0; k < PARTS; k++)
+        QL_TRY(b->cx, ql_sheet_read(b->db, &parts[k].rows, part_sql[k], ""));
+    for (int64_t i = 0; i < cells.count; i++) {
+        fputs(i ? ",\n" : "[\n", out);
+        put_cell(&w, ql_row(&cells, i), parts, b->runs == 1);
+    }
+    fputs(cells.count ? "\n]\n" : "[]\n", out);
+    return ql_json_put_end(&w);
 }

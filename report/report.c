@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/printer.h"
-#include "compare.h"
 #include "figures.h"
 #include "render.h"
+#include "svg.h"
 
 /* A figure made: its drawing and its numbers as text. */
 typedef struct made {
@@ -36,37 +36,36 @@ make_figure(ql_ctx *cx, const ql_figure_kind *kind, const ql_figure_input *in, m
     return st == QL_OK ? closed : st;
 }
 
-static void
-put_facts(const ql_result_set *const *sets, int64_t count, FILE *out)
+static ql_status
+put_facts(const ql_book *b, FILE *out)
 {
-    for (int64_t s = 0; s < count; s++) {
-        const ql_result_set *set = sets[s];
-        int64_t cells = 0, failed = 0;
+    static const char sql[] =
+        "SELECT iif((SELECT count(*) FROM run) > 1, name || ': ', ''), (SELECT count(*) FROM cell WHERE run = r.id"
+        " AND NOT baseline), (SELECT count(error) FROM cell WHERE run = r.id), seconds, peak / 1048576.0,"
+        " ifnull(device, ''), ifnull(version, '') FROM run r ORDER BY id";
+    ql_sheet runs;
 
-        for (int64_t i = 0; i < set->cell_count; i++) {
-            cells += !set->cells[i].baseline;
-            failed += set->cells[i].error != NULL;
-        }
-        fputs("<p class=\"facts\">", out);
-        if (count > 1)
-            ql_html_print(out, "%s: ", set->run);
-        fprintf(out, "%lld %s", (long long)cells, cells == 1 ? "cell" : "cells");
-        if (failed)
-            fprintf(out, ", %lld failed", (long long)failed);
-        fprintf(out, " \xc2\xb7 %.1f s \xc2\xb7 %.0f MiB of host memory at most \xc2\xb7 ", set->seconds,
-                (double)set->peak / (1 << 20));
-        ql_html_print(out, "%s \xc2\xb7 qloom ", set->device ? set->device : "");
-        ql_html_print(out, "%s</p>\n", set->version ? set->version : "");
+    QL_TRY(b->cx, ql_sheet_read(b->db, &runs, sql, ""));
+    for (int64_t i = 0; i < runs.count; i++) {
+        const ql_field *r = ql_row(&runs, i);
+
+        ql_html_print(out, "<p class=\"facts\">%s", r[0].text);
+        fprintf(out, "%lld %s", (long long)r[1].integer, r[1].integer == 1 ? "cell" : "cells");
+        if (r[2].integer)
+            fprintf(out, ", %lld failed", (long long)r[2].integer);
+        fprintf(out, " \xc2\xb7 %.1f s \xc2\xb7 %.0f MiB of host memory at most \xc2\xb7 ", r[3].real, r[4].real);
+        ql_html_print(out, "%s \xc2\xb7 qloom %s</p>\n", r[5].text, r[6].text);
     }
+    return QL_OK;
 }
 
 static ql_status
-put_table(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec, FILE *out)
+put_table(ql_book *b, const ql_table_spec *spec, FILE *out)
 {
     ql_table table;
 
-    QL_TRY(cx, ql_table_make(cx, sets, count, spec, &table));
-    return ql_render_html(cx, &table, out);
+    QL_TRY(b->cx, ql_table_make(b, spec, &table));
+    return ql_render_html(b->cx, &table, out);
 }
 
 /* --- every cell */
@@ -80,55 +79,70 @@ put_number(double value, const char *sign, FILE *out)
     fprintf(out, "<td class=\"n\">%s%s</td>", sign, isnan(value) ? "" : text);
 }
 
-static void
-put_cell(const ql_figure_input *in, const ql_result_set *set, int64_t cell, FILE *out)
-{
-    const ql_result_cell *c = &set->cells[cell];
-    ql_difference d = {.value = NAN, .error = NAN};
-    double value = NAN;
+/* The cells of a run, with the number of metric ?2 and its difference from the original model; and, in the same order, what they are called
+ * under each axis. */
+enum { CELL, BASELINE, ERROR, NUMBER, DIFFERENCE, STANDARD_ERROR, BITS, SECONDS, PEAK };
+static const char cells_sql[] =
+    "SELECT c.id, c.baseline, c.error, n.value, d.value, d.error, c.bits, c.seconds, c.peak / 1048576.0 FROM cell c"
+    " LEFT JOIN number n ON n.cell = c.id AND n.metric = ?2 LEFT JOIN difference d ON d.cell = c.id AND d.metric = ?2"
+    " WHERE c.run = ?1 ORDER BY c.id";
+static const char labels_sql[] = "SELECT ifnull(l.label, '-') FROM cell c JOIN axis a ON a.run = c.run AND a.in_matrix "
+                                 "LEFT JOIN label l ON l.cell = c.id"
+                                 " AND l.reference = a.reference WHERE c.run = ?1 ORDER BY c.id, a.position";
 
-    (void)(in->value && ql_results_value(c, in->value, &value));
-    (void)(in->value && ql_results_difference(set, cell, c->original, in->value, &d));
-    fputs(c->baseline ? "<tr class=\"original\">" : "<tr>", out);
-    if (in->count > 1)
-        ql_html_print(out, "<th scope=\"row\">%s</th>", set->run);
-    for (int64_t a = 0; a < set->axis_count; a++)
-        ql_html_print(out, "<th scope=\"row\">%s</th>", c->labels[a] ? c->labels[a] : "-");
-    if (set->axis_count == 0)
-        ql_html_print(out, "<th scope=\"row\">%s</th>", c->baseline ? QL_ORIGINAL_LABEL : "the only cell");
-    if (c->error)
-        ql_html_print(out, "<td class=\"n\"><em title=\"%s\">failed</em></td>", c->error);
+static void
+put_cell(const ql_field *c, FILE *out)
+{
+    if (c[ERROR].text)
+        ql_html_print(out, "<td class=\"n\"><em title=\"%s\">failed</em></td>", c[ERROR].text);
     else
-        put_number(value, "", out);
-    put_number(d.value, d.value > 0 ? "+" : "", out);
-    put_number(d.error, "", out);
-    put_number(c->bits, "", out);
-    fprintf(out, "<td class=\"n\">%.2f</td><td class=\"n\">%.1f</td></tr>\n", c->cost.seconds,
-            (double)c->cost.peak / (1 << 20));
+        put_number(c[NUMBER].real, "", out);
+    put_number(c[DIFFERENCE].real, c[DIFFERENCE].real > 0 ? "+" : "", out);
+    put_number(c[STANDARD_ERROR].real, "", out);
+    put_number(c[BITS].real, "", out);
+    fprintf(out, "<td class=\"n\">%.2f</td><td class=\"n\">%.1f</td></tr>\n", c[SECONDS].real, c[PEAK].real);
 }
 
 /* A row each cell, runs one after the other: their axes may differ, so each has a table. */
-static void
-put_cells(const ql_figure_input *in, const ql_result_set *set, FILE *out)
+static ql_status
+put_cells(const ql_figure_input *in, int64_t run, const char *name, FILE *out)
 {
+    const ql_book *b = in->book;
+    ql_sheet axes, cells, labels;
+
+    QL_TRY(b->cx, ql_sheet_read(b->db, &axes,
+                                "SELECT reference FROM axis WHERE run = ? AND in_matrix ORDER BY position", "i", run));
+    QL_TRY(b->cx, ql_sheet_read(b->db, &cells, cells_sql, "it", run, in->value));
+    QL_TRY(b->cx, ql_sheet_read(b->db, &labels, labels_sql, "i", run));
     fputs("<div class=\"scroll\"><table class=\"cells\">\n<thead><tr>", out);
-    if (in->count > 1)
+    if (b->runs > 1)
         fputs("<th scope=\"col\">run</th>", out);
-    for (int64_t a = 0; a < set->axis_count; a++)
-        ql_html_print(out, "<th scope=\"col\">%s</th>", set->references[a]);
-    if (set->axis_count == 0)
+    for (int64_t a = 0; a < axes.count; a++)
+        ql_html_print(out, "<th scope=\"col\">%s</th>", ql_row(&axes, a)->text);
+    if (axes.count == 0)
         fputs("<th scope=\"col\">cell</th>", out);
     ql_html_print(out, "<th scope=\"col\" class=\"n\">%s</th>", in->value ? in->value : "");
     fputs("<th scope=\"col\" class=\"n\">less original</th><th scope=\"col\" class=\"n\">\xc2\xb1 paired</th>"
           "<th scope=\"col\" class=\"n\">bits per weight</th><th scope=\"col\" class=\"n\">seconds</th>"
           "<th scope=\"col\" class=\"n\">peak MiB</th></tr></thead>\n<tbody>\n",
           out);
-    for (int64_t i = 0; i < set->cell_count; i++)
-        put_cell(in, set, i, out);
+    for (int64_t i = 0; i < cells.count; i++) {
+        const ql_field *c = ql_row(&cells, i);
+
+        fputs(c[BASELINE].integer ? "<tr class=\"original\">" : "<tr>", out);
+        if (b->runs > 1)
+            ql_html_print(out, "<th scope=\"row\">%s</th>", name);
+        for (int64_t a = 0; a < axes.count; a++)
+            ql_html_print(out, "<th scope=\"row\">%s</th>", ql_row(&labels, i * axes.count + a)->text);
+        if (axes.count == 0)
+            ql_html_print(out, "<th scope=\"row\">%s</th>", c[BASELINE].integer ? QL_ORIGINAL_LABEL : "the only cell");
+        put_cell(c, out);
+    }
     fputs("</tbody></table></div>\n", out);
+    return QL_OK;
 }
 
-static void
+static ql_status
 put_all_cells(const ql_figure_input *in, FILE *out)
 {
     static const char remark[] =
@@ -137,11 +151,14 @@ put_all_cells(const ql_figure_input *in, FILE *out)
         "windows. Bits: codes, scales, zeros and adapter of the linears in blocks. Seconds: of the cell's own stages, "
         "those "
         "that it shares with other cells included. Peak: device memory in use while they worked.</p>\n";
+    ql_sheet runs;
 
+    QL_TRY(in->book->cx, ql_sheet_read(in->book->db, &runs, "SELECT id, name FROM run ORDER BY id", ""));
     fprintf(out, "<section id=\"cells\">\n<h2>Every cell</h2>\n%s", remark);
-    for (int64_t s = 0; s < in->count; s++)
-        put_cells(in, in->sets[s], out);
+    for (int64_t i = 0; i < runs.count; i++)
+        QL_TRY(in->book->cx, put_cells(in, ql_row(&runs, i)[0].integer, ql_row(&runs, i)[1].text, out));
     fputs("</section>\n", out);
+    return QL_OK;
 }
 
 /* --- the page */
@@ -170,13 +187,15 @@ put_figures(ql_ctx *cx, const ql_figure_input *in, bool wide, FILE *out)
     return QL_OK;
 }
 
+/* A page is called by its run, or by how many they are. */
 static ql_status
-write_page(ql_ctx *cx, const ql_figure_input *in, const ql_table_spec *spec, FILE *out)
+write_page(ql_book *b, const ql_figure_input *in, const ql_table_spec *spec, FILE *out)
 {
-    const char *title = in->count == 1 ? in->sets[0]->run : ql_format(cx, "%lld runs", (long long)in->count);
+    const char *title;
+    ql_sheet names;
 
-    if (!title)
-        return QL_MEMORY;
+    QL_TRY(b->cx, ql_sheet_read(b->db, &names, "SELECT iif(count(*) = 1, name, count(*) || ' runs') FROM run", ""));
+    title = ql_row(&names, 0)->text;
     /* The policy makes the browser itself refuse anything from outside, whatever a label says. */
     fputs("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
           "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
@@ -186,30 +205,52 @@ write_page(ql_ctx *cx, const ql_figure_input *in, const ql_table_spec *spec, FIL
     ql_html_print(out, "<title>%s \xc2\xb7 qloom</title>\n", title);
     fprintf(out, "<style>%s%s</style>\n</head>\n<body>\n<header>\n", ql_figure_style, ql_page_style);
     ql_html_print(out, "<h1>%s</h1>\n", title);
-    put_facts(in->sets, in->count, out);
+    QL_TRY(b->cx, put_facts(b, out));
     fputs("</header>\n<main>\n<section id=\"table\">\n<h2>Results</h2>\n", out);
-    QL_TRY(cx, put_table(cx, in->sets, in->count, spec, out));
+    QL_TRY(b->cx, put_table(b, spec, out));
     fputs("</section>\n<div class=\"figures\">\n", out);
-    QL_TRY(cx, put_figures(cx, in, false, out));
+    QL_TRY(b->cx, put_figures(b->cx, in, false, out));
     fputs("</div>\n", out);
-    QL_TRY(cx, put_figures(cx, in, true, out));
-    put_all_cells(in, out);
+    QL_TRY(b->cx, put_figures(b->cx, in, true, out));
+    QL_TRY(b->cx, put_all_cells(in, out));
     fputs("</main>\n</body>\n</html>\n", out);
     return QL_OK;
 }
 
-ql_status
-ql_report_write(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec, FILE *out)
+/* The metric that figures look at: `wanted`, else that of the first run's table, else the first one that is the mean of parts and says
+ * which way is better. NULL: there is none. */
+static ql_status
+choose_value(ql_book *b, const char *wanted, const char **out)
 {
-    ql_figure_input in = {.sets = sets, .count = count};
+    static const char sql[] = "SELECT coalesce(?, (SELECT reference FROM layout WHERE run = 1 AND part = 'value'),"
+                              " (SELECT metric FROM kind WHERE better AND parts IS NOT NULL LIMIT 1))";
+    ql_sheet rows;
+
+    QL_TRY(b->cx, ql_sheet_read(b->db, &rows, sql, "t", wanted));
+    *out = ql_row(&rows, 0)->text;
+    return *out ? ql_book_cost(b, *out) : QL_OK;
+}
+
+static ql_status
+write_report(ql_book *b, const ql_table_spec *spec, FILE *out)
+{
+    ql_figure_input in = {.book = b};
+
+    QL_TRY(b->cx, choose_value(b, spec->value, &in.value));
+    QL_TRY(b->cx, ql_book_compare(b, NULL));
+    QL_TRY(b->cx, ql_book_differences(b, in.value));
+    return write_page(b, &in, spec, out);
+}
+
+ql_status
+ql_report_write(ql_book *b, const ql_table_spec *spec, FILE *out)
+{
     ql_scope scope;
     ql_status st;
 
-    ql_scope_open(cx, &scope);
-    st = ql_figure_value(cx, sets, count, spec->value, &in.value);
-    if (st == QL_OK)
-        st = write_page(cx, &in, spec, out);
-    ql_scope_close(cx, &scope);
+    ql_scope_open(b->cx, &scope);
+    st = write_report(b, spec, out);
+    ql_scope_close(b->cx, &scope);
     return st;
 }
 
@@ -229,50 +270,45 @@ find_figure(ql_ctx *cx, const char *name, const ql_figure_kind **out)
 }
 
 /* Where no cell has any metric, everything failed, and the figures say what they can. */
-static bool
-has_metric(const ql_figure_input *in, const char *metric)
+static ql_status
+check_metric(const ql_book *b, const char *metric)
 {
-    bool any = false;
-    double value;
+    ql_sheet rows;
 
-    for (int64_t s = 0; s < in->count; s++)
-        for (int64_t i = 0; i < in->sets[s]->cell_count; i++) {
-            any = any || in->sets[s]->cells[i].metric_count > 0;
-            if (ql_results_value(&in->sets[s]->cells[i], metric, &value))
-                return true;
-        }
-    return !any;
+    QL_TRY(b->cx, ql_sheet_read(b->db, &rows,
+                                "SELECT ?1 IS NULL OR ?1 IN (SELECT metric FROM number)"
+                                " OR NOT EXISTS (SELECT 1 FROM number WHERE NOT cost)",
+                                "t", metric));
+    return ql_row(&rows, 0)->integer ? QL_OK : QL_FAIL(b->cx, QL_INVALID, "plot: no cell has the metric '%s'", metric);
 }
 
 static ql_status
-write_plot(ql_ctx *cx, ql_figure_input *in, const char *value, const char *figure, FILE *out)
+write_plot(ql_book *b, const char *value, const char *figure, FILE *out)
 {
+    ql_figure_input in = {.book = b};
     const ql_figure_kind *kind;
     const char *svg;
     made m;
 
-    QL_TRY(cx, find_figure(cx, figure, &kind));
-    QL_TRY(cx, ql_figure_value(cx, in->sets, in->count, value, &in->value));
-    if (value && !has_metric(in, value))
-        return QL_FAIL(cx, QL_INVALID, "plot: no cell has the metric '%s'", value);
-    QL_TRY(cx, make_figure(cx, kind, in, &m));
+    QL_TRY(b->cx, find_figure(b->cx, figure, &kind));
+    QL_TRY(b->cx, choose_value(b, value, &in.value));
+    QL_TRY(b->cx, check_metric(b, value));
+    QL_TRY(b->cx, make_figure(b->cx, kind, &in, &m));
     if (!m.caption)
-        return QL_FAIL(cx, QL_NOT_FOUND, "plot: these results have nothing that '%s' could show", figure);
+        return QL_FAIL(b->cx, QL_NOT_FOUND, "plot: these results have nothing that '%s' could show", figure);
     svg = strchr(m.svg, '>') + 1; /* the style goes behind the opening tag */
     fprintf(out, "%.*s<style>%ssvg{background:var(--page)}</style>%s", (int)(svg - m.svg), m.svg, ql_figure_style, svg);
     return QL_OK;
 }
 
 ql_status
-ql_plot_write(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,
-              const char *figure, FILE *out)
+ql_plot_write(ql_book *b, const ql_table_spec *spec, const char *figure, FILE *out)
 {
-    ql_figure_input in = {.sets = sets, .count = count};
     ql_scope scope;
     ql_status st;
 
-    ql_scope_open(cx, &scope);
-    st = write_plot(cx, &in, spec->value, figure, out);
-    ql_scope_close(cx, &scope);
+    ql_scope_open(b->cx, &scope);
+    st = write_plot(b, spec->value, figure, out);
+    ql_scope_close(b->cx, &scope);
     return st;
 }

@@ -4,15 +4,13 @@
 
 #include <stdio.h>
 
-#include "set.h"
+#include "book.h"
 
-/* The page of `count` runs; tables are laid out by `spec`. [one thread per context] */
-ql_status ql_report_write(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,
-                          FILE *out);
+/* The page of all runs; tables are laid out by `spec`. [one thread per context] */
+ql_status ql_report_write(ql_book *b, const ql_table_spec *spec, FILE *out);
 
 /* One figure as an SVG file that follows the reader's choice of light or dark. INVALID lists the names; NOT_FOUND when
  * the results have nothing that it could show. */
-ql_status ql_plot_write(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,
-                        const char *figure, FILE *out);
+ql_status ql_plot_write(ql_book *b, const ql_table_spec *spec, const char *figure, FILE *out);
 
 #endif

@@ -4,51 +4,92 @@
 #include <math.h>
 #include <string.h>
 
-#include "compare.h"
 #include "layout.h"
 
-typedef struct place { /* an entry while it is being filled */
-    const ql_result_set *set;
-    const ql_result_cell *cell; /* the first that came */
-    double square;              /* sum of squared distances from the mean (Welford) */
+typedef struct place {     /* an entry while it is being filled */
+    const ql_field *first; /* the first number that came */
+    double square;         /* sum of squared distances from the mean (Welford) */
     int64_t failures;
     const char *error; /* of the first failure */
     ql_names texts;    /* footnotes */
 } place;
 
+typedef struct metric {
+    const char *name;
+    ql_better better;
+} metric;
+
 typedef struct maker {
+    ql_book *book;
     ql_ctx *cx;
-    const ql_table_spec *spec;
-    ql_layout layout;
     ql_table *out;
+    int64_t metric_count;
+    metric *metrics;
     place *places; /* [row_count * column_count] */
 } maker;
 
+static ql_status
+add_name(ql_ctx *cx, ql_names *n, const char *name)
+{
+    return ql_names_add(cx, n, name) >= 0 ? QL_OK : QL_MEMORY;
+}
+
 /* --- numbers */
 
-static const char *
-label_of(const ql_result_set *set, const ql_result_cell *c, int64_t reference)
-{
-    const char *label = reference < set->reference_count ? c->labels[reference] : NULL;
+/* Columns of the query for numbers. `axes`: the cell's labels on all axes but the seed, where rows and columns
+ * don't show all of them; `notes`: how its number was made. */
+enum { ROW, COLUMN, METRIC, CELL, RUN, BASELINE, ERROR, AXES, NOTES, FOOTNOTES, VALUE, SPREAD };
 
-    return label ? label : "";
-}
+/* In the order of cells. %s: the column of errors and the table of values. Texts that are lists have char(1) between two items. */
+static const char numbers_sql[] =
+    "SELECT t.row, t.col, m.position, c.id, c.run, c.baseline, c.error, iif((SELECT count(*) FROM axis WHERE in_matrix"
+    " AND reference <> 'seed' AND reference NOT IN (SELECT reference FROM key WHERE reference IS NOT NULL)) = 0, '',"
+    " (SELECT group_concat(ifnull(label, ''), char(1)) FROM (SELECT l.label FROM axis a LEFT JOIN label l ON l.cell = "
+    "c.id AND l.reference = a.reference"
+    " WHERE a.run = c.run AND a.in_matrix AND a.reference <> 'seed' ORDER BY a.position))), (SELECT group_concat(name "
+    "|| ' '"
+    " || value, ', ') FROM note WHERE cell = c.id AND stage = substr(m.metric, 1, instr(m.metric || '.', '.') - 1)),"
+    " (SELECT group_concat(text, char(1)) FROM footnote WHERE cell = c.id), v.value, %s"
+    " FROM target t JOIN cell c ON c.id = t.cell CROSS JOIN metric m LEFT JOIN %s v ON v.cell = c.id AND v.metric = "
+    "m.metric"
+    " WHERE v.cell IS NOT NULL OR c.error IS NOT NULL ORDER BY c.id, t.col, m.position";
 
 /* Two cells may share a place when nothing but the seed tells them apart. */
 static ql_status
-may_meet(maker *m, const place *p, const ql_result_set *set, const ql_result_cell *c)
+may_meet(const maker *m, const ql_field *a, const ql_field *b)
 {
-    if (p->set != set)
+    static const char sql[] =
+        "SELECT a.reference FROM axis a LEFT JOIN label x ON x.cell = ?2 AND x.reference = a.reference LEFT JOIN label "
+        "y"
+        " ON y.cell = ?3 AND y.reference = a.reference WHERE a.run = ?1 AND a.in_matrix AND a.reference <> 'seed'"
+        " AND ifnull(x.label, '') <> ifnull(y.label, '') ORDER BY a.position LIMIT 1";
+    const bool one_run = a[RUN].integer == b[RUN].integer;
+    ql_sheet rows;
+
+    if (one_run && (!a[AXES].text || strcmp(a[AXES].text, b[AXES].text) == 0))
+        return QL_OK;
+    if (!one_run) {
+        QL_TRY(m->cx,
+               ql_sheet_read(m->book->db, &rows, "SELECT x.name, y.name FROM run x, run y WHERE x.id = ? AND y.id = ?",
+                             "ii", a[RUN].integer, b[RUN].integer));
         return QL_FAIL(m->cx, QL_INVALID,
                        "table: cells of the runs '%s' and '%s' meet in one place; add 'run' to rows or columns",
-                       p->set->run, set->run);
-    for (int64_t i = 0; i < set->axis_count; i++) {
-        const char *axis = set->references[i];
+                       ql_row(&rows, 0)[0].text, ql_row(&rows, 0)[1].text);
+    }
+    QL_TRY(m->cx, ql_sheet_read(m->book->db, &rows, sql, "iii", a[RUN].integer, a[CELL].integer, b[CELL].integer));
+    return QL_FAIL(m->cx, QL_INVALID, "table: cells that differ in '%s' meet in one place; add '%s' to rows or columns",
+                   ql_row(&rows, 0)->text, ql_row(&rows, 0)->text);
+}
 
-        if (strcmp(axis, QL_SEED_KEY) != 0 && strcmp(label_of(set, p->cell, i), label_of(set, c, i)) != 0)
-            return QL_FAIL(m->cx, QL_INVALID,
-                           "table: cells that differ in '%s' meet in one place; add '%s' to rows or columns", axis,
-                           axis);
+/* Adds each item of a list of texts, which is cut up. */
+static ql_status
+add_texts(ql_ctx *cx, ql_names *names, const char *list)
+{
+    while (list) {
+        const size_t n = strcspn(list, "\1");
+
+        QL_TRY(cx, add_name(cx, names, ql_copy_text(cx, list, n)));
+        list = list[n] ? list + n + 1 : NULL;
     }
     return QL_OK;
 }
@@ -60,23 +101,24 @@ same_number(double a, double b)
 }
 
 static ql_status
-put(maker *m, int64_t at, const ql_result_set *set, const ql_result_cell *c, double value)
+put(maker *m, const ql_field *n)
 {
+    const int64_t at = n[ROW].integer * m->out->column_count + n[COLUMN].integer * m->metric_count + n[METRIC].integer;
+    const double value = n[VALUE].real;
     ql_table_entry *e = &m->out->entries[at];
     place *p = &m->places[at];
     double off;
 
-    if (p->cell && c->baseline && e->count == 1 && !c->error && same_number(e->mean, value))
+    if (p->first && n[BASELINE].integer && e->count == 1 && !n[ERROR].text && same_number(e->mean, value))
         return QL_OK; /* the same original, measured by another run or for another seed */
-    if (p->cell)
-        QL_TRY(m->cx, may_meet(m, p, set, c));
+    if (p->first)
+        QL_TRY(m->cx, may_meet(m, p->first, n));
     else
-        *p = (place){.set = set, .cell = c};
-    for (int64_t i = 0; i < c->footnote_count; i++)
-        QL_TRY(m->cx, ql_names_add(m->cx, &p->texts, c->footnotes[i]));
-    if (c->error) {
+        p->first = n;
+    QL_TRY(m->cx, add_texts(m->cx, &p->texts, n[FOOTNOTES].text));
+    if (n[ERROR].text) {
         p->failures++;
-        p->error = p->error ? p->error : c->error;
+        p->error = p->error ? p->error : n[ERROR].text;
         return QL_OK;
     }
     off = value - e->mean;
@@ -87,65 +129,31 @@ put(maker *m, int64_t at, const ql_result_set *set, const ql_result_cell *c, dou
     p->square += off * (value - e->mean);
     e->sd = e->count > 1 ? sqrt(p->square / (double)(e->count - 1)) : 0;
     e->spread = e->count > 1;
+    if (e->count == 1 && !isnan(n[SPREAD].real)) {
+        e->sd = n[SPREAD].real;
+        e->spread = true;
+    }
     return QL_OK;
 }
 
-/* A cell's number under a metric, and the error of a difference; false: it has none. */
-static bool
-number_of(const maker *m, const ql_result_set *set, const ql_result_cell *c, const char *metric, ql_difference *out)
-{
-    const ql_table_spec *spec = m->spec;
-    const int64_t cell = c - set->cells;
-
-    *out = (ql_difference){.value = NAN, .error = NAN};
-    if (!spec->differences)
-        return ql_results_value(c, metric, &out->value);
-    return ql_results_difference(set, cell, ql_results_reference(set, cell, spec->against, spec->against_count), metric,
-                                 out);
-}
-
 static ql_status
-put_cell(maker *m, const ql_result_set *set, const ql_result_cell *c)
+put_numbers(maker *m)
 {
-    const ql_layout *l = &m->layout;
-    int64_t row = ql_layout_row(m->cx, l, set, c);
+    const char *sql = m->out->differences ? ql_format(m->cx, numbers_sql, "v.error", "difference")
+                                          : ql_format(m->cx, numbers_sql, "NULL", "number");
+    ql_sheet rows;
 
-    for (int64_t t = 0; t < l->columns.count && row >= 0; t++) {
-        if (!ql_layout_meets(m->cx, l, set, c, t))
-            continue;
-        for (int64_t k = 0; k < l->metrics.count; k++) {
-            const int64_t at = row * m->out->column_count + t * l->metrics.count + k;
-            ql_difference number;
-
-            if (!number_of(m, set, c, l->metrics.items[k], &number) && !c->error)
-                continue;
-            QL_TRY(m->cx, put(m, at, set, c, number.value));
-            if (m->out->entries[at].count == 1 && !isnan(number.error)) {
-                m->out->entries[at].sd = number.error;
-                m->out->entries[at].spread = true;
-            }
-        }
-    }
-    return row >= 0 ? QL_OK : QL_MEMORY;
+    if (!sql)
+        return QL_MEMORY;
+    if (m->out->differences)
+        QL_TRY(m->cx, ql_book_differences(m->book, m->metric_count == 1 ? m->metrics[0].name : NULL));
+    QL_TRY(m->cx, ql_sheet_read(m->book->db, &rows, sql, ""));
+    for (int64_t i = 0; i < rows.count; i++)
+        QL_TRY(m->cx, put(m, ql_row(&rows, i)));
+    return QL_OK;
 }
 
 /* --- the best */
-
-/* Which way is better; a cost is when it is low. */
-static ql_better
-better_of(const maker *m, const char *metric)
-{
-    for (int64_t s = 0; s < m->layout.set_count; s++) {
-        const ql_result_kind *kind = ql_results_kind_of(m->layout.sets[s], metric);
-
-        if (kind)
-            return kind->better;
-    }
-    for (int i = 0; i < QL_COST_COUNT; i++)
-        if (strcmp(metric, ql_cost_names[i]) == 0)
-            return QL_BETTER_LOWER;
-    return QL_BETTER_UNSAID;
-}
 
 /* Marks the best of `count` entries, `step` apart; equal ones all. */
 static void
@@ -166,16 +174,16 @@ mark_best(ql_table_entry *first, int64_t count, int64_t step, ql_better better)
 
 /* Original models don't compete. */
 static void
-find_best(maker *m)
+find_best(maker *m, ql_best what)
 {
-    const int64_t metrics = m->layout.metrics.count, width = m->out->column_count, first = m->out->baseline_count;
+    const int64_t metrics = m->metric_count, width = m->out->column_count, first = m->out->baseline_count;
     const int64_t rows = m->out->row_count - first;
 
-    for (int64_t k = 0; k < width && m->spec->best == QL_BEST_OF_COLUMN; k++)
-        mark_best(m->out->entries + first * width + k, rows, width, better_of(m, m->layout.metrics.items[k % metrics]));
-    for (int64_t i = 0; i < rows * metrics && m->spec->best == QL_BEST_OF_ROW; i++)
+    for (int64_t k = 0; k < width && what == QL_BEST_OF_COLUMN; k++)
+        mark_best(m->out->entries + first * width + k, rows, width, m->metrics[k % metrics].better);
+    for (int64_t i = 0; i < rows * metrics && what == QL_BEST_OF_ROW; i++)
         mark_best(m->out->entries + (first + i / metrics) * width + i % metrics, width / metrics, metrics,
-                  better_of(m, m->layout.metrics.items[i % metrics]));
+                  m->metrics[i % metrics].better);
 }
 
 static ql_status
@@ -187,209 +195,232 @@ settle_failures(maker *m)
 
         e->failed = p->failures > 0 && e->count == 0;
         if (e->failed)
-            QL_TRY(m->cx, ql_names_add(m->cx, &p->texts, p->error));
+            QL_TRY(m->cx, add_name(m->cx, &p->texts, p->error));
         else if (p->failures > 0)
-            QL_TRY(m->cx, ql_names_add(m->cx, &p->texts,
-                                       ql_format(m->cx, "%lld of %lld seeds failed: %s", (long long)p->failures,
-                                                 (long long)(p->failures + e->count), p->error)));
+            QL_TRY(m->cx, add_name(m->cx, &p->texts,
+                                   ql_format(m->cx, "%lld of %lld seeds failed: %s", (long long)p->failures,
+                                             (long long)(p->failures + e->count), p->error)));
     }
     return QL_OK;
 }
 
 /* --- what the numbers stand for */
 
-/* "protocol NAME, bos no, seqlen 256" */
-static const char *
-notes_of(ql_ctx *cx, const ql_result_cell *c, const char *stage, size_t length)
-{
-    const char *text = "";
-
-    for (int64_t i = 0; i < c->note_count && text; i++)
-        if (strncmp(c->notes[i].stage, stage, length) == 0 && c->notes[i].stage[length] == '\0')
-            text = ql_format(cx, "%s%s%s %s", text, *text ? ", " : "", c->notes[i].name, c->notes[i].value);
-    return text;
-}
-
-static ql_status
-remark_differences(maker *m)
-{
-    const char *from = m->spec->against_count ? "the cell with" : "the original model";
-
-    if (!m->spec->differences)
-        return QL_OK;
-    for (int64_t i = 0; i < m->spec->against_count && from; i++)
-        from =
-            ql_format(m->cx, "%s%s %s=%s", from, i ? " and" : "", m->spec->against[i].key, m->spec->against[i].label);
-    if (!from)
-        return QL_MEMORY;
-    return ql_names_add(
-        m->cx, &m->out->remarks,
-        ql_format(m->cx, "differences from %s, \xc2\xb1 paired standard error, over seeds standard deviation", from));
-}
-
 /* Numbers of one metric that were made in different ways carry a footnote each; else one remark holds for all. */
 static ql_status
-note_metric(maker *m, int64_t metric)
+note_metric(maker *m, int64_t at)
 {
-    const char *name = m->layout.metrics.items[metric], *first = NULL;
-    const int64_t entries = m->out->row_count * m->out->column_count, step = m->layout.metrics.count;
-    size_t length = strcspn(name, ".");
+    const char *name = m->metrics[at].name, *one = NULL;
+    const int64_t entries = m->out->row_count * m->out->column_count, length = (int64_t)strcspn(name, ".");
     bool differ = false;
 
-    for (int64_t i = metric; i < entries; i += step) {
-        const place *p = &m->places[i];
-        const char *text = p->cell && !p->cell->error ? notes_of(m->cx, p->cell, name, length) : "";
+    for (int64_t i = at; i < entries; i += m->metric_count) {
+        const ql_field *n = m->places[i].first;
+        const char *text = n && !n[ERROR].text ? n[NOTES].text : NULL;
 
-        if (!text)
-            return QL_MEMORY;
-        differ = differ || (*text && first && strcmp(text, first) != 0);
-        first = *text ? text : first;
+        differ = differ || (text && one && strcmp(text, one) != 0);
+        one = text ? text : one;
     }
-    for (int64_t i = metric; i < entries && differ; i += step) {
-        place *p = &m->places[i];
-        const char *text = p->cell && !p->cell->error ? notes_of(m->cx, p->cell, name, length) : "";
+    for (int64_t i = at; i < entries && differ; i += m->metric_count) {
+        const ql_field *n = m->places[i].first;
 
-        if (*text)
-            QL_TRY(m->cx, ql_names_add(m->cx, &p->texts, ql_format(m->cx, "%.*s: %s", (int)length, name, text)));
+        if (n && !n[ERROR].text && n[NOTES].text)
+            QL_TRY(m->cx, add_name(m->cx, &m->places[i].texts,
+                                   ql_format(m->cx, "%.*s: %s", (int)length, name, n[NOTES].text)));
     }
-    if (differ || !first)
+    if (differ || !one)
         return QL_OK;
-    return ql_names_add(m->cx, &m->out->remarks, ql_format(m->cx, "%.*s: %s", (int)length, name, first));
+    return add_name(m->cx, &m->out->remarks, ql_format(m->cx, "%.*s: %s", (int)length, name, one));
 }
 
-/* --- footnotes */
+/* What differences are taken from, and papers of plugins that no label of the table names. */
+static ql_status
+put_remarks(maker *m)
+{
+    static const char differences[] =
+        "SELECT 'differences from ' || ifnull('the cell with ' || group_concat(reference || '=' || label, ' and '),"
+        " 'the original model') || ', \xc2\xb1 paired standard error, over seeds standard deviation'"
+        " FROM choice WHERE option = '--reference'";
+    static const char papers[] = "SELECT plugin || ': ' || cite FROM citation WHERE NOT EXISTS (SELECT 1 FROM key"
+                                 " WHERE reference IN (stage, stage || '.use'))";
+    ql_sheet rows;
+
+    for (int64_t k = 0; k < m->metric_count; k++)
+        QL_TRY(m->cx, note_metric(m, k));
+    for (int pass = m->out->differences ? 0 : 1; pass < 2; pass++) {
+        QL_TRY(m->cx, ql_sheet_read(m->book->db, &rows, pass ? papers : differences, ""));
+        for (int64_t i = 0; i < rows.count; i++)
+            QL_TRY(m->cx, add_name(m->cx, &m->out->remarks, ql_row(&rows, i)->text));
+    }
+    return QL_OK;
+}
+
+/* --- labels and their footnotes */
 
 static ql_status
 mark(maker *m, ql_notes *notes, const char *text)
 {
-    ql_table *t = m->out;
-    int64_t number, *item;
+    const int64_t number = ql_names_add(m->cx, &m->out->footnotes, text) + 1;
+    int64_t at = notes->count;
 
-    QL_TRY(m->cx, ql_names_add(m->cx, &t->footnotes, text));
-    number = ql_names_find(&t->footnotes, text);
-    item = ql_results_append(m->cx, &notes->items, &notes->count, sizeof *item);
-    if (!item)
+    if (number == 0)
         return QL_MEMORY;
-    for (; item > notes->items && item[-1] > number + 1; item--)
-        *item = item[-1];
-    *item = number + 1;
+    if (notes->count == notes->room) {
+        int64_t *grown = ql_alloc(m->cx, (size_t)(notes->room + 4), sizeof *grown);
+
+        if (!grown)
+            return QL_MEMORY;
+        if (notes->count)
+            memcpy(grown, notes->items, (size_t)notes->count * sizeof *grown);
+        notes->items = grown;
+        notes->room += 4;
+    }
+    for (; at > 0 && notes->items[at - 1] > number; at--)
+        notes->items[at] = notes->items[at - 1];
+    notes->items[at] = number;
+    notes->count++;
     return QL_OK;
 }
 
-static bool
-names_stage(const char *key, const char *stage)
-{
-    size_t n = strlen(stage);
-
-    return strncmp(key, stage, n) == 0 && (key[n] == '\0' || strcmp(key + n, ".use") == 0);
-}
-
-static const char *
-cite_text(ql_ctx *cx, const ql_result_cite *c)
-{
-    return ql_format(cx, "%s: %s", c->plugin, c->cite);
-}
+/* A row of the query for labels: number of the row or column, of the key from 0, label, and a paper behind the label. */
+enum { NUMBER, KEY, LABEL, PAPER };
 
 static ql_status
-mark_cites(maker *m, const char *key, const char *label, ql_notes *notes)
+read_labels(const maker *m, const char *part, ql_sheet *out)
 {
-    const char *seen = NULL;
+    static const char sql[] =
+        "SELECT t.number, dense_rank() OVER (PARTITION BY t.number ORDER BY c.position) - 1, c.label, p.text"
+        " FROM (SELECT number, min(cell) AS cell FROM tuple WHERE part = ?1 GROUP BY number) t"
+        " JOIN called c ON c.cell = t.cell AND c.part = ?1 LEFT JOIN (SELECT min(rowid) AS position, stage, label,"
+        " plugin || ': ' || cite AS text FROM citation GROUP BY stage, label, cite) p"
+        " ON c.reference IN (p.stage, p.stage || '.use') AND p.label = c.label ORDER BY t.number, c.position, "
+        "p.position";
 
-    for (int64_t s = 0; s < m->layout.set_count; s++)
-        for (int64_t i = 0; i < m->layout.sets[s]->cite_count; i++) {
-            const ql_result_cite *c = &m->layout.sets[s]->cites[i];
-
-            if (!names_stage(key, c->stage) || strcmp(label, c->label) != 0 || (seen && strcmp(seen, c->cite) == 0))
-                continue;
-            seen = c->cite;
-            QL_TRY(m->cx, mark(m, notes, cite_text(m->cx, c)));
-        }
-    return QL_OK;
+    return ql_sheet_read(m->book->db, out, sql, "t", part);
 }
 
-/* Papers of plugins that no label of the table names. */
-static ql_status
-remark_cites(maker *m)
-{
-    const ql_layout *l = &m->layout;
-
-    for (int64_t s = 0; s < l->set_count; s++)
-        for (int64_t i = 0; i < l->sets[s]->cite_count; i++) {
-            const ql_result_cite *c = &l->sets[s]->cites[i];
-            bool named = false;
-
-            for (int64_t k = 0; k < l->row_keys.count; k++)
-                named = named || names_stage(l->row_keys.items[k], c->stage);
-            for (int64_t k = 0; k < l->column_keys.count; k++)
-                named = named || names_stage(l->column_keys.items[k], c->stage);
-            if (!named)
-                QL_TRY(m->cx, ql_names_add(m->cx, &m->out->remarks, cite_text(m->cx, c)));
-        }
-    return QL_OK;
-}
-
-/* --- labels */
-
+/* A column is called by its labels and the metric, or by the metric alone. */
 static ql_status
 make_columns(maker *m)
 {
-    const ql_layout *l = &m->layout;
+    ql_sheet labels;
 
-    for (int64_t i = 0; i < m->out->column_count; i++) {
-        const char *const *labels =
-            l->columns.width ? l->columns.labels.items + i / l->metrics.count * l->columns.width : NULL;
-        const char *metric = l->metrics.items[i % l->metrics.count];
-        ql_table_label *column = &m->out->columns[i];
+    QL_TRY(m->cx, read_labels(m, "column", &labels));
+    for (int64_t i = 0; i < labels.count; i++)
+        for (int64_t k = 0; k < m->metric_count; k++) {
+            const ql_field *l = ql_row(&labels, i);
+            ql_table_label *column = &m->out->columns[l[NUMBER].integer * m->metric_count + k];
+            const bool again = i > 0 && l[-labels.width + NUMBER].integer == l[NUMBER].integer &&
+                               l[-labels.width + KEY].integer == l[KEY].integer;
 
-        column->text = l->columns.width ? "" : metric;
-        for (int64_t k = 0; k < l->columns.width && column->text; k++) {
-            column->text = ql_format(m->cx, "%s%s%s", column->text, k ? ", " : "", labels[k]);
-            QL_TRY(m->cx, mark_cites(m, l->column_keys.items[k], labels[k], &column->notes));
+            if (!again)
+                column->text = ql_format(m->cx, "%s%s%s", column->text ? column->text : "", l[KEY].integer ? ", " : "",
+                                         l[LABEL].text);
+            if (!column->text)
+                return QL_MEMORY;
+            if (l[PAPER].text)
+                QL_TRY(m->cx, mark(m, &column->notes, l[PAPER].text));
         }
-        if (l->columns.width && l->metrics.count > 1 && column->text)
-            column->text = ql_format(m->cx, "%s, %s", column->text, metric);
-        if (!column->text)
+    for (int64_t i = 0; i < m->out->column_count; i++) {
+        const char *name = m->metrics[i % m->metric_count].name, *labelled = m->out->columns[i].text;
+
+        if (!*labelled)
+            m->out->columns[i].text = name;
+        else if (m->metric_count > 1)
+            m->out->columns[i].text = ql_format(m->cx, "%s, %s", labelled, name);
+        else
+            m->out->value = name;
+        if (!m->out->columns[i].text)
             return QL_MEMORY;
     }
     return QL_OK;
 }
 
-/* A baseline says "original" once, not under every key. */
+/* An original model says so once, not under every key. */
 static ql_status
 make_rows(maker *m)
 {
-    const int64_t width = m->out->key_count;
+    const int64_t width = m->out->key_count, columns = m->out->column_count;
+    ql_sheet labels;
+    bool said = false;
 
-    for (int64_t i = 0; i < m->out->row_count; i++) {
-        const char *const *labels = m->layout.rows.labels.items + i * width;
-        bool said = false;
+    QL_TRY(m->cx, read_labels(m, "row", &labels));
+    for (int64_t i = 0; i < labels.count; i++) {
+        const ql_field *l = ql_row(&labels, i);
+        const int64_t row = l[NUMBER].integer;
+        const bool original = row < m->out->baseline_count && strcmp(l[LABEL].text, QL_ORIGINAL_LABEL) == 0;
+        ql_table_label *label = &m->out->rows[row * width + l[KEY].integer];
 
-        for (int64_t k = 0; k < width; k++) {
-            ql_table_label *label = &m->out->rows[i * width + k];
-            bool original = i < m->out->baseline_count && strcmp(labels[k], QL_ORIGINAL_LABEL) == 0;
-
-            label->text = original && said ? "" : labels[k];
-            said = said || original;
-            QL_TRY(m->cx, mark_cites(m, m->layout.row_keys.items[k], labels[k], &label->notes));
-        }
-        for (int64_t k = i * m->out->column_count; k < (i + 1) * m->out->column_count; k++)
+        said = said && l[KEY].integer > 0;
+        if (!label->text)
+            label->text = original && said ? "" : l[LABEL].text;
+        said = said || original;
+        if (l[PAPER].text)
+            QL_TRY(m->cx, mark(m, &label->notes, l[PAPER].text));
+        if (i + 1 < labels.count && l[labels.width + NUMBER].integer == row)
+            continue;
+        for (int64_t k = row * columns; k < (row + 1) * columns; k++)
             for (int64_t n = 0; n < m->places[k].texts.count; n++)
                 QL_TRY(m->cx, mark(m, &m->out->entries[k].notes, m->places[k].texts.items[n]));
     }
     return QL_OK;
 }
 
+/* --- the whole */
+
+static ql_status
+read_keys(maker *m)
+{
+    const char **keys;
+    ql_sheet rows;
+
+    QL_TRY(m->cx,
+           ql_sheet_read(m->book->db, &rows, "SELECT reference FROM key WHERE part = 'row' ORDER BY position", ""));
+    keys = ql_alloc(m->cx, (size_t)rows.count, sizeof *keys);
+    if (!keys)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < rows.count; i++)
+        keys[i] = ql_row(&rows, i)->text;
+    m->out->keys = keys;
+    m->out->key_count = rows.count;
+    return QL_OK;
+}
+
+/* Which way is better; a cost is when it is low. */
+static ql_status
+read_metrics(maker *m)
+{
+    ql_sheet rows;
+
+    QL_TRY(m->cx,
+           ql_sheet_read(m->book->db, &rows,
+                         "SELECT m.metric, coalesce((SELECT better FROM kind k WHERE k.metric = m.metric LIMIT 1),"
+                         " m.metric IN ('cost.bits', 'cost.seconds', 'cost.memory')) FROM metric m ORDER BY position",
+                         ""));
+    m->metrics = ql_alloc(m->cx, (size_t)rows.count, sizeof *m->metrics);
+    if (!m->metrics)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < rows.count; i++)
+        m->metrics[i] = (metric){.name = ql_row(&rows, i)[0].text, .better = (ql_better)ql_row(&rows, i)[1].integer};
+    m->metric_count = rows.count;
+    return QL_OK;
+}
+
 static ql_status
 allocate(maker *m)
 {
-    const ql_layout *l = &m->layout;
     ql_table *t = m->out;
+    ql_sheet sizes;
     size_t entries;
 
-    *t = (ql_table){.key_count = l->row_keys.count, .row_count = l->rows.count, .baseline_count = l->rows.baselines};
-    t->column_count = l->columns.count * l->metrics.count;
-    t->keys = l->row_keys.items;
-    t->differences = m->spec->differences;
+    QL_TRY(m->cx,
+           ql_sheet_read(m->book->db, &sizes,
+                         "SELECT count(DISTINCT number), count(DISTINCT iif(baseline, number, NULL)), (SELECT"
+                         " count(DISTINCT number) FROM tuple WHERE part = 'column') FROM tuple WHERE part = 'row'",
+                         ""));
+    t->row_count = ql_row(&sizes, 0)[0].integer;
+    t->baseline_count = ql_row(&sizes, 0)[1].integer;
+    t->column_count = ql_row(&sizes, 0)[2].integer * m->metric_count;
     entries = (size_t)(t->row_count * t->column_count);
     t->rows = ql_alloc(m->cx, (size_t)(t->row_count * t->key_count), sizeof *t->rows);
     t->columns = ql_alloc(m->cx, (size_t)t->column_count, sizeof *t->columns);
@@ -399,23 +430,19 @@ allocate(maker *m)
 }
 
 ql_status
-ql_table_make(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec, ql_table *out)
+ql_table_make(ql_book *b, const ql_table_spec *spec, ql_table *out)
 {
-    maker m = {.cx = cx, .spec = spec, .out = out};
+    maker m = {.book = b, .cx = b->cx, .out = out};
 
-    QL_TRY(cx, ql_layout_make(cx, sets, count, spec, &m.layout));
-    QL_TRY(cx, allocate(&m));
-    for (int64_t s = 0; s < count; s++)
-        for (int64_t i = 0; i < sets[s]->cell_count; i++)
-            QL_TRY(cx, put_cell(&m, sets[s], &sets[s]->cells[i]));
-    QL_TRY(cx, settle_failures(&m));
-    find_best(&m);
-    if (m.layout.columns.width && m.layout.metrics.count == 1)
-        out->value = m.layout.metrics.items[0];
-    for (int64_t k = 0; k < m.layout.metrics.count; k++)
-        QL_TRY(cx, note_metric(&m, k));
-    QL_TRY(cx, make_columns(&m));
-    QL_TRY(cx, make_rows(&m));
-    QL_TRY(cx, remark_differences(&m));
-    return remark_cites(&m);
+    *out = (ql_table){.differences = spec->differences};
+    QL_TRY(b->cx, ql_layout_make(b, spec));
+    QL_TRY(b->cx, read_keys(&m));
+    QL_TRY(b->cx, read_metrics(&m));
+    QL_TRY(b->cx, allocate(&m));
+    QL_TRY(b->cx, put_numbers(&m));
+    QL_TRY(b->cx, settle_failures(&m));
+    find_best(&m, spec->best);
+    QL_TRY(b->cx, put_remarks(&m));
+    QL_TRY(b->cx, make_columns(&m));
+    return make_rows(&m);
 }

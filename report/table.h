@@ -1,15 +1,15 @@
-/* A comparison table: result sets laid out by rows, columns and a value, then rendered in one of four formats. */
+/* A comparison table: runs laid out by rows, columns and a value, then rendered in one of four formats. */
 #ifndef QLOOM_REPORT_TABLE_H
 #define QLOOM_REPORT_TABLE_H
 
 #include <stdio.h>
 
-#include "set.h"
+#include "book.h"
 
 typedef enum ql_table_format { QL_TABLE_MARKDOWN, QL_TABLE_CSV, QL_TABLE_LATEX, QL_TABLE_JSON } ql_table_format;
 
 typedef struct ql_notes { /* numbers of footnotes, from 1, rising */
-    int64_t count;
+    int64_t count, room;
     int64_t *items;
 } ql_notes;
 
@@ -38,15 +38,13 @@ typedef struct ql_table {
     ql_names footnotes, remarks; /* remarks hold for the whole table */
 } ql_table;
 
-/* Lays out `count` runs by `spec`; what it leaves out is chosen: rows: every axis (and the run, when there are
- * several), value: every metric a column. INVALID for a reference or metric that no run has, and when cells that differ
- * in more than the seed would meet in one place. Everything in the innermost scope. */
-ql_status ql_table_make(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,
-                        ql_table *out);
+/* Lays out the runs by `spec`; what it leaves out is chosen: rows: every axis (and the run, when there are several), value: every metric
+ * a column. Differences are those of the pairs that ql_book_compare made. INVALID for a reference or metric that no run has, and when cells
+ * that differ in more than the seed would meet in one place. Everything in the innermost scope. */
+ql_status ql_table_make(ql_book *b, const ql_table_spec *spec, ql_table *out);
 
-/* Writes the sets in `format`, by `spec` (JSON has no layout: one object a cell). [one thread per context] */
-ql_status ql_table_write(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec,
-                         ql_table_format format, FILE *out);
+/* Writes the runs in `format`, by `spec` (JSON has no layout: one object a cell). [one thread per context] */
+ql_status ql_table_write(ql_book *b, const ql_table_spec *spec, ql_table_format format, FILE *out);
 
 /* "md", "csv", "tex", "json"; INVALID lists them. */
 ql_status ql_table_format_parse(ql_ctx *cx, const char *word, ql_table_format *out);

@@ -14,18 +14,18 @@ model 2020
 pipeline 3170
 yaml 930
 store 1430
-results 1780
+results 1845
 walk 5300
 run 430
 job 1060
 text 8450
 methods 810
 export 1290
-report 4490
+report 3765
 kit 930
-cli 2560
-core 25560
-all 43660"
+cli 2485
+core 25570
+all 42910"
 
 passed=0 failed=0
 temporary=$(mktemp -d)

@@ -110,28 +110,22 @@ static ql_status
 collect_stages(ql_ctx *cx, ql_results *r, int64_t count, ql_forecast *f)
 {
     ql_forecast_stage *list = ql_alloc(cx, (size_t)count, sizeof *list);
-    ql_query *q;
-    bool more;
+    ql_sheet rows;
 
     if (!list)
         return QL_MEMORY;
     f->stages = list;
-    QL_TRY(cx, ql_query_open(r, &q,
+    QL_TRY(cx, ql_sheet_read(r, &rows,
                              "SELECT seconds, peak_bytes, stage, label FROM stage WHERE run = ? AND calls > 0"
-                             " ORDER BY position",
-                             "i", ql_run_id(r)));
-    for (;;) {
-        ql_forecast_stage *s = &list[f->stage_count];
+                             " ORDER BY position LIMIT ?",
+                             "ii", ql_run_id(r), count));
+    for (; f->stage_count < rows.count; f->stage_count++) {
+        const ql_field *v = ql_row(&rows, f->stage_count);
 
-        QL_TRY(cx, ql_query_next(q, &more));
-        if (!more || f->stage_count == count)
-            return QL_OK;
-        s->seconds = ql_query_real(q, 0);
-        s->memory = (size_t)ql_query_int(q, 1);
-        QL_TRY(cx, ql_query_text(q, 2, &s->stage));
-        QL_TRY(cx, ql_query_text(q, 3, &s->label));
-        f->stage_count++;
+        list[f->stage_count] = (ql_forecast_stage){
+            .stage = v[2].text, .label = v[3].text, .seconds = v[0].real, .memory = (size_t)v[1].integer};
     }
+    return QL_OK;
 }
 
 static ql_status

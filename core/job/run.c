@@ -62,21 +62,16 @@ run_walks(ql_job *job, ql_results *results)
 static ql_status
 log_stages(ql_ctx *cx, ql_results *results)
 {
-    const char *text = "", *stage;
-    ql_query *q;
-    bool more;
+    const char *text = "";
+    ql_sheet rows;
 
     QL_TRY(cx,
-           ql_query_open(results, &q,
+           ql_sheet_read(results, &rows,
                          "SELECT stage, sum(seconds) FROM stage WHERE run = ? GROUP BY stage ORDER BY min(position)",
                          "i", ql_run_id(results)));
-    for (;;) {
-        QL_TRY(cx, ql_query_next(q, &more));
-        if (!more || !text)
-            break;
-        QL_TRY(cx, ql_query_text(q, 0, &stage));
-        text = ql_format(cx, "%s%s %s %.2f", text, *text ? "," : "", stage, ql_query_real(q, 1));
-    }
+    for (int64_t i = 0; i < rows.count && text; i++)
+        text =
+            ql_format(cx, "%s%s %s %.2f", text, *text ? "," : "", ql_row(&rows, i)[0].text, ql_row(&rows, i)[1].real);
     if (!text)
         return QL_MEMORY;
     ql_info(cx, "seconds:%s", text);
@@ -87,15 +82,12 @@ static ql_status
 count_failures(ql_ctx *cx, ql_results *results)
 {
     int64_t failed, cells;
-    ql_query *q;
-    bool more;
+    ql_sheet rows;
 
-    QL_TRY(cx, ql_query_open(results, &q, "SELECT count(error), count(*) FROM cell WHERE run = ?", "i",
+    QL_TRY(cx, ql_sheet_read(results, &rows, "SELECT count(error), count(*) FROM cell WHERE run = ?", "i",
                              ql_run_id(results)));
-    QL_TRY(cx, ql_query_next(q, &more));
-    failed = ql_query_int(q, 0);
-    cells = ql_query_int(q, 1);
-    QL_TRY(cx, ql_query_next(q, &more));
+    failed = ql_row(&rows, 0)[0].integer;
+    cells = ql_row(&rows, 0)[1].integer;
     return failed == 0 ? QL_OK
                        : QL_FAIL(cx, QL_NUMERIC, "%lld of %lld cells failed; the table says which and why",
                                  (long long)failed, (long long)cells);

@@ -59,10 +59,6 @@ typedef struct ql_cell {
     uint64_t seed;
 } ql_cell;
 
-typedef struct ql_choice {   /* cells that are called `label` under a reference */
-    const char *key, *label; /* "quant.bits", "3" */
-} ql_choice;
-
 typedef enum ql_best { QL_BEST_NONE, QL_BEST_OF_ROW, QL_BEST_OF_COLUMN } ql_best;
 
 typedef struct ql_table_spec {
@@ -70,9 +66,7 @@ typedef struct ql_table_spec {
     const char *const *rows, *const *columns; /* "quant.bits", "quant.use", an axis key */
     const char *value;                        /* "ppl.perplexity"; NULL: every metric a column */
     ql_best best;                             /* which numbers stand out */
-    bool differences; /* numbers less those of each cell's reference: what meets `against`, else the original model */
-    int64_t against_count;
-    const ql_choice *against;
+    bool differences;                         /* numbers less those of what each cell is compared with */
 } ql_table_spec;
 
 typedef struct ql_graph {

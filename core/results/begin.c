@@ -182,24 +182,16 @@ static const char baseline_labels[] =
 static ql_status
 put_cells(shape *s)
 {
-    ql_query *q;
+    ql_sheet references;
     int64_t end;
-    bool more;
 
     find_originals(s, &end);
     for (int64_t i = 0; i < end; i++)
         QL_TRY(s->cx, put_cell(s, i, i < s->g->cell_count ? s->r->cells[i].original : -1));
-    QL_TRY(s->cx,
-           ql_query_open(s->r, &q, "SELECT reference FROM axis WHERE run = ? ORDER BY position", "i", s->r->run));
-    for (;;) {
-        const char *reference;
-
-        QL_TRY(s->cx, ql_query_next(q, &more));
-        if (!more)
-            break;
-        QL_TRY(s->cx, ql_query_text(q, 0, &reference));
-        QL_TRY(s->cx, put_labels(s, reference));
-    }
+    QL_TRY(s->cx, ql_sheet_read(s->r, &references, "SELECT reference FROM axis WHERE run = ? ORDER BY position", "i",
+                                s->r->run));
+    for (int64_t i = 0; i < references.count; i++)
+        QL_TRY(s->cx, put_labels(s, ql_row(&references, i)->text));
     return ql_db_put(s->r, baseline_labels, "i", s->r->run);
 }
 

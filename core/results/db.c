@@ -10,6 +10,7 @@
 #include "base/file.h"
 
 #define APPLICATION_ID 0x716c6f6d /* "qlom": what `file` and other programs see */
+#define IN_MEMORY ":memory:"
 #define BUSY_MS 10000
 #define WAIT_MS 50            /* between two looks at a lock */
 #define STEPS 10000           /* of SQLite's machine between two looks at the user's wish to stop */
@@ -147,63 +148,108 @@ ql_db_int(ql_results *r, int64_t *out, const char *sql, const char *types, ...)
 
 /* --- queries --- */
 
-struct ql_query {
-    ql_results *results;
-    sqlite3_stmt *statement;
-};
+/* A row's values; texts are copied into the innermost scope. */
+static ql_status
+take_row(ql_results *r, sqlite3_stmt *s, int width, ql_field *values)
+{
+    for (int k = 0; k < width; k++) {
+        const int type = sqlite3_column_type(s, k);
+        ql_field *v = &values[k];
+
+        *v = (ql_field){.real = type == SQLITE_NULL ? NAN : sqlite3_column_double(s, k)};
+        v->integer = type == SQLITE_INTEGER ? sqlite3_column_int64(s, k) : 0;
+        if (type != SQLITE_TEXT)
+            continue;
+        v->text = ql_copy_text(r->cx, (const char *)sqlite3_column_text(s, k), (size_t)sqlite3_column_bytes(s, k));
+        if (!v->text)
+            return QL_MEMORY;
+    }
+    return QL_OK;
+}
+
+/* All rows; the array grows by doubling. */
+static ql_status
+take_rows(ql_results *r, sqlite3_stmt *s, ql_sheet *out)
+{
+    const int width = sqlite3_column_count(s);
+    int64_t room = 0;
+    bool more = true;
+
+    *out = (ql_sheet){.width = width};
+    for (;;) {
+        QL_TRY(r->cx, ql_db_step(r, s, &more));
+        if (!more)
+            return QL_OK;
+        if (out->count == room) {
+            ql_field *grown = ql_alloc(r->cx, (size_t)(2 * room + 4), (size_t)width * sizeof *grown);
+
+            if (!grown)
+                return QL_MEMORY;
+            if (room)
+                memcpy(grown, out->values, (size_t)(room * width) * sizeof *grown);
+            out->values = grown;
+            room = 2 * room + 4;
+        }
+        QL_TRY(r->cx, take_row(r, s, width, out->values + out->count * width));
+        out->count++;
+    }
+}
 
 ql_status
-ql_query_open(ql_results *r, ql_query **out, const char *sql, const char *types, ...)
+ql_sheet_read(ql_results *r, ql_sheet *out, const char *sql, const char *types, ...)
 {
-    ql_query *rows = ql_alloc(r->cx, 1, sizeof *rows);
+    sqlite3_stmt *s = NULL;
     va_list ap;
     ql_status st;
 
-    if (!rows)
-        return QL_MEMORY;
-    rows->results = r;
-    QL_TRY(r->cx, prepare(r, sql, &rows->statement));
+    *out = (ql_sheet){0};
+    QL_TRY(r->cx, prepare(r, sql, &s));
     va_start(ap, types);
-    st = bind(r, rows->statement, types, ap);
+    st = bind(r, s, types, ap);
     va_end(ap);
-    *out = rows;
+    if (st == QL_OK)
+        st = take_rows(r, s, out);
+    (void)sqlite3_finalize(s); /* repeats the error of the step */
     return st;
 }
 
-ql_status
-ql_query_next(ql_query *rows, bool *more)
+/* The row that `from` stands at, as one of `to`. */
+static ql_status
+copy_row(ql_results *r, sqlite3_stmt *from, sqlite3_stmt *to)
 {
-    const ql_status st = ql_db_step(rows->results, rows->statement, more);
+    bool more = true;
 
-    if (!*more) {
-        sqlite3_finalize(rows->statement);
-        rows->statement = NULL;
+    for (int k = 0; k < sqlite3_column_count(from); k++) {
+        const int code = sqlite3_bind_value(to, k + 1, sqlite3_column_value(from, k));
+
+        if (code != SQLITE_OK)
+            return db_fail(r, code);
     }
-    return st;
-}
-
-int64_t
-ql_query_int(const ql_query *rows, int column)
-{
-    return sqlite3_column_int64(rows->statement, column);
-}
-
-double
-ql_query_real(const ql_query *rows, int column)
-{
-    sqlite3_stmt *s = rows->statement;
-
-    return sqlite3_column_type(s, column) == SQLITE_NULL ? NAN : sqlite3_column_double(s, column);
+    QL_TRY(r->cx, ql_db_step(r, to, &more));
+    (void)sqlite3_reset(to);
+    return QL_OK;
 }
 
 ql_status
-ql_query_text(const ql_query *rows, int column, const char **out)
+ql_results_copy(ql_results *from, const char *sql, const int64_t numbers[3], ql_results *to, const char *put)
 {
-    ql_ctx *cx = rows->results->cx;
-    const unsigned char *text = sqlite3_column_text(rows->statement, column);
+    sqlite3_stmt *get = NULL, *set = NULL;
+    bool more = true;
+    ql_status st;
 
-    *out = text ? ql_copy_text(cx, (const char *)text, (size_t)sqlite3_column_bytes(rows->statement, column)) : NULL;
-    return text && !*out ? QL_MEMORY : QL_OK;
+    QL_TRY(from->cx, prepare(from, sql, &get));
+    for (int k = 0; k < sqlite3_bind_parameter_count(get); k++)
+        (void)sqlite3_bind_int64(get, k + 1, numbers[k]); /* a number always fits */
+    st = prepare(to, put, &set);
+    while (st == QL_OK) {
+        st = ql_db_step(from, get, &more);
+        if (st != QL_OK || !more)
+            break;
+        st = copy_row(to, get, set);
+    }
+    (void)sqlite3_finalize(get);
+    (void)sqlite3_finalize(set);
+    return st;
 }
 
 /* --- opening --- */
@@ -305,7 +351,8 @@ static ql_status
 open_database(ql_results *r, bool write, bool *old)
 {
     const int flags = write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
-    int code = sqlite3_open_v2(r->path, &r->handle, flags, NULL);
+    const bool memory = strcmp(r->path, IN_MEMORY) == 0;
+    int code = sqlite3_open_v2(r->path, &r->handle, flags | SQLITE_OPEN_NOMUTEX, NULL);
 
     if (code == SQLITE_OK)
         code = guard(r);
@@ -314,7 +361,7 @@ open_database(ql_results *r, bool write, bool *old)
     if (code != SQLITE_OK)
         return db_fail(r, code);
     QL_TRY(r->cx, ql_db_exec(r, waiting));
-    return check_schema(r, write, old);
+    return memory && !write ? QL_OK : check_schema(r, write, old);
 }
 
 /* Queries that were left early are closed as well. */
@@ -358,7 +405,7 @@ ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out)
     r = ql_heap(cx, 1, sizeof *r);
     if (!r)
         return QL_MEMORY;
-    *r = (ql_results){.cx = cx, .path = path ? path : ":memory:"};
+    *r = (ql_results){.cx = cx, .path = path ? path : IN_MEMORY};
     st = open_database(r, write, &old);
     if (st == QL_OK && old) {
         close_database(r);
@@ -379,6 +426,12 @@ ql_results_close(ql_results *r)
     close_database(r);
     free(r->cells);
     free(r);
+}
+
+ql_status
+ql_results_exec(ql_results *r, const char *sql)
+{
+    return ql_db_exec(r, sql);
 }
 
 ql_status

@@ -34,13 +34,14 @@ ql_status ql_schema_check(ql_results *r);
 ql_status ql_db_exec(ql_results *r, const char *sql);
 /* *more: there is a row to read. INTERRUPTED when the user wishes to stop. */
 ql_status ql_db_step(ql_results *r, sqlite3_stmt *s, bool *more);
-/* Runs a statement to its end; `sql` is a literal, and prepared once. Arguments as for ql_query_open. */
+/* Runs a statement to its end; `sql` is a literal, and prepared once. Arguments as for ql_sheet_read. */
 ql_status ql_db_put(ql_results *r, const char *sql, const char *types, ...);
 /* The same; *out: the first column of its first row, 0 where it has none or NULL. */
 ql_status ql_db_int(ql_results *r, int64_t *out, const char *sql, const char *types, ...);
 
 /* digest(…), an aggregate: the sum of the hashes of all rows, to the bit and whatever their order. mean(x), over a window of a whole
- * partition: its plain sum in the window's order over its count. SQLite's status. */
+ * partition: its plain sum in the window's order over its count. standard_error(x), an aggregate: of the mean of x, in the order of rows;
+ * NULL for less than two. SQLite's status. */
 int ql_db_functions(sqlite3 *handle);
 
 /* The digest of a node's facts, notes and answers in a block: an expression over two others. The node's key and the block count as well,

@@ -1,4 +1,4 @@
-/* What SQL lacks: a digest of rows, and a mean whose bits don't depend on the version of SQLite. */
+/* What SQL lacks: a digest of rows, a mean whose bits don't depend on the version of SQLite, and the standard error of a mean. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,12 +99,46 @@ mean_lose(sqlite3_context *context, int count, sqlite3_value **values)
     sqlite3_result_error(context, "mean: of whole partitions only", -1);
 }
 
+/* A mean that moves with each number, and the squared distances from it (Welford). */
+typedef struct spread {
+    double mean, square;
+    int64_t count;
+} spread;
+
+static void
+spread_row(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    spread *s = sqlite3_aggregate_context(context, sizeof *s);
+    const double x = sqlite3_value_type(values[0]) == SQLITE_NULL ? NAN : sqlite3_value_double(values[0]);
+    double off;
+
+    (void)count;
+    if (!s) {
+        sqlite3_result_error_nomem(context);
+        return;
+    }
+    off = x - s->mean;
+    s->mean += off / (double)++s->count;
+    s->square += off * (x - s->mean);
+}
+
+static void
+spread_end(sqlite3_context *context)
+{
+    const spread *s = sqlite3_aggregate_context(context, 0);
+
+    if (s && s->count > 1)
+        sqlite3_result_double(context, sqrt(s->square / (double)(s->count - 1) / (double)s->count));
+}
+
 int
 ql_db_functions(sqlite3 *handle)
 {
     const int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC;
-    const int code = sqlite3_create_function_v2(handle, "digest", -1, flags, NULL, NULL, digest_row, digest_end, NULL);
+    int code = sqlite3_create_function_v2(handle, "digest", -1, flags, NULL, NULL, digest_row, digest_end, NULL);
 
+    if (code == SQLITE_OK)
+        code = sqlite3_create_function_v2(handle, "standard_error", 1, flags, NULL, NULL, spread_row, spread_end, NULL);
     return code != SQLITE_OK ? code
                              : sqlite3_create_window_function(handle, "mean", 1, flags, NULL, mean_row, mean_end,
                                                               mean_end, mean_lose, NULL);

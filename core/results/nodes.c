@@ -121,23 +121,22 @@ ql_results_keep(ql_results *r, int64_t node, int64_t block, const ql_cost *cost)
 static ql_status
 read_cost(ql_results *r, int64_t node, int64_t block, ql_cost *cost)
 {
-    ql_query *q;
-    bool more;
+    ql_sheet rows;
+    const ql_field *v;
 
-    QL_TRY(r->cx,
-           ql_query_open(
-               r, &q, "SELECT seconds, calls, up_bytes, down_bytes, peak_bytes FROM cost WHERE node = ? AND block = ?",
-               "ii", node, block));
-    for (;;) {
-        QL_TRY(r->cx, ql_query_next(q, &more));
-        if (!more)
-            return QL_OK;
-        *cost = (ql_cost){.seconds = ql_query_real(q, 0),
-                          .calls = (uint64_t)ql_query_int(q, 1),
-                          .up = (uint64_t)ql_query_int(q, 2),
-                          .down = (uint64_t)ql_query_int(q, 3),
-                          .peak = (uint64_t)ql_query_int(q, 4)};
-    }
+    QL_TRY(r->cx, ql_sheet_read(r, &rows,
+                                "SELECT seconds, calls, up_bytes, down_bytes, peak_bytes FROM cost WHERE node = ?"
+                                " AND block = ?",
+                                "ii", node, block));
+    if (rows.count == 0)
+        return QL_OK;
+    v = ql_row(&rows, 0);
+    *cost = (ql_cost){.seconds = v[0].real,
+                      .calls = (uint64_t)v[1].integer,
+                      .up = (uint64_t)v[2].integer,
+                      .down = (uint64_t)v[3].integer,
+                      .peak = (uint64_t)v[4].integer};
+    return QL_OK;
 }
 
 ql_status

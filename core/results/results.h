@@ -22,7 +22,8 @@ typedef struct ql_cost {
 
 void ql_cost_add(ql_cost *to, const ql_cost *from);
 
-/* Opens a results.db; for writing it is made when it is not there. `path` NULL: one in memory. A file of an earlier schema is brought
+/* Opens a results.db; for writing it is made when it is not there. `path` NULL: one in memory, for reading without any
+ * table: connections have temporary ones of their own. A file of an earlier schema is brought
  * up to this one, on reading too. NOT_FOUND, or IO in words: damaged, locked by another program, no results of qloom, written by a
  * later one. The text at `path` stays the caller's and has to live as long. [one thread per context, as all here] */
 ql_status ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out);
@@ -90,15 +91,30 @@ ql_status ql_run_find(ql_results *r, const char *name, int64_t *run);
 
 /* --- queries --- */
 
-/* Rows of a query; `types` has a letter an argument that is bound: t text or NULL, i int64_t, r double. Closed by the last
- * ql_query_next, or with the database. */
-typedef struct ql_query ql_query;
-ql_status ql_query_open(ql_results *r, ql_query **out, const char *sql, const char *types, ...);
-ql_status ql_query_next(ql_query *rows, bool *more);
-int64_t ql_query_int(const ql_query *rows, int column);
-double ql_query_real(const ql_query *rows, int column); /* NULL is NaN, for so SQLite stores it */
-/* Copied into the innermost scope; NULL for NULL. */
-ql_status ql_query_text(const ql_query *rows, int column, const char **out);
+typedef struct ql_field { /* of a column in a row */
+    const char *text;     /* NULL unless it is a text */
+    int64_t integer;      /* 0 unless it is a whole number */
+    double real;          /* of any number; NULL is NaN, for so SQLite stores it */
+} ql_field;
+
+typedef struct ql_sheet {
+    int64_t count;
+    int width;
+    ql_field *values; /* row by row */
+} ql_sheet;
+
+/* All rows of a statement, in the innermost scope; `types` has a letter an argument that is bound: t text or NULL, i int64_t, r double. */
+ql_status ql_sheet_read(ql_results *r, ql_sheet *out, const char *sql, const char *types, ...);
+/* The rows of `sql`, whose parameters are ?1 … of `numbers`, become those of `put` on another database, a column a parameter. */
+ql_status ql_results_copy(ql_results *from, const char *sql, const int64_t numbers[3], ql_results *to, const char *put);
+/* Statements without arguments and rows. */
+ql_status ql_results_exec(ql_results *r, const char *sql);
+
+static inline const ql_field *
+ql_row(const ql_sheet *r, int64_t i)
+{
+    return r->values + i * r->width;
+}
 
 /* ql_job_query over RUNS/results.db, with `run` in the place of `:run`. */
 ql_status ql_results_query(ql_ctx *cx, const char *runs, const char *run, const char *sql, ql_job_row row, void *user);

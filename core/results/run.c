@@ -135,19 +135,11 @@ static ql_status
 no_such_run(ql_results *r, const char *name)
 {
     ql_guess near = ql_guess_open(name);
-    ql_query *q;
-    bool more;
+    ql_sheet runs;
 
-    QL_TRY(r->cx, ql_query_open(r, &q, "SELECT name FROM run WHERE finished IS NOT NULL ORDER BY name", ""));
-    for (;;) {
-        const char *other;
-
-        QL_TRY(r->cx, ql_query_next(q, &more));
-        if (!more)
-            break;
-        QL_TRY(r->cx, ql_query_text(q, 0, &other));
-        ql_guess_offer(&near, other);
-    }
+    QL_TRY(r->cx, ql_sheet_read(r, &runs, "SELECT name FROM run WHERE finished IS NOT NULL ORDER BY name", ""));
+    for (int64_t i = 0; i < runs.count; i++)
+        ql_guess_offer(&near, ql_row(&runs, i)->text);
     return QL_FAIL(r->cx, QL_NOT_FOUND, "%s: there is no run '%s'%s", r->path, name, ql_guess_text(r->cx, &near, ""));
 }
 

@@ -1,35 +1,47 @@
 /* Choosing cells, and differences with their paired errors against a plain computation. */
 #include "sets.h"
 
-#include "report/compare.h"
-
-static ql_choice
-choice(ql_ctx *cx, const ql_result_set *set, const char *text)
+/* The first number of a query; -1 where it has no row. */
+static int64_t
+ask(const ql_book *b, const char *sql, int64_t argument)
 {
-    ql_choice c = {0};
+    ql_sheet rows;
 
-    REQUIRE_OK(cx, ql_choice_parse(cx, "--where", text, set, 1, &c));
-    return c;
+    REQUIRE_OK(b->cx, ql_sheet_read(b->db, &rows, sql, "i", argument));
+    return rows.count ? ql_row(&rows, 0)->integer : -1;
+}
+
+static const char *const *
+choices(const char *a, const char *b, const char *c)
+{
+    static const char *list[4];
+
+    list[0] = a;
+    list[1] = b;
+    list[2] = c;
+    return list;
 }
 
 static void
 test_parse(ql_ctx *cx)
 {
     ql_result_set set;
-    ql_choice c;
+    const ql_result_set *sets[] = {&set};
+    ql_book b;
 
     sets_small(cx, "a-0", &set);
-    c = choice(cx, &set, "quant.bits=3");
-    CHECK_STR(c.key, "quant.bits");
-    CHECK_STR(c.label, "3");
-    CHECK_ERROR(cx, ql_choice_parse(cx, "--where", "quant.bits", &set, 1, &c), QL_INVALID,
+    b = set_book(cx, sets, 1);
+    REQUIRE_OK(cx, ql_book_compare(&b, choices("quant.bits=3", NULL, NULL)));
+    CHECK_INT(ask(&b, "SELECT count(*) FROM choice WHERE reference = 'quant.bits' AND label = '3' OR ? < 0", 0), 1);
+    CHECK_ERROR(cx, ql_book_filter(&b, choices("quant.bits", NULL, NULL)), QL_INVALID,
                 "--where: got 'quant.bits', expected AXIS=LABEL, like quant.bits=3");
-    CHECK_ERROR(cx, ql_choice_parse(cx, "--where", "=3", &set, 1, &c), QL_INVALID,
+    CHECK_ERROR(cx, ql_book_filter(&b, choices("=3", NULL, NULL)), QL_INVALID,
                 "--where: got '=3', expected AXIS=LABEL, like quant.bits=3");
-    CHECK_ERROR(cx, ql_choice_parse(cx, "--reference", "quant.bit=3", &set, 1, &c), QL_INVALID,
+    CHECK_ERROR(cx, ql_book_compare(&b, choices("quant.bit=3", NULL, NULL)), QL_INVALID,
                 "--reference: no run tells its cells apart by 'quant.bit' (did you mean 'quant.bits'?)");
-    CHECK_ERROR(cx, ql_choice_parse(cx, "--where", "quant.bits=4", &set, 1, &c), QL_INVALID,
+    CHECK_ERROR(cx, ql_book_filter(&b, choices("quant.bits=4", NULL, NULL)), QL_INVALID,
                 "--where: no cell has '4' as its quant.bits; there are 2, 3");
+    ql_book_close(&b);
     ql_results_fini(cx, &set);
 }
 
@@ -37,45 +49,78 @@ test_parse(ql_ctx *cx)
 static void
 test_filter(ql_ctx *cx)
 {
+    static const char count[] = "SELECT count(*) FROM cell WHERE id >= ?";
     ql_result_set set;
-    ql_choice c[3];
+    const ql_result_set *sets[] = {&set};
+    ql_book b;
 
     sets_small(cx, "a-0", &set);
-    c[0] = choice(cx, &set, "quant=gptq");
-    c[1] = choice(cx, &set, "quant.bits=3");
-    c[2] = choice(cx, &set, "quant.bits=2");
-    REQUIRE_OK(cx, ql_results_filter(cx, &set, c, 3));
-    CHECK_INT(set.cell_count, 3);
-    CHECK_STR(set.cells[0].labels[1], "2");
-    CHECK_STR(set.cells[1].labels[1], "3");
-    CHECK_INT(set.cells[2].baseline, true);
-    CHECK_INT(set.cells[0].original, 2);
-    REQUIRE_OK(cx, ql_results_filter(cx, &set, c, 2));
-    CHECK_INT(set.cell_count, 2);
-    CHECK_INT(set.cells[0].original, 1);
-    c[0] = (ql_choice){"quant", "nobody"};
-    REQUIRE_OK(cx, ql_results_filter(cx, &set, c, 1));
-    CHECK_INT(set.cell_count, 0);
+    b = set_book(cx, sets, 1);
+    REQUIRE_OK(cx, ql_book_filter(&b, choices("quant=gptq", "quant.bits=3", "quant.bits=2")));
+    CHECK_INT(ask(&b, count, 0), 3);
+    CHECK_INT(ask(&b, "SELECT id FROM cell WHERE id > ?", 2), 3); /* 2, 3 and the baseline */
+    CHECK_INT(ask(&b, "SELECT baseline FROM cell WHERE id = ?", 4), 1);
+    CHECK_INT(ask(&b, "SELECT original FROM cell WHERE id = ?", 2), 4);
+    CHECK_INT(ask(&b, "SELECT count(*) FROM number WHERE cell < ?", 2), 0);
+    REQUIRE_OK(cx, ql_book_filter(&b, choices("quant=gptq", "quant.bits=3", NULL)));
+    CHECK_INT(ask(&b, count, 0), 2);
+    CHECK_INT(ask(&b, "SELECT original FROM cell WHERE id = ?", 3), 4);
+    ql_book_close(&b);
+    b = set_book(cx, sets, 1);
+    REQUIRE_OK(cx, ql_book_filter(&b, choices("quant=gptq", "quant.use=rtn|x", NULL)));
+    CHECK_INT(ask(&b, count, 0), 0);
+    ql_book_close(&b);
     ql_results_fini(cx, &set);
 }
 
 static void
 test_reference(ql_ctx *cx)
 {
-    const ql_choice variant = {"quant", "gptq"}, use = {"quant.use", "rtn|x"}, both[] = {variant, {"quant.bits", "3"}},
-                    other = {"quant", "nobody"};
+    static const char other[] = "SELECT other FROM pair WHERE cell = ?";
     ql_result_set set;
+    const ql_result_set *sets[] = {&set};
+    ql_book b;
 
     sets_small(cx, "a-0", &set);
-    CHECK_INT(ql_results_reference(&set, 1, NULL, 0), 4);
-    CHECK_INT(ql_results_reference(&set, 4, NULL, 0), -1);
-    CHECK_INT(ql_results_reference(&set, 1, &variant, 1), 3); /* the cell of the same width */
-    CHECK_INT(ql_results_reference(&set, 0, &variant, 1), 2);
-    CHECK_INT(ql_results_reference(&set, 3, &use, 1), 1);
-    CHECK_INT(ql_results_reference(&set, 0, both, 2), 3); /* one cell for all */
-    CHECK_INT(ql_results_reference(&set, 0, &other, 1), -1);
-    CHECK_INT(ql_results_reference(&set, 4, &variant, 1), -1);
+    b = set_book(cx, sets, 1);
+    REQUIRE_OK(cx, ql_book_compare(&b, NULL));
+    CHECK_INT(ask(&b, other, 1), 4);
+    CHECK_INT(ask(&b, other, 4), -1);
+    REQUIRE_OK(cx, ql_book_compare(&b, choices("original", NULL, NULL)));
+    CHECK_INT(ask(&b, other, 1), 4);
+    REQUIRE_OK(cx, ql_book_compare(&b, choices("quant=gptq", NULL, NULL)));
+    CHECK_INT(ask(&b, other, 1), 3); /* the cell of the same width */
+    CHECK_INT(ask(&b, other, 0), 2);
+    CHECK_INT(ask(&b, other, 4), -1);
+    REQUIRE_OK(cx, ql_book_compare(&b, choices("quant.use=rtn|x", NULL, NULL)));
+    CHECK_INT(ask(&b, other, 3), 1);
+    REQUIRE_OK(cx, ql_book_compare(&b, choices("quant=gptq", "quant.bits=3", NULL)));
+    CHECK_INT(ask(&b, other, 0), 3); /* one cell for all */
+    REQUIRE_OK(cx, ql_book_compare(&b, choices("quant=gptq", "quant.use=rtn|x", NULL)));
+    CHECK_INT(ask(&b, other, 0), -1);
+    ql_book_close(&b);
     ql_results_fini(cx, &set);
+}
+
+/* The difference of a metric between two cells of the set; false: there is none. */
+static bool
+difference(ql_ctx *cx, const ql_result_set *set, int64_t cell, int64_t from, const char *metric, double *value,
+           double *error)
+{
+    ql_book b = set_book(cx, &set, 1);
+    ql_sheet rows;
+
+    REQUIRE_OK(cx, ql_results_exec(b.db, "CREATE TEMP TABLE pair (cell INTEGER, other INTEGER)"));
+    REQUIRE_OK(cx, ql_sheet_read(b.db, &rows, "INSERT INTO pair VALUES (?, ?)", "ii", cell, from));
+    REQUIRE_OK(cx, ql_book_cost(&b, metric));
+    REQUIRE_OK(cx, ql_book_differences(&b, metric));
+    REQUIRE_OK(cx, ql_sheet_read(b.db, &rows, "SELECT value, error FROM difference", ""));
+    ql_book_close(&b);
+    if (rows.count != 1)
+        return false;
+    *value = ql_row(&rows, 0)[0].real;
+    *error = ql_row(&rows, 0)[1].real;
+    return true;
 }
 
 /* exp of a mean: its difference moves with e^a a_i - e^b b_i. */
@@ -95,8 +140,7 @@ static void
 test_difference(ql_ctx *cx, uint64_t seed)
 {
     const int64_t n = 2 + (int64_t)(test_u64(&seed) % 40);
-    double parts[2][64], mean[2] = {0, 0};
-    ql_difference d;
+    double parts[2][64], mean[2] = {0, 0}, value, error;
     ql_result_set set;
 
     sets_small(cx, "a-0", &set);
@@ -110,27 +154,26 @@ test_difference(ql_ctx *cx, uint64_t seed)
         *l = (ql_result_list){.stage = "ppl", .name = "windows", .count = n, .values = parts[k]};
         set.cells[k].metrics[0].value = exp(mean[k]);
     }
-    CHECK(ql_results_difference(&set, 1, 0, "ppl.perplexity", &d));
-    CHECK_NEAR(d.value, exp(mean[1]) - exp(mean[0]), 1e-12);
-    CHECK_INT(d.parts, n);
-    CHECK_NEAR(d.error, plain_error(parts[1], parts[0], n, exp(mean[1]), exp(mean[0])), 1e-9);
-    CHECK(ql_results_difference(&set, 1, 1, "ppl.perplexity", &d));
-    CHECK_NEAR(d.value, 0, 0);
-    CHECK_NEAR(d.error, 0, 0);
+    CHECK(difference(cx, &set, 1, 0, "ppl.perplexity", &value, &error));
+    CHECK_NEAR(value, exp(mean[1]) - exp(mean[0]), 1e-12);
+    CHECK_NEAR(error, plain_error(parts[1], parts[0], n, exp(mean[1]), exp(mean[0])), 1e-9);
+    CHECK(difference(cx, &set, 1, 1, "ppl.perplexity", &value, &error));
+    CHECK_NEAR(value, 0, 0);
+    CHECK_NEAR(error, 0, 0);
 
     /* a cost, and a metric that says nothing of its parts: a difference without an error */
-    CHECK(ql_results_difference(&set, 1, 0, "cost.bits", &d));
-    CHECK_NEAR(d.value, 1, 0);
-    CHECK(isnan(d.error));
+    CHECK(difference(cx, &set, 1, 0, "cost.bits", &value, &error));
+    CHECK_NEAR(value, 1, 0);
+    CHECK(isnan(error));
     /* other tokens, other windows, a failed cell, nobody */
     sets_note(cx, &set, 0, QL_NOTE_DATA, "00ff");
-    CHECK(ql_results_difference(&set, 1, 0, "ppl.perplexity", &d));
-    CHECK(isnan(d.error));
-    CHECK(ql_results_difference(&set, 1, 3, "ppl.perplexity", &d));
-    CHECK_INT(isnan(d.error), n != 3);
-    CHECK(!ql_results_difference(&set, 1, 2, "ppl.perplexity", &d));
-    CHECK(!ql_results_difference(&set, 1, -1, "ppl.perplexity", &d));
-    CHECK(!ql_results_difference(&set, 1, 0, "ppl.nothing", &d));
+    CHECK(difference(cx, &set, 1, 0, "ppl.perplexity", &value, &error));
+    CHECK(isnan(error));
+    CHECK(difference(cx, &set, 1, 3, "ppl.perplexity", &value, &error));
+    CHECK_INT(isnan(error), n != 3);
+    CHECK(!difference(cx, &set, 1, 2, "ppl.perplexity", &value, &error));
+    CHECK(!difference(cx, &set, 1, -1, "ppl.perplexity", &value, &error));
+    CHECK(!difference(cx, &set, 1, 0, "ppl.nothing", &value, &error));
     ql_results_fini(cx, &set);
 }
 

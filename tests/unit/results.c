@@ -213,15 +213,13 @@ test_interrupt(ql_ctx *cx, ql_registry *registry)
         "WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n WHERE x < 0";
     const volatile int stop = 1;
     ql_results *r;
-    ql_query *q;
-    bool more;
+    ql_sheet rows;
     place p;
 
     open_place(cx, registry, &p);
     r = open_results(&p);
-    REQUIRE_OK(cx, ql_query_open(r, &q, endless, ""));
     cx->interrupt = &stop;
-    CHECK_ERROR(cx, ql_query_next(q, &more), QL_INTERRUPTED, "interrupted");
+    CHECK_ERROR(cx, ql_sheet_read(r, &rows, endless, ""), QL_INTERRUPTED, "interrupted");
     cx->interrupt = NULL;
     ql_results_close(r);
     close_place(&p);

@@ -17,20 +17,26 @@ read_file(ql_ctx *cx, const char *name)
     return text;
 }
 
-/* The output of `write` is the file's text. */
+/* The old run shows the file's text. */
 static void
-check_output(ql_ctx *cx, const ql_result_set *set, const char *name)
+check_output(const place *p, const char *name)
 {
-    const ql_result_set *const sets[] = {set};
+    ql_ctx *cx = p->cx;
     char *want = read_file(cx, name), *got = NULL;
+    ql_table_spec spec;
     size_t size;
     FILE *f = open_memstream(&got, &size);
+    ql_book b;
 
+    REQUIRE_OK(cx, ql_book_open(cx, &b));
+    REQUIRE_OK(cx, ql_book_add(&b, p->folder, "old-04d299df", true));
+    REQUIRE_OK(cx, ql_book_spec(&b, &spec));
     if (strstr(name, ".json"))
-        CHECK_OK(cx, ql_table_write(cx, sets, 1, &set->table, QL_TABLE_JSON, f));
+        CHECK_OK(cx, ql_table_write(&b, &spec, QL_TABLE_JSON, f));
     else
-        CHECK_OK(cx, ql_plot_write(cx, sets, 1, &(ql_table_spec){0}, "heat", f));
+        CHECK_OK(cx, ql_plot_write(&b, &(ql_table_spec){0}, "heat", f));
     fclose(f);
+    ql_book_close(&b);
     CHECK_STR(got, want);
     free(got);
     free(want);
@@ -48,14 +54,14 @@ test_version_2(ql_ctx *cx, ql_registry *registry)
     exec(&p, sql);
     free(sql);
     REQUIRE_OK(cx, ql_results_load(cx, p.folder, "old-04d299df", &set));
-    check_output(cx, &set, "results-2.json");
-    check_output(cx, &set, "results-2-heat.svg");
+    check_output(&p, "results-2.json");
+    check_output(&p, "results-2-heat.svg");
     ql_results_fini(cx, &set);
     CHECK_INT(ask(&p, "PRAGMA user_version"), 3);
     save(&p, "tiny-00112233", 1); /* beside it, and its nodes stay */
     check_run(&p, "tiny-00112233", 1);
     REQUIRE_OK(cx, ql_results_load(cx, p.folder, "old-04d299df", &set));
-    check_output(cx, &set, "results-2.json");
+    check_output(&p, "results-2.json");
     ql_results_fini(cx, &set);
     exec(&p, "UPDATE fact SET value = 1 WHERE node = 1 AND position = 0");
     CHECK_ERROR(cx, ql_results_load(cx, p.folder, "old-04d299df", &set), QL_IO, "don't have their digest");
@@ -94,7 +100,7 @@ test_version_1(ql_ctx *cx, ql_registry *registry)
         CHECK_INT(set.node_count, 1);
         CHECK_STR(set.nodes[0].label, "gptq bits=3");
         CHECK(set.nodes[0].cost.seconds == 2.5);
-        check_output(cx, &set, "results-2.json");
+        check_output(&p, "results-2.json");
         ql_results_fini(cx, &set);
         close_place(&p);
     }

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "graph_plugins.h"
-#include "report/set.h"
+#include "set.h"
 #include "test.h"
 
 #define STAGES                                                                        \

@@ -2,10 +2,23 @@
 #ifndef QLOOM_TESTS_SETS_H
 #define QLOOM_TESTS_SETS_H
 
-#include "report/set.h"
-#include "test.h"
+#include "set.h"
 
 static const char *const sets_references[] = {"quant", "quant.bits", "quant.use", "fix.use"};
+
+/* A fresh item at the end of `*items`, which grows. */
+static inline void *
+sets_append(ql_ctx *cx, void *items, int64_t *count, size_t size)
+{
+    void **p = items, *grown = ql_alloc(cx, (size_t)*count + 1, size);
+
+    if (!grown)
+        exit(1);
+    if (*count)
+        memcpy(grown, *p, (size_t)*count * size);
+    *p = grown;
+    return (char *)grown + (size_t)(*count)++ * size;
+}
 
 static inline void
 sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t original)
@@ -13,9 +26,7 @@ sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t o
     ql_result_cell *c;
 
     ql_scope_enter(cx, &set->memory);
-    c = ql_results_append(cx, &set->cells, &set->cell_count, sizeof *c);
-    if (!c)
-        exit(1);
+    c = sets_append(cx, &set->cells, &set->cell_count, sizeof *c);
     *c = (ql_result_cell){.original = original, .baseline = original < 0};
     c->labels = ql_alloc(cx, 4, sizeof *c->labels);
     for (int i = 0; i < 4; i++)
@@ -30,10 +41,8 @@ sets_cell(ql_ctx *cx, ql_result_set *set, const char *const labels[4], int64_t o
         type *to;                                                                                  \
                                                                                                    \
         ql_scope_enter(cx, &set->memory);                                                          \
-        to = ql_results_append(cx, &c->items, &c->count, sizeof *to);                              \
+        to = sets_append(cx, &c->items, &c->count, sizeof *to);                                    \
         (void)ql_scope_leave(cx, &set->memory, QL_OK);                                             \
-        if (!to)                                                                                   \
-            exit(1);                                                                               \
         *to = *item;                                                                               \
     }
 

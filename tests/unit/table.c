@@ -3,16 +3,37 @@
 
 #include "report/render.h"
 
+/* What differences are taken from. */
+static const char *const against[] = {"quant=rtn|x", NULL};
+
 static char *
 render(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec, ql_table_format format)
 {
     char *text = NULL;
     size_t bytes;
     FILE *out = open_memstream(&text, &bytes);
+    ql_book b = set_book(cx, sets, count);
 
-    REQUIRE_OK(cx, ql_table_write(cx, sets, count, spec, format, out));
+    if (spec->differences)
+        REQUIRE_OK(cx, ql_book_compare(&b, against));
+    REQUIRE_OK(cx, ql_table_write(&b, spec, format, out));
     fclose(out);
+    ql_book_close(&b);
     return text;
+}
+
+/* ql_table_make on a book of the sets. */
+static ql_status
+make(ql_ctx *cx, const ql_result_set *const *sets, int64_t count, const ql_table_spec *spec, ql_table *t)
+{
+    ql_book b = set_book(cx, sets, count);
+    ql_status st;
+
+    if (spec->differences)
+        REQUIRE_OK(cx, ql_book_compare(&b, against));
+    st = ql_table_make(&b, spec, t);
+    ql_book_close(&b);
+    return st;
 }
 
 /* QLOOM_TEST_WRITE=1 writes the golden file instead: look at the difference before committing it. */
@@ -79,11 +100,11 @@ test_errors(ql_ctx *cx)
     ql_table table;
 
     sets_small(cx, "tiny-00112233", &set);
-    CHECK_ERROR(cx, ql_table_make(cx, sets, 1, &(ql_table_spec){.row_count = 1, .rows = bits}, &table), QL_INVALID,
+    CHECK_ERROR(cx, make(cx, sets, 1, &(ql_table_spec){.row_count = 1, .rows = bits}, &table), QL_INVALID,
                 "table: cells that differ in 'quant' meet in one place; add 'quant' to rows or columns");
-    CHECK_ERROR(cx, ql_table_make(cx, sets, 1, &(ql_table_spec){.row_count = 1, .rows = wrong}, &table), QL_INVALID,
+    CHECK_ERROR(cx, make(cx, sets, 1, &(ql_table_spec){.row_count = 1, .rows = wrong}, &table), QL_INVALID,
                 "table: no run tells its cells apart by 'quant.bit' (did you mean 'quant.bits'?)");
-    CHECK_ERROR(cx, ql_table_make(cx, sets, 1, &(ql_table_spec){.value = "ppl.perplexiti"}, &table), QL_INVALID,
+    CHECK_ERROR(cx, make(cx, sets, 1, &(ql_table_spec){.value = "ppl.perplexiti"}, &table), QL_INVALID,
                 "table: no cell has the metric 'ppl.perplexiti' (did you mean 'ppl.perplexity'?)");
     CHECK_ERROR(cx, ql_table_format_parse(cx, "html", &format), QL_INVALID,
                 "--format: got 'html', expected md, csv, tex or json");
@@ -107,9 +128,9 @@ test_runs(ql_ctx *cx)
     sets_small(cx, "a-00000000", &a);
     sets_small(cx, "b-00000000", &b);
     CHECK_ERROR(
-        cx, ql_table_make(cx, sets, 2, &meet, &table), QL_INVALID,
+        cx, make(cx, sets, 2, &meet, &table), QL_INVALID,
         "table: cells of the runs 'a-00000000' and 'b-00000000' meet in one place; add 'run' to rows or columns");
-    REQUIRE_OK(cx, ql_table_make(cx, sets, 2, &none, &table));
+    REQUIRE_OK(cx, make(cx, sets, 2, &none, &table));
     CHECK_INT(table.row_count, 10);
     CHECK_INT(table.baseline_count, 2);
     CHECK_STR(table.keys[0], "run");
@@ -121,7 +142,7 @@ test_runs(ql_ctx *cx)
     for (int64_t i = 0; i < 5; i++)
         if (i != 2)
             sets_note(cx, &b, i, "protocol", "llama.cpp");
-    REQUIRE_OK(cx, ql_table_make(cx, sets, 2, &none, &table));
+    REQUIRE_OK(cx, make(cx, sets, 2, &none, &table));
     CHECK_INT(table.remarks.count, 0);
     CHECK_INT(table.footnotes.count, 5);
     CHECK_STR(table.footnotes.items[table.entries[0].notes.items[0] - 1], "ppl: protocol gptq, bos no");
@@ -152,7 +173,7 @@ test_seeds(ql_ctx *cx, uint64_t *random)
     for (int64_t i = 0; i < n; i++)
         square += (values[i] - mean) * (values[i] - mean);
     set.cells[n].error = "singular";
-    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &(ql_table_spec){0}, &table));
+    REQUIRE_OK(cx, make(cx, sets, 1, &(ql_table_spec){0}, &table));
     CHECK_INT(table.row_count, 1);
     CHECK_INT(table.key_count, 1);
     CHECK_STR(table.keys[0], "quant.bits");
@@ -209,19 +230,19 @@ test_best(ql_ctx *cx)
     sets_small(cx, "a-0", &set); /* 2 bit: 5.125, failed; 3 bit: 5.135, 5.155; the original 5.165 */
     spec = set.table;
     spec.best = QL_BEST_OF_ROW;
-    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    REQUIRE_OK(cx, make(cx, sets, 1, &spec, &t));
     for (int64_t i = 0; i < 6; i++) /* the original's row; rtn at 2 bit, at 3 bit */
         CHECK_INT(t.entries[i].best, i == 2 || i == 4);
     spec.best = QL_BEST_OF_COLUMN;
-    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    REQUIRE_OK(cx, make(cx, sets, 1, &spec, &t));
     for (int64_t i = 0; i < 6; i++)
         CHECK_INT(t.entries[i].best, i == 2 || i == 5);
     set.kinds = &higher;
-    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    REQUIRE_OK(cx, make(cx, sets, 1, &spec, &t));
     for (int64_t i = 0; i < 6; i++)
         CHECK_INT(t.entries[i].best, i == 4 || i == 5);
     spec.value = "layers.rel_error";
-    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    REQUIRE_OK(cx, make(cx, sets, 1, &spec, &t));
     for (int64_t i = 0; i < 6; i++)
         CHECK_INT(t.entries[i].best, false);
     ql_results_fini(cx, &set);
@@ -230,7 +251,6 @@ test_best(ql_ctx *cx)
 static void
 test_differences(ql_ctx *cx)
 {
-    static const ql_choice rtn = {"quant", "rtn|x"};
     ql_result_set set;
     const ql_result_set *const sets[] = {&set};
     ql_table_spec spec;
@@ -240,9 +260,7 @@ test_differences(ql_ctx *cx)
     sets_small(cx, "a-0", &set);
     spec = set.table;
     spec.differences = true;
-    spec.against = &rtn;
-    spec.against_count = 1;
-    REQUIRE_OK(cx, ql_table_make(cx, sets, 1, &spec, &t));
+    REQUIRE_OK(cx, make(cx, sets, 1, &spec, &t));
     CHECK_INT(t.entries[0].count, 0); /* the original has no such cell */
     CHECK_NEAR(t.entries[2].mean, 0, 0);
     CHECK_NEAR(t.entries[2].sd, 0, 0);

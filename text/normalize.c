@@ -192,6 +192,8 @@ static ql_status
 run_step(ql_ctx *cx, const ql_text_step *step, ql_normal_work *work, const char *text, size_t bytes, ql_text *out,
          bool *same)
 {
+    ql_match first = {0};
+
     switch (step->kind) {
     case LOWERCASE:
         return lowercase(cx, out, text, bytes);
@@ -199,6 +201,10 @@ run_step(ql_ctx *cx, const ql_text_step *step, ql_normal_work *work, const char 
         QL_TRY(cx, ql_text_put(cx, out, step->text, strlen(step->text)));
         return ql_text_put(cx, out, text, bytes);
     case REPLACE:
+        if (!*step->text) {
+            QL_TRY(cx, ql_pattern_next(cx, &step->pattern, &work->regex, text, bytes, &first));
+            work->stripped = work->stripped || (first.found && first.begin == 0 && first.end > 0);
+        }
         return ql_pattern_replace(cx, &step->pattern, &work->regex, text, bytes, step->text, out);
     default:
         return unicode_form(cx, work, step->kind, out, text, bytes, same);

@@ -9,7 +9,7 @@ typedef struct ql_normal_work { /* scratch of one thread; zero is its empty valu
     ql_text text[2];
     int32_t *chars;
     int64_t capacity;
-    bool stripped; /* did the last text lose white space at its begin? */
+    bool stripped; /* did the last text lose its begin? */
 } ql_normal_work;
 
 ql_status ql_normalizer_read(ql_ctx *cx, const ql_json *v, ql_text_steps *out); /* v NULL: none */

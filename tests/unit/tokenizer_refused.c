@@ -226,16 +226,25 @@ test_swallowed(ql_ctx *cx)
 static void
 test_stripped(ql_ctx *cx)
 {
-    static const char json[] =
-        "{\"normalizer\": {\"type\": \"Strip\"}, \"pre_tokenizer\": {\"type\": \"Metaspace\", "
-        "\"replacement\": \"_\", \"prepend_scheme\": \"first\"}, \"model\": {\"vocab\": {\"a\": 0, "
-        "\"_\": 1}, \"merges\": []}}";
-    ql_tokenizer *tk;
+    static const char *const normalizers[] = {
+        "{\"type\": \"Strip\"}",
+        "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"^ | $\"}, \"content\": \"\"}",
+    };
 
-    REQUIRE_OK(cx, parse(cx, json, NULL, &tk));
-    CHECK_STR(encoded(cx, tk, "a ", QL_BOS_NO), "10");
-    CHECK_STR(encoded(cx, tk, " a", QL_BOS_NO), "0");
-    ql_tokenizer_close(tk);
+    for (int i = 0; i < 2; i++) {
+        ql_tokenizer *tk;
+
+        REQUIRE_OK(cx, parse(cx,
+                             ql_format(cx,
+                                       "{\"normalizer\": %s, \"pre_tokenizer\": {\"type\": \"Metaspace\", "
+                                       "\"replacement\": \"_\", \"prepend_scheme\": \"first\"}, \"model\": {\"vocab\": "
+                                       "{\"a\": 0, \"_\": 1}, \"merges\": []}}",
+                                       normalizers[i]),
+                             NULL, &tk));
+        CHECK_STR(encoded(cx, tk, "a ", QL_BOS_NO), "10");
+        CHECK_STR(encoded(cx, tk, " a", QL_BOS_NO), "0");
+        ql_tokenizer_close(tk);
+    }
 }
 
 /* Bytes of the byte-level alphabet fall back to bytes like other characters. */

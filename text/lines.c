@@ -6,6 +6,8 @@
 
 #include <qloom/tokenizer.h>
 
+#include "base/json.h"
+
 #define BLOCK_BYTES 65536
 #define LINE_BYTES ((size_t)1 << 30) /* of a line; a larger one is no text, but a file of another kind */
 
@@ -101,15 +103,19 @@ replace_invalid(ql_ctx *cx, ql_lines *l, const char *line, size_t bytes)
     return QL_OK;
 }
 
-/* A byte order mark is left out. One of UTF-16 is refused. */
+/* What a download left in place of the file, and UTF-16, are refused; a byte order mark of UTF-8 is left out. */
 static ql_status
-skip_mark(ql_ctx *cx, ql_lines *l, const char **line, size_t *bytes)
+check_begin(ql_ctx *cx, ql_lines *l, const char **line, size_t *bytes)
 {
     const unsigned char *s = (const unsigned char *)*line;
+
+    const char *wrong = l->line == 1 && *bytes && **line != '\xef' ? ql_known_wrong(*line, *bytes) : NULL;
 
     if (l->line == 1 && *bytes >= 2 && ((s[0] == 0xff && s[1] == 0xfe) || (s[0] == 0xfe && s[1] == 0xff)))
         return QL_FAIL(cx, QL_INVALID, "%s: UTF-16, by its byte order mark; texts are UTF-8: iconv -f UTF-16 -t UTF-8",
                        l->file.path);
+    if (wrong)
+        return QL_FAIL(cx, QL_INVALID, "%s: %s", l->file.path, wrong);
     if ((l->line == 1 || l->marks) && *bytes >= 3 && memcmp(*line, "\xef\xbb\xbf", 3) == 0) {
         *line += 3;
         *bytes -= 3;
@@ -132,7 +138,7 @@ ql_lines_next(ql_ctx *cx, ql_lines *l, const char **line, size_t *bytes)
     *bytes = (size_t)l->raw.count;
     if (!*line)
         return QL_OK;
-    QL_TRY(cx, skip_mark(cx, l, line, bytes));
+    QL_TRY(cx, check_begin(cx, l, line, bytes));
     good = ql_utf8_check(*line, *bytes, &bad);
     if (good == *bytes)
         return QL_OK;

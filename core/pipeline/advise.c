@@ -144,6 +144,24 @@ advise_rank(adviser *a, const ql_node *n)
                       n->name, n->plugin->name, rank, count, count == 1 ? "linear" : "linears", first->name, side);
 }
 
+/* Groups of more columns than a linear has are whole rows there. */
+static void
+advise_group(adviser *a, const ql_node *n)
+{
+    const int64_t span = count_for(a, n);
+
+    for (const linear *l = a->linears; n->plugin->kind == QL_QUANTIZER && l < a->linears + span; l++) {
+        const void *self = self_for(n, l);
+        const int64_t group = self ? ql_param_int(n->plugin, self, "group_size", 0) : 0;
+
+        if (group > l->info->in && is_new(a, n, "group"))
+            ql_place_warn(a->cx, n->place,
+                          "stage '%s' (%s): group_size %" PRId64 " is above the %" PRId64
+                          " inputs of linears such as %s, whose groups are whole rows",
+                          n->name, n->plugin->name, group, l->info->in, l->name);
+    }
+}
+
 static double
 dtype_bits(ql_dtype d)
 {
@@ -311,6 +329,7 @@ advise_model(adviser *a, ql_registry *registry, const ql_node *root)
             continue;
         advise_overrides(a, n);
         advise_rank(a, n);
+        advise_group(a, n);
         advise_bits(a, n);
         st = ql_check_interrupt(a->cx);
     }

@@ -69,7 +69,7 @@ ql_export_check(ql_ctx *cx, const ql_node *n, const ql_model_info *info)
     ql_scope_open(cx, &scope);
     st = check_all(cx, n, info, &runtimes);
     if (st == QL_OK && runtimes)
-        ql_info(cx, "stage '%s' (%s): what will load it: %s", n->name, n->plugin->name, runtimes);
+        ql_info(cx, "stage '%s' (%s): will load in: %s", n->name, n->plugin->name, runtimes);
     ql_scope_close(cx, &scope);
     return st;
 }

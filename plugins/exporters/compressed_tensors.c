@@ -83,7 +83,9 @@ check(ql_ctx *cx, const void *self, const ql_planned_export *in, const char **ru
         zeros = zeros || !l->sym;
         serves = serves && is_served(l->bits, l->out, l->in);
     }
-    if (any && known)
+    if (!any)
+        *runtimes = "nothing, for no linear of the model is quantized";
+    else if (known)
         *runtimes = name_runtimes(zeros, serves);
     return QL_OK;
 }

@@ -354,6 +354,8 @@ check(ql_ctx *cx, const void *self, const ql_planned_export *in, const char **ru
                                   .out = l->out};
     }
     all = overall(&s);
+    if (!all.quantized)
+        *runtimes = "nothing, for no linear of the model is quantized";
     return known && all.quantized ? find_runtimes(cx, &s, &all, runtimes, &command) : QL_OK;
 }
 

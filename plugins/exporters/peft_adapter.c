@@ -251,7 +251,9 @@ check(ql_ctx *cx, const void *self, const ql_planned_export *in, const char **ru
         least = mine != 0 && mine < least ? mine : least;
         rank = mine > rank ? mine : rank;
     }
-    if (rank > 0 && least > 0)
+    if (least == INT64_MAX)
+        *runtimes = "nothing, for no linear of the model has an adapter: export a compensator's model";
+    else if (least > 0)
         *runtimes = name_runtimes(rank, p->ranks == EXACT && least < rank);
     return QL_OK;
 }

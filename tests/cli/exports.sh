@@ -38,15 +38,17 @@ has err "loads in: qloom; not transformers with GPTQModel, nor vLLM or SGLang: g
 
 # What will load each export is known before the run, and what its format can't hold is an error of `check`.
 run 0 check "$dir/p.yaml" -s quant.bits=4
-has err "stage 'ckpt' (gptq_checkpoint): what will load it: vLLM, SGLang, transformers with GPTQModel"
-has err "stage 'lora' (peft_adapter): what will load it: PEFT; vLLM and SGLang where they load its base"
-has err "stage 'plain' (dequantized): what will load it: everything that loads the original"
+has err "stage 'ckpt' (gptq_checkpoint): will load in: vLLM, SGLang, transformers with GPTQModel"
+has err "stage 'lora' (peft_adapter): will load in: PEFT; vLLM and SGLang where they load its base"
+has err "stage 'plain' (dequantized): will load in: everything that loads the original"
 run 0 check "$dir/p.yaml" -s quant.bits=4 -s quant.group_size=24
-has err "stage 'ckpt' (gptq_checkpoint): what will load it: qloom; not transformers with GPTQModel, nor vLLM or SGLang: groups of 24 don't"
+has err "stage 'ckpt' (gptq_checkpoint): will load in: qloom; not transformers with GPTQModel, nor vLLM or SGLang: groups of 24 don't"
 run 0 plan "$dir/p.yaml" -s quant.bits=3
-has err "stage 'ckpt' (gptq_checkpoint): what will load it: transformers with GPTQModel; not current vLLM or SGLang: it takes 4 and 8 bits"
+has err "stage 'ckpt' (gptq_checkpoint): will load in: transformers with GPTQModel; not current vLLM or SGLang: it takes 4 and 8 bits"
 run 2 check "$dir/p.yaml" -s quant.bits=5
 has err "stage 'ckpt' (gptq_checkpoint): model.layers.0.self_attn.q_proj: GPTQ checkpoints hold 2, 3, 4 or 8 bits, got 5"
+run 0 check "$dir/p.yaml" -s fix.rank=0
+has err "stage 'lora' (peft_adapter): will load in: nothing, for no linear of the model has an adapter: export a compensator's model"
 run 2 check "$dir/p.yaml" -s lora.base_model=../base
 has err "stage 'lora' (peft_adapter): base_model: expected a folder from the root, or the name of a model on a hub, got '../base'"
 

@@ -168,6 +168,12 @@ test_refused(ql_ctx *cx)
                  "/u.txt: UTF-16, by its byte order mark; texts are UTF-8: iconv -f UTF-16 -t UTF-8"));
     CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(cx, "u.jsonl", "\xfe\xff\0{", 4)}),
                  "/u.jsonl: UTF-16"));
+    CHECK(strstr(
+        read_all(cx, &(ql_records_options){.path = write_file(cx, "l.txt",
+                                                              "version https://git-lfs.github.com/spec/v1\n", 43)}),
+        "/l.txt: a Git LFS pointer in place of the file: fetch it with `git lfs pull`"));
+    CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(cx, "h.raw", "<!DOCTYPE html>\n", 16)}),
+                 "/h.raw: an HTML page in place of the file: the download failed"));
     CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(cx, "m.jsonl",
                                                                        "{\"messages\": [{\"role\": \"a\"}]}", 29)}),
                  "/m.jsonl:1: 'messages[0]': expected a message with role and content"));

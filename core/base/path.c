@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -233,7 +234,7 @@ ql_path_room(ql_ctx *cx, const char *path, dev_t *disk, double *bytes)
     if (stat(path, &at) != 0 || statvfs(path, &room) != 0)
         return QL_FAIL(cx, QL_IO, "%s: %s", path, strerror(errno));
     *disk = at.st_dev;
-    *bytes = (double)room.f_bavail * (double)room.f_frsize;
+    *bytes = room.f_blocks ? (double)room.f_bavail * (double)room.f_frsize : (double)INFINITY;
     return QL_OK;
 }
 

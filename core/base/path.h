@@ -35,7 +35,8 @@ ql_status ql_path_resolve(ql_ctx *cx, const char *path, const char **out);
 /* Is `path`, which exists, `folder` or below it? By device and inode, so spelling does not matter; false when there is no such folder. */
 ql_status ql_path_within(ql_ctx *cx, const char *path, const char *folder, bool *out);
 
-/* The file system that `path` is on, or would be on once its folders are made, and the bytes that are free there for whoever runs. */
+/* The file system that `path` is on, or would be on once its folders are made, and the bytes that are free there for whoever runs;
+ * INFINITY where it does not say. */
 ql_status ql_path_room(ql_ctx *cx, const char *path, dev_t *disk, double *bytes);
 
 /* Removes a file, a link, or a folder with all that it holds; a link's target stays. Nothing there is fine. */

@@ -1,6 +1,7 @@
 /* Questions to the file system, listings, safe names, shell words, and texts made visible. */
 #include "core/base/path.h"
 
+#include <math.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -157,6 +158,27 @@ check_texts(ql_ctx *cx)
     CHECK_STR(text, "0.3333333333333333");
 }
 
+/* What is not there yet is where its nearest folder is. */
+static void
+check_room(ql_ctx *cx, const char *folder)
+{
+    struct stat here;
+    double bytes = -1, same = -2;
+    dev_t disk, other;
+
+    CHECK_INT(stat(folder, &here), 0);
+    CHECK_OK(cx, ql_path_room(cx, folder, &disk, &bytes));
+    CHECK(disk == here.st_dev && bytes >= 0);
+    CHECK_OK(cx, ql_path_room(cx, at(cx, folder, "not/there/yet"), &other, &same));
+    CHECK(other == disk && same >= 0);
+    CHECK_OK(cx, ql_path_room(cx, at(cx, folder, "file/below"), &other, &same));
+    CHECK(other == disk);
+    CHECK_OK(cx, ql_path_room(cx, "nowhere", &other, &same));
+    CHECK_INT(stat("/proc", &here), 0);
+    CHECK_OK(cx, ql_path_room(cx, "/proc/nowhere", &other, &same));
+    CHECK(other == here.st_dev && isinf(same));
+}
+
 int
 main(void)
 {
@@ -169,6 +191,7 @@ main(void)
     if (!mkdtemp(folder))
         SKIP("no temporary folder");
     check_answers(&cx, folder);
+    check_room(&cx, folder);
     check_list(&cx, folder);
     check_links(&cx, folder);
     check_socket(&cx, folder);

@@ -5,20 +5,9 @@
 set -u
 cd "$(dirname "$0")/.."
 
-passed=0 failed=0
+. scripts/verdict.sh
 rooms="core methods text export report kit cli"
 includes="$(printf -- '-I%s ' core/include */include) -Icore -I."
-
-# verdict NAME OUTPUT: a check is fine when it printed nothing
-verdict() {
-    if [ -z "$2" ]; then
-        echo "ok      $1"
-        passed=$((passed + 1))
-    else
-        printf 'FAILED  %s\n%s\n' "$1" "$2"
-        failed=$((failed + 1))
-    fi
-}
 
 # clang: to gcc a (void) is not enough, and an enumeration can't be a result that must be used
 verdict "no result is dropped" "$(git ls-files $rooms plugins | grep '\.c$' | xargs -P 2 -n 20 clang -std=gnu11 -D_GNU_SOURCE \
@@ -35,5 +24,4 @@ at_most() {
 at_most 12 "listing a folder" '\breaddir\(' 'core/*.c' 'export/*.c' 'report/*.c' 'kit/*.c' 'cli/*.c' 'plugins/*.c'
 at_most 11 "looking at a file" '\b(stat|lstat|fstatat|access)\(' 'core/*.c' 'export/*.c' 'report/*.c' 'kit/*.c' 'cli/*.c' 'plugins/*.c'
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+verdicts

@@ -4,21 +4,10 @@
 set -u
 cd "$(dirname "$0")/.."
 
-passed=0 failed=0
+. scripts/verdict.sh
 sources=$(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp')
 rooms="core methods text export report kit cli"
 includes="$(printf -- '-I%s ' core/include */include) -Icore -I."
-
-# verdict NAME OUTPUT: a check is fine when it printed nothing
-verdict() {
-    if [ -z "$2" ]; then
-        echo "ok      $1"
-        passed=$((passed + 1))
-    else
-        printf 'FAILED  %s\n%s\n' "$1" "$2"
-        failed=$((failed + 1))
-    fi
-}
 
 verdict "clang-format 14" "$(clang-format-14 --dry-run $sources 2>&1 | grep -E 'error|warning' | head -n 20)"
 verdict "cppcheck" "$(cppcheck --quiet --std=c11 -U__clang__ --enable=warning,portability --inline-suppr --suppress=unknownMacro \
@@ -41,5 +30,4 @@ verdict "results are printed by the command line only" \
 verdict "no word for later" "$(grep -nE '\b(TODO|FIXME|XXX|HACK)\b' $sources)"
 verdict "no path of a machine" "$(git grep -nE '(^|[^a-z])/(work|home|root)/' -- ':!tests/*' ':!scripts/check-format.sh' ':!LICENSE')"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+verdicts

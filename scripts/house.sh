@@ -27,20 +27,9 @@ cli 2485
 core 25570
 all 42910"
 
-passed=0 failed=0
+. scripts/verdict.sh
 temporary=$(mktemp -d)
 trap 'rm -rf "$temporary"' EXIT
-
-# verdict NAME OUTPUT: a check is fine when it printed nothing
-verdict() {
-    if [ -z "$2" ]; then
-        echo "ok      $1"
-        passed=$((passed + 1))
-    else
-        printf 'FAILED  %s\n%s\n' "$1" "$2"
-        failed=$((failed + 1))
-    fi
-}
 
 git ls-files core text methods export report kit cli | grep -E '\.[ch]$' >"$temporary/files"
 # FILE ROOM LINES of every file
@@ -101,5 +90,4 @@ verdict "at most 1 % of the functions above a complexity of 15" "$(awk '
 awk '$2 > 15 { n++ } END { printf "        %d of %d functions above 15\n", n, NR }' "$temporary/functions"
 verdict "no file above 600 lines" "$(git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' '*.sh' | xargs wc -l | awk '$1 > 600 && $2 != "total"')"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+verdicts

@@ -1,7 +1,6 @@
-# What the fault tests share: QLOOM is the program, SHIM the library that makes it fail, SAME what compares
-# results, QLOOM_SOURCE the tree. A small pipeline in $dir,
-# an undisturbed run of it in $dir/plain, and what that wrote counted in $writes, $bytes and $ticks.
-. "$QLOOM_SOURCE/tests/cli/common.sh"
+# What kill.sh and full.sh share: a small pipeline, an undisturbed run of it in $dir/plain, and what that wrote counted in $writes, $bytes
+# and $ticks. SAME compares results.
+. "$QLOOM_SOURCE/tests/fault/trial.sh"
 
 cat >"$dir/p.yaml" <<END
 qloom: 1
@@ -23,23 +22,6 @@ matrix:
 table: {rows: quant.use, columns: fix.use, value: ppl.perplexity}
 END
 
-# number LIMIT: $drawn is a random one from 1 to LIMIT; $seed is the state
-number() {
-    seed=$((seed * 6364136223846793005 + 1442695040888963407))
-    drawn=$(((seed >> 33 & 0x7fffffff) % $1 + 1))
-}
-
-# go TRIAL [FAULT]: runs the pipeline in $dir/TRIAL with the fault; the status is the program's
-go() {
-    mkdir -p "$dir/$1"
-    mv "$dir/$1" "$dir/here" # exports name folders from the root, so every trial runs in the same one
-    (cd "$dir/here" && QLOOM_FAULT=${2:-} QLOOM_FAULT_LOG=${2:+$dir/$1.fault} LD_PRELOAD=${2:+$SHIM} \
-        "$QLOOM" run ../p.yaml >out 2>err </dev/null)
-    status=$?
-    mv "$dir/here" "$dir/$1"
-    return $status
-}
-
 # check_finished TRIAL: it has what the undisturbed run has, in every file that has no time in it
 check_finished() {
     "$SAME" "$dir/plain/runs/results.db" "$dir/$1/runs/results.db" >"$dir/same" || fail "$1: $(cat "$dir/same")"
@@ -51,8 +33,5 @@ check_finished() {
     done
 }
 
-# The undisturbed run, with the shim to count.
-mkdir "$dir/here"
-(cd "$dir/here" && QLOOM_FAULT_LOG="$dir/count" LD_PRELOAD="$SHIM" "$QLOOM" run ../p.yaml >out 2>err) || fail "the undisturbed run: $(cat "$dir/here/err")"
-mv "$dir/here" "$dir/plain"
+count plain
 read -r _ writes _ bytes _ ticks <"$dir/count"

@@ -1,7 +1,6 @@
 # A write that fails, a full disk, Ctrl-C, damaged entries: each is told with the file's name, and the same command then ends with what an
 # undisturbed run has. Then what a run takes from an earlier one, and the cache command.
 . "$QLOOM_SOURCE/tests/fault/common.sh"
-seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 echo "seed $seed"
 
 # A write without room: nothing but the log may lose it without a word.

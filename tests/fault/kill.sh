@@ -2,7 +2,7 @@
 # what an undisturbed run has. Goes on until four in five of TRIALS died between the first and the last block. Prints where each did.
 . "$QLOOM_SOURCE/tests/fault/common.sh"
 trials=${1:-5}
-seed=${2:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+seed=${2:-$seed}
 echo "$trials trials, seed $seed; an undisturbed run has $writes writes and looks at the clock $ticks times"
 
 # Where trial $1 died: the last block that its journal tells of, and the innermost function on the stack that says what was going on.

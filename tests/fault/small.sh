@@ -1,8 +1,8 @@
 # What sweep.sh and damages.sh share: a table of two blocks with exports that takes a twentieth of a second, and an undisturbed run of it in
-# $dir/plain. QLOOM is the program, SHIM the library that makes it fail, SAME what compares results, MAKE_MODEL makes the model,
-# QLOOM_SOURCE is the tree.
-. "$QLOOM_SOURCE/tests/cli/common.sh"
-seed=${QLOOM_TEST_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+# $dir/plain. SAME compares results, MAKE_MODEL makes the model.
+[ ! -w /dev/shm ] || export TMPDIR="${TMPDIR:-/dev/shm}" # thousands of runs, most of whose time a disk would take
+. "$QLOOM_SOURCE/tests/fault/trial.sh"
+arguments="--threads 2"
 
 "$MAKE_MODEL" "$dir/model" qwen3 layers=2 hidden=32 intermediate=64 heads=2 kv_heads=2 head_dim=16 || exit 1
 cp "$QLOOM_SOURCE"/examples/tiny-qwen3/tokenizer*.json "$dir/model"
@@ -25,25 +25,9 @@ matrix:
 table: {rows: fix.use, columns: quant.bits, value: ppl.perplexity}
 END
 
-# number LIMIT: $drawn is a random one from 1 to LIMIT; $seed is the state
-number() {
-    seed=$((seed * 6364136223846793005 + 1442695040888963407))
-    drawn=$(((seed >> 33 & 0x7fffffff) % $1 + 1))
-}
-
-# go FOLDER [FAULT]: the pipeline with its runs in $dir/FOLDER/runs
-go() {
-    mkdir -p "$dir/$1"
-    mv "$dir/$1" "$dir/here" # exports name folders from the root, so every trial runs in the same one
-    (cd "$dir/here" && QLOOM_FAULT=${2:-} LD_PRELOAD=${2:+$SHIM} timeout -k 1 "${patience:-30}" "$QLOOM" run ../p.yaml --threads 2 >out 2>err </dev/null)
-    went=$?
-    mv "$dir/here" "$dir/$1"
-    return $went
-}
-
 # differences FOLDER: of its run from the undisturbed one, in files that have no time in them
 differences() {
-    (cd "$dir" && diff -rq -x log.txt -x journal.jsonl -x lock -x at -x report.html -x qloom_export.json plain/runs/sweep-* "$1"/runs/sweep-* 2>&1)
+    (cd "$dir" && diff -rq -x log.txt -x journal.jsonl -x lock -x at -x report.html plain/runs/sweep-* "$1"/runs/sweep-* 2>&1)
 }
 
 # repaired WHAT: the command without the fault ends as if nothing had been

@@ -30,8 +30,7 @@ attempt() {
     repaired "$what"
 }
 
-mkdir "$dir/counted"
-(cd "$dir/counted" && QLOOM_FAULT_LOG=$dir/count LD_PRELOAD=$SHIM "$QLOOM" run ../p.yaml --threads 2 >out 2>err) || fail "the counted run"
+count counted
 echo "seed $seed; calls of an undisturbed run: $(sed 1d "$dir/count" | tr '\n' ' ')"
 trials=0 errors=0
 for call in $calls; do

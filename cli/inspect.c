@@ -50,8 +50,7 @@ add_blocks(ql_ctx *cx, sheet *s, const char *name, int subset)
 
     *r = (row){.name = name, .subset = subset};
     for (int64_t i = 0; i < info->layers; i++) {
-        const char *prefix = ql_format(cx, info->block_prefix, (long long)i);
-        const char *whole = prefix ? ql_format(cx, "%s%s", prefix, name) : NULL;
+        const char *whole = ql_name_in_block(cx, info, i, name);
         const ql_st_tensor *t;
 
         if (!whole)

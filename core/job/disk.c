@@ -42,20 +42,17 @@ size_linear(ql_ctx *cx, ql_variant *v, const ql_model_info *m, int64_t layer, in
 {
     const ql_linear_info *info = &m->linears[l];
     const double rows = (double)info->out, cols = (double)info->in;
-    const char *prefix = ql_format(cx, m->block_prefix, (long long)layer);
-    const char *name = prefix ? ql_format(cx, "%s%s", prefix, info->name) : NULL;
+    const char *name = ql_name_in_block(cx, m, layer, info->name);
     const ql_variant *quantizer = ql_variant_quantizer(v);
 
     *out = (sizes){.dense = 2 * rows * cols, .skipped = true};
     if (!name)
         return QL_MEMORY;
     for (const ql_variant *at = v; at && ql_variant_is_made(at); at = at->parent) {
-        const ql_override *o = ql_override_of(at->stage, name);
         ql_described d;
 
-        if (o && o->skip)
+        if (!ql_node_describe(at->stage, name, info->in, &d))
             continue;
-        d = ql_describe(at->stage->plugin, o ? o->self : at->stage->self, info->in);
         if (at == quantizer) {
             out->codes = code_bytes(&d.grid, rows, cols);
             out->skipped = false;

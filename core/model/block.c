@@ -32,12 +32,20 @@ struct ql_block {
     ql_tensor **begun;     /* [slot_count] as the file has them, on their way or arrived; NULL: loaded without */
 };
 
+const char *
+ql_name_in_block(ql_ctx *cx, const ql_model_info *info, int64_t block, const char *name)
+{
+    const char *prefix = ql_format(cx, info->block_prefix, (long long)block);
+
+    return prefix ? ql_format(cx, "%s%s", prefix, name) : NULL;
+}
+
 static const char *
 block_name(ql_ctx *cx, const ql_model_handle *m, int64_t layer, const char *below, const char *suffix)
 {
-    const char *prefix = ql_format(cx, m->info.block_prefix, (long long)layer);
+    const char *name = ql_name_in_block(cx, &m->info, layer, below);
 
-    return prefix ? ql_format(cx, "%s%s%s", prefix, below, suffix) : NULL;
+    return name ? ql_format(cx, "%s%s", name, suffix) : NULL;
 }
 
 void

@@ -119,7 +119,6 @@ ql_status
 ql_model_linear(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int l, bool load, ql_stored_linear *out)
 {
     const ql_linear_info *info = &m->info.linears[l];
-    const char *prefix = ql_format(cx, m->info.block_prefix, (long long)layer);
     ql_linear_at at = {
         .info = &m->info, .source = m->source, .layer = layer, .out = info->out, .in = info->in, .load = load};
     ql_site before;
@@ -128,7 +127,7 @@ ql_model_linear(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int l, bool
     *out = (ql_stored_linear){.packed = false};
     if (!m->plugin->model->linear)
         return QL_OK;
-    at.name = prefix ? ql_format(cx, "%s%s", prefix, info->name) : NULL;
+    at.name = ql_name_in_block(cx, &m->info, layer, info->name);
     if (!at.name)
         return QL_MEMORY;
     before = ql_enter_plugin(cx, m->plugin->name);

@@ -52,15 +52,6 @@ is_new(adviser *a, const ql_node *n, const char *what)
     return true;
 }
 
-/* Parameters of `n` for one linear; NULL: it is left as it is. */
-static const void *
-self_for(const ql_node *n, const linear *l)
-{
-    const ql_override *o = ql_override_of(n, l->name);
-
-    return o ? o->self : n->self;
-}
-
 /* Linears to look at: without overrides all blocks are as the first one. */
 static int64_t
 count_for(const adviser *a, const ql_node *n)
@@ -125,15 +116,14 @@ advise_rank(adviser *a, const ql_node *n)
 
     for (const linear *l = a->linears; l < a->linears + span; l++) {
         const int64_t smaller = l->info->out < l->info->in ? l->info->out : l->info->in;
-        const void *self = self_for(n, l);
-        const int asked = self ? ql_describe(n->plugin, self, l->info->in).rank : 0;
+        ql_described d;
 
-        if (asked <= smaller)
+        if (!ql_node_describe(n, l->name, l->info->in, &d) || d.rank <= smaller)
             continue;
         if (!first) {
             first = l;
             side = smaller;
-            rank = asked;
+            rank = d.rank;
         }
         count += a->count / span;
     }
@@ -151,7 +141,8 @@ advise_group(adviser *a, const ql_node *n)
     const int64_t span = count_for(a, n);
 
     for (const linear *l = a->linears; n->plugin->kind == QL_QUANTIZER && l < a->linears + span; l++) {
-        const void *self = self_for(n, l);
+        const ql_override *o = ql_override_of(n, l->name);
+        const void *self = o ? o->self : n->self;
         const int64_t group = self ? ql_param_int(n->plugin, self, "group_size", 0) : 0;
 
         if (group > l->info->in && is_new(a, n, "group"))
@@ -172,19 +163,14 @@ dtype_bits(ql_dtype d)
 static double
 linear_bits(const ql_node *q, const ql_node *n, const linear *l)
 {
-    const void *self = self_for(q, l), *own = n ? self_for(n, l) : NULL;
     const double out = (double)l->info->out, in = (double)l->info->in;
     ql_described d, adapter = {.rank = 0};
     double bits, groups;
 
-    if (!self)
+    if (!ql_node_describe(q, l->name, l->info->in, &d) || d.grid.bits == 0 || d.grid.group == 0)
         return -1;
-    d = ql_describe(q->plugin, self, l->info->in);
-    if (d.grid.bits == 0 || d.grid.group == 0)
-        return -1;
-    if (n && own)
-        adapter = ql_describe(n->plugin, own, l->info->in);
-    else if (q->plugin->quantizer->yields & QL_YIELDS_ADAPTER)
+    if (!(n && ql_node_describe(n, l->name, l->info->in, &adapter)) &&
+        (q->plugin->quantizer->yields & QL_YIELDS_ADAPTER))
         adapter.rank = d.rank;
     groups = (double)((l->info->in + d.grid.group - 1) / d.grid.group);
     bits = (d.grid.exponents ? 8 : dtype_bits(d.grid.scale_dtype)) + (d.grid.sym ? 0 : d.grid.bits);
@@ -287,8 +273,7 @@ measure(adviser *a)
     for (int64_t layer = 0; layer < info->layers; layer++)
         for (int l = 0; l < info->linear_count; l++) {
             const double count = (double)info->linears[l].out * (double)info->linears[l].in;
-            const char *prefix = ql_format(a->cx, info->block_prefix, (long long)layer);
-            const char *name = prefix ? ql_format(a->cx, "%s%s", prefix, info->linears[l].name) : NULL;
+            const char *name = ql_name_in_block(a->cx, info, layer, info->linears[l].name);
             ql_dtype dtype;
 
             if (!a->linears || !name)

@@ -8,10 +8,9 @@ static ql_status
 plan_linear(ql_ctx *cx, const ql_node *n, const ql_model_info *info, int64_t layer, int l, ql_planned_linear *out)
 {
     const ql_node *const stages[] = {ql_node_before(n, QL_QUANTIZER), ql_node_before(n, QL_COMPENSATOR)};
-    const char *prefix = ql_format(cx, info->block_prefix, (long long)layer);
 
     *out = (ql_planned_linear){
-        .name = prefix ? ql_format(cx, "%s%s", prefix, info->linears[l].name) : NULL,
+        .name = ql_name_in_block(cx, info, layer, info->linears[l].name),
         .out = info->linears[l].out,
         .in = info->linears[l].in,
         .skipped = true,
@@ -19,12 +18,10 @@ plan_linear(ql_ctx *cx, const ql_node *n, const ql_model_info *info, int64_t lay
     if (!out->name)
         return QL_MEMORY;
     for (int i = 0; i < 2; i++) {
-        const ql_override *o = stages[i] ? ql_override_of(stages[i], out->name) : NULL;
         ql_described d;
 
-        if (!stages[i] || (o && o->skip))
+        if (!stages[i] || !ql_node_describe(stages[i], out->name, out->in, &d))
             continue;
-        d = ql_describe(stages[i]->plugin, o ? o->self : stages[i]->self, out->in);
         if (stages[i]->plugin->kind == QL_QUANTIZER) {
             out->skipped = false;
             out->bits = d.grid.bits;

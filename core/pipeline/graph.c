@@ -169,6 +169,16 @@ ql_override_of(const ql_node *n, const char *linear)
     return NULL;
 }
 
+bool
+ql_node_describe(const ql_node *n, const char *linear, int64_t in, ql_described *out)
+{
+    const ql_override *o = ql_override_of(n, linear);
+    const void *self = o ? o->self : n->self;
+
+    *out = self ? ql_describe(n->plugin, self, in) : (ql_described){.rank = -1};
+    return self != NULL;
+}
+
 ql_node *
 ql_node_input(const ql_node *n, const char *port)
 {

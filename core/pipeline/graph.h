@@ -109,6 +109,9 @@ ql_node *ql_node_input(const ql_node *n, const char *port);
  * "stage.parameter". NULL when the reference means nothing in this graph. */
 const char *ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, const char *reference);
 
+/* What stage `n` says of a linear with `in` columns, by its own parameters or those of the rule for it; false: it leaves it out. */
+bool ql_node_describe(const ql_node *n, const char *linear, int64_t in, ql_described *out);
+
 /* Sets `cells` of every node to the labels that the cells which it serves have in common; in the innermost scope. */
 ql_status ql_graph_name_cells(ql_ctx *cx, const ql_graph *g);
 /* Where the node is at work, on no linear yet; `title` as in a ql_site. */

@@ -178,12 +178,10 @@ names_like(ql_ctx *cx, const compressed *s, const scheme *like)
     const char *text = "";
 
     for (int64_t i = 0; i < s->count && text; i++) {
-        const char *prefix = ql_format(cx, m->block_prefix, (long long)(i / m->linear_count));
+        const char *name = ql_name_in_block(cx, m, i / m->linear_count, m->linears[i % m->linear_count].name);
 
         if (same_scheme(&s->schemes[i], like))
-            text = prefix ? ql_format(cx, "%s%s\"%s%s\"", text, *text ? ", " : "", prefix,
-                                      m->linears[i % m->linear_count].name)
-                          : NULL;
+            text = name ? ql_format(cx, "%s%s\"%s\"", text, *text ? ", " : "", name) : NULL;
     }
     return text;
 }

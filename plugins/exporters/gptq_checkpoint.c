@@ -225,14 +225,13 @@ print_rule(ql_ctx *cx, const checkpoint *s, int64_t at, const setting *all, cons
 {
     const ql_model_info *m = s->info.model;
     const setting *l = &s->settings[at];
-    const char *prefix = ql_format(cx, m->block_prefix, (long long)(at / m->linear_count));
     const char *mine = m->linears[at % m->linear_count].name, *names[2] = {mine, NULL};
 
     for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
         if (strcmp(mine, fused[i][0]) == 0)
             names[1] = fused[i][1];
     for (int i = 0; i < 2 && names[i]; i++) {
-        const char *whole = prefix ? ql_format(cx, "%s%s", prefix, names[i]) : NULL;
+        const char *whole = ql_name_in_block(cx, m, at / m->linear_count, names[i]);
         const char *pattern = whole ? uniform_pattern(cx, whole) : NULL;
 
         if (!pattern)

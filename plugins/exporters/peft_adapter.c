@@ -117,9 +117,8 @@ static const char *
 linear_name(ql_ctx *cx, const adapters *s, int64_t at)
 {
     const ql_model_info *m = s->info.model;
-    const char *prefix = ql_format(cx, m->block_prefix, (long long)(at / m->linear_count));
 
-    return prefix ? ql_format(cx, "%s%s", prefix, m->linears[at % m->linear_count].name) : NULL;
+    return ql_name_in_block(cx, m, at / m->linear_count, m->linears[at % m->linear_count].name);
 }
 
 /* Does linear l of a block have an adapter in every layer, so that its last name means the same as all full ones? */

@@ -108,8 +108,7 @@ lora_check_all(ql_ctx *cx, const lora *l, const ql_model_info *info)
     QL_TRY(cx, refuse_end(cx, l, "lm_head.weight"));
     for (int64_t layer = 0; layer < info->layers; layer++)
         for (int i = 0; i < info->linear_count; i++) {
-            const char *prefix = ql_format(cx, info->block_prefix, (long long)layer);
-            const char *name = prefix ? ql_format(cx, "%s%s", prefix, info->linears[i].name) : NULL;
+            const char *name = ql_name_in_block(cx, info, layer, info->linears[i].name);
 
             if (!name)
                 return QL_MEMORY;

@@ -80,6 +80,9 @@ typedef struct ql_model_info {
     const void *state; /* the plugin's own, from ql_alloc; read-only after open */
 } ql_model_info;
 
+/* The whole name of what is `name` below a block: "model.layers.3.mlp.down_proj". In the innermost scope; NULL without memory. */
+QL_API const char *ql_name_in_block(ql_ctx *cx, const ql_model_info *info, int64_t block, const char *name);
+
 /* Step k of block `layer`, for k = 0 .. subsets: takes the outputs of subset k - 1 (bias added) and gives the input of subset k.
  * Pure: running it again gives the same bits. All activations have the device's compute dtype. */
 typedef struct ql_step {

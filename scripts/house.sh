@@ -6,12 +6,12 @@ cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
 limits="include 1660
-base 2930
+base 2900
 device 660
 tensor 2670
-plugin 1760
+plugin 1730
 model 2020
-pipeline 3170
+pipeline 3130
 yaml 930
 store 1430
 results 1845

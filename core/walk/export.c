@@ -91,7 +91,7 @@ folder_of(const ql_walk *w, const ql_sink *e, const char **out)
 /* Folder of an export that holds the model that an adapter of `e` stands on: of the same path or, where the compensator leaves the
  * quantizer's codes alone, of the quantizer's. */
 static ql_status
-base_of(const ql_walk *w, const ql_sink *e, const char **out)
+base_of(const ql_walk *w, const ql_sink *e, const char **out, bool *exported)
 {
     const ql_variant *mine = e->of;
     const bool keeps = mine->stage->plugin->kind == QL_COMPENSATOR && !mine->stage->plugin->compensator->couples;
@@ -99,9 +99,12 @@ base_of(const ql_walk *w, const ql_sink *e, const char **out)
     for (int64_t i = 0; i < w->plan->sink_count; i++) {
         const ql_sink *o = &w->plan->sinks[i];
 
-        if (o != e && exporter(o) && exporter(o)->base && (o->of == mine || (keeps && o->of == mine->parent)))
+        if (o != e && exporter(o) && exporter(o)->base && (o->of == mine || (keeps && o->of == mine->parent))) {
+            *exported = true;
             return folder_of(w, o, out);
+        }
     }
+    *exported = false;
     return ql_path_resolve(w->cx, ql_source_folder(w->model->source), out);
 }
 
@@ -236,7 +239,7 @@ ql_export_begin(ql_walk *w, ql_sink *s)
     ql_export_info info = {.model = &w->model->info, .config = ql_source_config(w->model->source)};
 
     QL_TRY(w->cx, folder_of(w, s, &info.folder));
-    QL_TRY(w->cx, base_of(w, s, &info.base));
+    QL_TRY(w->cx, base_of(w, s, &info.base, &info.base_exported));
     info.recipe = recipe_of(w, s->of);
     s->state = ql_alloc(w->cx, 1, x->state_size ? x->state_size : 1);
     if (!info.recipe || !s->state)

@@ -32,6 +32,7 @@ typedef struct adapters {
     ql_export_info info;
     fitted *linears; /* [layers * linears], rank 0: none */
     int64_t count;
+    bool quantized; /* some of the weights that they stand on are */
 } adapters;
 
 static ql_status
@@ -71,6 +72,7 @@ linear(ql_ctx *cx, const void *self, const ql_linear_result *in, void *state)
     if (!in->a || ql_dim(in->a, 0) == 0)
         return QL_OK;
     QL_TRY(cx, ql_weight_hash(cx, in->what, &hash));
+    s->quantized = s->quantized || in->qlinear;
     memcpy(f->hash, hash, sizeof f->hash - 1);
     f->rank = ql_dim(in->a, 0);
     QL_TRY(cx, add(cx, s, in->name, "lora_A", in->a));
@@ -288,6 +290,10 @@ end(ql_ctx *cx, const void *self, void *state, ql_facts *out)
         mixed = mixed || (s->linears[at].rank > 0 && s->linears[at].rank < rank);
     if (rank == 0)
         return QL_FAIL(cx, QL_INVALID, "no linear of the model has an adapter: export a compensator's model");
+    if (s->quantized && base == s->info.base && !s->info.base_exported)
+        ql_warn(cx,
+                "the adapters stand on quantized weights that no stage exports, and base_model_name_or_path names the "
+                "original model: export its base too, or give base_model");
     if (p->ranks == PORTABLE && mixed)
         QL_TRY(cx, pad_all(cx, s, rank));
     QL_TRY(cx, save_tensors(cx, s));

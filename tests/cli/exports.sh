@@ -52,6 +52,13 @@ has err "stage 'lora' (peft_adapter): will load in: nothing, for no linear of th
 run 2 check "$dir/p.yaml" -s lora.base_model=../base
 has err "stage 'lora' (peft_adapter): base_model: expected a folder from the root, or the name of a model on a hub, got '../base'"
 
+# An adapter alone names the original model, on which it means something else.
+grep -v 'ckpt' "$dir/p.yaml" >"$dir/alone.yaml"
+run 0 run "$dir/alone.yaml" --runs "$dir/alone" -s quant.bits=4 -s plain.path=alone
+has err "the adapters stand on quantized weights that no stage exports, and base_model_name_or_path names the original model"
+run 0 run "$dir/alone.yaml" --runs "$dir/alone" -s quant.bits=4 -s plain.path=alone -s lora.base_model=org/model
+grep -q "no stage exports" "$dir/err" && fail "a warning in spite of base_model"
+
 # From the cache, over an export that was cut short.
 mkdir "$dir/first"
 cp -r "$run_folder/ckpt" "$run_folder/adapters" "$dir/plain" "$dir/first"

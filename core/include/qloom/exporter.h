@@ -81,6 +81,7 @@ typedef struct ql_export_info {
         base; /* folder, from the root, of the model that an adapter stands on: that of another export of this one's model,
                             * if there is any, else the original's */
     const char *recipe; /* the stages that made the model: "NAME bits=3 | NAME rank=32" */
+    bool base_exported; /* `base` is that other export */
 } ql_export_info;
 
 /* What its files hold of linears: weights in 16 bits, codes at their width, or adapters and nothing of the model. */

@@ -309,6 +309,23 @@ ql_buffer_unref(ql_buffer *b)
     free(b);
 }
 
+void *
+ql_device_host_alloc(ql_device *d, size_t bytes)
+{
+    void *ptr = d->backend->host_alloc(d->dev, bytes);
+
+    d->host_used += ptr ? bytes : 0;
+    d->host_peak = d->host_used > d->host_peak ? d->host_used : d->host_peak;
+    return ptr;
+}
+
+void
+ql_device_host_free(ql_device *d, void *ptr, size_t bytes)
+{
+    d->host_used -= bytes;
+    d->backend->host_free(d->dev, ptr, bytes);
+}
+
 ql_status
 ql_op_done(ql_ctx *cx, const char *op, ql_status st)
 {

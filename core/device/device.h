@@ -32,10 +32,13 @@ struct ql_device {
     const ql_op_row *ops[QL_OP_CODES]; /* what the backend has, by code; NULL: it has not */
     bool sync;                         /* wait after every operation, so that an error names its own */
     int threads;                       /* host threads that it was opened with */
-    const double *clock;       /* seconds of a rehearsal (rehearsal.h), whose memory nobody may read; NULL: real */
-    size_t limit;              /* bytes, 0: none */
-    size_t used, peak, mark;   /* bytes; mark: the most used since somebody set it */
-    uint64_t up, down;         /* bytes copied to and from the device */
+    const double *clock;     /* seconds of a rehearsal (rehearsal.h), whose memory nobody may read; NULL: real */
+    size_t limit;            /* bytes, 0: none */
+    size_t used, peak, mark; /* bytes; mark: the most used since somebody set it */
+    uint64_t up, down;       /* bytes copied to and from the device */
+    size_t
+        host_limit; /* bytes of the host that may hold hidden states of a device with memory of its own; 0: no limit */
+    size_t host_used, host_peak;
     uint64_t parked, unparked; /* bytes of hidden states that made room, and came back: not counted above */
     ql_status (*make_room)(ql_ctx *cx, bool *freed); /* asked before an allocation fails; NULL: nobody can */
     ql_buffer **held;                                /* live buffers, for the text of an out-of-memory error */
@@ -72,6 +75,10 @@ ql_status ql_buffer_new(ql_ctx *cx, ql_device *d, size_t bytes, ql_buffer **out)
 void ql_buffer_unref(ql_buffer *b);
 /* Makes the pages of its memory ones that can't be written, or again can. False: the system does not do it. */
 bool ql_buffer_protect(ql_buffer *b, bool on);
+
+/* Pinned memory of the host, counted; NULL when there is none. */
+void *ql_device_host_alloc(ql_device *d, size_t bytes);
+void ql_device_host_free(ql_device *d, void *ptr, size_t bytes);
 
 /* The end of an operation that returned `st`: waits where the device was opened with `sync`, and names `op` in device
  * errors. */

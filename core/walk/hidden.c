@@ -1,5 +1,5 @@
-/* Hidden states between blocks: on the device, or in pinned memory of the host when something else needs the room. Which of the two
- * is never seen by arithmetic. */
+/* Hidden states between blocks, and what waits inside one: on the device or, when something else needs the room, in pinned memory of the
+ * host or in a file. Where is never seen by arithmetic. */
 #include <stdlib.h>
 
 #include "tensor/tensor.h"
@@ -31,8 +31,42 @@ ql_hidden_unref(ql_hidden *r)
         return;
     ql_tensor_unref(r->t);
     if (r->host)
-        r->device->backend->host_free(r->device->dev, r->host, r->bytes);
+        ql_device_host_free(r->device, r->host, r->bytes);
+    if (r->spill)
+        ql_spill_free(r->spill, r->at, r->bytes);
     free(r);
+}
+
+void
+ql_hidden_ahead(const ql_hidden *r)
+{
+    if (r && r->spill)
+        ql_spill_ahead(r->spill, r->at, r->bytes);
+}
+
+static ql_status
+no_host(ql_ctx *cx)
+{
+    return QL_FAIL(cx, QL_MEMORY, "the host has no room for hidden states that wait between blocks");
+}
+
+/* From the file, by way of pinned memory where the device has its own. */
+static ql_status
+read_back(ql_ctx *cx, const ql_hidden *r, ql_tensor *out)
+{
+    ql_device *d = r->device;
+    void *host = ql_ptr(out);
+    ql_status st;
+
+    if (d->info.host_memory)
+        return ql_spill_get(cx, r->spill, r->at, host, r->bytes);
+    if (!(host = ql_device_host_alloc(d, r->bytes)))
+        return no_host(cx);
+    st = ql_spill_get(cx, r->spill, r->at, host, r->bytes);
+    if (st == QL_OK)
+        st = ql_op_done(cx, "unpark", d->backend->unpark(cx, d->dev, host, ql_ptr(out), r->bytes));
+    ql_device_host_free(d, host, r->bytes);
+    return st;
 }
 
 ql_status
@@ -43,6 +77,8 @@ ql_hidden_wake(ql_ctx *cx, const ql_hidden *r, ql_tensor **out)
     if (r->t)
         return ql_tensor_borrow(cx, r->t, out);
     QL_TRY(cx, ql_new(cx, r->dtype, r->rows, r->cols, out));
+    if (r->spill)
+        return read_back(cx, r, *out);
     d->unparked += r->bytes;
     return ql_op_done(cx, "unpark", d->backend->unpark(cx, d->dev, r->host, ql_ptr(*out), r->bytes));
 }
@@ -55,43 +91,83 @@ is_idle(const ql_hidden *r)
            ql_contiguous(r->t) && ql_count(r->t) > 0;
 }
 
+/* To pinned memory of the host, or by way of it. */
 static ql_status
-park(ql_ctx *cx, ql_hidden *r)
+park_on_host(ql_ctx *cx, ql_hidden *r, void **host)
 {
     ql_device *d = r->device;
-    const size_t bytes = ql_tensor_bytes(r->t);
-    void *host = d->backend->host_alloc(d->dev, bytes);
     ql_status st;
 
-    if (!host)
-        return QL_FAIL(cx, QL_MEMORY, "the host has no room for hidden states that wait between blocks");
-    st = ql_op_done(cx, "park", d->backend->park(cx, d->dev, ql_ptr(r->t), host, bytes));
-    if (st != QL_OK) {
-        d->backend->host_free(d->dev, host, bytes);
-        return st;
+    if (!(*host = ql_device_host_alloc(d, r->bytes)))
+        return no_host(cx);
+    st = ql_op_done(cx, "park", d->backend->park(cx, d->dev, ql_ptr(r->t), *host, r->bytes));
+    if (st != QL_OK)
+        ql_device_host_free(d, *host, r->bytes);
+    return st;
+}
+
+static ql_status
+park_in_file(ql_ctx *cx, ql_hidden *r, ql_spill *spill)
+{
+    ql_device *d = r->device;
+    void *host = ql_ptr(r->t);
+    ql_status st;
+
+    if (!d->info.host_memory) {
+        QL_TRY(cx, park_on_host(cx, r, &host));
+        QL_TRY(cx, ql_op_done(cx, "park", d->backend->sync(cx, d->dev)));
     }
+    st = ql_spill_put(cx, spill, host, r->bytes, &r->at);
+    if (!d->info.host_memory)
+        ql_device_host_free(d, host, r->bytes);
+    if (st == QL_OK)
+        r->spill = spill;
+    return st;
+}
+
+/* Has the host room for it, and for one more on its way from or to the file? */
+static bool
+host_takes(const ql_device *d, size_t bytes)
+{
+    return !d->info.host_memory && (!d->host_limit || d->host_used + 2 * bytes <= d->host_limit);
+}
+
+static ql_status
+park(ql_walk *w, ql_hidden *r)
+{
+    ql_device *d = r->device;
+
+    r->bytes = ql_tensor_bytes(r->t);
     r->dtype = r->t->dtype;
     r->rows = r->t->dims[0];
     r->cols = r->t->dims[1];
-    r->host = host;
-    r->bytes = bytes;
+    if (host_takes(d, r->bytes))
+        QL_TRY(w->cx, park_on_host(w->cx, r, &r->host));
+    else
+        QL_TRY(w->cx, park_in_file(w->cx, r, &w->spill));
     ql_tensor_unref(r->t);
     r->t = NULL;
-    d->parked += bytes;
+    d->parked += r->host ? r->bytes : 0;
     return QL_OK;
 }
 
-/* Parks the first idle one of a stream. */
-static ql_status
-park_one(ql_ctx *cx, const ql_stream *s, bool *freed)
+ql_status
+ql_hidden_park(ql_walk *w, ql_hidden *r, bool *freed)
 {
-    for (int64_t c = 0; s->h && s->before && c < s->lane.count; c++) {
-        ql_hidden *r = is_idle(s->h[c]) ? s->h[c] : s->before[c];
+    if (!is_idle(r) || (!w->spill.folder && !host_takes(r->device, ql_tensor_bytes(r->t))))
+        return QL_OK;
+    *freed = true;
+    return park(w, r);
+}
 
-        if (!is_idle(r))
-            continue;
-        *freed = true;
-        return park(cx, r);
+/* Parks the last idle one of a stream: the first is needed first. */
+static ql_status
+park_one(ql_walk *w, const ql_stream *s, bool *freed)
+{
+    for (int64_t c = s->h ? s->lane.count : 0; c-- > 0 && !*freed;) {
+        QL_TRY(w->cx, ql_hidden_park(w, s->h[c], freed));
+        if (!*freed)
+            QL_TRY(w->cx, ql_hidden_park(w, s->before[c], freed));
     }
     return QL_OK;
 }
@@ -109,10 +185,11 @@ ql_hidden_make_room(ql_ctx *cx, bool *freed)
         *freed = true;
         return QL_OK;
     }
-    for (int64_t s = 0; s < w->stream_count && !*freed; s++)
-        if (w->streams[s]->taps & QL_TAP_END) /* which are needed last */
-            QL_TRY(cx, park_one(cx, w->streams[s], freed));
-    for (int64_t s = 0; s < w->stream_count && !*freed; s++)
-        QL_TRY(cx, park_one(cx, w->streams[s], freed));
-    return QL_OK;
+    /* What is needed last; but evaluation goes lane by lane instead, where it can. */
+    for (int64_t s = w->plan->stream_count; s < w->stream_count && w->lane_tokens == 0 && !*freed; s++)
+        QL_TRY(cx, park_one(w, w->streams[s], freed));
+    for (int64_t s = w->plan->stream_count; s-- > 0 && !*freed;)
+        if (!w->visit || w->streams[s] != ql_visit_stream(w->visit))
+            QL_TRY(cx, park_one(w, w->streams[s], freed));
+    return *freed || !w->visit ? QL_OK : ql_visit_make_room(w, freed);
 }

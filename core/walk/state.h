@@ -8,6 +8,7 @@
 #include "export/export.h"
 #include "results/results.h"
 #include "store/store.h"
+#include "spill.h"
 
 /* Sums of one stream at one subset of the block at hand; shared by streams that are still equal there. */
 typedef struct ql_gathered {
@@ -16,13 +17,16 @@ typedef struct ql_gathered {
     ql_stats stats;
 } ql_gathered;
 
-/* Hidden states of one chunk at the border of two blocks; shared by streams that are equal there. */
+/* Numbers of one chunk that wait for their turn: hidden states at the border of two blocks, which streams that are equal there share, or
+ * inputs and products of linears inside a block. */
 typedef struct ql_hidden {
     int refs;
-    ql_tensor *t; /* on the device; NULL: parked */
+    ql_tensor *t; /* on the device; NULL: it waits elsewhere */
     ql_device *device;
-    void *host; /* pinned memory of the device's host; with what is there: */
-    size_t bytes;
+    void *host;      /* in pinned memory of the device's host; NULL: not there */
+    ql_spill *spill; /* in this file; NULL: not there */
+    int64_t at;      /* its place in the file */
+    size_t bytes;    /* of what is there, with: */
     ql_dtype dtype;
     int64_t rows, cols;
 } ql_hidden;

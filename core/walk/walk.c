@@ -346,8 +346,7 @@ ql_walk_run(ql_walk *w)
     ql_status st;
 
     w->cx->walk = w;
-    if (!w->cx->device->info.host_memory)
-        w->cx->device->make_room = ql_hidden_make_room;
+    w->cx->device->make_room = ql_hidden_make_room;
     st = walk(w);
     close_walk(w);
     return st;

@@ -49,6 +49,8 @@ struct ql_walk {
     int64_t pass, passes;    /* under way, from 0; in all */
     bool evaluates;          /* the pass takes tokens to the end of the model */
     ql_cost load, metered;   /* of reading blocks; of all meters that stopped */
+    ql_spill spill;          /* where hidden states wait; without a folder: nowhere */
+    struct ql_visit *visit;  /* under way; NULL: none */
     int64_t linear;          /* that is being worked on, for ql_quantize */
     const ql_tensor *weight; /* its original weight */
 };
@@ -89,6 +91,10 @@ ql_hidden *ql_hidden_ref(ql_hidden *h);
 void ql_hidden_unref(ql_hidden *h); /* NULL is fine */
 /* The tensor, in the innermost scope; read-only. */
 ql_status ql_hidden_wake(ql_ctx *cx, const ql_hidden *h, ql_tensor **out);
+/* It is read soon. NULL is fine. */
+void ql_hidden_ahead(const ql_hidden *h);
+/* Has it wait elsewhere, if nothing works with it and there is a place; `freed` says whether. NULL is fine. */
+ql_status ql_hidden_park(ql_walk *w, ql_hidden *h, bool *freed);
 /* ql_device.make_room of a walk: the next block is put off, or hidden states that wait are parked. */
 ql_status ql_hidden_make_room(ql_ctx *cx, bool *freed);
 
@@ -142,6 +148,9 @@ ql_status ql_fail_cell(ql_walk *w, char **failed);
 /* One turn at the block: variants are made subset by subset and, with a stream, statistics and products; then the stream stands at the
  * next block. `s` NULL: the visit without tokens. */
 ql_status ql_visit_run(ql_walk *w, ql_stream *s);
+const ql_stream *ql_visit_stream(const struct ql_visit *v);
+/* Parks what its stream needs last. */
+ql_status ql_visit_make_room(ql_walk *w, bool *freed);
 
 /* --- lanes.c: evaluation in passes. The first is the walk that makes variants, each further one goes over what the store has of them --- */
 /* Deals the chunks that sinks lack out to passes; what was found of others in an earlier run is taken from the store. */

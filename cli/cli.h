@@ -38,6 +38,7 @@ typedef struct ql_option {
     const char **value;
     bool *flag, path;   /* path: a file or folder, whose `~` no shell has expanded behind "=" */
     const char ***list; /* repeated: appended, NULL-terminated, in the innermost scope */
+    const char *key;    /* what is appended is KEY=VALUE: another word for --set; NULL: the value */
 } ql_option;
 
 typedef struct ql_option_table { /* ended by a row without a name */

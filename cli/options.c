@@ -29,13 +29,17 @@ find(const ql_option *o, const char *argument, const char **value)
 }
 
 static ql_status
-append(ql_ctx *cx, const char ***list, const char *value, int argc)
+append(ql_ctx *cx, const ql_option *o, const char *value, int argc)
 {
+    const char ***list = o->list;
     int64_t n = 0;
+
+    if (o->key)
+        value = ql_format(cx, "%s=%s", o->key, value);
 
     if (!*list) /* no list is longer than the command line */
         *list = ql_alloc(cx, (size_t)argc + 1, sizeof **list);
-    if (!*list)
+    if (!*list || !value)
         return QL_MEMORY;
     while ((*list)[n])
         n++;
@@ -87,7 +91,7 @@ ql_options_take(ql_ctx *cx, const ql_option_table *table, int *argc, char **argv
         if (!value)
             return QL_MEMORY;
         if (o->list)
-            QL_TRY(cx, append(cx, o->list, value, n));
+            QL_TRY(cx, append(cx, o, value, n));
         else
             *o->value = value;
     }

@@ -35,6 +35,35 @@ print_stages(const ql_forecast *f)
     }
 }
 
+/* The pass that makes the variants, and those that go over the store. */
+static void
+print_passes(const ql_forecast *f)
+{
+    const ql_forecast_phase *const phases[] = {&f->first, &f->further};
+    char bytes[32];
+
+    printf("\npasses: %" PRId64, f->passes);
+    for (int i = 0; i < 2; i++) {
+        printf("%s %s", i ? "; the others" : "; the first, which makes the variants,",
+               ql_bytes_text(phases[i]->memory, bytes, sizeof bytes));
+        if (f->timed)
+            printf(", about %.0f s", phases[i]->seconds / (double)(i ? f->passes - 1 : 1));
+    }
+    if (f->timed)
+        printf(" each");
+}
+
+static void
+print_least(const ql_forecast *f)
+{
+    char bytes[32];
+
+    printf("\nleast: `memory: %s`", ql_bytes_text(f->least, bytes, sizeof bytes));
+    if (f->host_least)
+        printf(", `host_memory: %s`", ql_bytes_text(f->host_least, bytes, sizeof bytes));
+    printf(" would do");
+}
+
 static void
 print_totals(const ql_forecast *f)
 {
@@ -46,8 +75,19 @@ print_totals(const ql_forecast *f)
     printf("\nmemory: %s at most", ql_bytes_text(f->memory, bytes, sizeof bytes));
     if (f->room)
         printf(" of %s", ql_bytes_text(f->room, bytes, sizeof bytes));
+    printf("\nhost: %s at most", ql_bytes_text(f->host, bytes, sizeof bytes));
+    if (f->host_room)
+        printf(" of %s", ql_bytes_text(f->host_room, bytes, sizeof bytes));
     if (f->timed)
         printf("\ntime: about %.0f s, reading files apart", f->seconds);
+    if (f->timed && f->extra > 0)
+        printf("; %.0f s of them (%.0f %%) for the sake of the limits", f->extra,
+               100 * f->extra / (f->seconds - f->extra));
+    if (f->passes > 1)
+        print_passes(f);
+    if (f->waiting > 0)
+        printf("\nwaiting: %s of hidden states in a file", ql_bytes_text((size_t)f->waiting, bytes, sizeof bytes));
+    print_least(f);
     printf("\ndisk: about %s of cache\n", ql_bytes_text((size_t)f->cache, bytes, sizeof bytes));
     for (int64_t i = 0; i < f->export_count; i++)
         printf("disk: at most %s for %s: %s\n", ql_bytes_text((size_t)f->exports[i].bytes, bytes, sizeof bytes),
@@ -58,7 +98,11 @@ static ql_status
 run(ql_cli *cli, int argc, char **argv)
 {
     ql_job_options opt = {0};
-    const ql_option options[] = {{.name = "--device", .value = &opt.device}, QL_SETS(cli), QL_OPTIONS_END};
+    const ql_option options[] = {{.name = "--device", .value = &opt.device},
+                                 {.name = "--memory", .list = &cli->sets, .key = "memory"},
+                                 {.name = "--host-memory", .list = &cli->sets, .key = "host_memory"},
+                                 QL_SETS(cli),
+                                 QL_OPTIONS_END};
     const char *graph;
     ql_forecast f;
 
@@ -86,6 +130,8 @@ const ql_command ql_cmd_plan = {
              "one product, and a method that ends by its numbers is given all of its rounds. A device that was named\n"
              "and does not answer is planned for all the same, without seconds.\n"
              "\n"
-             "Options:\n" QL_SETS_USAGE QL_DEVICE_USAGE,
+             "Options:\n"
+             "      --memory SIZE     as memory: of the file, which limits the device: 20GiB\n"
+             "      --host-memory SIZE   as host_memory: of the file\n" QL_SETS_USAGE QL_DEVICE_USAGE,
     .run = run,
 };

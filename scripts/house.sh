@@ -5,27 +5,27 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1660
+limits="include 1690
 base 2900
-device 660
-tensor 2670
+device 790
+tensor 2710
 plugin 1730
 model 2020
-pipeline 3130
+pipeline 3160
 yaml 930
 store 1430
 results 1845
-walk 5300
+walk 5720
 run 430
-job 1060
+job 1880
 text 8450
 methods 810
 export 1290
 report 3765
 kit 930
-cli 2485
-core 25570
-all 42910"
+cli 2550
+core 27020
+all 44420"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

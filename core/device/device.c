@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define HOLDERS_SHOWN 8
 
 typedef struct holder {
@@ -89,6 +91,12 @@ ql_device_close(ql_device *d)
         d->backend->close(d->dev);
     free(d->held);
     free(d);
+}
+
+double
+ql_device_seconds(const ql_device *d)
+{
+    return d->clock ? *d->clock : ql_seconds();
 }
 
 size_t

@@ -57,6 +57,8 @@ ql_status ql_device_imagine(ql_ctx *cx, const ql_backend *backend, const ql_devi
 /* Finds the rows of d->backend. For who makes a device. */
 void ql_device_bind(ql_device *d);
 void ql_device_close(ql_device *d); /* NULL is fine; all its tensors must be gone */
+/* Now: of a rehearsal, what its operations have taken. */
+double ql_device_seconds(const ql_device *d);
 /* Bytes that may be in use: the limit, else the memory of a device that has its own; 0: the system says. */
 size_t ql_device_room(const ql_device *d);
 /* "1.2 GiB", for messages; returns `text`. */

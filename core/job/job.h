@@ -23,8 +23,9 @@ struct ql_job {
     ql_registry *registry;
     ql_graph graph;
     ql_job_info info;
-    ql_folder folder;  /* open from the first run on */
-    ql_crash *crashes; /* of earlier runs, since one without skip_failed began */
+    ql_folder folder;    /* open from the first run on */
+    int64_t lane_tokens; /* of a run: the most tokens of evaluation in memory at once */
+    ql_crash *crashes;   /* of earlier runs, since one without skip_failed began */
     int cancelled;
 };
 
@@ -53,6 +54,8 @@ ql_status ql_disk_look(ql_job *job, const ql_disk *d, const char **full);
 /* All of it, for every model of the job; one that can't be opened is left out. IO when there is not the room. Keys are made where the
  * device is open. */
 ql_status ql_disk_check(ql_job *job);
+/* Bytes of the files that hold the weights of the job's models. */
+ql_status ql_job_model_bytes(ql_job *job, double *out);
 
 #define QL_PAGE_BYTES 4096
 /* Maps the run folder's file `at` at the job's page; where it can't, the page stays as it is. What an earlier process that died left

@@ -7,6 +7,7 @@
 #include "tensor/rehearsal.h"
 #include "walk/run.h"
 #include "job.h"
+#include "limits.h"
 
 /* Quantizers whose groups do not divide the linear's inputs: the last one is shorter. */
 static const char *
@@ -115,6 +116,7 @@ collect_stages(ql_ctx *cx, ql_results *r, int64_t count, ql_forecast *f)
     if (!list)
         return QL_MEMORY;
     f->stages = list;
+    f->stage_count = 0;
     QL_TRY(cx, ql_sheet_read(r, &rows,
                              "SELECT seconds, peak_bytes, stage, label FROM stage WHERE run = ? AND calls > 0"
                              " ORDER BY position LIMIT ?",
@@ -128,32 +130,84 @@ collect_stages(ql_ctx *cx, ql_results *r, int64_t count, ql_forecast *f)
     return QL_OK;
 }
 
+static void
+take(const ql_job *job, const ql_trial *t, const ql_limits *l, ql_forecast *f)
+{
+    const bool one = job->cx.device->info.host_memory;
+
+    f->memory = t->memory;
+    f->host = l->other + (one ? t->memory : t->host);
+    f->seconds = t->seconds;
+    f->passes = t->work.passes;
+    f->waiting = (double)t->work.spilled;
+    f->first = (ql_forecast_phase){.seconds = t->work.first.seconds, .memory = t->work.first.memory};
+    f->further = (ql_forecast_phase){.seconds = t->work.further.seconds, .memory = t->work.further.memory};
+}
+
+/* With the limits that there are; where it takes more and the file says nothing of them, what it takes without. */
 static ql_status
-rehearse(ql_job *job, ql_results *r, ql_forecast *f)
+rehearse_within(ql_job *job, const ql_limits *l, ql_forecast *f)
 {
     ql_ctx *cx = &job->cx;
-    ql_device *const real = cx->device;
-    const ql_run_options opt = {0};
-    ql_device *d;
+    ql_trial t = {.pool = l->pool, .pinned = l->pinned, .rate = f->rate};
+    const double without = f->seconds;
     ql_status st;
 
-    QL_TRY(cx, ql_run_begin(r, &job->graph, "plan"));
-    QL_TRY(cx, ql_rehearsal_open(cx, real, f->rate, &d));
-    cx->device = d;
-    st = ql_run_graph(cx, job->registry, &job->graph, &opt, r);
-    cx->device = real;
-    f->memory = d->peak;
-    f->seconds = *d->clock;
-    ql_device_close(d);
+    QL_TRY(cx, ql_results_open(cx, NULL, true, &t.results));
+    st = ql_fit(job, &t);
+    if (st == QL_OK && !t.fits && l->said)
+        st = ql_fail_limits(job, l);
+    if (st == QL_OK && t.fits) {
+        take(job, &t, l, f);
+        f->extra = t.seconds - without;
+        st = collect_stages(cx, t.results, job->graph.node_count, f);
+    }
+    ql_results_close(t.results);
+    return st;
+}
+
+static ql_status
+least(ql_job *job, const ql_limits *l, ql_forecast *f)
+{
+    const ql_trial t = {.pool = l->pool, .pinned = l->pinned};
+    size_t bytes;
+
+    QL_TRY(&job->cx, ql_least(job, &t, false, &bytes));
+    f->least = bytes + (job->cx.device->info.host_memory ? l->other : 0);
+    if (job->cx.device->info.host_memory || l->pool == 0)
+        return QL_OK;
+    QL_TRY(&job->cx, ql_least(job, &t, true, &bytes));
+    f->host_least = bytes + l->other;
+    return QL_OK;
+}
+
+static ql_status
+rehearse(ql_job *job, ql_forecast *f)
+{
+    ql_ctx *cx = &job->cx;
+    ql_trial t = {.lane_tokens = INT64_MAX, .rate = f->rate, .loud = true};
+    ql_limits l;
+    ql_status st;
+
+    ql_limits_find(job, &l);
+    f->room = l.memory;
+    f->host_room = l.host_memory;
+    QL_TRY(cx, ql_results_open(cx, NULL, true, &t.results));
+    st = ql_rehearse(job, &t);
+    if (st == QL_OK)
+        st = collect_stages(cx, t.results, job->graph.node_count, f);
+    ql_results_close(t.results);
     QL_TRY(cx, st);
-    return collect_stages(cx, r, job->graph.node_count, f);
+    take(job, &t, &l, f);
+    if (l.pool && t.memory > l.pool)
+        QL_TRY(cx, rehearse_within(job, &l, f));
+    return least(job, &l, f);
 }
 
 static ql_status
 plan_job(ql_job *job, ql_forecast *out)
 {
     ql_ctx *cx = &job->cx;
-    ql_results *r;
     ql_disk disk;
     ql_status st;
 
@@ -162,16 +216,12 @@ plan_job(ql_job *job, ql_forecast *out)
     QL_TRY(cx, ql_rehearsal_rate(cx, &out->rate));
     out->device = cx->device->info.name;
     out->timed = cx->device->dev != NULL;
-    out->room = job->graph.memory;
     st = ql_disk_open(job, &disk);
     if (st == QL_OK)
         st = describe(job, &disk, out);
     ql_disk_close(&disk);
     QL_TRY(cx, st);
-    QL_TRY(cx, ql_results_open(cx, NULL, true, &r));
-    st = rehearse(job, r, out);
-    ql_results_close(r);
-    return st;
+    return rehearse(job, out);
 }
 
 ql_status

@@ -9,6 +9,9 @@
 #include "store/store.h"
 #include "walk/run.h"
 #include "job.h"
+#include "limits.h"
+
+#define SMALL 0.01 /* of the memory that may be taken */
 
 static uint64_t
 peak_memory(void)
@@ -37,7 +40,10 @@ run_walks(ql_job *job, ql_results *results)
     ql_ctx *cx = &job->cx;
     const ql_graph *g = &job->graph;
     const char *cache = ql_job_cache(job);
-    ql_run_options opt = {.folder = job->info.folder, .fails = job->opt.skip_failed ? died : NULL, .user = job};
+    ql_run_options opt = {.lane_tokens = job->lane_tokens,
+                          .folder = job->info.folder,
+                          .fails = job->opt.skip_failed ? died : NULL,
+                          .user = job};
     ql_journal journal;
     ql_store store;
     ql_status st;
@@ -49,6 +55,7 @@ run_walks(ql_job *job, ql_results *results)
     store.fresh = job->opt.fresh;
     opt.store = &store;
     opt.journal = &journal;
+    opt.spill = g->spill ? g->spill : cache;
     st = ql_journal_open(cx, job->info.folder, &journal);
     if (st == QL_OK)
         st = ql_run_graph(cx, job->registry, g, &opt, results);
@@ -93,6 +100,31 @@ count_failures(ql_ctx *cx, ql_results *results)
                                  (long long)failed, (long long)cells);
 }
 
+/* Sets the limits of the open device, and how long lanes of evaluation are. Where the file says nothing and the models are small next to
+ * what is free, no rehearsal is needed to know that all goes at once. */
+static ql_status
+keep_to_limits(ql_job *job)
+{
+    ql_ctx *cx = &job->cx;
+    ql_limits limits;
+    double bytes;
+    ql_trial t;
+
+    ql_limits_find(job, &limits);
+    cx->device->limit = limits.pool;
+    cx->device->host_limit = limits.pinned;
+    job->lane_tokens = INT64_MAX;
+    QL_TRY(cx, ql_job_model_bytes(job, &bytes));
+    if (!limits.said && bytes < SMALL * (double)limits.host_memory)
+        return QL_OK;
+    t = (ql_trial){.pool = limits.pool, .pinned = limits.pinned};
+    QL_TRY(cx, ql_fit(job, &t));
+    if (!t.fits)
+        return ql_fail_limits(job, &limits);
+    job->lane_tokens = t.lane_tokens;
+    return QL_OK;
+}
+
 static ql_status
 run(ql_job *job, ql_results *results)
 {
@@ -124,6 +156,7 @@ run_job(ql_job *job)
         return QL_MEMORY;
     QL_TRY(cx, ql_job_device(job, false));
     QL_TRY(cx, ql_disk_check(job));
+    QL_TRY(cx, keep_to_limits(job));
     if (!job->folder.path)
         QL_TRY(cx, ql_folder_open(cx, job->info.runs, &job->graph, &job->folder));
     QL_TRY(cx, ql_job_map(job));

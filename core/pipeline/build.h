@@ -125,8 +125,8 @@ typedef struct ql_file_keys {
     int version, compute, propagate, chunk_tokens, cache_keep;
     bool baseline;
     double time_limit;
-    const char *name, *device, *cache;
-    uint64_t seed, memory, cache_limit;
+    const char *name, *device, *cache, *spill;
+    uint64_t seed, memory, host_memory, cache_limit;
 } ql_file_keys;
 typedef struct ql_stage_keys {
     int propagate;

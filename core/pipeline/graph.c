@@ -114,6 +114,8 @@ build(ql_build *b, ql_graph *g)
                     .compute = ql_file_compute(&keys),
                     .seed = keys.seed,
                     .memory = keys.memory,
+                    .host_memory = keys.host_memory,
+                    .spill = keys.spill,
                     .cache = keys.cache,
                     .cache_limit = keys.cache_limit,
                     .cache_needed = keys.cache_keep == 1,

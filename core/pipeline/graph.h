@@ -70,13 +70,14 @@ typedef struct ql_table_spec {
 } ql_table_spec;
 
 typedef struct ql_graph {
-    const char *name, *file, *folder; /* folder: of the file, for relative paths */
-    const char *device;               /* "auto", "cpu", "cuda", "cuda:1" */
-    ql_dtype compute;                 /* of activations and weights; NONE: the device's own choice */
-    uint64_t seed, memory;            /* memory: bytes, 0: no limit */
-    const char *cache;                /* folder; NULL: the one beside the runs */
-    uint64_t cache_limit;             /* bytes, 0: none */
-    bool cache_needed;                /* blocks of a walk that has ended leave the cache */
+    const char *name, *file, *folder;   /* folder: of the file, for relative paths */
+    const char *device;                 /* "auto", "cpu", "cuda", "cuda:1" */
+    ql_dtype compute;                   /* of activations and weights; NONE: the device's own choice */
+    uint64_t seed, memory, host_memory; /* bytes; 0: the file doesn't say */
+    const char *spill;                  /* folder; NULL: the cache */
+    const char *cache;                  /* folder; NULL: the one beside the runs */
+    uint64_t cache_limit;               /* bytes, 0: none */
+    bool cache_needed;                  /* blocks of a walk that has ended leave the cache */
     int64_t chunk_tokens;
     double time_limit; /* seconds of one call of a plugin, for the program's timer; 0: none */
     bool baseline;

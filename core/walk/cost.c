@@ -1,7 +1,6 @@
 /* What cells cost: bits that linears take where they are stored, and meters for time and device memory. */
 #include <math.h>
 
-#include "base/clock.h"
 #include "tensor/tensor.h"
 #include "walk.h"
 
@@ -72,12 +71,6 @@ original_bits(const ql_walk *w, double *out)
 
 /* --- meters --- */
 
-static double
-now(const ql_device *d)
-{
-    return d->clock ? *d->clock : ql_seconds();
-}
-
 /* The device works behind the host: what was queued before belongs to who queued it. */
 static ql_status
 catch_up(const ql_walk *w)
@@ -91,7 +84,8 @@ ql_meter_start(const ql_walk *w, ql_meter *m)
     ql_device *d = w->cx->device;
 
     QL_TRY(w->cx, catch_up(w));
-    *m = (ql_meter){.start = {.seconds = now(d), .up = d->up, .down = d->down, .peak = d->mark}, .inner = w->metered};
+    *m = (ql_meter){.start = {.seconds = ql_device_seconds(d), .up = d->up, .down = d->down, .peak = d->mark},
+                    .inner = w->metered};
     d->mark = d->used;
     return QL_OK;
 }
@@ -103,7 +97,8 @@ ql_meter_stop(ql_walk *w, const ql_meter *m, ql_cost *cost)
     ql_cost all;
 
     QL_TRY(w->cx, catch_up(w));
-    all = (ql_cost){.seconds = now(d) - m->start.seconds, .up = d->up - m->start.up, .down = d->down - m->start.down};
+    all = (ql_cost){
+        .seconds = ql_device_seconds(d) - m->start.seconds, .up = d->up - m->start.up, .down = d->down - m->start.down};
     cost->seconds += all.seconds - (w->metered.seconds - m->inner.seconds);
     cost->up += all.up - (w->metered.up - m->inner.up);
     cost->down += all.down - (w->metered.down - m->inner.down);

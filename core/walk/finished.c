@@ -289,7 +289,7 @@ ql_finished_put(ql_walk *w)
             ql_cost_store(w, v);
         if (!v->told)
             add_tally(&v->all, &v->block);
-        if (was_made(w, v) && (w->store || w->passes > 1)) {
+        if (was_made(w, v) && (w->store || v->outlines)) {
             QL_TRY(w->cx, w->store ? put_variant(w, v) : ql_outline_put(w, v));
             v->kept[w->layer] = true;
         }

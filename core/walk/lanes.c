@@ -183,6 +183,16 @@ deal(ql_walk *w, const ql_corpus *c, int64_t *left)
     return QL_OK;
 }
 
+/* For who chooses how long lanes are. */
+static void
+count_chunks(ql_walk *w, const ql_corpus *c)
+{
+    w->work->chunks += c->span_count;
+    for (int64_t i = 0; i < c->span_count; i++)
+        if (ql_span_tokens(&c->spans[i]) > w->work->chunk_tokens)
+            w->work->chunk_tokens = ql_span_tokens(&c->spans[i]);
+}
+
 ql_status
 ql_lanes_deal(ql_walk *w)
 {
@@ -198,8 +208,11 @@ ql_lanes_deal(ql_walk *w)
     if (!w->lanes)
         return QL_MEMORY;
     for (int64_t i = w->plan->stream_count; i < w->stream_count; i++)
-        if (is_first(w, i))
+        if (is_first(w, i)) {
+            count_chunks(w, w->streams[i]->corpus);
             QL_TRY(w->cx, deal(w, w->streams[i]->corpus, &left));
+        }
+    w->work->passes = w->passes > w->work->passes ? w->passes : w->work->passes;
     return QL_OK;
 }
 

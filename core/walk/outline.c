@@ -13,10 +13,6 @@ ql_outline_put(ql_walk *w, ql_variant *v)
 {
     const int64_t linears = w->model->info.linear_count;
 
-    if (!v->outlines)
-        v->outlines = ql_alloc(w->cx, (size_t)(w->model->info.layers * linears), sizeof *v->outlines);
-    if (!v->outlines)
-        return QL_MEMORY;
     for (int l = 0; l < linears; l++) {
         ql_outline *o = outline_of(w, v, l);
         ql_tensor **at[QL_LINEAR_TENSORS];

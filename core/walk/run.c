@@ -5,9 +5,9 @@
 
 #include "walk.h"
 
-/* One walk, one load: says so, or which tensor was read again. */
+/* One pass, one load: says so, or which tensor was read again. */
 static void
-log_reads(ql_ctx *cx, const ql_source *source)
+log_reads(ql_ctx *cx, const ql_source *source, int64_t passes)
 {
     int64_t read = 0, again = 0;
 
@@ -16,12 +16,12 @@ log_reads(ql_ctx *cx, const ql_source *source)
         const int64_t times = ql_source_reads(source, name);
 
         read += times > 0;
-        again += times > 1;
-        if (times > 1)
+        again += times > passes;
+        if (times > passes)
             ql_warn(cx, "%s left its file %lld times", name, (long long)times);
     }
     if (again == 0)
-        ql_info(cx, "%lld tensors left their files, each once", (long long)read);
+        ql_info(cx, "%lld tensors left their files, each once%s", (long long)read, passes > 1 ? " a pass" : "");
 }
 
 static void
@@ -42,11 +42,15 @@ walk_model(ql_walk *w)
 
     QL_TRY(w->cx, ql_tokenizer_open(w->cx, ql_source_folder(w->model->source), &tokenizer));
     w->tokenizer = tokenizer;
-    st = ql_walk_run(w);
+    st = w->spill.folder ? ql_spill_open(w->cx, w->spill.folder, w->cx->device->clock, &w->spill) : QL_OK;
+    if (st == QL_OK)
+        st = ql_walk_run(w);
+    w->work->spilled = w->spill.end > w->work->spilled ? w->spill.end : w->work->spilled;
+    ql_spill_close(&w->spill);
     if (w->cx->device->parked)
         log_parked(w->cx);
     if (st == QL_OK && !w->cx->device->clock)
-        log_reads(w->cx, w->model->source);
+        log_reads(w->cx, w->model->source, w->passes);
     ql_tokenizer_close(tokenizer);
     return st;
 }
@@ -78,12 +82,17 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_plan *pl
 {
     const ql_node *node = plan->root;
     ql_model_handle model = {0};
+    ql_run_work work = {0};
     ql_walk w = {.cx = cx, .registry = registry, .graph = g, .plan = plan, .model = &model};
     ql_status st =
         ql_model_open(cx, registry, node->plugin, node->self, ql_param_text(node->plugin, node->self, "path"), &model);
 
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", node->name);
+    if (opt->layers && opt->layers < model.info.layers)
+        model.info.layers = opt->layers;
+    w.spill = (ql_spill){.folder = opt->spill, .file = -1};
+    w.work = opt->work ? opt->work : &work;
     w.folder = opt->folder;
     w.lane_tokens = opt->store || !opt->folder ? opt->lane_tokens : 0; /* passes read the store */
     w.fails = opt->fails;

@@ -8,6 +8,9 @@
 #include "plan.h"
 
 typedef struct ql_run_options {
+    const char *spill; /* folder of the file in which hidden states wait; NULL: they don't */
+    int64_t layers;    /* of a rehearsal: the most blocks that a model has; 0: all */
+    ql_run_work *work; /* is added to; NULL: nobody reads it */
     int64_t
         lane_tokens; /* the most tokens of evaluation that go through memory together; 0: all. More go in passes over the store. */
     const char *folder;    /* where stages may write files; NULL, for a rehearsal: nobody writes */

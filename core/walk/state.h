@@ -63,4 +63,17 @@ typedef struct ql_tally { /* what a stage's work came to; kept in the store as i
     double bits, weights; /* what the model that ends in it stores of its linears, and their weights */
 } ql_tally;
 
+typedef struct ql_run_phase { /* of a walk: the pass that makes variants, or one after it */
+    double seconds;
+    size_t memory; /* bytes of the device's at most */
+} ql_run_phase;
+
+/* What walks took: of the model that took most, but for seconds, which are those of all. */
+typedef struct ql_run_work {
+    int64_t chunks, chunk_tokens; /* of evaluation, and tokens of the longest; what lanes are made of */
+    int64_t passes;
+    int64_t spilled; /* bytes of the file in which hidden states waited */
+    ql_run_phase first, further;
+} ql_run_work;
+
 #endif

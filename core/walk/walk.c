@@ -199,7 +199,10 @@ open_variant(ql_walk *w, ql_variant *v)
     v->failed = NULL;
     v->block = v->all = (ql_tally){0};
     v->told = false;
-    if (!v->title || !v->about || !v->linears || !v->kept || !v->wanted)
+    v->outlines = w->store || w->folder
+                      ? NULL
+                      : ql_alloc(w->cx, layers * (size_t)w->model->info.linear_count, sizeof *v->outlines);
+    if (!v->title || !v->about || !v->linears || !v->kept || !v->wanted || (!v->outlines && !w->store && !w->folder))
         return QL_MEMORY;
     return ql_variant_is_made(v) ? fail_dead(w, v->stage, &v->failed) : QL_OK;
 }
@@ -290,9 +293,15 @@ log_size(const ql_walk *w)
 static ql_status
 walk_pass(ql_walk *w)
 {
+    ql_run_phase *phase = w->pass ? &w->work->further : &w->work->first;
+    const double start = ql_device_seconds(w->cx->device);
+    ql_cost cost = {0};
+    ql_meter meter;
+
     w->evaluates = ql_lanes_begin(w);
     if (!w->evaluates && w->pass > 0)
         return QL_OK;
+    QL_TRY(w->cx, ql_meter_start(w, &meter));
     ql_need_decide(w);
     QL_TRY(w->cx, open_streams(w));
     QL_TRY(w->cx, ql_lanes_open(w));
@@ -301,7 +310,11 @@ walk_pass(ql_walk *w)
         start_progress(w);
     }
     QL_TRY(w->cx, walk_blocks(w));
-    return ql_lanes_end(w);
+    QL_TRY(w->cx, ql_lanes_end(w));
+    QL_TRY(w->cx, ql_meter_stop(w, &meter, &cost));
+    phase->seconds += ql_device_seconds(w->cx->device) - start;
+    phase->memory = cost.peak > phase->memory ? cost.peak : phase->memory;
+    return QL_OK;
 }
 
 static ql_status

@@ -49,6 +49,7 @@ struct ql_walk {
     int64_t pass, passes;    /* under way, from 0; in all */
     bool evaluates;          /* the pass takes tokens to the end of the model */
     ql_cost load, metered;   /* of reading blocks; of all meters that stopped */
+    ql_run_work *work;       /* what it takes is added there */
     ql_spill spill;          /* where hidden states wait; without a folder: nowhere */
     struct ql_visit *visit;  /* under way; NULL: none */
     int64_t linear;          /* that is being worked on, for ql_quantize */
@@ -152,7 +153,7 @@ const ql_stream *ql_visit_stream(const struct ql_visit *v);
 /* Parks what its stream needs last. */
 ql_status ql_visit_make_room(ql_walk *w, bool *freed);
 
-/* --- lanes.c: evaluation in passes. The first is the walk that makes variants, each further one goes over what the store has of them --- */
+/* --- lanes.c: evaluation in passes. The first makes variants, each further one goes over what the store has --- */
 /* Deals the chunks that sinks lack out to passes; what was found of others in an earlier run is taken from the store. */
 ql_status ql_lanes_deal(ql_walk *w);
 /* Which chunks the streams to the end of the model take in this pass. False if none of them takes any. */

@@ -299,8 +299,9 @@ static const struct {
     AT(ql_forecast_model, bytes, 80),
     SIZE(ql_forecast_stage, 32),
     SIZE(ql_forecast_export, 32),
-    SIZE(ql_forecast, 112),
-    AT(ql_forecast, exports, 104),
+    SIZE(ql_forecast_phase, 16),
+    SIZE(ql_forecast, 200),
+    AT(ql_forecast, exports, 192),
 };
 
 int

@@ -104,13 +104,26 @@ typedef struct ql_forecast_export {
     double bytes; /* at most, while it is made: tensors are put aside before they are written where they belong */
 } ql_forecast_export;
 
+typedef struct ql_forecast_phase {
+    double seconds;
+    size_t memory; /* bytes of the device's at most */
+} ql_forecast_phase;
+
 typedef struct ql_forecast {
     const char *device;
     bool timed;          /* the device answered; else there are no seconds and no rate */
     double rate;         /* floating-point operations a second of its products */
     double seconds;      /* of the whole walk, reading files apart */
-    size_t memory, room; /* bytes of the device's at most; `memory:` of the file, 0: no limit */
-    double cache;        /* bytes of finished blocks on the disk, about */
+    size_t memory, room; /* bytes of the device's that tensors take at most; the limit, 0: none */
+    size_t host,
+        host_room; /* of the host's, all in all (of a device that is the host, its tensors too); the limit, 0: none */
+    size_t least,
+        host_least; /* the smallest limits that would do: of `memory:`; of `host_memory:`, 0: it does not matter */
+    int64_t passes; /* of evaluation: the first makes the variants, each further one goes over the store */
+    ql_forecast_phase first, further; /* that pass; all others together */
+    double extra;                     /* seconds of them that limits cost */
+    double waiting;                   /* bytes of the file in which hidden states wait, at most */
+    double cache;                     /* bytes of finished blocks on the disk, about */
     const char *full; /* which disk lacks room for cache, exports and run folder, and what could be freed; NULL: none */
     int64_t model_count, stage_count, export_count;
     const ql_forecast_model *models;

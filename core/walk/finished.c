@@ -1,8 +1,11 @@
 /* Between the walk and the store: what was finished earlier is taken in, what was worked out is put there, bit for bit. */
+#include <math.h>
 #include <string.h>
 
 #include "store/content.h"
 #include "walk.h"
+
+#define QL_BITS_MOST 1024 /* of a weight, whatever adapters it has */
 
 /* --- entries -------------------------------------------------------------------------------------------------- */
 
@@ -78,6 +81,44 @@ put_variant(ql_walk *w, ql_variant *v)
     return st;
 }
 
+/* The tally of an entry, of so many blocks: what it counts is all there, and within what can be. */
+static ql_status
+copy_tally(ql_walk *w, const ql_parcel *parcel, int64_t blocks, ql_tally *t)
+{
+    const ql_model_info *info = &w->model->info;
+    double weights = 0;
+    bool fine;
+
+    QL_TRY(w->cx, ql_parcel_copy(w->cx, parcel, "tally", t, sizeof *t));
+    for (int l = 0; l < info->linear_count; l++)
+        weights += (double)info->linears[l].out * (double)info->linears[l].in;
+    fine = t->weights == weights * (double)blocks && t->bits >= t->weights && t->bits <= QL_BITS_MOST * t->weights &&
+           t->linears >= 0 && t->linears <= blocks * info->linear_count && t->cost.seconds >= 0 &&
+           isfinite(t->cost.seconds);
+    for (int i = 0; i < QL_NUM_COUNT; i++)
+        fine = fine && t->statuses[i] >= 0 && t->statuses[i] <= t->linears;
+    return fine ? QL_OK : QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: its counts are not those of the model");
+}
+
+/* What the linears take is what the tally says, where all of them have codes of their own. */
+static ql_status
+check_bits(ql_walk *w, const ql_variant *v)
+{
+    const bool coupled = v->stage->plugin->kind == QL_COMPENSATOR;
+    double bits = 0;
+
+    for (int l = 0; l < w->model->info.linear_count; l++) {
+        const ql_linear_state *s = &v->linears[l];
+
+        if (!s->q.codes)
+            return QL_OK;
+        bits += ql_qlinear_bits(&s->q, coupled ? s->b : s->q.b, coupled ? s->a : s->q.a);
+    }
+    return bits == v->block.bits
+               ? QL_OK
+               : QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: its linears are not of %g bits", v->block.bits);
+}
+
 static ql_status
 take_linears(ql_walk *w, const ql_parcel *parcel, void *into)
 {
@@ -85,7 +126,8 @@ take_linears(ql_walk *w, const ql_parcel *parcel, void *into)
 
     for (int l = 0; l < w->model->info.linear_count; l++)
         QL_TRY(w->cx, ql_kept_take(w, parcel, l, &v->linears[l]));
-    return ql_parcel_copy(w->cx, parcel, "tally", &v->block, sizeof v->block);
+    QL_TRY(w->cx, copy_tally(w, parcel, 1, &v->block));
+    return check_bits(w, v);
 }
 
 static ql_status
@@ -93,7 +135,7 @@ take_tally(ql_walk *w, const ql_parcel *parcel, void *into)
 {
     ql_variant *v = into;
 
-    return ql_parcel_copy(w->cx, parcel, "tally", &v->all, sizeof v->all);
+    return copy_tally(w, parcel, w->model->info.layers, &v->all);
 }
 
 /* --- facts of sinks, which lie in the results ----------------------------------------------------------------- */

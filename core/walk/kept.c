@@ -187,6 +187,17 @@ check_groups(ql_walk *w, const ql_tensor *g_idx, int64_t groups, bool *fine)
     return ql_unmap(w->cx, g_idx);
 }
 
+/* Numbers that a stage can leave. */
+static bool
+values_fit(const ql_linear_state *s, const ql_linear_info *info)
+{
+    const unsigned unknown = ~((1u << QL_NUM_COUNT) - 1);
+    const int64_t most = info->out > info->in ? info->out : info->in;
+
+    return !((s->status | s->own | s->q.status) & unknown) && s->k >= -1 && s->k <= most && s->q.dead >= 0 &&
+           s->q.dead <= info->in;
+}
+
 /* What is read has the shapes that its users take for granted. */
 static ql_status
 check_linear(ql_walk *w, const ql_linear_state *s, int l)
@@ -195,7 +206,7 @@ check_linear(ql_walk *w, const ql_linear_state *s, int l)
     const ql_qlinear *q = &s->q;
     const ql_grid *g = &q->grid;
     const ql_dtype number = g->fp64 ? QL_F64 : QL_F32;
-    bool fine = adapter_fits(s->b, s->a, info) && adapter_fits(q->b, q->a, info);
+    bool fine = values_fit(s, info) && adapter_fits(s->b, s->a, info) && adapter_fits(q->b, q->a, info);
 
     if (q->codes) {
         const int64_t groups = q->scales && ql_ndim(q->scales) == 2 ? ql_dim(q->scales, 1) : 0;
@@ -208,8 +219,7 @@ check_linear(ql_walk *w, const ql_linear_state *s, int l)
         if (fine && q->g_idx)
             QL_TRY(w->cx, check_groups(w, q->g_idx, groups, &fine));
     }
-    return fine ? QL_OK
-                : QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: linear %d has another shape than the model's", l);
+    return fine ? QL_OK : QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: linear %d is not one of the model's", l);
 }
 
 static ql_status

@@ -57,6 +57,16 @@ damage_bytes(const char *kind, const char *path)
 
 /* --- entries ----------------------------------------------------------------------------------------------------- */
 
+/* Is it a part of numbers that the host counts with: of a tally, of a linear's values, of which tensors there are? */
+static bool
+has_counts(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    name = dot ? dot + 1 : name;
+    return strcmp(name, "tally") == 0 || strcmp(name, "values") == 0 || strcmp(name, "present") == 0;
+}
+
 /* Chooses a part that has the kind of damage's victim in it; NULL: there is none. */
 static forged_part *
 victim(const char *kind)
@@ -67,7 +77,7 @@ victim(const char *kind)
         forged_part *p = &entry.parts[(first + i) % entry.count];
 
         if (strcmp(kind, "drop") == 0 || (strcmp(kind, "shorten") == 0 && p->ndim > 0 && p->dims[0] > 1) ||
-            (strcmp(kind, "counts") == 0 && strstr(p->name, "count") && p->bytes >= sizeof(int64_t)) ||
+            (strcmp(kind, "counts") == 0 && has_counts(p->name)) ||
             (strcmp(kind, "turn") == 0 && p->ndim == 2 && p->dims[0] != p->dims[1]))
             return p;
     }
@@ -91,7 +101,9 @@ change(const char *kind, forged_part *p)
         p->dims[0] = p->dims[1];
         p->dims[1] = rows;
     } else {
-        memcpy(p->data + drawn(p->bytes / sizeof number) * sizeof number, &number, sizeof number);
+        const size_t size = p->bytes < sizeof number ? p->bytes : sizeof number;
+
+        memcpy(p->data + drawn(p->bytes / size) * size, &number, size);
     }
 }
 

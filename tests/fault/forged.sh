@@ -1,0 +1,32 @@
+# Usage: forged.sh [DRAWS] [SEED]: an entry of the cache is whole under its checksum, which anybody can write, so what it counts is looked at
+# before it is believed. In every entry of a finished table, for each of DRAWS, a count becomes huge or negative under a right checksum; the
+# run after it, whose results are gone, doesn't die, ends within the limit, leaves the rows in results.db that the undisturbed
+# one has, and prints its table.
+. "$QLOOM_SOURCE/tests/fault/small.sh"
+draws=${1:-8}
+seed=${2:-$seed}
+echo "$draws draws for each entry, seed $seed"
+
+cd "$dir" || exit 1
+forged=0 refused=0
+for entry in $(cd plain && find runs/cache/nodes -name '*.safetensors'); do
+    draw=0
+    while [ $draw -lt "$draws" ]; do
+        draw=$((draw + 1))
+        rm -rf trial
+        cp -r plain trial
+        rm -f trial/runs/results.db
+        number 1000000000
+        told=$("$DAMAGE" counts "trial/$entry" "$drawn") || continue
+        forged=$((forged + 1))
+        go trial
+        status=$?
+        [ $status -eq 0 ] || fail "$entry, $told: status $status: $(tail -n 2 trial/err)"
+        ! grep -q "is thrown away and made again" trial/err || refused=$((refused + 1))
+        { differences trial && cmp plain/out trial/out && "$SAME" plain/runs/results.db trial/runs/results.db; } >same 2>&1 ||
+            fail "$entry, $told: $(head -n 3 same)"
+    done
+done
+echo "$forged forged, $refused of them refused"
+[ "$forged" -gt 0 ] && [ "$refused" -gt 0 ] || fail "nothing was forged, or nothing of it noticed"
+done_testing

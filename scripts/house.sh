@@ -15,7 +15,7 @@ pipeline 3160
 yaml 930
 store 1430
 results 1845
-walk 5720
+walk 5830
 run 430
 job 1880
 text 8450
@@ -24,8 +24,8 @@ export 1290
 report 3765
 kit 930
 cli 2550
-core 27020
-all 44420"
+core 27130
+all 44530"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

@@ -100,23 +100,28 @@ copy_tally(ql_walk *w, const ql_parcel *parcel, int64_t blocks, ql_tally *t)
     return fine ? QL_OK : QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: its counts are not those of the model");
 }
 
-/* What the linears take is what the tally says, where all of them have codes of their own. */
+/* What the linears are is what the tally counts; bits, where all of them have codes of their own. */
 static ql_status
-check_bits(ql_walk *w, const ql_variant *v)
+check_counts(ql_walk *w, const ql_variant *v)
 {
     const bool coupled = v->stage->plugin->kind == QL_COMPENSATOR;
-    double bits = 0;
+    ql_tally found = {0};
+    bool coded = true;
 
     for (int l = 0; l < w->model->info.linear_count; l++) {
         const ql_linear_state *s = &v->linears[l];
 
-        if (!s->q.codes)
-            return QL_OK;
-        bits += ql_qlinear_bits(&s->q, coupled ? s->b : s->q.b, coupled ? s->a : s->q.a);
+        coded = coded && s->q.codes;
+        if (coded)
+            found.bits += ql_qlinear_bits(&s->q, coupled ? s->b : s->q.b, coupled ? s->a : s->q.a);
+        found.linears += !s->skipped;
+        for (int i = 0; i < QL_NUM_COUNT; i++)
+            found.statuses[i] += s->own >> i & 1;
     }
-    return bits == v->block.bits
-               ? QL_OK
-               : QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: its linears are not of %g bits", v->block.bits);
+    if (found.linears == v->block.linears && (!coded || found.bits == v->block.bits) &&
+        memcmp(found.statuses, v->block.statuses, sizeof found.statuses) == 0)
+        return QL_OK;
+    return QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: its counts are not those of its linears");
 }
 
 static ql_status
@@ -127,7 +132,7 @@ take_linears(ql_walk *w, const ql_parcel *parcel, void *into)
     for (int l = 0; l < w->model->info.linear_count; l++)
         QL_TRY(w->cx, ql_kept_take(w, parcel, l, &v->linears[l]));
     QL_TRY(w->cx, copy_tally(w, parcel, 1, &v->block));
-    return check_bits(w, v);
+    return check_counts(w, v);
 }
 
 static ql_status

@@ -194,8 +194,8 @@ values_fit(const ql_linear_state *s, const ql_linear_info *info)
     const unsigned unknown = ~((1u << QL_NUM_COUNT) - 1);
     const int64_t most = info->out > info->in ? info->out : info->in;
 
-    return !((s->status | s->own | s->q.status) & unknown) && s->k >= -1 && s->k <= most && s->q.dead >= 0 &&
-           s->q.dead <= info->in;
+    return !((s->status | s->own | s->q.status) & unknown) && !(s->own & ~s->status) && s->k >= -1 && s->k <= most &&
+           s->q.dead >= 0 && s->q.dead <= info->in;
 }
 
 /* What is read has the shapes that its users take for granted. */

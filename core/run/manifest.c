@@ -1,11 +1,11 @@
 /* manifest.json: everything that decided the numbers of a run, so that it can be repeated and told from another. */
 #include "folder.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <qloom/json.h>
 #include <qloom/qloom.h>
@@ -18,22 +18,26 @@
 #define HEADER_LENGTH 8 /* bytes in front of a safetensors header that hold its length */
 
 /* Length of a safetensors header with what is in front of it: it names every tensor, and reading gigabytes would cost
- * more than the run may take. */
+ * more than the run may take. A file that has none is read whole here, and refused where it is opened. */
 static ql_status
 header_bytes(ql_ctx *cx, const char *path, size_t *out)
 {
     unsigned char length[HEADER_LENGTH];
-    FILE *f = fopen(path, "rb");
+    struct stat st;
     uint64_t n = 0;
-    bool ok = f && fread(length, 1, sizeof length, f) == sizeof length;
+    ssize_t got;
+    int fd;
 
-    if (f)
-        (void)fclose(f);
-    if (!ok)
-        return QL_FAIL(cx, QL_IO, "%s: %s", path, f ? "shorter than a safetensors header" : strerror(errno));
+    *out = SIZE_MAX;
+    QL_TRY(cx, ql_file_open(cx, path, &fd, &st));
+    got = pread(fd, length, sizeof length, 0);
+    close(fd);
+    if (got != (ssize_t)sizeof length)
+        return QL_OK;
     for (int i = HEADER_LENGTH; i-- > 0;)
         n = n << 8 | length[i];
-    *out = n < SIZE_MAX - HEADER_LENGTH ? (size_t)n + HEADER_LENGTH : SIZE_MAX;
+    if (n < SIZE_MAX - HEADER_LENGTH)
+        *out = (size_t)n + HEADER_LENGTH;
     return QL_OK;
 }
 

@@ -193,16 +193,13 @@ ql_book_add(ql_book *b, const char *runs, const char *run, bool lists)
     return st;
 }
 
-/* The references of a part of the first run's layout. */
-static ql_status
-read_part(const ql_book *b, const char *part, const char *const **items, int64_t *count)
+ql_status
+ql_book_texts(const ql_book *b, const char *sql, const char *part, const char *const **items, int64_t *count)
 {
     const char **list;
     ql_sheet rows;
 
-    QL_TRY(b->cx,
-           ql_sheet_read(b->db, &rows, "SELECT reference FROM layout WHERE run = 1 AND part = ? ORDER BY position", "t",
-                         part));
+    QL_TRY(b->cx, ql_sheet_read(b->db, &rows, sql, "t", part));
     list = ql_alloc(b->cx, (size_t)rows.count, sizeof *list);
     if (!list)
         return QL_MEMORY;
@@ -216,13 +213,14 @@ read_part(const ql_book *b, const char *part, const char *const **items, int64_t
 ql_status
 ql_book_spec(const ql_book *b, ql_table_spec *out)
 {
+    static const char sql[] = "SELECT reference FROM layout WHERE run = 1 AND part = ? ORDER BY position";
     const char *const *value;
     int64_t count;
 
     *out = (ql_table_spec){0};
-    QL_TRY(b->cx, read_part(b, "row", &out->rows, &out->row_count));
-    QL_TRY(b->cx, read_part(b, "column", &out->columns, &out->column_count));
-    QL_TRY(b->cx, read_part(b, "value", &value, &count));
+    QL_TRY(b->cx, ql_book_texts(b, sql, "row", &out->rows, &out->row_count));
+    QL_TRY(b->cx, ql_book_texts(b, sql, "column", &out->columns, &out->column_count));
+    QL_TRY(b->cx, ql_book_texts(b, sql, "value", &value, &count));
     out->value = count ? value[0] : NULL;
     return QL_OK;
 }

@@ -52,6 +52,8 @@ ql_status ql_book_differences(ql_book *b, const char *metric);
  * metric changes nothing, and neither does the same one again. */
 ql_status ql_book_cost(ql_book *b, const char *metric);
 
+/* The texts that a query of one column gives for its argument. In the innermost scope. */
+ql_status ql_book_texts(const ql_book *b, const char *sql, const char *part, const char *const **items, int64_t *count);
 /* " (did you mean 'WORD'?)" of the words that a query gives, or "". In the innermost scope. */
 ql_status ql_book_guess(const ql_book *b, const char *wrong, const char *sql, const char **out);
 

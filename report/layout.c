@@ -5,23 +5,25 @@
 #define SEED_KEY "seed" /* the axis that numbers are averaged over */
 
 static const char tables[] =
-    "DROP TABLE IF EXISTS key; CREATE TEMP TABLE key (part TEXT, position INTEGER, reference TEXT, UNIQUE (part, "
-    "reference));"
+    "DROP TABLE IF EXISTS key; CREATE TEMP TABLE key (part TEXT, position INTEGER, reference TEXT, PRIMARY KEY (part, "
+    "position),"
+    " UNIQUE (part, reference)) WITHOUT ROWID;"
     "DROP TABLE IF EXISTS metric; CREATE TEMP TABLE metric (position INTEGER PRIMARY KEY, metric TEXT);"
-    "DROP TABLE IF EXISTS called; CREATE TEMP TABLE called (cell INTEGER, part TEXT, position INTEGER, baseline "
-    "INTEGER, reference TEXT, label TEXT,"
-    " PRIMARY KEY (cell, part, position)) WITHOUT ROWID;"
-    "DROP TABLE IF EXISTS tuple; CREATE TEMP TABLE tuple (part TEXT, cell INTEGER, baseline INTEGER, number INTEGER, "
-    "PRIMARY KEY (part, cell)) "
-    "WITHOUT ROWID;"
-    "DROP TABLE IF EXISTS rank; CREATE TEMP TABLE rank (part TEXT, baseline INTEGER, position INTEGER, label TEXT, "
-    "cell INTEGER,"
-    " PRIMARY KEY (part, baseline, position, label)) WITHOUT ROWID;"
     "DROP TABLE IF EXISTS place; CREATE TEMP TABLE place (part TEXT, cell INTEGER, baseline INTEGER, place TEXT);"
     "DROP TABLE IF EXISTS ordinal; CREATE TEMP TABLE ordinal (part TEXT, baseline INTEGER, place TEXT, number INTEGER,"
     " PRIMARY KEY (part, baseline, place)) WITHOUT ROWID;"
+    "DROP TABLE IF EXISTS tuple; CREATE TEMP TABLE tuple (part TEXT, cell INTEGER, baseline INTEGER, number INTEGER,"
+    " PRIMARY KEY (part, cell)) WITHOUT ROWID;"
     "DROP TABLE IF EXISTS target; CREATE TEMP TABLE target (cell INTEGER, row INTEGER, col INTEGER, PRIMARY KEY (cell, "
-    "col)) WITHOUT ROWID;";
+    "col))"
+    " WITHOUT ROWID;"
+    "CREATE TEMP VIEW IF NOT EXISTS called AS SELECT c.id AS cell, k.part, k.position, c.baseline, k.reference,"
+    " CASE WHEN k.reference IS NULL THEN '' WHEN k.reference <> '" RUN_KEY "' THEN ifnull(l.label, '-')"
+    " WHEN NOT c.baseline OR k.part = 'column' THEN r.name"
+    " WHEN (SELECT count(*) FROM run) > 1 THEN r.name || ' (" QL_ORIGINAL_LABEL ")' ELSE '" QL_ORIGINAL_LABEL
+    "' END AS label"
+    " FROM cell c CROSS JOIN run r ON r.id = c.run CROSS JOIN key k LEFT JOIN label l ON l.cell = c.id"
+    " AND l.reference = k.reference";
 
 static ql_status
 put_keys(ql_book *b, const char *part, const char *const *references, int64_t count)
@@ -98,23 +100,19 @@ choose_metrics(ql_book *b, const char *value)
     return QL_FAIL(b->cx, QL_INVALID, "table: no cell has the metric '%s'%s", value, guess);
 }
 
-/* A tuple's place is the text of its labels' ranks, key by key; a label's rank is the number of the first cell that has it. Places of
- * original models come in the order of their first cells. */
+/* A tuple's place is the text of its labels. Places of original models come in the order of their first cells, others in that of their
+ * labels' ranks, key by key; the rank of a label is the number of the first cell that has it. */
 static const char places[] =
-    "INSERT INTO called SELECT c.id, k.part, k.position, c.baseline, k.reference, CASE WHEN k.reference IS NULL THEN ''"
-    " WHEN k.reference <> '" RUN_KEY "' THEN ifnull(l.label, '-') WHEN NOT c.baseline OR k.part = 'column' THEN r.name"
-    " WHEN (SELECT count(*) FROM run) > 1 THEN r.name || ' (" QL_ORIGINAL_LABEL ")' ELSE '" QL_ORIGINAL_LABEL "' END"
-    " FROM cell c JOIN run r ON r.id = c.run CROSS JOIN key k LEFT JOIN label l ON l.cell = c.id AND l.reference = "
-    "k.reference;"
-    "INSERT INTO rank SELECT part, baseline, position, label, min(cell) FROM called WHERE NOT baseline OR part = 'row'"
-    " GROUP BY part, baseline, position, label;"
-    "INSERT INTO place SELECT part, cell, baseline, group_concat(format('%012d', rank), '') FROM (SELECT c.part, "
-    "c.cell,"
-    " c.baseline, r.cell AS rank FROM called c CROSS JOIN rank r ON r.part = c.part AND r.baseline = c.baseline"
-    " AND r.position = c.position AND r.label = c.label ORDER BY c.cell, c.part, c.position) GROUP BY cell, part;"
+    "INSERT INTO place SELECT part, cell, baseline, group_concat(label, char(1)) FROM (SELECT * FROM called"
+    " WHERE NOT baseline OR part = 'row' ORDER BY cell, part, position) GROUP BY cell, part;"
     "INSERT INTO ordinal SELECT part, baseline, place, dense_rank() OVER (PARTITION BY part ORDER BY baseline DESC,"
-    " iif(baseline, first, 0), place) - 1 FROM (SELECT part, baseline, place, min(cell) AS first FROM place"
-    " GROUP BY part, baseline, place);"
+    " iif(baseline, cell, 0), ranks) - 1 FROM (SELECT part, baseline, place, cell, group_concat(format('%012d', rank), "
+    "'') AS ranks"
+    " FROM (SELECT f.part, f.baseline, f.place, f.cell, min(f.cell) OVER (PARTITION BY f.part, f.baseline, c.position, "
+    "c.label)"
+    " AS rank FROM (SELECT part, baseline, place, min(cell) AS cell FROM place GROUP BY part, baseline, place) f"
+    " CROSS JOIN called c ON c.cell = f.cell AND c.part = f.part ORDER BY f.part, f.cell, c.position) GROUP BY part, "
+    "cell);"
     "INSERT INTO tuple SELECT p.part, p.cell, p.baseline, o.number FROM place p CROSS JOIN ordinal o ON o.part = p.part"
     " AND o.baseline = p.baseline AND o.place = p.place;"
     "INSERT INTO target SELECT r.cell, r.number, c.number FROM tuple r JOIN tuple c ON c.part = 'column' AND c.cell = "

@@ -1,10 +1,9 @@
 /* A table in Markdown, padded so that it reads well on a terminal too. */
 #include "render.h"
+#include "svg.h"
 
 #include <ctype.h>
 #include <string.h>
-
-#include <utf8proc.h>
 
 /* Text that Markdown would read as markup. An underscore inside a word is plain text in every dialect in use. */
 static const char *
@@ -24,28 +23,11 @@ escape(ql_ctx *cx, const char *text)
     return ql_escape(cx, text, special);
 }
 
-/* Columns on a terminal; bytes that are no UTF-8 count one each. */
-static int
-text_width(const char *text)
-{
-    const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)text, *end = p + strlen(text);
-    int columns = 0;
-
-    while (p < end) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t n = utf8proc_iterate(p, end - p, &c);
-
-        columns += n > 0 ? utf8proc_charwidth(c) : 1;
-        p += n > 0 ? n : 1;
-    }
-    return columns;
-}
-
 static void
 put_row(const ql_table *t, const char *const *fields, const int *widths, FILE *out)
 {
     for (int64_t k = 0; k < t->key_count + t->column_count; k++) {
-        int pad = widths[k] - text_width(fields[k]);
+        int pad = widths[k] - ql_text_columns(fields[k]);
 
         if (k < t->key_count)
             fprintf(out, "| %s%*s ", fields[k], pad, "");
@@ -109,7 +91,7 @@ ql_render_markdown(ql_ctx *cx, const ql_table *t, FILE *out)
         return QL_MEMORY;
     QL_TRY(cx, ql_grid_make(cx, t, &dialect, &grid));
     for (int64_t i = 0; i < (t->row_count + 1) * width; i++) {
-        int w = text_width(grid[i]), *most = &widths[i % width];
+        int w = ql_text_columns(grid[i]), *most = &widths[i % width];
 
         *most = w > *most ? w : *most < 3 ? 3 : *most; /* a rule is three dashes at least */
     }

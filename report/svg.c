@@ -87,11 +87,11 @@ ql_svg_open(FILE *out, double width, double height, const char *title)
     ql_html_print(out, "%s</title>\n", title);
 }
 
-double
-ql_svg_text_width(const char *text)
+int
+ql_text_columns(const char *text)
 {
     const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)text, *end = p + strlen(text);
-    double columns = 0;
+    int columns = 0;
 
     while (p < end) {
         utf8proc_int32_t c;
@@ -100,7 +100,13 @@ ql_svg_text_width(const char *text)
         columns += n > 0 ? utf8proc_charwidth(c) : 1;
         p += n > 0 ? n : 1;
     }
-    return LETTER * columns;
+    return columns;
+}
+
+double
+ql_svg_text_width(const char *text)
+{
+    return LETTER * ql_text_columns(text);
 }
 
 const char *

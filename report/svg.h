@@ -19,6 +19,8 @@ typedef enum ql_anchor { QL_ANCHOR_START, QL_ANCHOR_MIDDLE, QL_ANCHOR_END } ql_a
 void ql_svg_text(FILE *out, double x, double y, ql_anchor anchor, const char *text);
 /* Opens an <svg> of that size, described by `title` for those who can't see it. Ends with fputs("</svg>\n"). */
 void ql_svg_open(FILE *out, double width, double height, const char *title);
+/* Columns that the text takes on a terminal; bytes that are no UTF-8 count one each. */
+int ql_text_columns(const char *text);
 /* Pixels that the text takes in the figures' font, about. */
 double ql_svg_text_width(const char *text);
 /* `text`, its end cut and marked when it is wider than `width`. In the innermost scope; NULL without memory. */

@@ -368,24 +368,6 @@ make_rows(maker *m)
 
 /* --- the whole */
 
-static ql_status
-read_keys(maker *m)
-{
-    const char **keys;
-    ql_sheet rows;
-
-    QL_TRY(m->cx,
-           ql_sheet_read(m->book->db, &rows, "SELECT reference FROM key WHERE part = 'row' ORDER BY position", ""));
-    keys = ql_alloc(m->cx, (size_t)rows.count, sizeof *keys);
-    if (!keys)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < rows.count; i++)
-        keys[i] = ql_row(&rows, i)->text;
-    m->out->keys = keys;
-    m->out->key_count = rows.count;
-    return QL_OK;
-}
-
 /* Which way is better; a cost is when it is low. */
 static ql_status
 read_metrics(maker *m)
@@ -436,7 +418,8 @@ ql_table_make(ql_book *b, const ql_table_spec *spec, ql_table *out)
 
     *out = (ql_table){.differences = spec->differences};
     QL_TRY(b->cx, ql_layout_make(b, spec));
-    QL_TRY(b->cx, read_keys(&m));
+    QL_TRY(b->cx, ql_book_texts(b, "SELECT reference FROM key WHERE part = ? ORDER BY position", "row", &out->keys,
+                                &out->key_count));
     QL_TRY(b->cx, read_metrics(&m));
     QL_TRY(b->cx, allocate(&m));
     QL_TRY(b->cx, put_numbers(&m));

@@ -220,7 +220,10 @@ copy_row(ql_results *r, sqlite3_stmt *from, sqlite3_stmt *to)
     bool more = true;
 
     for (int k = 0; k < sqlite3_column_count(from); k++) {
-        const int code = sqlite3_bind_value(to, k + 1, sqlite3_column_value(from, k));
+        const bool text = sqlite3_column_type(from, k) == SQLITE_TEXT; /* it stays where it is until `from` goes on */
+        const int code = text ? sqlite3_bind_text(to, k + 1, (const char *)sqlite3_column_text(from, k),
+                                                  sqlite3_column_bytes(from, k), SQLITE_STATIC)
+                              : sqlite3_bind_value(to, k + 1, sqlite3_column_value(from, k));
 
         if (code != SQLITE_OK)
             return db_fail(r, code);

@@ -21,7 +21,7 @@ job 1880
 text 8450
 methods 810
 export 1290
-report 3765
+report 3735
 kit 930
 cli 2550
 core 27130

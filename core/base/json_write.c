@@ -28,7 +28,8 @@ put_quoted(FILE *out, const char *text, size_t bytes)
         else if (c < 0x20)
             fprintf(out, "\\u%04x", (unsigned)c);
         else
-            fprintf(out, "%.*s", (int)step, text + i);
+            for (size_t k = 0; k < step; k++)
+                fputc(text[i + k], out);
     }
     fputc('"', out);
 }

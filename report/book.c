@@ -31,6 +31,7 @@ static const char tables[] =
     "CREATE TEMP TABLE edge (run INTEGER, stage INTEGER, position INTEGER, port TEXT, source INTEGER);"
     "CREATE TEMP TABLE citation (run INTEGER, stage TEXT, label TEXT, plugin TEXT, cite TEXT);"
     "CREATE TEMP TABLE layout (run INTEGER, part TEXT, position INTEGER, reference TEXT);"
+    "CREATE TEMP TABLE mean (name TEXT, metric TEXT, terms INTEGER);"
     "CREATE TEMP TABLE choice (option TEXT, reference TEXT, label TEXT);"
     "CREATE TEMP VIEW meeting AS SELECT o.option, c.id AS cell FROM (SELECT DISTINCT option FROM choice) o CROSS JOIN "
     "cell c"

@@ -15,6 +15,7 @@
  *   kind (run, stage, name, metric, unit, better, parts, exp): `better` as ql_better
  *   stage (run, position, stage, kind, label, cells, seconds, calls, up, down, peak), edge (run, stage, position, port, source)
  *   citation (run, stage, label, plugin, cite), layout (run, part, position, reference)
+ *   mean (name, metric, terms): metrics that are means of others
  *   choice (option, reference, label): "AXIS=LABEL" of --where or --reference, and meeting (option, cell), a view: cells with those labels,
  *     of each reference any
  *   title (cell, title), a view: what tells a cell from all others: its labels, and its run where there are several */
@@ -43,9 +44,10 @@ ql_status ql_book_filter(ql_book *b, const char *const *choices);
 /* What differences are taken from: each cell's original model (NULL, or "original" alone), or the cell that has these labels and is like
  * it on all other axes. Makes the table pair (cell, other). */
 ql_status ql_book_compare(ql_book *b, const char *const *choices);
-/* Makes the table difference (cell, metric, value, error) of all pairs; `metric` NULL: of all metrics. `error`, the standard error of the
- * difference, comes from the parts (windows, questions) that both cells have of the same data: part by part a difference has far less
- * variance than either (docs/methods.md 10). NULL: the metric has no parts, or not the same ones. */
+/* Makes the table difference (cell, metric, value, error, p) of all pairs; `metric` NULL: of all metrics. `error`, the standard error of
+ * the difference, comes from the parts (windows, questions) that both cells have of the same data: part by part a difference has far less
+ * variance than either (docs/methods.md 10). NULL: the metric has no parts, or not the same ones. `p` is that of McNemar's exact test where
+ * all parts are 0 or 1. */
 ql_status ql_book_differences(ql_book *b, const char *metric);
 
 /* Makes numbers of "cost.bits", "cost.seconds" or "cost.memory": what each cell cost, unless a stage has a number of that name. Any other
@@ -54,13 +56,18 @@ ql_status ql_book_cost(ql_book *b, const char *metric);
 
 /* The texts that a query of one column gives for its argument. In the innermost scope. */
 ql_status ql_book_texts(const ql_book *b, const char *sql, const char *part, const char *const **items, int64_t *count);
-/* " (did you mean 'WORD'?)" of the words that a query gives, or "". In the innermost scope. */
-ql_status ql_book_guess(const ql_book *b, const char *wrong, const char *sql, const char **out);
 
 typedef struct ql_names { /* a growing list */
     const char **items;
     int64_t count, room;
 } ql_names;
+
+/* The metrics that `value` lists, parted by commas (NULL: all that there are), costs and means made as numbers: "mean(A.acc, B.acc)"
+ * becomes the metric "mean of 2". INVALID, with `who` in front, for one that no cell has. */
+ql_status ql_book_metrics(ql_book *b, const char *who, const char *value, ql_names *out);
+
+/* " (did you mean 'WORD'?)" of the words that a query gives, or "". In the innermost scope. */
+ql_status ql_book_guess(const ql_book *b, const char *wrong, const char *sql, const char **out);
 
 /* Position of the name, which is put at the end if it isn't there; -1 without memory, also for `name` NULL. The text is not copied. */
 int64_t ql_names_add(ql_ctx *cx, ql_names *n, const char *name);

@@ -72,32 +72,16 @@ choose_keys(ql_book *b, const ql_table_spec *spec)
     return ql_results_exec(b->db, "INSERT INTO key VALUES ('column', 0, NULL)");
 }
 
-#define ALL_METRICS                                                                                                    \
-    "SELECT metric FROM (SELECT metric, row_number() OVER (ORDER BY cell, position) AS at FROM number WHERE NOT cost)" \
-    " GROUP BY metric ORDER BY min(at)"
-
-/* Where everything failed no metric has a name, and any may be meant. */
 static ql_status
 choose_metrics(ql_book *b, const char *value)
 {
-    const char *guess;
-    ql_sheet rows;
+    ql_names names = {0};
+    ql_sheet none;
 
-    if (!value)
-        return ql_results_exec(b->db,
-                               "INSERT INTO metric SELECT row_number() OVER () - 1, metric FROM (" ALL_METRICS ")");
-    QL_TRY(b->cx, ql_book_cost(b, value));
-    QL_TRY(b->cx, ql_sheet_read(
-                      b->db, &rows,
-                      "SELECT EXISTS (SELECT 1 FROM number WHERE NOT cost) AND ?1 NOT IN (SELECT metric FROM number)",
-                      "t", value));
-    if (!ql_row(&rows, 0)->integer)
-        return ql_sheet_read(b->db, &rows, "INSERT INTO metric VALUES (0, ?)", "t", value);
-    QL_TRY(b->cx, ql_book_guess(b, value,
-                                "SELECT * FROM (" ALL_METRICS ") UNION ALL VALUES ('cost.bits'), ('cost.seconds'),"
-                                " ('cost.memory')",
-                                &guess));
-    return QL_FAIL(b->cx, QL_INVALID, "table: no cell has the metric '%s'%s", value, guess);
+    QL_TRY(b->cx, ql_book_metrics(b, "table", value, &names));
+    for (int64_t i = 0; i < names.count; i++)
+        QL_TRY(b->cx, ql_sheet_read(b->db, &none, "INSERT INTO metric VALUES (?, ?)", "it", i, names.items[i]));
+    return QL_OK;
 }
 
 /* A tuple's place is the text of its labels. Places of original models come in the order of their first cells, others in that of their

@@ -220,15 +220,20 @@ write_page(ql_book *b, const ql_figure_input *in, const ql_table_spec *spec, FIL
 /* The metric that figures look at: `wanted`, else that of the first run's table, else the first one that is the mean of parts and says
  * which way is better. NULL: there is none. */
 static ql_status
-choose_value(ql_book *b, const char *wanted, const char **out)
+choose_value(ql_book *b, const char *who, const char *wanted, const char **out)
 {
     static const char sql[] = "SELECT coalesce(?, (SELECT reference FROM layout WHERE run = 1 AND part = 'value'),"
                               " (SELECT metric FROM kind WHERE better AND parts IS NOT NULL LIMIT 1))";
+    ql_names names = {0};
     ql_sheet rows;
 
     QL_TRY(b->cx, ql_sheet_read(b->db, &rows, sql, "t", wanted));
     *out = ql_row(&rows, 0)->text;
-    return *out ? ql_book_cost(b, *out) : QL_OK;
+    if (!*out)
+        return QL_OK;
+    QL_TRY(b->cx, ql_book_metrics(b, who, *out, &names));
+    *out = names.items[0]; /* of several the first */
+    return QL_OK;
 }
 
 static ql_status
@@ -236,7 +241,7 @@ write_report(ql_book *b, const ql_table_spec *spec, FILE *out)
 {
     ql_figure_input in = {.book = b};
 
-    QL_TRY(b->cx, choose_value(b, spec->value, &in.value));
+    QL_TRY(b->cx, choose_value(b, "report", spec->value, &in.value));
     QL_TRY(b->cx, ql_book_compare(b, NULL));
     QL_TRY(b->cx, ql_book_differences(b, in.value));
     return write_page(b, &in, spec, out);
@@ -291,8 +296,7 @@ write_plot(ql_book *b, const char *value, const char *figure, FILE *out)
     made m;
 
     QL_TRY(b->cx, find_figure(b->cx, figure, &kind));
-    QL_TRY(b->cx, choose_value(b, value, &in.value));
-    QL_TRY(b->cx, check_metric(b, value));
+    QL_TRY(b->cx, choose_value(b, "plot", value, &in.value));
     QL_TRY(b->cx, make_figure(b->cx, kind, &in, &m));
     if (!m.caption)
         return QL_FAIL(b->cx, QL_NOT_FOUND, "plot: these results have nothing that '%s' could show", figure);

@@ -12,6 +12,8 @@ typedef struct place {     /* an entry while it is being filled */
     int64_t failures;
     const char *error; /* of the first failure */
     ql_names texts;    /* footnotes */
+    bool tested;       /* against its reference, and not marked yet */
+    double p;          /* of that test */
 } place;
 
 typedef struct metric {
@@ -26,6 +28,7 @@ typedef struct maker {
     int64_t metric_count;
     metric *metrics;
     place *places; /* [row_count * column_count] */
+    int64_t tests; /* of differences */
 } maker;
 
 static ql_status
@@ -38,9 +41,10 @@ add_name(ql_ctx *cx, ql_names *n, const char *name)
 
 /* Columns of the query for numbers. `axes`: the cell's labels on all axes but the seed, where rows and columns
  * don't show all of them; `notes`: how its number was made. */
-enum { ROW, COLUMN, METRIC, CELL, RUN, BASELINE, ERROR, AXES, NOTES, FOOTNOTES, VALUE, SPREAD };
+enum { ROW, COLUMN, METRIC, CELL, RUN, BASELINE, ERROR, AXES, NOTES, FOOTNOTES, VALUE, SPREAD, TEST };
 
-/* In the order of cells. %s: the column of errors and the table of values. Texts that are lists have char(1) between two items. */
+/* In the order of cells. %s: the columns of errors and of tests, and the table of values. Texts that are lists have char(1) between two
+ * items. */
 static const char numbers_sql[] =
     "SELECT t.row, t.col, m.position, c.id, c.run, c.baseline, c.error, iif((SELECT count(*) FROM axis WHERE in_matrix"
     " AND reference <> 'seed' AND reference NOT IN (SELECT reference FROM key WHERE reference IS NOT NULL)) = 0, '',"
@@ -133,14 +137,17 @@ put(maker *m, const ql_field *n)
         e->sd = n[SPREAD].real;
         e->spread = true;
     }
+    p->p = n[TEST].real;
+    p->tested = e->count == 1 && !isnan(p->p);
+    m->tests += p->tested;
     return QL_OK;
 }
 
 static ql_status
 put_numbers(maker *m)
 {
-    const char *sql = m->out->differences ? ql_format(m->cx, numbers_sql, "v.error", "difference")
-                                          : ql_format(m->cx, numbers_sql, "NULL", "number");
+    const char *sql = m->out->differences ? ql_format(m->cx, numbers_sql, "v.error, v.p", "difference")
+                                          : ql_format(m->cx, numbers_sql, "NULL, NULL", "number");
     ql_sheet rows;
 
     if (!sql)
@@ -205,6 +212,29 @@ settle_failures(maker *m)
 }
 
 /* --- what the numbers stand for */
+
+/* Holm's procedure over all tests of the table: the k-th smallest p stands if it and all before it are below 0.05 / (tests - k). */
+static ql_status
+mark_significant(maker *m)
+{
+    const int64_t entries = m->out->row_count * m->out->column_count;
+    const char *text =
+        ql_format(m->cx, "differs by McNemar's exact test, p < 0.05 after Holm's correction over %lld comparisons",
+                  (long long)m->tests);
+
+    for (int64_t done = 0; done < m->tests; done++) {
+        int64_t least = -1;
+
+        for (int64_t i = 0; i < entries; i++)
+            if (m->places[i].tested && (least < 0 || m->places[i].p < m->places[least].p))
+                least = i;
+        if (least < 0 || m->places[least].p * (double)(m->tests - done) >= 0.05)
+            return QL_OK;
+        QL_TRY(m->cx, add_name(m->cx, &m->places[least].texts, text));
+        m->places[least].tested = false;
+    }
+    return QL_OK;
+}
 
 /* Numbers of one metric that were made in different ways carry a footnote each; else one remark holds for all. */
 static ql_status
@@ -424,6 +454,7 @@ ql_table_make(ql_book *b, const ql_table_spec *spec, ql_table *out)
     QL_TRY(b->cx, allocate(&m));
     QL_TRY(b->cx, put_numbers(&m));
     QL_TRY(b->cx, settle_failures(&m));
+    QL_TRY(b->cx, mark_significant(&m));
     find_best(&m, spec->best);
     QL_TRY(b->cx, put_remarks(&m));
     QL_TRY(b->cx, make_columns(&m));

@@ -50,7 +50,10 @@ typedef struct table_keys {
 static const ql_param table_rows[] = {
     QL_LIST(table_keys, rows, "keys such as quant.use, or a list of them"),
     QL_LIST(table_keys, columns, "keys such as quant.use, or a list of them"),
-    QL_TEXT(table_keys, value, NULL, "STAGE.METRIC, such as ppl.perplexity; default: every metric a column"),
+    QL_TEXT(
+        table_keys, value, NULL,
+        "STAGE.METRIC, such as ppl.perplexity, several parted by commas, mean(A.acc, B.acc); default: every metric a "
+        "column"),
     QL_PARAMS_END,
 };
 

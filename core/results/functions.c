@@ -1,4 +1,5 @@
-/* What SQL lacks: a digest of rows, a mean whose bits don't depend on the version of SQLite, and the standard error of a mean. */
+/* What SQL lacks: a digest of rows, a mean whose bits don't depend on the version of SQLite, the standard error of a mean, and
+ * McNemar's test. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -131,12 +132,30 @@ spread_end(sqlite3_context *context)
         sqlite3_result_double(context, sqrt(s->square / (double)(s->count - 1) / (double)s->count));
 }
 
+/* McNemar's exact test: of documents that only one and only the other of two models has right, how likely it is that they part as unevenly
+ * by chance. Two-sided. */
+static void
+mcnemar(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    const double a = sqlite3_value_double(values[0]), b = sqlite3_value_double(values[1]), n = a + b;
+    double p = 0;
+
+    (void)count;
+    if (sqlite3_value_type(values[0]) == SQLITE_NULL || !(a >= 0) || !(b >= 0) || !(n < 1e9))
+        return;
+    for (double i = 0; i <= fmin(a, b); i++)
+        p += exp(lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) - n * log(2));
+    sqlite3_result_double(context, fmin(1, 2 * p));
+}
+
 int
 ql_db_functions(sqlite3 *handle)
 {
     const int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC;
     int code = sqlite3_create_function_v2(handle, "digest", -1, flags, NULL, NULL, digest_row, digest_end, NULL);
 
+    if (code == SQLITE_OK)
+        code = sqlite3_create_function_v2(handle, "mcnemar", 2, flags, NULL, mcnemar, NULL, NULL, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_create_function_v2(handle, "standard_error", 1, flags, NULL, NULL, spread_row, spread_end, NULL);
     return code != SQLITE_OK ? code

@@ -137,6 +137,7 @@ answers_put(answers_mean *m, double value)
 {
     const double delta = value - m->mean;
 
+    m->sum += value;
     m->mean += delta / (double)++m->count;
     m->spread += delta * (value - m->mean);
 }

@@ -21,10 +21,17 @@ ql_status answers_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk
 /* [request_count], in the innermost scope. NUMERIC when a sum is not finite. */
 ql_status answers_sums(ql_ctx *cx, const ql_questions *q, const ql_eval_found *found, answers_sum **out);
 
-typedef struct answers_mean { /* mean and sum of squared deviations of what comes (Welford); zero is empty */
+typedef struct answers_mean { /* of what comes: its sum, and the sum of squared deviations (Welford); zero is empty */
     int64_t count;
-    double mean, spread;
+    double sum, mean, spread; /* mean: on the way */
 } answers_mean;
+
+/* The mean, exact where the numbers are 0 and 1. */
+static inline double
+answers_mean_of(const answers_mean *m)
+{
+    return m->sum / (double)m->count;
+}
 
 void answers_put(answers_mean *m, double value);
 /* The standard error of the mean, with n - 1; NaN for one value. */

@@ -16,7 +16,9 @@ static const ql_param params[] = {
 };
 
 enum { ACC, ACC_NORM, ACC_BYTES, RULES };
-static const char *const rules[RULES] = {"acc", "acc_norm", "acc_bytes"};
+static const char *const rules[RULES] = {"acc", "acc_norm", "acc_bytes"}, *const lists[RULES] = {
+                                                                              "right", "right_norm",
+                                                                              "right_bytes"}; /* document by document */
 
 /* One document: what each rule takes for the answer, and whether it is right. */
 typedef struct verdict {
@@ -126,15 +128,34 @@ count(totals *t, const ql_document *d, const verdict *v, const answers_sum *sums
 static ql_status
 report(ql_ctx *cx, const ql_questions *q, const totals *t, ql_facts *out)
 {
-    const double perplexity = exp(-t->logp.mean);
+    const double perplexity = exp(-answers_mean_of(&t->logp));
 
     for (int rule = 0; rule < RULES; rule++)
         if (asks(q, rules[rule]))
-            QL_TRY(cx,
-                   answers_fact(cx, out, rules[rule], t->part, t->right[rule].mean, answers_error(&t->right[rule])));
+            QL_TRY(cx, answers_fact(cx, out, rules[rule], t->part, answers_mean_of(&t->right[rule]),
+                                    answers_error(&t->right[rule])));
     if (asks(q, "perplexity"))
         QL_TRY(cx, answers_fact(cx, out, "perplexity", t->part, perplexity, perplexity * answers_error(&t->logp)));
-    return t->margin.count ? ql_fact(cx, out, "margin", t->part, t->margin.mean) : QL_OK;
+    return t->margin.count ? ql_fact(cx, out, "margin", t->part, answers_mean_of(&t->margin)) : QL_OK;
+}
+
+/* What each rule says of every document, by which two models are compared document by document. */
+static ql_status
+report_documents(ql_ctx *cx, const ql_questions *q, const answers_sum *sums, ql_facts *out)
+{
+    double *values = ql_alloc(cx, (size_t)q->document_count + 1, sizeof *values);
+
+    if (!values)
+        return QL_MEMORY;
+    for (int rule = 0; rule < RULES; rule++) {
+        for (int64_t i = 0; i < q->document_count; i++)
+            values[i] = judge(q, &q->documents[i], sums).right[rule];
+        if (asks(q, rules[rule]))
+            QL_TRY(cx, ql_fact_list(cx, out, lists[rule], q->document_count, values));
+    }
+    for (int64_t i = 0; i < q->document_count; i++)
+        values[i] = -sums[q->documents[i].first_request].logp;
+    return asks(q, "perplexity") ? ql_fact_list(cx, out, "losses", q->document_count, values) : QL_OK;
 }
 
 /* The totals of a part, made when it is first met. */
@@ -174,15 +195,15 @@ put_list(ql_json_writer *w, const ql_questions *q, const ql_document *d, const a
 static ql_status
 put_document(ql_ctx *cx, FILE *file, const ql_questions *q, const ql_document *d, const answers_sum *sums)
 {
-    static const char *const lists[] = {"ll", "greedy", "ctx", "cont", "crc"};
+    static const char *const fields[] = {"ll", "greedy", "ctx", "cont", "crc"};
     const verdict v = judge(q, d, sums);
     ql_json_writer w = {.cx = cx, .out = file};
 
     ql_json_put_open(&w, NULL, '{', QL_JSON_TIGHT);
     ql_json_put_text(&w, "task", q->task);
     ql_json_put_int(&w, "doc", d->number);
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        put_list(&w, q, d, sums, lists[i]);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        put_list(&w, q, d, sums, fields[i]);
     if (d->request_count > 1) {
         ql_json_put_int(&w, "pred", v.pred[ACC]);
         ql_json_put_real(&w, "margin", v.margin);
@@ -240,16 +261,17 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     QL_TRY(cx, report(cx, q, &all, out));
     for (int64_t i = 0; i < part_count; i++)
         QL_TRY(cx, report(cx, q, &parts[i], out));
+    QL_TRY(cx, report_documents(cx, q, sums, out));
     QL_TRY(cx, ql_fact_note(cx, out, "protocol", q->protocol));
     QL_TRY(cx, ql_fact(cx, out, "documents", NULL, (double)q->document_count));
     return p->save ? save(cx, info, sums) : QL_OK;
 }
 
 static const ql_metric_kind metrics[] = {
-    {.name = "acc", .better = QL_BETTER_HIGHER},
-    {.name = "acc_norm", .better = QL_BETTER_HIGHER},
-    {.name = "acc_bytes", .better = QL_BETTER_HIGHER},
-    {.name = "perplexity", .better = QL_BETTER_LOWER},
+    {.name = "acc", .better = QL_BETTER_HIGHER, .parts = "right"},
+    {.name = "acc_norm", .better = QL_BETTER_HIGHER, .parts = "right_norm"},
+    {.name = "acc_bytes", .better = QL_BETTER_HIGHER, .parts = "right_bytes"},
+    {.name = "perplexity", .better = QL_BETTER_LOWER, .parts = "losses", .exp = true},
     {.name = NULL},
 };
 

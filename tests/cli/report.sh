@@ -36,7 +36,7 @@ says err "plot: there is no figure 'pie', expected one of pareto, time, memory, 
 run 2 plot "$dir/runs/$name" -f heat
 says err "plot: these results have nothing that 'heat' could show"
 run 2 plot "$dir/runs/$name" --value ppl.perplexiti
-says err "plot: no cell has the metric 'ppl.perplexiti'"
+says err "plot: no cell has the metric 'ppl.perplexiti' (did you mean 'ppl.perplexity'?)"
 run 2 plot
 says err "plot: expected the name of a run; folders in 'runs' are runs"
 

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "results/results.h"
 #include "../test.h"
 
 #include <qloom/tasks.h>
@@ -267,6 +268,23 @@ check_article(const ql_json *line)
     article++;
 }
 
+static void
+check_statistic(const ql_json *line)
+{
+    static ql_results *db;
+    double expected = NAN;
+    ql_sheet row;
+
+    if (!db)
+        REQUIRE_OK(&cx, ql_results_open(&cx, NULL, false, &db));
+    (void)ql_json_as_real(ql_json_member(line, "p"), &expected);
+    if (strcmp(text_of(line, "kind"), "mcnemar") != 0)
+        return;
+    REQUIRE_OK(&cx, ql_sheet_read(db, &row, "SELECT mcnemar(?, ?)", "ii", int_of(ql_json_member(line, "only_first")),
+                                  int_of(ql_json_member(line, "only_second"))));
+    CHECK_NEAR(ql_row(&row, 0)->real, expected, 1e-10 * expected);
+}
+
 int
 main(void)
 {
@@ -288,6 +306,7 @@ main(void)
     CHECK(each_line("detokenize.jsonl", check_detokenize) > 20);
     CHECK(each_line("wikitext.jsonl", check_article) == 62);
     CHECK_INT(article, 62);
+    CHECK(each_line("statistics.jsonl", check_statistic) > 15);
     CHECK_OK(&cx, ql_remove_tree(&cx, folder));
     ql_scope_close(&cx, &scope);
     ql_ctx_fini(&cx);

@@ -274,19 +274,6 @@ find_figure(ql_ctx *cx, const char *name, const ql_figure_kind **out)
     return QL_FAIL(cx, QL_INVALID, "plot: there is no figure '%s', expected one of %s", name, names);
 }
 
-/* Where no cell has any metric, everything failed, and the figures say what they can. */
-static ql_status
-check_metric(const ql_book *b, const char *metric)
-{
-    ql_sheet rows;
-
-    QL_TRY(b->cx, ql_sheet_read(b->db, &rows,
-                                "SELECT ?1 IS NULL OR ?1 IN (SELECT metric FROM number)"
-                                " OR NOT EXISTS (SELECT 1 FROM number WHERE NOT cost)",
-                                "t", metric));
-    return ql_row(&rows, 0)->integer ? QL_OK : QL_FAIL(b->cx, QL_INVALID, "plot: no cell has the metric '%s'", metric);
-}
-
 static ql_status
 write_plot(ql_book *b, const char *value, const char *figure, FILE *out)
 {

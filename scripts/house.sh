@@ -14,14 +14,14 @@ model 2020
 pipeline 3160
 yaml 930
 store 1430
-results 1845
+results 1880
 walk 5830
 run 430
 job 1880
 text 8450
 methods 810
 export 1290
-report 3735
+report 3930
 kit 930
 cli 2550
 core 27130

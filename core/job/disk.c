@@ -249,7 +249,7 @@ ql_status
 ql_disk_look(ql_job *job, const ql_disk *d, const char **full)
 {
     ql_ctx *cx = &job->cx;
-    load *loads = ql_alloc(cx, (size_t)d->export_count + 2, sizeof *loads);
+    load *loads = ql_alloc(cx, (size_t)d->export_count + 3, sizeof *loads);
     const double run = RUN_BYTES + CELL_BYTES * (double)job->graph.cell_count;
     const double more = d->known < d->cache ? d->cache - d->known : 0;
     const char *cache = ql_job_cache(job);
@@ -260,6 +260,9 @@ ql_disk_look(ql_job *job, const ql_disk *d, const char **full)
         return QL_MEMORY;
     QL_TRY(cx, put_load(cx, loads, &count, cache, "the cache", more));
     QL_TRY(cx, put_load(cx, loads, &count, job->info.folder, "the run folder", run));
+    if (d->waiting > 0)
+        QL_TRY(cx, put_load(cx, loads, &count, job->graph.spill ? job->graph.spill : cache, "hidden states that wait",
+                            d->waiting));
     for (int64_t i = 0; i < d->export_count; i++) {
         const ql_forecast_export *e = &d->exports[i];
         const char *what = ql_format(cx, "stage '%s'", e->stage);
@@ -322,12 +325,13 @@ add_roots(ql_job *job, ql_disk *d)
 }
 
 ql_status
-ql_disk_check(ql_job *job)
+ql_disk_check(ql_job *job, double waiting)
 {
     const char *full = NULL;
     ql_disk d;
     ql_status st = ql_disk_open(job, &d);
 
+    d.waiting = waiting;
     if (st == QL_OK)
         st = add_roots(job, &d);
     if (st == QL_OK)

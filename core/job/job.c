@@ -96,7 +96,7 @@ ql_job_check(ql_job *job)
     ql_status st = ql_graph_advise(&job->cx, job->registry, &job->graph);
 
     if (st == QL_OK)
-        st = ql_disk_check(job);
+        st = ql_disk_check(job, 0);
     ql_locale_leave(locale);
     return st;
 }

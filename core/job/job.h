@@ -25,6 +25,7 @@ struct ql_job {
     ql_job_info info;
     ql_folder folder;    /* open from the first run on */
     int64_t lane_tokens; /* of a run: the most tokens of evaluation in memory at once */
+    double waiting;      /* of a run: bytes of the file in which hidden states wait, at most */
     ql_crash *crashes;   /* of earlier runs, since one without skip_failed began */
     int cancelled;
 };
@@ -39,6 +40,7 @@ const char *ql_job_cache(ql_job *job);
 typedef struct ql_disk {
     double cache, known;  /* bytes of finished blocks, and those of them that the cache has */
     double stored;        /* bytes of all that the cache has */
+    double waiting;       /* bytes of the file in which hidden states wait */
     ql_store_item *items; /* [item_count], on the heap */
     int64_t item_count, export_count;
     ql_forecast_export *exports;
@@ -52,8 +54,8 @@ ql_status ql_disk_add(ql_job *job, const ql_plan *walk, const ql_model_handle *m
 /* Which disk lacks the room for that, and what could be freed; NULL: none. */
 ql_status ql_disk_look(ql_job *job, const ql_disk *d, const char **full);
 /* All of it, for every model of the job; one that can't be opened is left out. IO when there is not the room. Keys are made where the
- * device is open. */
-ql_status ql_disk_check(ql_job *job);
+ * device is open. `waiting`: bytes of the file in which hidden states will wait. */
+ql_status ql_disk_check(ql_job *job, double waiting);
 /* Bytes of the files that hold the weights of the job's models. */
 ql_status ql_job_model_bytes(ql_job *job, double *out);
 

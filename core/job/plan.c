@@ -103,7 +103,7 @@ describe(ql_job *job, ql_disk *disk, ql_forecast *f)
     f->cache = disk->cache;
     f->exports = disk->exports;
     f->export_count = disk->export_count;
-    return ql_disk_look(job, disk, &f->full);
+    return QL_OK;
 }
 
 /* What each stage of the rehearsal cost. */
@@ -219,9 +219,13 @@ plan_job(ql_job *job, ql_forecast *out)
     st = ql_disk_open(job, &disk);
     if (st == QL_OK)
         st = describe(job, &disk, out);
+    if (st == QL_OK)
+        st = rehearse(job, out);
+    disk.waiting = out->waiting;
+    if (st == QL_OK)
+        st = ql_disk_look(job, &disk, &out->full);
     ql_disk_close(&disk);
-    QL_TRY(cx, st);
-    return rehearse(job, out);
+    return st;
 }
 
 ql_status

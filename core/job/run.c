@@ -122,6 +122,7 @@ keep_to_limits(ql_job *job)
     if (!t.fits)
         return ql_fail_limits(job, &limits);
     job->lane_tokens = t.lane_tokens;
+    job->waiting = (double)t.work.spilled;
     return QL_OK;
 }
 
@@ -155,8 +156,8 @@ run_job(ql_job *job)
     if (!path)
         return QL_MEMORY;
     QL_TRY(cx, ql_job_device(job, false));
-    QL_TRY(cx, ql_disk_check(job));
     QL_TRY(cx, keep_to_limits(job));
+    QL_TRY(cx, ql_disk_check(job, job->waiting));
     if (!job->folder.path)
         QL_TRY(cx, ql_folder_open(cx, job->info.runs, &job->graph, &job->folder));
     QL_TRY(cx, ql_job_map(job));

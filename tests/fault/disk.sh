@@ -76,9 +76,39 @@ if [ -n "${mounts:-}" ]; then
     try -s cache="$dir/small/cache" || fail "with room: $(cat "$dir/err")"
     mount -o remount,size=$(($(du -sk "$dir/small" | cut -f1) + 40))k "$dir/small"
     try -s cache="$dir/small/cache" || fail "a finished run asks for room: $(cat "$dir/err")"
-    run 1 check "$dir/p.yaml" -s cache="$dir/small/cache" -s quant.bits=7 -s quant.group_size=16
+    run 1 check "$dir/p.yaml" -s cache="$dir/small/cache" -s quant.bits=8 -s quant.group_size=16
     umount "$dir/small"
     rm -rf "$dir/here"
+fi
+
+# Hidden states that wait have a folder of their own to be looked at.
+if [ -n "${mounts:-}" ]; then
+    cat >"$dir/waits.yaml" <<END
+qloom: 1
+name: waits
+device: cpu
+chunk_tokens: 1024
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, samples: 64, seqlen: 256}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, samples: 2, seqlen: 64}
+  fix: {use: lordq, model: {use: rtn, model: \$base, bits: 3}, calib: \$calib, rank: 4, propagate: compensated}
+  ppl: {use: perplexity, model: \$fix, data: \$eval}
+table: {rows: fix.use, value: ppl.perplexity}
+END
+    mount -t tmpfs -o size=1m tmpfs "$dir/small"
+    run 0 plan "$dir/waits.yaml"
+    least=$(sed -n 's/^least: `memory: \([0-9]*\).*MiB.*/\1/p' "$dir/out")
+    set -- "$dir/waits.yaml" --runs "$dir/waits" -s "memory=$((least + 3))MiB" -s "spill=$dir/small"
+    run 1 run "$@"
+    has err "$dir/small: the disk lacks room: the run writes about "
+    has err " for hidden states that wait), and 1.0 MiB are free"
+    mount -o remount,size=200m "$dir/small"
+    run 0 run "$@"
+    mv "$dir/out" "$dir/limited"
+    run 0 run "$dir/waits.yaml" --runs "$dir/waits" --fresh
+    cmp -s "$dir/out" "$dir/limited" || fail "spill: another table"
+    umount "$dir/small"
 fi
 
 # cache_keep: needed leaves no block behind, whose numbers another run still has.

@@ -68,18 +68,10 @@ run_model(ql_ctx *cx, const ql_model_handle *m, const int32_t *ids, ql_flow *f, 
 ql_status
 ql_model_logits(ql_ctx *cx, const ql_model_handle *m, const ql_seqs *seqs, const int32_t *ids, ql_tensor **logits)
 {
-    ql_tensor *held;
     ql_flow f = {.seqs = seqs};
     ql_scope scope;
-    ql_status st;
 
-    ql_scope_open(cx, &scope);
-    st = run_model(cx, m, ids, &f, logits);
-    held = st == QL_OK ? ql_tensor_ref(*logits) : NULL;
-    ql_scope_close(cx, &scope);
     *logits = NULL;
-    if (st == QL_OK)
-        st = ql_tensor_borrow(cx, held, logits);
-    ql_tensor_unref(held);
-    return st;
+    ql_scope_open(cx, &scope);
+    return ql_scope_yield(cx, &scope, run_model(cx, m, ids, &f, logits), (ql_tensor * *const[]){logits}, 1);
 }

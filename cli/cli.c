@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <qloom/qloom.h>
@@ -190,6 +191,23 @@ close_job(ql_cli *cli)
     ql_job_close(job);
 }
 
+#define STACK_LEAST (256 << 10) /* bytes; commands were seen to need a third of it */
+
+/* A stack that ends is a crash, so a small one is refused; where the limit may be raised, it is. */
+static ql_status
+enough_stack(ql_ctx *cx)
+{
+    struct rlimit stack;
+
+    if (getrlimit(RLIMIT_STACK, &stack) != 0 || stack.rlim_cur >= STACK_LEAST)
+        return QL_OK;
+    stack.rlim_cur = stack.rlim_max;
+    if (stack.rlim_max >= STACK_LEAST && setrlimit(RLIMIT_STACK, &stack) == 0)
+        return QL_OK;
+    return QL_FAIL(cx, QL_MEMORY, "the stack may have %llu KiB (ulimit -s), expected %d KiB or more",
+                   (unsigned long long)stack.rlim_max >> 10, STACK_LEAST >> 10);
+}
+
 static ql_status
 run_program(ql_cli *cli, int argc, char **argv)
 {
@@ -216,6 +234,8 @@ run_program(ql_cli *cli, int argc, char **argv)
     ql_terminal_init(&terminal, stderr, common.quiet);
     cx->log = &terminal.log;
     cli->plugin_path = common.plugin_path;
+    if (st == QL_OK)
+        st = enough_stack(cx);
     if (st == QL_OK)
         st = dispatch(cli, &common, argc, argv);
     if (st != QL_OK)

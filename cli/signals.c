@@ -79,9 +79,12 @@ blame(ql_job_page *page, int signal, const char *how)
     put_part(", ", page->linear, sizeof page->linear);
     put_part(", cell ", page->cell, sizeof page->cell);
     put("\n");
-    if (running->resumes)
+    if (running->resumes && (page->node[0] || page->node[1]))
         put("finished blocks are kept: the same command goes on from there, and with --skip-failed without the cells "
             "that need this\n");
+    else if (running->resumes)
+        put("finished blocks are kept, and the same command goes on from there; every cell needs this call, so that "
+            "--skip-failed can leave none out: mend the plugin, or name another\n");
 }
 
 static const struct {

@@ -37,6 +37,27 @@ is_ours(const char *entry, const ql_json *names)
     return strcmp(entry, QL_EXPORT_RECORD) == 0 || is_half(entry, QL_EXPORT_RECORD) || is_half(entry, ".aside");
 }
 
+static ql_status
+refuse_mount(ql_ctx *cx, const char *folder)
+{
+    return QL_FAIL(cx, QL_INVALID, "%s: it can't be replaced as a whole, being a mount point: name a folder below it",
+                   folder);
+}
+
+/* Another disk than the folder's around it has its root there. What is mounted of the same disk is noticed by the swap. */
+static ql_status
+check_mount(ql_ctx *cx, const char *folder, const ql_path_info *at)
+{
+    const size_t up = (size_t)(strrchr(folder, '/') - folder);
+    const char *around = ql_copy_text(cx, folder, up ? up : 1);
+    ql_path_info above;
+
+    if (!around)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_path_look(cx, around, &above));
+    return above.stat.st_dev == at->stat.st_dev ? QL_OK : refuse_mount(cx, folder);
+}
+
 ql_status
 ql_target_check(ql_ctx *cx, const char *folder)
 {
@@ -54,6 +75,7 @@ ql_target_check(ql_ctx *cx, const char *folder)
         return QL_OK;
     if (at.type != QL_PATH_FOLDER)
         return QL_FAIL(cx, QL_INVALID, "%s: an export needs a folder, this is %s", folder, at.word);
+    QL_TRY(cx, check_mount(cx, folder, &at));
     QL_TRY(cx, ql_is_file(cx, record, &ours));
     if (ours)
         QL_TRY(cx, ql_json_read(cx, record, &earlier));
@@ -220,13 +242,14 @@ put_in_place(ql_ctx *cx, const ql_target *t)
 {
     if (rename(t->work, t->folder) == 0) /* nothing is there, or an empty folder */
         return QL_OK;
+    if (errno == EBUSY)
+        return refuse_mount(cx, t->folder);
     if (errno != EEXIST && errno != ENOTEMPTY)
         return QL_FAIL(cx, QL_IO, "%s: %s", t->folder, strerror(errno));
     if (renameat2(AT_FDCWD, t->work, AT_FDCWD, t->folder, RENAME_EXCHANGE) == 0)
         return remove_earlier(cx, t->work);
     if (errno == EBUSY)
-        return QL_FAIL(cx, QL_IO, "%s: it can't be replaced as a whole, being a mount point: name a folder below it",
-                       t->folder);
+        return refuse_mount(cx, t->folder);
     if (errno != EINVAL && errno != ENOSYS && errno != EXDEV)
         return QL_FAIL(cx, QL_IO, "%s: %s", t->folder, strerror(errno));
     return swap_in_two(cx, t);

@@ -62,14 +62,36 @@ write_crashes(ql_job *job, const char *path)
 }
 
 /* The texts of a page that a dead process left may be anything. */
+static const char *
+plain(char *text, size_t size)
+{
+    text[size - 1] = '\0';
+    for (char *p = text; *p; p++)
+        *p = *p >= ' ' && *p < 0x7f ? *p : '?';
+    return text;
+}
+
+/* Nobody wrote down why the process ended, so it was killed, or a thread that the plugin made had no stack left for a handler. Only a kill
+ * is likely, so the call is made again. */
+static void
+tell_end(ql_ctx *cx, ql_job_page *left)
+{
+    const char *plugin = plain(left->plugin, sizeof left->plugin), *stage = plain(left->stage, sizeof left->stage),
+               *linear = plain(left->linear, sizeof left->linear);
+
+    ql_info(cx,
+            "the run before ended without a word while plugin '%s' was called%s%s%s%s: it was killed, or a thread of "
+            "the plugin's "
+            "own ran out of stack",
+            plugin, *stage ? " in stage " : "", stage, *linear ? ", " : "", linear);
+}
+
 static ql_status
 take_crash(ql_job *job, ql_job_page *left)
 {
     const char *signal;
 
-    left->linear[sizeof left->linear - 1] = '\0';
-    for (char *p = left->linear; *p; p++)
-        *p = *p > ' ' && *p < 0x7f ? *p : '?';
+    (void)plain(left->linear, sizeof left->linear);
     signal = left->died > 0 ? ql_format(&job->cx, " (signal %d)", left->died) : "";
     if (!signal)
         return QL_MEMORY;
@@ -119,6 +141,8 @@ ql_job_map(ql_job *job)
         QL_TRY(cx, take_crash(job, &left));
         QL_TRY(cx, write_crashes(job, crashes));
     }
+    if (left.calling && !left.died)
+        tell_end(cx, &left);
     if (fd < 0) {
         ql_warn(cx, "%s: can't be mapped (%s); a run that dies leaves no word of where", path, strerror(errno));
         return QL_OK;

@@ -103,10 +103,12 @@ ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_cor
 static ql_status
 read_data(ql_ctx *cx, const ql_node *n, const ql_data_request *req, ql_tokens *out)
 {
+    ql_site site = ql_node_site(n, ql_format(cx, "%s (%s)", n->name, n->plugin->name));
     ql_status st;
 
     *out = (ql_tokens){.bos_id = -1};
-    ql_enter(cx, ql_node_site(n, ql_format(cx, "%s (%s)", n->name, n->plugin->name)));
+    site.node[0] = site.node[1] = 0; /* no cell can be left out for it */
+    ql_enter(cx, site);
     st = n->plugin->data->read(cx, n->self, req, out);
     ql_leave(cx, (ql_site){0});
     if (st == QL_OK && (out->count < 1 || out->offsets[out->count] < 1))

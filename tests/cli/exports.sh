@@ -113,4 +113,21 @@ has home/table.md "$followed"
 run 0 cache list --cache=~/cache
 run 2 --plugin-path=/:~/plugins plugins
 has err "no plugin folder '$HOME/plugins'"
+
+# A mount point can't be swapped with a folder beside it: told before anything runs. Another disk is seen at once, one that is mounted twice
+# in the swap.
+mkdir -p "$dir/mounted/here" "$dir/mounted/twice" "$dir/other"
+if unshare -rm mount -t tmpfs none "$dir/mounted/here" 2>"$dir/err"; then
+    for how in "-t tmpfs none here" "--bind ../other twice"; do
+        target=$dir/mounted/${how##* }
+        (cd "$dir/mounted" && unshare -rm sh -c 'mount $1 && shift && exec "$@"' sh "$how" \
+            "$QLOOM" run "$dir/home.yaml" --runs "$dir/runs-mounted" -s plain.path="$target" >"$dir/out" 2>"$dir/err")
+        status=$?
+        [ $status -eq 1 ] || [ $status -eq 2 ] || fail "an export onto a mount point: status $status: $(cat "$dir/err")"
+        has err "$target: it can't be replaced as a whole, being a mount point: name a folder below it"
+        [ -z "$(ls -A "$dir/mounted" | grep -v -x -e here -e twice)" ] || fail "an export onto a mount point leaves $(ls -A "$dir/mounted")"
+    done
+else
+    echo "skipped: nothing can be mounted here: $(cat "$dir/err")"
+fi
 done_testing

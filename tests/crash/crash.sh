@@ -45,6 +45,36 @@ dies ill 132 "crashed (illegal instruction)"
 dies abort 134 "aborted"
 dies exit 1 "called exit()"
 dies stack 139 "crashed (segmentation fault)"
+# A thread of the plugin's own has no stack for handlers: the process is gone without a word, which the next run says.
+write_pipeline "not, thread"
+for said in "" "the run before ended without a word while plugin 'dies' was called in stage quant, model.layers.1."; do
+    $qloom run "$dir/p.yaml" --runs "$dir/runs-thread" >"$dir/out" 2>"$dir/err"
+    [ $? -eq 139 ] || fail "thread: another status than 139: $(cat "$dir/err")"
+    [ -z "$said" ] || has err "$said"
+done
+
+# A plugin that every cell needs.
+cat >"$dir/q.yaml" <<END
+qloom: 1
+device: cpu
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  eval: {use: dies_data}
+  quant: {use: rtn, model: \$base, bits: 4}
+  ppl: {use: perplexity, model: \$quant, data: \$eval}
+END
+"$QLOOM" --plugin-path "$DIES" run "$dir/q.yaml" --runs "$dir/runs-data" >"$dir/out" 2>"$dir/err"
+[ $? -eq 139 ] || fail "a data plugin: another status than 139: $(cat "$dir/err")"
+has err "plugin 'dies_data' crashed (segmentation fault) in stage eval"
+has err "--skip-failed can leave none out"
+"$QLOOM" --plugin-path "$DIES" run "$dir/q.yaml" --runs "$dir/runs-data" --skip-failed >"$dir/out" 2>"$dir/err"
+[ $? -eq 139 ] || fail "a data plugin, --skip-failed: another status than 139: $(cat "$dir/err")"
+
+# A stack that is too small is refused.
+(ulimit -s 128 && exec "$QLOOM" run "$dir/p.yaml" --runs "$dir/runs-small" >"$dir/out" 2>"$dir/err")
+[ $? -eq 1 ] || fail "a stack of 128 KiB: another status than 1"
+has err "the stack may have 128 KiB (ulimit -s), expected 256 KiB or more"
+
 # The contract of plugins names the plugin too.
 cp "$DIES/dies.so" "$dir/other.so"
 DIES_CHECK=1 "$QLOOM" check-plugin "$dir/other.so" >"$dir/out" 2>"$dir/err"

@@ -1,4 +1,5 @@
 /* A quantizer that ends the program in the way that its parameter says, in its tenth call, which is of the second block. */
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -8,9 +9,10 @@ typedef struct dies {
     int bits, group_size, scale_dtype, how;
 } dies;
 
-enum { NOT, SEGV, BUS, FPE, ILL, ABORT, EXIT, STACK, LOOP };
+enum { NOT, SEGV, BUS, FPE, ILL, ABORT, EXIT, STACK, LOOP, THREAD };
 
-static const char *const ways[] = {"not", "segv", "bus", "fpe", "ill", "abort", "exit", "stack", "loop", NULL};
+static const char *const ways[] = {"not",  "segv",  "bus",  "fpe",    "ill", "abort",
+                                   "exit", "stack", "loop", "thread", NULL};
 static const ql_param params[] = {QL_BITS(dies, 4), QL_GROUP_SIZE(dies, 128), QL_SCALE_DTYPE(dies),
                                   QL_ENUM(dies, how, NOT, ways, "how it ends the program"), QL_PARAMS_END};
 
@@ -23,9 +25,21 @@ deeper(volatile int *above)
     return here[0] ? deeper(here) + here[0] : 0;
 }
 
+/* Of a thread of the plugin's own, which has no stack for handlers. */
+static void *
+overflow(void *arg)
+{
+    static volatile int nowhere[1];
+
+    (void)arg;
+    nowhere[0] = deeper(nowhere);
+    return NULL;
+}
+
 static void
 die(int how)
 {
+    pthread_t thread;
     static volatile int nowhere[1];
     static volatile uintptr_t unmapped = 8;
 
@@ -44,6 +58,10 @@ die(int how)
         exit(0);
     case STACK:
         nowhere[0] = deeper(nowhere);
+        break;
+    case THREAD:
+        if (pthread_create(&thread, NULL, overflow, NULL) == 0)
+            pthread_join(thread, NULL);
         break;
     case LOOP:
         while (nowhere[0] == 0)

@@ -2,14 +2,19 @@
 #include "pool.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define STACK_BYTES (1 << 20)        /* of a worker, whatever the system's limit for that of a program */
+#define SIGNAL_STACK_BYTES (1 << 14) /* on which the program's handlers can say that this one has ended */
 
 typedef struct worker {
     pool *pool;
     int index;
     pthread_t thread;
+    char signal_stack[SIGNAL_STACK_BYTES];
 } worker;
 
 struct pool {
@@ -40,6 +45,7 @@ worker_main(void *arg)
     pool *p = w->pool;
     uint64_t seen = 0;
 
+    (void)sigaltstack(&(stack_t){.ss_sp = w->signal_stack, .ss_size = sizeof w->signal_stack}, NULL);
     pthread_mutex_lock(&p->lock);
     for (;;) {
         while (!p->quit && p->job == seen)
@@ -61,9 +67,13 @@ ql_status
 pool_open(ql_ctx *cx, int threads, pool **out)
 {
     pool *p = calloc(1, sizeof *p + (size_t)(threads - 1) * sizeof *p->workers);
+    pthread_attr_t attributes;
 
-    if (!p)
+    if (!p || pthread_attr_init(&attributes) != 0) {
+        free(p);
         return QL_FAIL(cx, QL_MEMORY, "no memory for a pool of %d threads", threads);
+    }
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES); /* which every system has */
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->start, NULL);
     pthread_cond_init(&p->done, NULL);
@@ -71,14 +81,17 @@ pool_open(ql_ctx *cx, int threads, pool **out)
     for (int i = 0; i < threads - 1; i++) {
         int err;
 
-        p->workers[i] = (worker){.pool = p, .index = i + 1};
-        err = pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]);
+        p->workers[i].pool = p;
+        p->workers[i].index = i + 1;
+        err = pthread_create(&p->workers[i].thread, &attributes, worker_main, &p->workers[i]);
         if (err) {
+            pthread_attr_destroy(&attributes);
             pool_close(p);
             return QL_FAIL(cx, QL_DEVICE, "cannot start thread %d of %d: %s", i + 2, threads, strerror(err));
         }
         p->started++;
     }
+    pthread_attr_destroy(&attributes);
     *out = p;
     return QL_OK;
 }

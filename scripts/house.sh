@@ -23,7 +23,7 @@ methods 810
 export 1290
 report 3930
 kit 930
-cli 2550
+cli 2560
 core 27130
 all 44530"
 

@@ -7,7 +7,8 @@
 /* Makes anew
  *   key (part, position, reference): what makes a 'row', and what a 'column'; one without keys has a single one, whose reference is NULL
  *   metric (position, metric): from 0; a table has a column for every column of the layout and metric
- *   called (cell, part, position, baseline, reference, label), a view: what a cell is called under every key; "-" where it means nothing in it
+ *   called (cell, part, position, baseline, reference, label), a view: what a cell is called under every
+ *     key; "-" where it means nothing in it
  *   tuple (part, cell, baseline, number): the row and the column of a cell, from 0: original models first, then in the order of the keys'
  *     labels, which is that of their first appearance
  *   target (cell, row, col): where a cell's numbers go; those of an original model under every column whose labels are its own or

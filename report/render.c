@@ -99,63 +99,6 @@ ql_escape(ql_ctx *cx, const char *text, const char *(*as)(const char *text, size
     return out;
 }
 
-/* The numbers of footnotes as the format marks them; "" for none. */
-static const char *
-marks_text(ql_ctx *cx, const ql_dialect *d, const ql_notes *notes)
-{
-    const char *text = "";
-
-    for (int64_t i = 0; i < notes->count && text; i++)
-        text = ql_format(cx, "%s%s%lld", text, d->marks[i > 0], (long long)notes->items[i]);
-    return text && *text ? ql_format(cx, "%s%s", text, d->marks[2]) : text;
-}
-
-static const char *
-label_text(ql_ctx *cx, const ql_dialect *d, const ql_table_label *l)
-{
-    const char *text = d->escape(cx, l->text), *marks = marks_text(cx, d, &l->notes);
-
-    return text && marks ? ql_format(cx, "%s%s", text, marks) : NULL;
-}
-
-static const char *
-entry_text(ql_ctx *cx, const ql_dialect *d, const ql_table *t, const ql_table_entry *e)
-{
-    const char *marks = marks_text(cx, d, &e->notes), *sign = t->differences && e->mean > 0 ? "+" : "";
-    char mean[QL_NUMBER_SIZE], sd[QL_NUMBER_SIZE];
-
-    if (!marks)
-        return NULL;
-    if (!e->count)
-        return ql_format(cx, "%s%s", e->failed ? d->failed : "", marks);
-    ql_number_short(e->mean, mean);
-    ql_number_short(e->sd, sd);
-    return ql_format(cx, "%s%s%s%s%s%s%s", e->best ? d->best[0] : "", sign, mean, e->spread ? d->plus_minus : "",
-                     e->spread ? sd : "", e->best ? d->best[1] : "", marks);
-}
-
-ql_status
-ql_grid_make(ql_ctx *cx, const ql_table *t, const ql_dialect *d, const char ***out)
-{
-    const int64_t width = t->key_count + t->column_count;
-    const char **grid = ql_alloc(cx, (size_t)((t->row_count + 1) * width), sizeof *grid);
-
-    for (int64_t i = 0; grid && i < (t->row_count + 1) * width; i++) {
-        int64_t row = i / width - 1, column = i % width - t->key_count;
-
-        if (row < 0)
-            grid[i] = column < 0 ? d->escape(cx, t->keys[i]) : label_text(cx, d, &t->columns[column]);
-        else if (column < 0)
-            grid[i] = label_text(cx, d, &t->rows[row * t->key_count + i % width]);
-        else
-            grid[i] = entry_text(cx, d, t, &t->entries[row * t->column_count + column]);
-        if (!grid[i])
-            return QL_MEMORY;
-    }
-    *out = grid;
-    return grid ? QL_OK : QL_MEMORY;
-}
-
 static const char *const words[] = {
     [QL_TABLE_MARKDOWN] = "md", [QL_TABLE_CSV] = "csv", [QL_TABLE_LATEX] = "tex", [QL_TABLE_JSON] = "json"};
 
@@ -176,9 +119,9 @@ write_layout(ql_book *b, const ql_table_spec *spec, ql_table_format format, FILE
     ql_table table;
 
     QL_TRY(b->cx, ql_table_make(b, spec, &table));
-    return format == QL_TABLE_CSV     ? ql_render_csv(b->cx, &table, out)
-           : format == QL_TABLE_LATEX ? ql_render_latex(b->cx, &table, out)
-                                      : ql_render_markdown(b->cx, &table, out);
+    if (format == QL_TABLE_CSV)
+        return ql_render_csv(b->cx, &table, out);
+    return ql_render_text(b->cx, &table, format == QL_TABLE_LATEX ? QL_TEXT_LATEX : QL_TEXT_MARKDOWN, out);
 }
 
 ql_status

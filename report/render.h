@@ -5,10 +5,10 @@
 #include "base/text.h"
 #include "table.h"
 
-ql_status ql_render_markdown(ql_ctx *cx, const ql_table *t, FILE *out);
+/* For people; HTML is a part of a page. */
+typedef enum ql_text_format { QL_TEXT_MARKDOWN, QL_TEXT_LATEX, QL_TEXT_HTML } ql_text_format;
+ql_status ql_render_text(ql_ctx *cx, const ql_table *t, ql_text_format format, FILE *out);
 ql_status ql_render_csv(ql_ctx *cx, const ql_table *t, FILE *out);
-ql_status ql_render_html(ql_ctx *cx, const ql_table *t, FILE *out); /* a part of a page */
-ql_status ql_render_latex(ql_ctx *cx, const ql_table *t, FILE *out);
 /* Not a layout: an array with one object a cell. */
 ql_status ql_render_json(const ql_book *b, FILE *out);
 
@@ -17,16 +17,6 @@ void ql_number_short(double value, char text[QL_NUMBER_SIZE]);
 /* For programs: the shortest that reads back equal; "nan", "inf", "-inf". */
 void ql_number_exact(double value, char text[QL_NUMBER_SIZE]);
 
-/* How a format for people writes a field. */
-typedef struct ql_dialect {
-    const char *(*escape)(ql_ctx *cx, const char *text); /* into the innermost scope; NULL without memory */
-    const char *marks[3];                                /* before, between and after the numbers of footnotes */
-    const char *plus_minus, *failed, *best[2];           /* best: what stands around the best number */
-} ql_dialect;
-
-/* All fields of a table as text, the header's first: (row_count + 1) x (key_count + column_count), in the innermost
- * scope. */
-ql_status ql_grid_make(ql_ctx *cx, const ql_table *t, const ql_dialect *d, const char ***out);
 /* Does the text begin with something that a terminal or a browser obeys instead of showing it: a control character, or one that turns the
  * direction of writing? Returns its bytes, 0 if not; `shown`: what stands for it: a blank, caret notation ("^["), or U+FFFD. */
 #define QL_SHOWN_SIZE 4

@@ -65,7 +65,7 @@ put_table(ql_book *b, const ql_table_spec *spec, FILE *out)
     ql_table table;
 
     QL_TRY(b->cx, ql_table_make(b, spec, &table));
-    return ql_render_html(b->cx, &table, out);
+    return ql_render_text(b->cx, &table, QL_TEXT_HTML, out);
 }
 
 /* --- every cell */

@@ -45,7 +45,7 @@ db_fail(const ql_results *r, int code)
 /* --- statements --- */
 
 ql_status
-ql_db_exec(ql_results *r, const char *sql)
+ql_results_exec(ql_results *r, const char *sql)
 {
     const int code = sqlite3_exec(r->handle, sql, NULL, NULL, NULL);
 
@@ -263,11 +263,11 @@ raise_schema(ql_results *r)
 {
     int64_t version;
 
-    QL_TRY(r->cx, ql_db_exec(r, "BEGIN IMMEDIATE"));
+    QL_TRY(r->cx, ql_results_exec(r, "BEGIN IMMEDIATE"));
     QL_TRY(r->cx, ql_db_int(r, &version, "PRAGMA user_version", ""));
     if (version < QL_SCHEMA_VERSION)
         QL_TRY(r->cx, ql_schema_raise(r, version));
-    return ql_db_exec(r, "COMMIT");
+    return ql_results_exec(r, "COMMIT");
 }
 
 /* The file is anyone's: nothing in it may do more than hold rows. */
@@ -363,7 +363,7 @@ open_database(ql_results *r, bool write, bool *old)
         code = ql_db_functions(r->handle);
     if (code != SQLITE_OK)
         return db_fail(r, code);
-    QL_TRY(r->cx, ql_db_exec(r, waiting));
+    QL_TRY(r->cx, ql_results_exec(r, waiting));
     return memory && !write ? QL_OK : check_schema(r, write, old);
 }
 
@@ -432,19 +432,13 @@ ql_results_close(ql_results *r)
 }
 
 ql_status
-ql_results_exec(ql_results *r, const char *sql)
-{
-    return ql_db_exec(r, sql);
-}
-
-ql_status
 ql_results_begin(ql_results *r)
 {
-    return ql_db_exec(r, "BEGIN IMMEDIATE");
+    return ql_results_exec(r, "BEGIN IMMEDIATE");
 }
 
 ql_status
 ql_results_commit(ql_results *r)
 {
-    return ql_db_exec(r, "COMMIT");
+    return ql_results_exec(r, "COMMIT");
 }

@@ -31,7 +31,6 @@ ql_status ql_schema_raise(ql_results *r, int64_t version);
 /* IO unless the file's tables are those of this version, to the letter. */
 ql_status ql_schema_check(ql_results *r);
 
-ql_status ql_db_exec(ql_results *r, const char *sql);
 /* *more: there is a row to read. INTERRUPTED when the user wishes to stop. */
 ql_status ql_db_step(ql_results *r, sqlite3_stmt *s, bool *more);
 /* Runs a statement to its end; `sql` is a literal, and prepared once. Arguments as for ql_sheet_read. */

@@ -66,7 +66,7 @@ ql_results_add(ql_results *r, int64_t node, int64_t block, const char *linear, c
 ql_status
 ql_results_drop(ql_results *r)
 {
-    return ql_db_exec(r, "DELETE FROM temp.new_fact; DELETE FROM temp.new_note; DELETE FROM temp.new_answer");
+    return ql_results_exec(r, "DELETE FROM temp.new_fact; DELETE FROM temp.new_note; DELETE FROM temp.new_answer");
 }
 
 /* --- facts that are kept --- */

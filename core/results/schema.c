@@ -118,7 +118,7 @@ static ql_status
 run_all(ql_results *r, const char *const *statements)
 {
     for (; *statements; statements++)
-        QL_TRY(r->cx, ql_db_exec(r, *statements));
+        QL_TRY(r->cx, ql_results_exec(r, *statements));
     return QL_OK;
 }
 
@@ -126,7 +126,7 @@ static ql_status
 make_tables(ql_results *r)
 {
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        QL_TRY(r->cx, ql_db_exec(r, tables[i]));
+        QL_TRY(r->cx, ql_results_exec(r, tables[i]));
     return QL_OK;
 }
 
@@ -138,9 +138,9 @@ ql_schema_raise(ql_results *r, int64_t version)
     QL_TRY(r->cx, make_tables(r));
     if (version > 0) {
         QL_TRY(r->cx, run_all(r, from_2_to_3));
-        QL_TRY(r->cx, ql_db_exec(r, ql_db_sign_runs));
+        QL_TRY(r->cx, ql_results_exec(r, ql_db_sign_runs));
     }
-    return ql_db_exec(r, "PRAGMA application_id = 1902931821; PRAGMA user_version = 3");
+    return ql_results_exec(r, "PRAGMA application_id = 1902931821; PRAGMA user_version = 3");
 }
 
 ql_status

@@ -5,8 +5,6 @@
 #include "chart.h"
 #include "figures.h"
 
-#define IS_FINITE(x) "abs(" x ") < 9e999"
-
 /* Variants of a stage make the clearest series; of several axes of variants the one with most labels, of parameters the first. Several
  * runs are a series each. */
 static const char series_sql[] =
@@ -14,33 +12,35 @@ static const char series_sql[] =
     " ORDER BY iif(instr(a.reference, '.') OR a.reference = 'seed', 0, (SELECT count(DISTINCT label) FROM label l"
     " JOIN cell c ON c.id = l.cell WHERE l.reference = a.reference AND NOT c.baseline)) DESC, a.position LIMIT 1";
 
-/* Cells with a number of metric ?1, whose better numbers are smaller when multiplied by ?3, series by series of axis ?2. A cell is on the
- * front when none takes as few bits and is better, or fewer bits and is as good. */
+/* Finite numbers of metric ?1: those of cells with their bits and how they were made, in the order of cells. */
+static const char spots_table[] =
+    "INSERT INTO spot SELECT c.id, c.run, c.baseline, c.bits, n.value, ifnull((SELECT group_concat(name || char(0) || "
+    "value,"
+    " char(1)) FROM (SELECT name, value FROM note WHERE cell = c.id AND stage = (SELECT stage FROM kind WHERE metric = "
+    "?1 LIMIT 1)"
+    " ORDER BY name)), '') FROM cell c JOIN number n ON n.cell = c.id AND n.metric = ?1 WHERE abs(n.value) < 9e999"
+    " AND (c.baseline OR (c.error IS NULL AND abs(c.bits) < 9e999))";
+
+/* Cells' spots, whose better numbers are smaller when multiplied by ?2, series by series of axis ?1. A cell is on the front when none takes
+ * as few bits and is better, or fewer bits and is as good. */
 enum { SERIES, TITLE, BITS, VALUE, ON_FRONT };
 static const char spots_sql[] =
-    "SELECT series, title, bits, value, value * ?3 = min(value * ?3) OVER (ORDER BY bits) AND ifnull(value * ?3"
-    " < min(value * ?3) OVER (ORDER BY bits RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP), 1) FROM"
-    " (SELECT c.id, iif(?2 IS NULL, r.name, ifnull(l.label, '-')) AS series, t.title, c.bits, n.value"
-    " FROM cell c JOIN run r ON r.id = c.run JOIN title t ON t.cell = c.id JOIN number n ON n.cell = c.id AND n.metric "
-    "= ?1"
-    " LEFT JOIN label l ON l.cell = c.id AND l.reference = ?2"
-    " WHERE NOT c.baseline AND c.error IS NULL AND " IS_FINITE("c.bits") " AND " IS_FINITE(
-        "n.value") ")"
-                   " ORDER BY min(id) OVER (PARTITION BY series), id";
+    "SELECT s.series, t.title, s.bits, s.value, s.value * ?2 = w.best AND (w.smaller IS NULL OR w.best < w.smaller)"
+    " FROM (SELECT s.*, iif(?1 IS NULL, r.name, ifnull(l.label, '-')) AS series FROM spot s JOIN run r ON r.id = s.run"
+    " LEFT JOIN label l ON l.cell = s.id AND l.reference = ?1 WHERE NOT s.baseline) s"
+    " JOIN (SELECT bits, best, min(best) OVER (ORDER BY bits ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS "
+    "smaller"
+    " FROM (SELECT bits, min(value * ?2) AS best FROM spot WHERE NOT baseline GROUP BY bits)) w ON w.bits = s.bits"
+    " JOIN title t ON t.cell = s.id ORDER BY min(s.id) OVER (PARTITION BY s.series), s.id";
 
-/* What is said about the metric: unit; cells without a number, when ?2 have one; the original model's number where all runs agree on
- * it; in how many ways the cells' numbers were made. */
+/* What is said about metric ?1: its kind; cells without a number; the original model's number where all runs agree on it; in how many
+ * ways the cells' numbers were made. */
 enum { BETTER, UNIT, MISSING, ORIGINAL, WAYS };
-static const char about_sql[] =
-    "SELECT k.better, k.unit, (SELECT count(*) FROM cell WHERE NOT baseline) - ?2, (SELECT iif(min(value) = max(value),"
-    " min(value), NULL) FROM number n JOIN cell c ON c.id = n.cell WHERE c.baseline AND n.metric = ?1 AND " IS_FINITE(
-        "value") "), (SELECT count(DISTINCT ifnull((SELECT group_concat(name || char(0) || value, char(1)) FROM "
-                 "(SELECT name,"
-                 " value FROM note WHERE cell = c.id AND stage = k.stage ORDER BY name)), '')) FROM cell c JOIN number "
-                 "n"
-                 " ON n.cell = c.id AND n.metric = ?1 WHERE NOT c.baseline AND c.error IS NULL AND " IS_FINITE(
-                     "c.bits") " AND " IS_FINITE("n.value") ") FROM (SELECT ?1) LEFT JOIN kind k ON k.metric = ?1 "
-                                                            "LIMIT 1";
+static const char about_sql[] = "SELECT k.better, k.unit, (SELECT count(*) FROM cell WHERE NOT baseline) - (SELECT "
+                                "count(*) FROM spot WHERE NOT baseline),"
+                                " (SELECT iif(min(value) = max(value), min(value), NULL) FROM spot WHERE baseline),"
+                                " (SELECT count(DISTINCT made) FROM spot WHERE NOT baseline)"
+                                " FROM (SELECT ?1) LEFT JOIN kind k ON k.metric = ?1 LIMIT 1";
 
 /* The chart's series, and the points of the front by their bits. */
 static ql_status
@@ -107,20 +107,22 @@ ql_status
 ql_figure_pareto(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
 {
     ql_results *db = in->book->db;
-    ql_sheet better, axis, spots, about;
+    ql_sheet none, axis, spots, about;
     const char *unit;
     int64_t sign;
 
     if (!in->value)
         return QL_OK;
-    QL_TRY(cx, ql_sheet_read(db, &better, "SELECT better FROM kind WHERE metric = ? LIMIT 1", "t", in->value));
-    sign = better.count && ql_row(&better, 0)->integer == QL_BETTER_HIGHER ? -1 : 1;
-    QL_TRY(cx, ql_sheet_read(db, &axis, series_sql, ""));
     QL_TRY(cx,
-           ql_sheet_read(db, &spots, spots_sql, "tti", in->value, axis.count ? ql_row(&axis, 0)->text : NULL, sign));
+           ql_results_exec(db, "DROP TABLE IF EXISTS spot; CREATE TEMP TABLE spot (id INTEGER PRIMARY KEY, run INTEGER,"
+                               " baseline INTEGER, bits REAL, value REAL, made TEXT)"));
+    QL_TRY(cx, ql_sheet_read(db, &none, spots_table, "t", in->value));
+    QL_TRY(cx, ql_sheet_read(db, &about, about_sql, "t", in->value));
+    sign = ql_row(&about, 0)[BETTER].integer == QL_BETTER_HIGHER ? -1 : 1;
+    QL_TRY(cx, ql_sheet_read(db, &axis, series_sql, ""));
+    QL_TRY(cx, ql_sheet_read(db, &spots, spots_sql, "ti", axis.count ? ql_row(&axis, 0)->text : NULL, sign));
     if (spots.count == 0)
         return QL_OK;
-    QL_TRY(cx, ql_sheet_read(db, &about, about_sql, "ti", in->value, spots.count));
     unit = ql_row(&about, 0)[UNIT].text;
     QL_TRY(cx, draw(cx, in->value, &spots, ql_row(&about, 0), out));
     out->caption = ql_format(
@@ -132,8 +134,6 @@ ql_figure_pareto(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
             ? ""
             : " The line joins the Pareto front: no other cell is both smaller and better.",
         ql_row(&about, 0)[MISSING].integer ? " Cells that failed are left out." : "",
-        better.count && ql_row(&about, 0)[WAYS].integer > 1
-            ? " Not all numbers were made in the same way: the table says how."
-            : "");
+        ql_row(&about, 0)[WAYS].integer > 1 ? " Not all numbers were made in the same way: the table says how." : "");
     return out->caption ? QL_OK : QL_MEMORY;
 }

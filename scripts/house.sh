@@ -14,14 +14,14 @@ model 2020
 pipeline 3160
 yaml 930
 store 1430
-results 1880
+results 1855
 walk 5830
 run 430
 job 1880
 text 8450
 methods 810
 export 1290
-report 3930
+report 3870
 kit 930
 cli 2560
 core 27130

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,10 +16,21 @@
 #define EXIT_INTERRUPTED 130 /* as ql_status_exit has it */
 
 static ql_cli *volatile running; /* NULL: no command is at work */
+static pid_t process;            /* the program's */
 static volatile sig_atomic_t interrupted;
 static double volatile last_moment; /* of a run that was interrupted; 0: none was */
 static double volatile limit;       /* seconds of one call of a plugin; 0: none */
 static char crash_stack[STACK_BYTES];
+
+/* --- ends --- */
+
+/* Nothing of the process runs any more. */
+__attribute__((noreturn)) static void
+end(int status)
+{
+    for (;;)
+        (void)syscall(SYS_exit_group, status);
+}
 
 /* --- texts --- */
 
@@ -187,23 +199,37 @@ on_bus_error(int signal, siginfo_t *info, void *context)
 {
     (void)context;
     if (info->si_code > 0 && blame_file((uintptr_t)info->si_addr))
-        _exit(1);
+        end(1);
     on_crash(signal);
 }
 
-/* exit() while a command is at work is a plugin's, for nothing else of the program calls it. */
+/* exit() while a command is at work is a plugin's, for nothing else of the program calls it; not that of a process that it made. */
 static void
 on_exit_called(void)
 {
     ql_job_page *page = calling();
 
-    if (!running)
+    if (!running || getpid() != process)
         return;
     if (page)
         blame(page, 0, "called exit()");
     else
         put("\na plugin or library called exit()\n");
-    _exit(1);
+    end(1);
+}
+
+/* In place of the C library's, to which plugins would go past the handlers of exit(). */
+void
+_exit(int status)
+{
+    on_exit_called();
+    end(status);
+}
+
+void
+_Exit(int status)
+{
+    _exit(status);
 }
 
 /* --- signals of the user --- */
@@ -224,11 +250,11 @@ on_tick(int signal)
     (void)signal;
     if (page && now() - page->since > limit) {
         blame(page, 0, "took longer than `time_limit:`");
-        _exit(1);
+        end(1);
     }
     if (last_moment > 0 && now() >= last_moment) {
         put("\nstopped in the middle of a block; finished blocks are kept, and the same command goes on from there\n");
-        _exit(EXIT_INTERRUPTED);
+        end(EXIT_INTERRUPTED);
     }
 }
 
@@ -238,7 +264,7 @@ on_stop(int signal)
     ql_cli *cli = running;
 
     if (interrupted || !cli || !cli->resumes)
-        _exit(EXIT_INTERRUPTED);
+        end(EXIT_INTERRUPTED);
     interrupted = signal;
     put("\nstopping; once more to stop at once\n");
     ql_job_cancel(cli->job);
@@ -271,6 +297,7 @@ ql_signals_catch(ql_cli *cli)
     const stack_t stack = {.ss_sp = crash_stack, .ss_size = sizeof crash_stack};
 
     running = cli;
+    process = getpid();
     sigaltstack(&stack, NULL);
     for (size_t i = 0; i < CRASHES; i++)
         handle(crashes[i].signal, on_crash, (int)(SA_RESETHAND | SA_ONSTACK | SA_NODEFER));
@@ -282,7 +309,7 @@ ql_signals_catch(ql_cli *cli)
     handle(SIGALRM, on_tick, SA_RESTART);
     handle(SIGPIPE, SIG_IGN, 0);
     handle(SIGXFSZ, SIG_IGN, 0);
-    if (atexit(on_exit_called) != 0)
+    if (atexit(on_exit_called) != 0 || at_quick_exit(on_exit_called) != 0)
         put("warning: a plugin that calls exit() will not be named\n");
 }
 

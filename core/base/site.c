@@ -1,4 +1,5 @@
 /* Where the work is, and the page that says which plugin is called there. Nothing of the page is read here. */
+#include <fenv.h>
 #include <stdio.h>
 
 #include <qloom/job.h>
@@ -25,10 +26,12 @@ write_page(ql_job_page *page, const ql_site *site)
     page->since = ql_seconds();
 }
 
-/* `calling` is 0 while the rest changes, and while no plugin is called. */
+/* `calling` is 0 while the rest changes, and while no plugin is called. What a plugin, or a library that the loader got for it, has set of the
+ * thread's arithmetic (rounding, numbers near zero taken for zero) is none of the next one's. */
 static void
 move_to(ql_ctx *cx, ql_site site)
 {
+    (void)fesetenv(FE_DFL_ENV);
     cx->site = site;
     if (!cx->page)
         return;

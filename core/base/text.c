@@ -12,14 +12,19 @@
 ql_locale
 ql_locale_enter(void)
 {
-    const locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    ql_locale l = {.plain = newlocale(LC_ALL_MASK, "C", (locale_t)0)};
 
-    return plain ? (ql_locale){.plain = plain, .before = uselocale(plain)} : (ql_locale){0};
+    if (l.plain)
+        l.before = uselocale(l.plain);
+    (void)fegetenv(&l.arithmetic);
+    (void)fesetenv(FE_DFL_ENV);
+    return l;
 }
 
 void
 ql_locale_leave(ql_locale l)
 {
+    (void)fesetenv(&l.arithmetic);
     if (!l.plain)
         return;
     (void)uselocale(l.before);

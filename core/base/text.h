@@ -2,16 +2,18 @@
 #ifndef QLOOM_BASE_TEXT_H
 #define QLOOM_BASE_TEXT_H
 
+#include <fenv.h>
 #include <locale.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define QL_NUMBER_SIZE 32
 
-/* Between the two the thread writes and reads numbers with a decimal point and says errors in English, whatever locale the program that
- * embeds the library has set for it; other threads don't notice. */
+/* Between the two the thread writes and reads numbers with a decimal point, says errors in English, and rounds as numbers usually are, to
+ * nearest and with subnormal ones, whatever the program that embeds the library has set for it; other threads don't notice. */
 typedef struct ql_locale {
-    locale_t plain, before; /* plain 0: there was no memory, and nothing is changed */
+    locale_t plain, before; /* plain 0: there was no memory, and the locale is not changed */
+    fenv_t arithmetic;      /* before */
 } ql_locale;
 ql_locale ql_locale_enter(void);
 void ql_locale_leave(ql_locale l);

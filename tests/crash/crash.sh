@@ -44,6 +44,8 @@ dies fpe 136 "crashed (arithmetic exception)"
 dies ill 132 "crashed (illegal instruction)"
 dies abort 134 "aborted"
 dies exit 1 "called exit()"
+dies exit_at_once 1 "called exit()"
+dies quick_exit 1 "called exit()"
 dies stack 139 "crashed (segmentation fault)"
 # A thread of the plugin's own has no stack for handlers: the process is gone without a word, which the next run says.
 write_pipeline "not, thread"
@@ -52,6 +54,20 @@ for said in "" "the run before ended without a word while plugin 'dies' was call
     [ $? -eq 139 ] || fail "thread: another status than 139: $(cat "$dir/err")"
     [ -z "$said" ] || has err "$said"
 done
+
+# One that changes how the thread rounds moves no other cell.
+cat >"$dir/r.yaml" <<END
+$(sed '/^matrix/,$d' "$dir/p.yaml")
+matrix:
+  quant: [{use: dies, how: WAY}, {use: rtn, bits: 3}, {use: gptq, bits: 3, calib: \$eval}]
+table: {rows: quant, value: ppl.perplexity}
+END
+for way in not rounds; do
+    sed "s/WAY/$way/" "$dir/r.yaml" >"$dir/r-$way.yaml"
+    $qloom -q run "$dir/r-$way.yaml" --runs "$dir/runs-$way" -f csv >"$dir/$way" 2>"$dir/err" || fail "$way: $(cat "$dir/err")"
+done
+[ "$(sed '/dies/d' "$dir/not")" = "$(sed '/dies/d' "$dir/rounds")" ] || fail "a plugin that rounds otherwise moves other cells: $(cat "$dir/not" "$dir/rounds")"
+[ "$(grep -c . "$dir/not")" -ge 4 ] || fail "no numbers: $(cat "$dir/not")"
 
 # A plugin that every cell needs.
 cat >"$dir/q.yaml" <<END

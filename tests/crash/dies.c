@@ -1,7 +1,9 @@
 /* A quantizer that ends the program in the way that its parameter says, in its tenth call, which is of the second block. */
+#include <fenv.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <qloom/quantizer.h>
 
@@ -9,10 +11,10 @@ typedef struct dies {
     int bits, group_size, scale_dtype, how;
 } dies;
 
-enum { NOT, SEGV, BUS, FPE, ILL, ABORT, EXIT, STACK, LOOP, THREAD };
+enum { NOT, SEGV, BUS, FPE, ILL, ABORT, EXIT, STACK, LOOP, THREAD, EXIT_AT_ONCE, QUICK_EXIT, ROUNDS };
 
-static const char *const ways[] = {"not",  "segv",  "bus",  "fpe",    "ill", "abort",
-                                   "exit", "stack", "loop", "thread", NULL};
+static const char *const ways[] = {"not",   "segv", "bus",    "fpe",          "ill",        "abort",  "exit",
+                                   "stack", "loop", "thread", "exit_at_once", "quick_exit", "rounds", NULL};
 static const ql_param params[] = {QL_BITS(dies, 4), QL_GROUP_SIZE(dies, 128), QL_SCALE_DTYPE(dies),
                                   QL_ENUM(dies, how, NOT, ways, "how it ends the program"), QL_PARAMS_END};
 
@@ -56,6 +58,13 @@ die(int how)
         abort();
     case EXIT:
         exit(0);
+    case EXIT_AT_ONCE:
+        _exit(0);
+    case QUICK_EXIT:
+        quick_exit(0);
+    case ROUNDS: /* does not die: whoever comes next would round up */
+        fesetround(FE_UPWARD);
+        break;
     case STACK:
         nowhere[0] = deeper(nowhere);
         break;

@@ -23,7 +23,7 @@ methods 810
 export 1290
 report 3870
 kit 930
-cli 2560
+cli 2600
 core 27130
 all 44530"
 

@@ -60,6 +60,28 @@ unknown(ql_ctx *cx, const ql_option *options, const char *argument)
     return QL_FAIL(cx, QL_INVALID, "unknown option '%s'%s", near.wrong, ql_guess_text(cx, &near, ""));
 }
 
+/* What an option of `argc` words takes: `value` behind its "=", else the word `next` (NULL: there is none), of which *taken tells. */
+static ql_status
+take(ql_ctx *cx, const ql_option *o, const char *value, const char *next, int argc, bool *taken)
+{
+    *taken = !o->flag && !value;
+    if (o->flag) {
+        *o->flag = true;
+        return value ? QL_FAIL(cx, QL_INVALID, "option '%s' takes no value, got '%s'", o->name, value) : QL_OK;
+    }
+    value = value ? value : next;
+    if (!value)
+        return QL_FAIL(cx, QL_INVALID, "option '%s' needs a value", o->name);
+    if (o->path)
+        value = ql_path_from(cx, NULL, value);
+    if (!value)
+        return QL_MEMORY;
+    if (o->list)
+        return append(cx, o, value, argc);
+    *o->value = value;
+    return QL_OK;
+}
+
 ql_status
 ql_options_take(ql_ctx *cx, const ql_option_table *table, int *argc, char **argv)
 {
@@ -68,32 +90,18 @@ ql_options_take(ql_ctx *cx, const ql_option_table *table, int *argc, char **argv
 
     for (; i < n && strcmp(argv[i], "--") != 0; i++) {
         const char *value = NULL;
-        const ql_option *o = argv[i][0] == '-' && argv[i][1] ? find(table->options, argv[i], &value) : NULL;
+        const bool dashed = argv[i][0] == '-' && argv[i][1];
+        const ql_option *o = dashed ? find(table->options, argv[i], &value) : NULL;
+        bool taken;
 
+        if (!o && dashed && !table->partial)
+            return unknown(cx, table->options, argv[i]);
         if (!o) {
-            if (argv[i][0] == '-' && argv[i][1] && !table->partial)
-                return unknown(cx, table->options, argv[i]);
             argv[kept++] = argv[i];
             continue;
         }
-        if (o->flag) {
-            if (value)
-                return QL_FAIL(cx, QL_INVALID, "option '%s' takes no value, got '%s'", o->name, value);
-            *o->flag = true;
-            continue;
-        }
-        if (!value && i + 1 == n)
-            return QL_FAIL(cx, QL_INVALID, "option '%s' needs a value", o->name);
-        if (!value)
-            value = argv[++i];
-        if (o->path)
-            value = ql_path_from(cx, NULL, value);
-        if (!value)
-            return QL_MEMORY;
-        if (o->list)
-            QL_TRY(cx, append(cx, o, value, n));
-        else
-            *o->value = value;
+        QL_TRY(cx, take(cx, o, value, i + 1 < n ? argv[i + 1] : NULL, n, &taken));
+        i += taken;
     }
     if (i < n && !table->partial) /* a partial table leaves "--" to the next one */
         i++;

@@ -34,25 +34,34 @@ ql_number_exact(double value, char text[QL_NUMBER_SIZE])
     ql_number(value, text);
 }
 
+/* Bytes of a character that turns the direction of writing, U+202A to U+202E and U+2066 to U+2069, or is of the second set of controls,
+ * U+0080 to U+009F; 0: it is neither. */
+static size_t
+hidden_bytes(const unsigned char *p)
+{
+    if (p[0] == 0xc2)
+        return p[1] >= 0x80 && p[1] <= 0x9f ? 2 : 0;
+    if (p[0] != 0xe2 || (p[1] != 0x80 && p[1] != 0x81))
+        return 0;
+    if (p[1] == 0x80)
+        return p[2] >= 0xaa && p[2] <= 0xae ? 3 : 0;
+    return p[2] >= 0xa6 && p[2] <= 0xa9 ? 3 : 0;
+}
+
 size_t
 ql_control(const char *text, char shown[QL_SHOWN_SIZE])
 {
-    static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
     const unsigned char *p = (const unsigned char *)text;
-    const bool bidi = p[0] == 0xe2 && ((p[1] == 0x80 && p[2] >= 0xaa && p[2] <= 0xae) ||
-                                       (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
 
-    if (p[0] == '\t' || p[0] == '\n' || p[0] == '\r')
+    if (p[0] == '\0' || (p[0] >= ' ' && p[0] != 0x7f)) {
+        snprintf(shown, QL_SHOWN_SIZE, "\xef\xbf\xbd"); /* U+FFFD */
+        return hidden_bytes(p);
+    }
+    if (strchr("\t\n\r", p[0]))
         snprintf(shown, QL_SHOWN_SIZE, " ");
-    else if (p[0] < ' ' || p[0] == 0x7f)
-        snprintf(shown, QL_SHOWN_SIZE, "^%c", p[0] ^ 0x40);
     else
-        snprintf(shown, QL_SHOWN_SIZE, "%s", replacement);
-    return p[0] == '\0'                                   ? 0
-           : p[0] < ' ' || p[0] == 0x7f                   ? 1
-           : p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f ? 2
-           : bidi                                         ? 3
-                                                          : 0;
+        snprintf(shown, QL_SHOWN_SIZE, "^%c", p[0] ^ 0x40);
+    return 1;
 }
 
 /* Adds text with as(text, i) in the place of byte i; `out` NULL: only counts. */

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
 limits="include 1690
-base 2900
+base 2920
 device 790
 tensor 2710
 plugin 1730

@@ -467,10 +467,12 @@ ql_json_parse(ql_ctx *cx, const ql_json_input *in, const ql_json **out)
         return QL_MEMORY;
     st = take_document(&p, root);
     free(p.stack);
+    if (st != QL_OK) /* members that there was no memory for may be missing in the middle */
+        return st;
     settle(root);
     root->name = in->file;
     *out = root;
-    return st;
+    return QL_OK;
 }
 
 ql_status

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/path.h"
 
 #define APPLICATION_ID 0x716c6f6d /* "qlom": what `file` and other programs see */
 #define IN_MEMORY ":memory:"
@@ -380,14 +381,26 @@ close_database(ql_results *r)
     memset(r->prepared, 0, sizeof r->prepared);
 }
 
-/* Someone else may have put it there, and the file that it leads to is not ours. */
+/* Someone else may have put a link there, and the file that it leads to is not ours; and what SQLite keeps beside it are files, too: it
+ * would wait for ever for whoever writes into a FIFO. */
 static ql_status
-refuse_link(ql_ctx *cx, const char *path)
+refuse_others(ql_ctx *cx, const char *path, bool write)
 {
+    static const char *const ends[] = {"", "-journal", "-wal", "-shm"};
+    ql_path_info at;
     struct stat st;
 
-    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+    if (write && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
         return QL_FAIL(cx, QL_IO, "%s: is a link; results go into a file of their own", path);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const char *file = ql_format(cx, "%s%s", path, ends[i]);
+
+        if (!file)
+            return QL_MEMORY;
+        QL_TRY(cx, ql_path_look(cx, file, &at));
+        if (at.type != QL_PATH_NONE && at.type != QL_PATH_FILE)
+            return QL_FAIL(cx, QL_IO, "%s: expected a file, got %s", file, at.word);
+    }
     return QL_OK;
 }
 
@@ -403,8 +416,8 @@ ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out)
         QL_TRY(cx, ql_is_file(cx, path, &there));
     if (!there)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: there are no results here", path);
-    if (path && write)
-        QL_TRY(cx, refuse_link(cx, path));
+    if (path)
+        QL_TRY(cx, refuse_others(cx, path, write));
     r = ql_heap(cx, 1, sizeof *r);
     if (!r)
         return QL_MEMORY;

@@ -1,6 +1,7 @@
 /* results.db: facts of nodes and the runs that show them; what was kept comes back, a second run replaces, and files that are damaged or
  * foreign are told apart. */
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "runs.h"
 
@@ -265,7 +266,9 @@ static void
 test_foreign(ql_ctx *cx, ql_registry *registry)
 {
     ql_results *r;
+    static const char *const beside[] = {"-journal", "-wal", "-shm"};
     ql_result_set set;
+    char fifo[512];
     place p;
     FILE *f;
 
@@ -284,6 +287,16 @@ test_foreign(ql_ctx *cx, ql_registry *registry)
     CHECK_INT(symlink("/dev/null", p.db), 0);
     CHECK_ERROR(cx, ql_results_open(cx, p.db, true, &r), QL_IO,
                 "results.db: is a link; results go into a file of their own");
+    unlink(p.db);
+    CHECK_OK(cx, ql_results_open(cx, p.db, true, &r));
+    ql_results_close(r);
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+        snprintf(fifo, sizeof fifo, "%s%s", p.db, beside[i]);
+        CHECK_INT(mkfifo(fifo, 0600), 0);
+        for (int write = 0; write < 2; write++) /* neither waits for who writes there */
+            CHECK_ERROR(cx, ql_results_open(cx, p.db, write, &r), QL_IO, "expected a file, got a FIFO");
+        unlink(fifo);
+    }
     close_place(&p);
 }
 

@@ -52,8 +52,8 @@ run_walks(ql_job *job, ql_results *results)
         return QL_MEMORY;
     QL_TRY(cx, ql_store_open(cx, cache, &store));
     store.limit = g->cache_limit;
-    store.fresh = job->opt.fresh;
     opt.store = &store;
+    opt.fresh = job->opt.fresh;
     opt.journal = &journal;
     opt.spill = g->spill ? g->spill : cache;
     st = ql_journal_open(cx, job->info.folder, &journal);

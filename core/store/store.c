@@ -162,7 +162,7 @@ ql_store_get(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel
     QL_TRY(cx, entry_path(cx, s, e, &node, &path));
     QL_TRY(cx, ql_store_type(cx, node, &folder));
     QL_TRY(cx, ql_store_type(cx, path, &file));
-    if (s->fresh || folder != S_IFDIR || file != S_IFREG)
+    if (folder != S_IFDIR || file != S_IFREG)
         return QL_OK;
     *found = true;
     if (!parcel)

@@ -21,7 +21,6 @@ typedef struct ql_key { /* 128-bit content hash of all that decides what a node 
 typedef struct ql_store {
     const char *folder;
     uint64_t limit; /* bytes; 0: none */
-    bool fresh;     /* nothing is taken from it */
     int64_t since;  /* when it was opened, as file times say it: what was used later is in use */
 } ql_store;
 

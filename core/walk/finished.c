@@ -228,7 +228,7 @@ look_up_sink(ql_walk *w, ql_sink *s)
     const ql_evaluator *ev = s->stage->plugin->kind == QL_EVALUATOR ? s->stage->plugin->evaluator : NULL;
     ql_cost cost = {0};
 
-    if (!ev || w->store->fresh)
+    if (!ev)
         return QL_OK;
     for (int64_t block = 0; ev->linear && block < w->model->info.layers; block++)
         QL_TRY(w->cx, ql_results_known(w->results, s->node, block, &cost, &s->kept[block]));
@@ -262,6 +262,8 @@ ql_finished_look_up(ql_walk *w)
     if (!w->store)
         return QL_OK;
     QL_TRY(w->cx, ql_journal_begin(w->cx, w->journal, w->plan->root->name, w->model->info.layers));
+    if (w->fresh)
+        return QL_OK;
     for (int64_t i = 0; i < w->plan->variant_count; i++)
         if (ql_variant_is_made(w->plan->variants[i]))
             QL_TRY(w->cx, look_up_variant(w, w->plan->variants[i]));

@@ -199,7 +199,7 @@ ql_lanes_deal(ql_walk *w)
     int64_t chunks = 0, left = 0;
 
     w->passes = 1;
-    for (int64_t i = 0; w->store && i < w->plan->sink_count; i++)
+    for (int64_t i = 0; w->store && !w->fresh && i < w->plan->sink_count; i++)
         if (w->plan->sinks[i].stream)
             QL_TRY(w->cx, look_up(w, &w->plan->sinks[i]));
     for (int64_t i = w->plan->stream_count; i < w->stream_count; i++)

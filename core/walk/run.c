@@ -98,6 +98,7 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_plan *pl
     w.fails = opt->fails;
     w.fails_user = opt->user;
     w.store = opt->store;
+    w.fresh = opt->fresh;
     w.journal = opt->journal;
     w.results = results;
     st = walk_root(&w);

@@ -15,6 +15,7 @@ typedef struct ql_run_options {
         lane_tokens; /* the most tokens of evaluation that go through memory together; 0: all. More go in passes over the store. */
     const char *folder;    /* where stages may write files; NULL, for a rehearsal: nobody writes */
     const ql_store *store; /* NULL: nothing is kept, and nothing taken from earlier runs */
+    bool fresh;            /* nothing that lay in the store before is taken */
     ql_journal *journal;   /* of what goes to the store and comes from it; NULL: none */
     /* Why cells that need node n are to fail without a call of its plugin; NULL: they are not. May be NULL. */
     const char *(*fails)(void *user, const ql_node *n);

@@ -32,6 +32,7 @@ struct ql_walk {
     const ql_tokenizer *tokenizer;
     ql_results *results;
     const ql_store *store;                              /* NULL: none; everything is worked out */
+    bool fresh;                                         /* what lies in the store when the walk begins is not taken */
     ql_journal *journal;                                /* NULL: none */
     const char *folder;                                 /* where stages may write files; NULL: they don't */
     const char *(*fails)(void *user, const ql_node *n); /* as in ql_run_options */

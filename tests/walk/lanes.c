@@ -1,0 +1,55 @@
+/* Evaluation in passes: how many there are, whether states wait in a file, whether the run goes on from an earlier one or works everything
+ * out anew, changes no bit of what it finds. */
+#include "walk.h"
+
+#define PIPELINE                                                                   \
+    "qloom: 1\n"                                                                   \
+    "name: lanes\n"                                                                \
+    "chunk_tokens: 256\n"                                                          \
+    "stages:\n"                                                                    \
+    "  base: {use: auto, path: tiny-qwen3}\n"                                      \
+    "  calib: {use: text, path: calib.txt, samples: 8, seqlen: 64}\n"              \
+    "  wiki: {use: text, path: eval.txt, seqlen: 64, samples: 100}\n"              \
+    "  quant: {use: gptq, model: $base, calib: $calib, bits: 3, group_size: 64}\n" \
+    "  error: {use: layer_error, model: $quant}\n"                                 \
+    "  ppl: {use: perplexity, model: $quant, data: $wiki}\n"                       \
+    "  kl: {use: kl, model: $quant, data: $wiki}\n"                                \
+    "matrix:\n"                                                                    \
+    "  quant: [{use: rtn}, {use: gptq}]\n"
+
+/* Runs it below a limit that asks for passes, and compares with what a run without a limit found. */
+static void
+in_passes(walk_test *t, size_t limit, const char *plain)
+{
+    t->log.used = 0;
+    t->log.text[0] = '\0';
+    WALK_OK(t, walk_run(t, PIPELINE, 1, limit));
+    CHECK(strstr(t->log.text, "each once a pass"));
+    walk_check_same(walk_dump_all(t), plain);
+}
+
+int
+main(void)
+{
+    static walk_test t;
+    const char *plain;
+    ql_forecast f;
+
+    walk_open(&t);
+    WALK_OK(&t, walk_run(&t, PIPELINE, 2, 0));
+    CHECK(!strstr(t.log.text, "each once a pass"));
+    plain = walk_dump_all(&t);
+
+    WALK_OK(&t, walk_job(&t, PIPELINE, 1, 0));
+    WALK_OK(&t, ql_job_plan(t.job, &f));
+    CHECK(f.least > 0);
+    in_passes(&t, f.least, plain);
+    t.runs = walk_format(&t, "%s/again", t.folder);
+    t.fresh = true; /* passes read what the first one has put into the store, although nothing older is taken */
+    in_passes(&t, f.least, plain);
+    in_passes(&t, f.least + (4 << 20), plain);
+    t.fresh = false;
+    WALK_OK(&t, walk_run(&t, PIPELINE, 2, f.least)); /* all of it is known */
+    walk_check_same(walk_dump_all(&t), plain);
+    return walk_close(&t);
+}

@@ -33,6 +33,18 @@ typedef struct totals {
     answers_mean right[RULES], margin, logp;
 } totals;
 
+/* Before anything runs. */
+static ql_status
+tokens(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out)
+{
+    (void)self;
+    *out = *in;
+    if (in->questions->rolling)
+        return QL_FAIL(cx, QL_INVALID, "task '%s' scores texts whole: use the evaluator 'rolling'",
+                       in->questions->task);
+    return QL_OK;
+}
+
 static bool
 leaves_files(const void *self)
 {
@@ -246,8 +258,6 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
 
     if (!parts)
         return QL_MEMORY;
-    if (q->rolling)
-        return QL_FAIL(cx, QL_INVALID, "task '%s' scores texts whole: use the evaluator 'rolling'", q->task);
     QL_TRY(cx, answers_sums(cx, q, found, &sums));
     for (int64_t i = 0; i < q->document_count; i++) {
         const ql_document *d = &q->documents[i];
@@ -264,6 +274,8 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     QL_TRY(cx, report_documents(cx, q, sums, out));
     QL_TRY(cx, ql_fact_note(cx, out, "protocol", q->protocol));
     QL_TRY(cx, ql_fact(cx, out, "documents", NULL, (double)q->document_count));
+    QL_TRY(cx, ql_fact(cx, out, "tokens", NULL, (double)info->tokens->offsets[info->tokens->count]));
+    QL_TRY(cx, ql_fact(cx, out, "tokens_unshared", NULL, (double)info->tokens->asked));
     return p->save ? save(cx, info, sums) : QL_OK;
 }
 
@@ -280,5 +292,5 @@ QL_PLUGIN(.kind = QL_EVALUATOR, .name = "choices", .version = "1.0",
                   "as it is, per "
                   "character (acc_norm) and per byte; each document's answer is kept",
           .params = params, .self_size = sizeof(choices),
-          .evaluator = QL_TABLE(ql_evaluator, .questions = true, .metrics = metrics, .leaves_files = leaves_files,
-                                .chunk = answers_chunk, .end = end), );
+          .evaluator = QL_TABLE(ql_evaluator, .questions = true, .metrics = metrics, .tokens = tokens,
+                                .leaves_files = leaves_files, .chunk = answers_chunk, .end = end), );

@@ -31,17 +31,27 @@ error_of(const ratio *r)
     return r->count > 1 ? sqrt(fmax(spread, 0) * n / (n - 1)) / r->by : NAN;
 }
 
+/* Before anything runs. */
+static ql_status
+tokens(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out)
+{
+    (void)self;
+    *out = *in;
+    if (!in->questions->rolling)
+        return QL_FAIL(cx, QL_INVALID, "task '%s' asks for continuations: use the evaluator 'choices'",
+                       in->questions->task);
+    return QL_OK;
+}
+
 static ql_status
 end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
     const ql_questions *q = info->tokens->questions;
     ratio words = {0}, bytes = {0};
-    double word, byte, tokens = 0;
+    double word, byte, scored = 0;
     answers_sum *sums;
 
     (void)self;
-    if (!q->rolling)
-        return QL_FAIL(cx, QL_INVALID, "task '%s' asks for continuations: use the evaluator 'choices'", q->task);
     QL_TRY(cx, answers_sums(cx, q, found, &sums));
     for (int64_t i = 0; i < q->document_count; i++) {
         const ql_document *d = &q->documents[i];
@@ -49,7 +59,7 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
 
         put(&words, logp, (double)d->words);
         put(&bytes, logp, (double)d->bytes);
-        tokens += (double)sums[d->first_request].words;
+        scored += (double)sums[d->first_request].words;
         QL_TRY(cx, ql_fact_answer(cx, out,
                                   &(ql_answer){.task = q->task,
                                                .document = d->number,
@@ -67,7 +77,7 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     QL_TRY(cx, answers_fact(cx, out, "bits_per_byte", NULL, -bytes.sum / bytes.by / log(2), error_of(&bytes) / log(2)));
     QL_TRY(cx, ql_fact_note(cx, out, "protocol", q->protocol));
     QL_TRY(cx, ql_fact(cx, out, "documents", NULL, (double)q->document_count));
-    return ql_fact(cx, out, "tokens", NULL, tokens);
+    return ql_fact(cx, out, "tokens", NULL, scored);
 }
 
 static const ql_metric_kind metrics[] = {
@@ -79,5 +89,5 @@ static const ql_metric_kind metrics[] = {
 
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "rolling", .version = "1.0",
           .help = "texts of a task scored whole: perplexity per word and per byte, bits per byte", .params = params,
-          .evaluator = QL_TABLE(ql_evaluator, .questions = true, .metrics = metrics, .chunk = answers_chunk,
-                                .end = end), );
+          .evaluator = QL_TABLE(ql_evaluator, .questions = true, .metrics = metrics, .tokens = tokens,
+                                .chunk = answers_chunk, .end = end), );

@@ -87,7 +87,7 @@ write_pipeline(const char *path, const char *model, const group *g)
 static ql_job *
 run(const char *model, const group *g)
 {
-    char path[256], runs[256];
+    static char path[256], runs[256]; /* the job reads them as long as it is open */
     ql_job *job;
 
     snprintf(path, sizeof path, "%s/p.yaml", folder);
@@ -204,6 +204,43 @@ compare(const char *where, const ql_json *got, const ql_json *golden)
     }
 }
 
+/* What sharing saves, as counted of these prompts: tokens of all texts over tokens that are read. */
+static const struct {
+    const char *task;
+    double least;
+} saved[] = {
+    {"piqa", 1.4},       {"arc_easy", 3.1},   {"arc_challenge", 2.9}, {"hellaswag", 1.8},
+    {"winogrande", 1.7}, {"openbookqa", 2.3}, {"boolq", 1.95},        {"mmlu", 3.9},
+};
+
+static ql_status
+see_ratio(void *user, int columns, const char *const *names, const char *const *values)
+{
+    (void)names;
+    *(double *)user = columns == 1 && values[0] ? strtod(values[0], NULL) : NAN;
+    return QL_OK;
+}
+
+static void
+check_sharing(ql_ctx *cx, ql_job *job)
+{
+    for (size_t i = 0; i < sizeof saved / sizeof *saved; i++) {
+        double ratio = NAN;
+        const char *sql =
+            ql_format(cx,
+                      "SELECT max(f.value) / min(f.value) FROM run r JOIN cell c ON c.run = r.id JOIN cell_node n ON"
+                      " n.cell = c.id JOIN fact f USING (node) WHERE r.name = :run AND n.stage = '%s' AND f.name IN"
+                      " ('tokens', 'tokens_unshared')",
+                      saved[i].task);
+
+        CHECK_INT(ql_job_query(job, sql, see_ratio, &ratio), QL_OK);
+        printf("%s: %.3f\n", saved[i].task, ratio);
+        if (!(ratio >= saved[i].least))
+            TEST_FAIL("%s: texts have %g of the tokens that are read, expected %g", saved[i].task, ratio,
+                      saved[i].least);
+    }
+}
+
 /* Every golden line of the group has an answer like it. */
 static void
 check_group(ql_ctx *cx, const char *model, const group *g)
@@ -222,6 +259,8 @@ check_group(ql_ctx *cx, const char *model, const group *g)
     for (size_t i = 0; i < TASKS; i++)
         if (has_word(g->tasks, tasks[i].task))
             read_answers(cx, job, tasks[i].task, &answers);
+    if (!*g->suffix)
+        check_sharing(cx, job);
     ql_job_close(job);
     CHECK(golden.count > 30 && answers.count == golden.count);
     for (int64_t i = 0; i < golden.count; i++) {

@@ -24,7 +24,7 @@ typedef struct ql_adapter {
 
 typedef struct ql_compensator {
     size_t size;                            /* of this table: QL_TABLE sets it */
-    unsigned needs;                         /* QL_NEEDS_STATS, QL_SERIAL */
+    unsigned needs;                         /* QL_NEEDS_STATS */
     unsigned (*needs_of)(const void *self); /* the same where parameters decide; NULL: `needs` */
     bool couples; /* calls the quantizer with a changed weight and returns a new quantized linear */
     /* NULL: the identity (`none`). Else fills `out`, which arrives empty with k = -1; the host rounds B and A to adapter_dtype and

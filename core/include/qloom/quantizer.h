@@ -14,7 +14,6 @@ extern "C" {
 enum {
     QL_NEEDS_STATS = 1, /* H, token counts and column means of the subset's input */
     QL_RAW_DTYPE = 2,   /* W in the file's dtype instead of f32 */
-    QL_SERIAL = 4,      /* must not run on several linears at once */
 };
 
 /* Bits of `yields`. */

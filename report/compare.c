@@ -99,23 +99,29 @@ ql_book_compare(ql_book *b, const char *const *choices)
 #define PARTS                                                                                                     \
     " FROM item i JOIN item j ON j.cell = c.other AND j.stage = i.stage AND j.name = i.name AND j.linear IS NULL" \
     " AND j.item = i.item WHERE i.cell = c.cell AND i.stage = c.stage AND i.name = c.parts AND i.linear IS NULL"  \
-    " AND c.data IS c.other_data AND (SELECT count(*) FROM item n WHERE n.cell = c.cell AND n.stage = c.stage"    \
-    " AND n.name = c.parts AND n.linear IS NULL) = (SELECT count(*) FROM item n WHERE n.cell = c.other"           \
-    " AND n.stage = c.stage AND n.name = c.parts AND n.linear IS NULL)"
+    " AND c.data IS c.other_data AND c.count = c.other_count"
 
-/* The slope of e to the mean of parts is the metric itself. */
+/* First how many parts each cell has of a metric and the data that they are of. The slope of e to the mean of parts is the metric itself. */
 static const char differences[] =
-    "INSERT INTO difference SELECT c.cell, c.metric, c.a - c.b, (SELECT standard_error(iif(c.exp, c.a, 1) * i.value"
-    " - iif(c.exp, c.b, 1) * j.value)" PARTS
-    "), iif(c.exp, NULL, (SELECT iif(min(i.value IN (0, 1) AND j.value IN (0, 1)),"
-    " mcnemar(sum(i.value > j.value), sum(i.value < j.value)), NULL)" PARTS ")) FROM"
-    " (SELECT p.cell, p.other, x.metric, x.value AS a, y.value AS b, k.stage, k.parts, k.exp, (SELECT value FROM note"
-    " WHERE cell = p.cell AND stage = k.stage AND name = '" QL_NOTE_DATA "') AS data, (SELECT value FROM note"
-    " WHERE cell = p.other AND stage = k.stage AND name = '" QL_NOTE_DATA "') AS other_data"
+    "INSERT INTO difference WITH c AS MATERIALIZED (SELECT p.cell, p.other, x.metric, x.value AS a, y.value AS b,"
+    " k.stage, k.parts, k.exp,"
+    " (SELECT count(*) FROM item i WHERE i.cell = p.cell AND i.stage = k.stage AND i.name = k.parts AND i.linear IS "
+    "NULL)"
+    " AS count,"
+    " (SELECT count(*) FROM item i WHERE i.cell = p.other AND i.stage = k.stage AND i.name = k.parts AND i.linear IS "
+    "NULL)"
+    " AS other_count,"
+    " (SELECT value FROM note n WHERE n.cell = p.cell AND n.stage = k.stage AND n.name = '" QL_NOTE_DATA "') AS data,"
+    " (SELECT value FROM note n WHERE n.cell = p.other AND n.stage = k.stage AND n.name = '" QL_NOTE_DATA "')"
+    " AS other_data"
     " FROM pair p JOIN cell l ON l.id = p.cell AND l.error IS NULL JOIN cell r ON r.id = p.other AND r.error IS NULL"
     " JOIN number x ON x.cell = p.cell JOIN number y ON y.cell = p.other AND y.metric = x.metric"
-    " LEFT JOIN kind k ON k.run = l.run AND k.metric = x.metric WHERE ?1 IS NULL OR ?1 IN (SELECT name FROM mean)"
-    " OR x.metric = ?1) c";
+    " LEFT JOIN kind k ON k.run = l.run AND k.metric = x.metric"
+    " WHERE ?1 IS NULL OR ?1 IN (SELECT name FROM mean) OR x.metric = ?1)"
+    " SELECT c.cell, c.metric, c.a - c.b, (SELECT standard_error(iif(c.exp, c.a, 1) * i.value"
+    " - iif(c.exp, c.b, 1) * j.value)" PARTS
+    "), iif(c.exp, NULL, (SELECT iif(min(i.value IN (0, 1) AND j.value IN (0, 1)),"
+    " mcnemar(sum(i.value > j.value), sum(i.value < j.value)), NULL)" PARTS ")) FROM c";
 
 /* Terms of a mean are independent. */
 static const char of_means[] =

@@ -16,9 +16,10 @@ static const char series_sql[] =
 static const char spots_table[] =
     "INSERT INTO spot SELECT c.id, c.run, c.baseline, c.bits, n.value, ifnull((SELECT group_concat(name || char(0) || "
     "value,"
-    " char(1)) FROM (SELECT name, value FROM note WHERE cell = c.id AND stage = (SELECT stage FROM kind WHERE metric = "
-    "?1 LIMIT 1)"
-    " ORDER BY name)), '') FROM cell c JOIN number n ON n.cell = c.id AND n.metric = ?1 WHERE abs(n.value) < 9e999"
+    " char(1)) FROM (SELECT o.name, o.value FROM note o WHERE o.cell = c.id AND o.stage = k.stage ORDER BY o.name)), "
+    "'')"
+    " FROM cell c JOIN number n ON n.cell = c.id AND n.metric = ?1"
+    " LEFT JOIN (SELECT min(rowid), stage FROM kind WHERE metric = ?1) k WHERE abs(n.value) < 9e999"
     " AND (c.baseline OR (c.error IS NULL AND abs(c.bits) < 9e999))";
 
 /* Cells' spots, whose better numbers are smaller when multiplied by ?2, series by series of axis ?1. A cell is on the front when none takes

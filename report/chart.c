@@ -224,17 +224,15 @@ ql_chart_draw(ql_ctx *cx, const ql_chart *c, FILE *out)
     return draw_legend(cx, &f, out, &lines);
 }
 
-ql_status
-ql_chart_table(ql_ctx *cx, const ql_chart *c, FILE *out)
+void
+ql_chart_table(const ql_chart *c, FILE *out)
 {
     const char *const heads[] = {"series", c->point_label, c->x_label, c->y_label};
     char x[QL_NUMBER_SIZE], y[QL_NUMBER_SIZE];
 
-    (void)cx;
     fputs("<table>", out);
-    if (c->heading) {
+    if (c->heading)
         ql_html_print(out, "<caption>%s</caption>", c->heading);
-    }
     fputs("<thead><tr>", out);
     for (int k = 0; k < 4; k++) {
         if (heads[k])
@@ -253,5 +251,4 @@ ql_chart_table(ql_ctx *cx, const ql_chart *c, FILE *out)
             fprintf(out, "<td class=\"n\">%s</td><td class=\"n\">%s</td></tr>\n", x, y);
         }
     fputs("</tbody></table>\n", out);
-    return QL_OK;
 }

@@ -31,6 +31,6 @@ typedef struct ql_chart {
 ql_status ql_chart_height(ql_ctx *cx, const ql_chart *c, double *out);
 /* The inside of an <svg> of that size. */
 ql_status ql_chart_draw(ql_ctx *cx, const ql_chart *c, FILE *out);
-ql_status ql_chart_table(ql_ctx *cx, const ql_chart *c, FILE *out);
+void ql_chart_table(const ql_chart *c, FILE *out);
 
 #endif

@@ -32,7 +32,4 @@ ql_status ql_figure_time(ql_ctx *cx, const ql_figure_input *in, ql_figure *out);
 ql_status ql_figure_memory(ql_ctx *cx, const ql_figure_input *in, ql_figure *out);
 ql_status ql_figure_graph(ql_ctx *cx, const ql_figure_input *in, ql_figure *out);
 
-/* The colour of a stage: the same kind has the same one in every figure. */
-int ql_figure_colour(const char *kind);
-
 #endif

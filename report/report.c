@@ -9,6 +9,16 @@
 #include "render.h"
 #include "svg.h"
 
+const ql_figure_kind ql_figures[] = {
+    {"pareto", "Quality against size", ql_figure_pareto, false},
+    {"time", "Time of each stage", ql_figure_time, false},
+    {"memory", "Device memory of each stage", ql_figure_memory, false},
+    {"spectrum", "Singular values", ql_figure_spectrum, false},
+    {"heat", "Error of each linear", ql_figure_heat, false},
+    {"graph", "The graph", ql_figure_graph, true},
+    {NULL, NULL, NULL, false},
+};
+
 /* A figure made: its drawing and its numbers as text. */
 typedef struct made {
     const char *svg, *data, *caption;
@@ -57,15 +67,6 @@ put_facts(const ql_book *b, FILE *out)
         ql_html_print(out, "%s \xc2\xb7 qloom %s</p>\n", r[5].text, r[6].text);
     }
     return QL_OK;
-}
-
-static ql_status
-put_table(ql_book *b, const ql_table_spec *spec, FILE *out)
-{
-    ql_table table;
-
-    QL_TRY(b->cx, ql_table_make(b, spec, &table));
-    return ql_render_text(b->cx, &table, QL_TEXT_HTML, out);
 }
 
 /* --- every cell */
@@ -191,6 +192,7 @@ put_figures(ql_ctx *cx, const ql_figure_input *in, bool wide, FILE *out)
 static ql_status
 write_page(ql_book *b, const ql_figure_input *in, const ql_table_spec *spec, FILE *out)
 {
+    ql_table table;
     const char *title;
     ql_sheet names;
 
@@ -207,7 +209,8 @@ write_page(ql_book *b, const ql_figure_input *in, const ql_table_spec *spec, FIL
     ql_html_print(out, "<h1>%s</h1>\n", title);
     QL_TRY(b->cx, put_facts(b, out));
     fputs("</header>\n<main>\n<section id=\"table\">\n<h2>Results</h2>\n", out);
-    QL_TRY(b->cx, put_table(b, spec, out));
+    QL_TRY(b->cx, ql_table_make(b, spec, &table));
+    QL_TRY(b->cx, ql_render_text(b->cx, &table, QL_TEXT_HTML, out));
     fputs("</section>\n<div class=\"figures\">\n", out);
     QL_TRY(b->cx, put_figures(b->cx, in, false, out));
     fputs("</div>\n", out);

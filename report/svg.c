@@ -134,6 +134,18 @@ ql_svg_can_draw(double value)
     return isfinite(value) && fabs(value) < LARGEST;
 }
 
+int
+ql_figure_colour(const char *kind)
+{
+    static const char *const kinds[] = {"model",    "quantizer", "compensator", "evaluator",
+                                        "exporter", "data",      "trainer"};
+    int i = 0;
+
+    while (i < (int)(sizeof kinds / sizeof *kinds) && strcmp(kinds[i], kind) != 0)
+        i++;
+    return i % QL_COLOURS;
+}
+
 /* --- scales */
 
 static double

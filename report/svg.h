@@ -43,6 +43,8 @@ ql_scale ql_scale_make(double low, double high, bool log, double from, double to
 double ql_scale_at(const ql_scale *s, double value);
 
 #define QL_COLOURS 8 /* classes s0 … s7 of the style */
+/* The colour of a stage: the same kind has the same one in every figure. */
+int ql_figure_colour(const char *kind);
 #define QL_SHAPES 6
 /* Adds the outline of marker `shape` around a point to the data of a path. */
 void ql_svg_marker(FILE *out, int shape, double x, double y);

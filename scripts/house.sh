@@ -14,14 +14,14 @@ model 2020
 pipeline 3160
 yaml 930
 store 1430
-results 1855
+results 1852
 walk 5830
 run 430
 job 1880
 text 8450
 methods 810
 export 1290
-report 3870
+report 3868
 kit 930
 cli 2600
 core 27130

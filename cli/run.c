@@ -1,4 +1,5 @@
 /* qloom run FILE: runs the pipeline, and makes of its numbers the table and the report. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,8 @@
 #include "report/table.h"
 #include "cli.h"
 #include "signals.h"
+
+#define RETURNED (1 << 20) /* bytes of a piece of memory from which on it is no part of the heap */
 
 /* What lies in the run folder beside the log. */
 static const struct {
@@ -83,6 +86,8 @@ run(ql_cli *cli, int argc, char **argv)
     if (word)
         QL_TRY(cli->cx, ql_table_format_parse(cli->cx, word, &format));
     cli->resumes = true;
+    if (ql_job_about(cli->job)->limited) /* what tensors give back, the system gets back */
+        (void)mallopt(M_MMAP_THRESHOLD, RETURNED);
     ql_signals_limit(ql_job_about(cli->job)->time_limit);
     st = ql_job_run(cli->job);
     if (st == QL_OK || st == QL_NUMERIC) /* NUMERIC: cells failed, and the table says which */

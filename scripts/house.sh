@@ -14,7 +14,7 @@ model 2020
 pipeline 3160
 yaml 930
 store 1430
-results 1852
+results 1890
 walk 5830
 run 430
 job 1880

@@ -38,6 +38,7 @@ open_pipeline(ql_job *job, const char *file)
     info->cells = g->cell_count;
     info->nodes = g->node_count;
     info->time_limit = g->time_limit;
+    info->limited = g->memory || g->host_memory;
     info->name = ql_folder_name(cx, g);
     info->runs = job->opt.runs ? job->opt.runs : QL_RUNS_DEFAULT;
     info->folder = info->name ? ql_format(cx, "%s/%s", info->runs, info->name) : NULL;

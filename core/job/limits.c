@@ -5,10 +5,11 @@
 #include "model/open_model.h"
 #include "tensor/rehearsal.h"
 
-#define SHARE 0.8                 /* of what is free, where the file says nothing */
-#define GROWTH ((size_t)24 << 20) /* of the host beside the pool, once stages work */
-#define FEW_LAYERS 3              /* blocks are alike: what the first few take, the others do */
-#define PRECISION 0.02            /* of the least that is looked for */
+#define SHARE 0.8 /* of what is free, where the file says nothing */
+#define GROWTH \
+    ((size_t)56 << 20) /* of the host beside the pool, once stages work: working space of libraries, pages of files */
+#define FEW_LAYERS 3   /* blocks are alike: what the first few take, the others do */
+#define PRECISION 0.02 /* of the least that is looked for */
 
 /* --- limits --------------------------------------------------------------------------------------------------- */
 
@@ -37,7 +38,7 @@ ql_limits_find(const ql_job *job, ql_limits *out)
         out->memory = out->host_memory = smaller(out->memory, out->host_memory);
     if (out->host_memory == 0 && there)
         out->host_memory = resident + (size_t)(SHARE * (double)there);
-    out->pool = one ? without(out->host_memory, out->other) : out->memory;
+    out->pool = one ? without(out->host_memory, out->other) : out->memory ? out->memory : job->cx.device->info.memory;
     out->pinned = one ? 0 : without(out->host_memory, out->other);
 }
 
@@ -191,7 +192,7 @@ ql_least(ql_job *job, const ql_trial *t, bool pinned, size_t *out)
     one.loud = false;
     one.layers = FEW_LAYERS;
     one.lane_tokens = 1;
-    *limit = 0;
+    *limit = QL_NO_LIMIT;
     QL_TRY(&job->cx, ql_rehearse(job, &one));
     high = pinned ? one.host : one.memory;
     while (one.fits && (double)(high - low) > PRECISION * (double)high) {

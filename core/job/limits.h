@@ -2,6 +2,8 @@
 #ifndef QLOOM_JOB_LIMITS_H
 #define QLOOM_JOB_LIMITS_H
 
+#include <stdint.h>
+
 #include "walk/run.h"
 #include "job.h"
 
@@ -16,6 +18,8 @@ typedef struct ql_limits { /* bytes; 0: none */
 
 /* From the file and from what the system has, on the job's open or imagined device. */
 void ql_limits_find(const ql_job *job, ql_limits *out);
+
+#define QL_NO_LIMIT (SIZE_MAX / 2) /* of a trial: more than any device has */
 
 typedef struct ql_trial { /* a rehearsal */
     size_t pool, pinned;  /* limits */

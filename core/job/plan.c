@@ -185,7 +185,7 @@ static ql_status
 rehearse(ql_job *job, ql_forecast *f)
 {
     ql_ctx *cx = &job->cx;
-    ql_trial t = {.lane_tokens = INT64_MAX, .rate = f->rate, .loud = true};
+    ql_trial t = {.pool = QL_NO_LIMIT, .lane_tokens = INT64_MAX, .rate = f->rate, .loud = true};
     ql_limits l;
     ql_status st;
 
@@ -199,7 +199,7 @@ rehearse(ql_job *job, ql_forecast *f)
     ql_results_close(t.results);
     QL_TRY(cx, st);
     take(job, &t, &l, f);
-    if (l.pool && t.memory > l.pool)
+    if (l.pool && (t.memory > l.pool || !t.fits))
         QL_TRY(cx, rehearse_within(job, &l, f));
     return least(job, &l, f);
 }

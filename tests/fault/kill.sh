@@ -7,7 +7,7 @@ echo "$trials trials, seed $seed; an undisturbed run has $writes writes and look
 
 # Where trial $1 died: the last block that its journal tells of, and the innermost function on the stack that says what was going on.
 where() {
-    block="block $(sed -n 's/.*"block":\([0-9]*\).*/\1/p' "$dir/$1"/runs/*/journal.jsonl | tail -n 1)"
+    block="block $(sed -n 's/.*"block":\([0-9]*\).*/\1/p' "$dir/$1"/runs/*/journal.jsonl 2>/dev/null | tail -n 1)"
     sed -n 's/.*libqloom[^ ]* +\(0x[0-9a-f]*\)$/\1/p' "$dir/$1.fault" |
         addr2line -i -f -e "$(dirname "$QLOOM")/../lib/libqloom.so" | sed -n 'p;n' >"$dir/stack"
     grep -qxE "walk_block|ql_finished_(take|put)" "$dir/stack" || block="outside the blocks"
@@ -15,7 +15,7 @@ where() {
     echo "$block, ${phase:-elsewhere}, $(head -1 "$dir/$1.fault")"
 }
 phases='ql_store_(put|get|open|trim)|ql_variant_make|visit_subset|visit_tokens|ql_visit_run|ql_block_open|hand_linears|ql_stream_forward'
-phases="$phases|ql_sinks_(open|block|end)|end_chunk|end_sink|ql_export_(begin|end)|ql_finished_(look_up|take|put|put_all)|ql_keys_make"
+phases="$phases|ql_sinks_(open|block|end)|end_chunk|end_sink|ql_export_(begin|end)|ql_finished_(look_up|take|put|put_all)|put_found|ql_lanes_deal|ql_hidden_park|ql_keys_make"
 phases="$phases|ql_results_save|write_texts|ql_folder_(open|manifest)|ql_model_open|open_streams|ql_journal_(open|put)|ql_run_graph"
 
 trial=0

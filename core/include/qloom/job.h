@@ -61,6 +61,7 @@ typedef struct ql_job_info {
     int64_t stages, cells, nodes; /* declared, of the matrix, of the merged graph */
     const char *name;             /* of the run: "tiny-ablation-1a2b3c4d", after the file's name and content */
     const char *runs, *folder;    /* "runs", "runs/tiny-ablation-1a2b3c4d"; ql_job_run makes them */
+    bool limited; /* by `memory:` or `host_memory:` of the file: for a program whose allocator keeps what is freed */
     double time_limit; /* of the file: seconds of one call of a plugin, for a timer of the program; 0: none */
     ql_job_page *page; /* at one address as long as the job lives */
     size_t held, peak; /* bytes of the device's memory: still held after the last run, and held at most during it */

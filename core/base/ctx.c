@@ -406,8 +406,10 @@ ql_follow(ql_ctx *cx, const char *where, const char *fmt, ...)
     line = where && text ? ql_format(cx, "%s: %s", slash ? slash + 1 : where, text) : NULL;
     if (!line)
         return QL_MEMORY;
+    if (f && f->text && strstr(f->text, line))
+        return QL_OK;
     ql_warn(cx, "%s: %s", where, text);
-    if (!f || (f->text && strstr(f->text, line)))
+    if (!f)
         return QL_OK;
     ql_scope_enter(cx, &f->memory);
     line = f->text ? ql_format(cx, "%s; %s", f->text, line) : ql_copy_text(cx, line, strlen(line));

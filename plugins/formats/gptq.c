@@ -1,5 +1,5 @@
 /* GPTQ checkpoints, read: configuration, shapes, codes. Every tensor comes from outside. The version is what the label says, but for
- * symmetric linears whose zero points tell of another: labels lie, so these are followed, with a warning in the first block. */
+ * symmetric linears whose zero points tell of another: labels lie, so these are followed, with a warning. */
 #include <string.h>
 
 #include "codes.h"
@@ -103,8 +103,8 @@ read_codes(ql_ctx *cx, const packed_format *f, const packed *p, ql_qlinear *out)
 }
 
 /* Are zero points stored as they are, or less one? */
-static bool
-has_exact_zeros(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, const packed *p, const uint32_t *words)
+static ql_status
+find_version(ql_ctx *cx, const packed_format *f, const packed *p, const uint32_t *words, bool *exact_zeros)
 {
     bool exact = true, less = true;
 
@@ -115,28 +115,30 @@ has_exact_zeros(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, cons
             exact = exact && field == 1u << (p->bits - 1);
             less = less && field == (1u << (p->bits - 1)) - 1;
         }
-    if (!f->sym || (!exact && !less) || exact == f->exact_zeros)
-        return f->exact_zeros;
-    if (at->layer == 0 && strstr(at->name, at->info->linears[0].name)) /* once for all */
-        ql_warn(cx, "%s: the checkpoint says version %d, its zero points are of version %d, which is taken", at->name,
-                f->exact_zeros ? 2 : 1, exact ? 2 : 1);
-    return exact;
+    *exact_zeros = f->sym && (exact || less) ? exact : f->exact_zeros;
+    if (*exact_zeros != f->exact_zeros)
+        return ql_follow(cx, "config.json",
+                         "the checkpoint says version %d, its zero points are of version %d, which is taken",
+                         f->exact_zeros ? 2 : 1, exact ? 2 : 1);
+    return QL_OK;
 }
 
 /* A field of all ones in version 1 is a zero of 0, less one. */
 static ql_status
-read_zeros(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, const packed *p, ql_qlinear *out)
+read_zeros(ql_ctx *cx, const packed_format *f, const packed *p, ql_qlinear *out)
 {
     const int64_t width = p->zeros.dims[1];
     const uint32_t mask = (1u << p->bits) - 1;
     float *zeros = ql_alloc(cx, (size_t)(p->out * p->groups), sizeof *zeros);
     const uint32_t *words;
     uint32_t more;
+    bool exact;
 
     if (!zeros)
         return QL_MEMORY;
     QL_TRY(cx, packed_words(cx, f, &p->zeros, &words));
-    more = has_exact_zeros(cx, f, at, p, words) ? 0 : 1;
+    QL_TRY(cx, find_version(cx, f, p, words, &exact));
+    more = exact ? 0 : 1;
     out->grid.sym = true;
     for (int64_t o = 0; o < p->out; o++)
         for (int64_t g = 0; g < p->groups; g++) {
@@ -211,7 +213,7 @@ gptq_read(ql_ctx *cx, const packed_format *f, const ql_linear_at *at, ql_qlinear
     QL_TRY(cx, read_order(cx, f, &p, out));
     out->grid = (ql_grid){.bits = p.bits, .group = p.group, .scale_dtype = QL_F16};
     QL_TRY(cx, read_codes(cx, f, &p, out));
-    QL_TRY(cx, read_zeros(cx, f, at, &p, out));
+    QL_TRY(cx, read_zeros(cx, f, &p, out));
     QL_TRY(cx, ql_source_load(cx, f->source, &p.scales, &scales));
     return ql_transpose(cx, scales, &out->scales);
 }

@@ -82,6 +82,24 @@ has out "architecture  Qwen3ForCausalLM (plugin qwen3)"
 run 0 inspect "$dir/plain/4"
 has out "self_attn.q_proj.weight              [256, 128]         BF16"
 
+# A label that lies about its zero points, of a checkpoint in place of quantizing.
+cp -r "$run_folder/ckpt/4" "$dir/lies"
+sed -i 's/"checkpoint_format": "gptq"/"checkpoint_format": "gptq_v2"/' "$dir"/lies/*.json
+cat >"$dir/lies.yaml" <<END
+qloom: 1
+name: lies
+device: cpu
+baseline: false
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  quant: {use: checkpoint, model: \$base, path: lies}
+  eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, seqlen: 32, samples: 4}
+  ppl: {use: perplexity, model: \$quant, data: \$eval}
+END
+run 0 run "$dir/lies.yaml" --runs "$dir/lying"
+has out "followed config.json: the checkpoint says version 2, its zero points are of version 1, which is taken"
+[ "$(grep -c 'zero points are of version' "$dir/err")" -eq 1 ] || fail "the warning is there more than once"
+
 # `~` is the home folder wherever a path is named; and what was followed where files disagree goes with numbers and exports.
 mkdir "$dir/home"
 cp -r "$QLOOM_SOURCE/examples/tiny-qwen3" "$dir/home/model"

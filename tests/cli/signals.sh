@@ -52,6 +52,11 @@ for signal in TERM HUP; do
     says out ""
 done
 
+# A limit of addresses that leaves OpenBLAS no room is told before anything runs.
+(ulimit -v 150000 && exec timeout 20 "$QLOOM" -q run "$dir/p.yaml" --runs "$dir/limited" --threads 1 >"$dir/out" 2>"$dir/err")
+[ $? -eq 1 ] || fail "a limit of addresses: another status than 1: $(cat "$dir/err")"
+has err "OpenBLAS has no room for its buffers, 1 of 136 MiB of addresses: raise the limit (ulimit -v), or lower --threads"
+
 # A file size limit is an error of the write.
 (ulimit -f 1 && exec "$QLOOM" -q run "$dir/p.yaml" --runs "$dir/limited" >"$dir/out" 2>"$dir/err")
 [ $? -eq 1 ] || fail "a file size limit: another status than 1: $(cat "$dir/err")"

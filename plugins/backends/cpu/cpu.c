@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static void
@@ -24,6 +26,47 @@ cpu_close(void *dev)
     free(d);
 }
 
+#define BLAS_BUFFER ((size_t)136 << 20) /* addresses that OpenBLAS maps for each thread that multiplies */
+#define BLAS_TRIAL 192                  /* rows and columns of a product that needs them */
+
+static void
+multiply(void *arg, int64_t task, int index)
+{
+    const cpu *d = arg;
+    float *m = calloc((size_t)3 * BLAS_TRIAL * BLAS_TRIAL, sizeof *m), *b = m + BLAS_TRIAL * BLAS_TRIAL;
+
+    (void)task;
+    (void)index;
+    if (m)
+        d->blas.s.gemm(BLAS_ROW, BLAS_NO, BLAS_NO, BLAS_TRIAL, BLAS_TRIAL, BLAS_TRIAL, 1, m, BLAS_TRIAL, b, BLAS_TRIAL,
+                       0, b + BLAS_TRIAL * BLAS_TRIAL, BLAS_TRIAL);
+    free(m);
+}
+
+/* OpenBLAS tries for ever to map a buffer for which a limit leaves no room (ulimit -v), so where there is a limit, the buffers of as many
+ * threads as can run at once are mapped here, after it was seen that they fit. It keeps them. */
+static ql_status
+take_buffers(ql_ctx *cx, cpu *d, int threads)
+{
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    const int count = threads > processors && processors > 0 ? (int)processors : threads;
+    struct rlimit limit;
+    void *room;
+
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return QL_OK;
+    room = mmap(NULL, (size_t)count * BLAS_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                -1, 0);
+    if (room == MAP_FAILED)
+        return QL_FAIL(cx, QL_MEMORY,
+                       "OpenBLAS has no room for its buffers, %d of %zu MiB of addresses: raise the limit (ulimit -v), "
+                       "or lower --threads",
+                       count, BLAS_BUFFER >> 20);
+    munmap(room, (size_t)count * BLAS_BUFFER);
+    pool_run(d->pool, threads, multiply, d);
+    return QL_OK;
+}
+
 static ql_status
 parts_open(ql_ctx *cx, cpu *d, int threads)
 {
@@ -34,7 +77,7 @@ parts_open(ql_ctx *cx, cpu *d, int threads)
     if (!d->scratch)
         return QL_FAIL(cx, QL_MEMORY, "no memory for the state of %d threads", threads);
     d->isa = isa_choose();
-    return QL_OK;
+    return take_buffers(cx, d, threads);
 }
 
 static ql_status

@@ -174,15 +174,19 @@ orthogonalization(const ql_op *op)
     return 4 * DOUBLE * elements(op->t[0]) * (double)ql_dim(op->t[0], 1);
 }
 
-/* Two products over half of all pairs of tokens, at half of a product's speed. */
+/* Two products over half of all pairs of tokens, and over those with tokens of ancestors, at half of a product's speed. */
 static double
 attention(const ql_op *op)
 {
     const ql_seqs *seqs = op->seqs;
     double pairs = 0;
 
-    for (int64_t s = 0; s < seqs->count; s++)
-        pairs += pow((double)(seqs->offsets[s + 1] - seqs->offsets[s]), 2);
+    for (int64_t s = 0; s < seqs->count; s++) {
+        const double tokens = (double)(seqs->offsets[s + 1] - seqs->offsets[s]),
+                     before = seqs->parent && seqs->first ? (double)seqs->first[s] : 0;
+
+        pairs += tokens * (tokens + 2 * before);
+    }
     return 4 * pairs * (double)op->n[0];
 }
 

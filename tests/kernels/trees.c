@@ -184,5 +184,6 @@ static const kernel_case cases[] = {
 int
 main(void)
 {
-    return k_main(cases, sizeof cases / sizeof *cases, 8);
+    return k_main(cases, sizeof cases / sizeof *cases,
+                  getenv("QLOOM_TEST_BACKEND") ? 2 : 8); /* an emulated one is slow */
 }

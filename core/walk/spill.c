@@ -43,10 +43,14 @@ open_named(ql_ctx *cx, const char *folder)
 ql_status
 ql_spill_open(ql_ctx *cx, const char *folder, bool pretend, ql_spill *out)
 {
+    ql_status st;
+
     *out = (ql_spill){.folder = folder, .file = -1, .pretend = pretend};
     if (pretend)
         return QL_OK;
-    QL_TRY(cx, ql_make_folders(cx, folder));
+    st = ql_make_folders(cx, folder);
+    if (st != QL_OK)
+        return ql_where(cx, st, "spill: hidden states that wait need a folder");
     out->file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (out->file < 0 && errno != EACCES && errno != EROFS)
         out->file = open_named(cx, folder);

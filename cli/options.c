@@ -118,5 +118,8 @@ ql_options(ql_cli *cli, const ql_option *options, int *argc, char **argv, int le
     QL_TRY(cli->cx, ql_options_take(cli->cx, &(ql_option_table){.options = options}, argc, argv));
     if (*argc - 1 < least || *argc - 1 > most)
         return QL_FAIL(cli->cx, QL_INVALID, "%s: expected %s, got %d operands", argv[0], operands, *argc - 1);
+    for (int i = 1; i < *argc; i++) /* of a program that starts this one without a shell */
+        if (argv[i][0] == '~' && !(argv[i] = (char *)ql_path_from(cli->cx, NULL, argv[i])))
+            return QL_MEMORY;
     return QL_OK;
 }

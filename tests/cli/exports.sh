@@ -129,6 +129,8 @@ has home/plain/qloom_export.json '"followed": "tokenizer_config.json: '
 run 0 table --runs=~/runs "$(basename "$HOME"/runs/home-*)" --output=~/table.md
 has home/table.md "$followed"
 run 0 cache list --cache=~/cache
+run 0 inspect '~/model'
+run 0 check "$dir/home.yaml" -s 'base.path=~/model'
 run 2 --plugin-path=/:~/plugins plugins
 has err "no plugin folder '$HOME/plugins'"
 

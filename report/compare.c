@@ -101,7 +101,8 @@ ql_book_compare(ql_book *b, const char *const *choices)
     " AND j.item = i.item WHERE i.cell = c.cell AND i.stage = c.stage AND i.name = c.parts AND i.linear IS NULL"  \
     " AND c.data IS c.other_data AND c.count = c.other_count"
 
-/* First how many parts each cell has of a metric and the data that they are of. The slope of e to the mean of parts is the metric itself. */
+/* First how many parts each cell has of a metric and the data that they are of. The slope of e to the mean of parts is the metric
+ * itself. */
 static const char differences[] =
     "INSERT INTO difference WITH c AS MATERIALIZED (SELECT p.cell, p.other, x.metric, x.value AS a, y.value AS b,"
     " k.stage, k.parts, k.exp,"

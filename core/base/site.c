@@ -26,7 +26,7 @@ write_page(ql_job_page *page, const ql_site *site)
     page->since = ql_seconds();
 }
 
-/* `calling` is 0 while the rest changes, and while no plugin is called. What a plugin, or a library that the loader got for it, has set of the
+/* `calling` is 0 while the rest changes, and while no plugin is called. What a plugin, or a library that was loaded for it, has set of the
  * thread's arithmetic (rounding, numbers near zero taken for zero) is none of the next one's. */
 static void
 move_to(ql_ctx *cx, ql_site site)

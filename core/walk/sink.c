@@ -49,7 +49,8 @@ leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st)
     return st;
 }
 
-/* What a call is lent, beside tensors: parameters, tokens, and what the walk goes on with of a linear `in` or a chunk `seqs` (NULL: of none). */
+/* What a call is lent, beside tensors: parameters, tokens, and what the walk goes on with of a linear `in` or a chunk
+ * `seqs` (NULL: of none). */
 static ql_status
 open_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql_seqs *seqs, ql_guard *out)
 {

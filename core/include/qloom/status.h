@@ -80,7 +80,8 @@ QL_API void ql_info(ql_ctx *cx, const char *fmt, ...) __attribute__((format(prin
 QL_API void ql_warn(ql_ctx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* A warning that the files of a model don't agree, and which of them is followed; `where` is a file, perhaps with a key behind it. In a
- * run it is said once, and becomes the note `followed` of what measures or exports the model, without the folder. [one thread per context] */
+ * run it is said once, and becomes the note `followed` of what measures or exports the model, without the folder. [one thread per
+ * context] */
 QL_API ql_status ql_follow(ql_ctx *cx, const char *where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Zeroed memory that lives as long as the innermost scope of `cx` (for a plugin: its call; for a model's `open`: the model).

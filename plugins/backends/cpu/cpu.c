@@ -33,13 +33,13 @@ static void
 multiply(void *arg, int64_t task, int index)
 {
     const cpu *d = arg;
-    float *m = calloc((size_t)3 * BLAS_TRIAL * BLAS_TRIAL, sizeof *m), *b = m + BLAS_TRIAL * BLAS_TRIAL;
+    float *m = calloc((size_t)3 * BLAS_TRIAL * BLAS_TRIAL, sizeof *m);
 
     (void)task;
     (void)index;
     if (m)
-        d->blas.s.gemm(BLAS_ROW, BLAS_NO, BLAS_NO, BLAS_TRIAL, BLAS_TRIAL, BLAS_TRIAL, 1, m, BLAS_TRIAL, b, BLAS_TRIAL,
-                       0, b + BLAS_TRIAL * BLAS_TRIAL, BLAS_TRIAL);
+        d->blas.s.gemm(BLAS_ROW, BLAS_NO, BLAS_NO, BLAS_TRIAL, BLAS_TRIAL, BLAS_TRIAL, 1, m, BLAS_TRIAL,
+                       m + BLAS_TRIAL * BLAS_TRIAL, BLAS_TRIAL, 0, m + 2 * BLAS_TRIAL * BLAS_TRIAL, BLAS_TRIAL);
     free(m);
 }
 

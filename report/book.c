@@ -111,6 +111,10 @@ static const char misfit[] =
     " WHEN EXISTS (SELECT 1 FROM edge WHERE run = ?1 AND source NOT BETWEEN 0 AND stage - 1)"
     " THEN 'an edge of a stage that it has not' END, (SELECT name FROM run WHERE id = ?1)";
 
+/* Edges of run ?1 of the book that lead to no earlier stage. */
+static const char astray[] = "SELECT 1 FROM edge e WHERE run = ?1 AND (source NOT BETWEEN 0 AND stage - 1"
+                             " OR stage >= (SELECT count(*) FROM stage s WHERE s.run = e.run))";
+
 ql_status
 ql_book_open(ql_ctx *cx, ql_book *out)
 {
@@ -130,15 +134,21 @@ static ql_status
 copy(ql_book *b, ql_results *from, int64_t run, bool lists)
 {
     const int64_t numbers[3] = {run, b->runs + 1, b->cells};
+    const char *name;
     ql_sheet rows;
 
     QL_TRY(b->cx, ql_sheet_read(from, &rows, misfit, "i", run));
+    name = ql_row(&rows, 0)[1].text;
     if (ql_row(&rows, 0)->text)
         return QL_FAIL(b->cx, QL_IO, "results: run '%s' is damaged: %s", ql_row(&rows, 0)[1].text,
                        ql_row(&rows, 0)->text);
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++)
         if (lists || !copies[i].lists)
             QL_TRY(b->cx, ql_results_copy(from, copies[i].get, numbers, b->db, copies[i].put));
+    QL_TRY(b->cx, ql_sheet_read(b->db, &rows, astray, "i",
+                                numbers[1])); /* a damaged file may give other rows than it was asked about */
+    if (rows.count)
+        return QL_FAIL(b->cx, QL_IO, "results: run '%s' is damaged: an edge of a stage that it has not", name);
     QL_TRY(b->cx, ql_sheet_read(b->db, &rows, "SELECT ifnull(max(id), -1) + 1 FROM cell", ""));
     b->runs++;
     b->cells = ql_row(&rows, 0)->integer;

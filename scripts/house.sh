@@ -21,7 +21,7 @@ job 1880
 text 8450
 methods 810
 export 1290
-report 3868
+report 3885
 kit 930
 cli 2600
 core 27130

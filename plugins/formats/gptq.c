@@ -118,8 +118,8 @@ find_version(ql_ctx *cx, const packed_format *f, const packed *p, const uint32_t
     *exact_zeros = f->sym && (exact || less) ? exact : f->exact_zeros;
     if (*exact_zeros != f->exact_zeros)
         return ql_follow(cx, "config.json",
-                         "the checkpoint says version %d, its zero points are of version %d, which is taken",
-                         f->exact_zeros ? 2 : 1, exact ? 2 : 1);
+                         "zero points are of version %d, which is taken, not of version %d as the label says",
+                         exact ? 2 : 1, f->exact_zeros ? 2 : 1);
     return QL_OK;
 }
 

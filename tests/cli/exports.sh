@@ -97,7 +97,7 @@ stages:
   ppl: {use: perplexity, model: \$quant, data: \$eval}
 END
 run 0 run "$dir/lies.yaml" --runs "$dir/lying"
-has out "followed config.json: the checkpoint says version 2, its zero points are of version 1, which is taken"
+has out "followed config.json: zero points are of version 1, which is taken, not of version 2 as the label says"
 [ "$(grep -c 'zero points are of version' "$dir/err")" -eq 1 ] || fail "the warning is there more than once"
 
 # `~` is the home folder wherever a path is named; and what was followed where files disagree goes with numbers and exports.

@@ -111,9 +111,10 @@ static const char misfit[] =
     " WHEN EXISTS (SELECT 1 FROM edge WHERE run = ?1 AND source NOT BETWEEN 0 AND stage - 1)"
     " THEN 'an edge of a stage that it has not' END, (SELECT name FROM run WHERE id = ?1)";
 
-/* Edges of run ?1 of the book that lead to no earlier stage. */
-static const char astray[] = "SELECT 1 FROM edge e WHERE run = ?1 AND (source NOT BETWEEN 0 AND stage - 1"
-                             " OR stage >= (SELECT count(*) FROM stage s WHERE s.run = e.run))";
+/* Edges of run ?1 of the book that lead to no earlier stage; damage makes even NULL of what the schema says is a number. */
+static const char astray[] =
+    "SELECT 1 FROM edge e WHERE run = ?1 AND (typeof(source) = 'integer' AND typeof(stage) = 'integer' AND source >= 0"
+    " AND source < stage AND stage < (SELECT count(*) FROM stage s WHERE s.run = e.run)) IS NOT 1";
 
 ql_status
 ql_book_open(ql_ctx *cx, ql_book *out)

@@ -13,8 +13,8 @@ typedef struct replacement {
     const char *mark, *text;
 } replacement;
 
-/* The first plugin of a kind that runs without statistics and parameters (data has the path that templates give it), and on
- * a stream where it evaluates; the kind's name where there is none. */
+/* The first plugin of a kind that runs without statistics and parameters (data has the path and the seqlen that templates give it), and on
+ * a stream of plain text where it evaluates; the kind's name where there is none. */
 static const char *
 partner(const ql_registry *r, ql_kind kind)
 {
@@ -22,7 +22,8 @@ partner(const ql_registry *r, ql_kind kind)
         const ql_plugin *p = ql_registry_item(r, i)->plugin;
 
         if (!p || p->kind != kind || (kind == QL_QUANTIZER && p->quantizer->needs & QL_NEEDS_STATS) ||
-            (kind == QL_EVALUATOR && !p->evaluator->chunk) || (kind != QL_DATA && ql_param_any_required(p)))
+            (kind == QL_EVALUATOR && (!p->evaluator->chunk || p->evaluator->questions)) ||
+            (kind == QL_DATA ? !ql_param_find(p, "seqlen") : ql_param_any_required(p)))
             continue;
         return p->name;
     }

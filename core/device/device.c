@@ -171,7 +171,7 @@ static ql_status
 no_room(ql_ctx *cx, const ql_device *d, size_t asked, const char *owner)
 {
     char want[32], used[32], all[32], held[1024], lines[4096];
-    bool limited = d->limit && (asked > d->limit || d->used > d->limit - asked);
+    bool limited = d->limit && d->limit != d->info.memory && (asked > d->limit || d->used > d->limit - asked);
 
     ql_bytes_text(asked, want, sizeof want);
     ql_bytes_text(d->used, used, sizeof used);

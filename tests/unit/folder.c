@@ -113,7 +113,10 @@ test_manifest(ql_ctx *cx, const char *base)
     REQUIRE_OK(cx, ql_file_read(cx, path, QL_FILE_MOST, &again, &bytes));
     CHECK(strcmp(again, text) != 0);
     REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/w.safetensors", self.path), "short", 5));
-    CHECK_ERROR(cx, ql_folder_manifest(cx, &f, &g, &m), QL_IO, "w.safetensors: shorter than a safetensors header");
+    text = again; /* a file without a header is hashed as it is, and refused where it is opened */
+    REQUIRE_OK(cx, ql_folder_manifest(cx, &f, &g, &m));
+    REQUIRE_OK(cx, ql_file_read(cx, path, QL_FILE_MOST, &again, &bytes));
+    CHECK(strcmp(again, text) != 0);
     ql_folder_close(cx, &f);
     ql_registry_close(registry);
 }

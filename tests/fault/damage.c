@@ -57,7 +57,8 @@ damage_bytes(const char *kind, const char *path)
 
 /* --- entries ----------------------------------------------------------------------------------------------------- */
 
-/* Is it a part of numbers that the host counts with: of a tally, of a linear's values, of which tensors there are? */
+/* Is it a part of numbers that the host counts with: of a tally, of a linear's values, of which tensors there are? Of values the last eight
+ * bytes count, the dead columns; what comes before them (flags, a damping) is as little betrayed by others as the codes. */
 static bool
 has_counts(const char *name)
 {
@@ -102,8 +103,10 @@ change(const char *kind, forged_part *p)
         p->dims[1] = rows;
     } else {
         const size_t size = p->bytes < sizeof number ? p->bytes : sizeof number;
+        const char *dot = strrchr(p->name, '.');
+        const bool last = dot && strcmp(dot, ".values") == 0;
 
-        memcpy(p->data + drawn(p->bytes / size) * size, &number, size);
+        memcpy(p->data + (last ? p->bytes - size : drawn(p->bytes / size) * size), &number, size);
     }
 }
 

@@ -93,19 +93,22 @@ static const ql_param compensator_rows[] = {
 #define M(member) MEMBER(ql_backend, member),
 static const ql_member backend_members[] = {
     M(device) M(open) M(close) M(info) M(ops) M(alloc) M(free) M(upload) M(download) M(sync) M(host_alloc) M(host_free)
-    M(park) M(unpark) M(prefetch) M(arrive) {NULL}};
+    M(park) M(unpark) M(prefetch) M(arrive) {NULL, 0}};
 #undef M
 /* clang-format on */
 _Static_assert(sizeof(ql_backend) == sizeof backend_members / sizeof *backend_members * sizeof(void *),
                "a member of ql_backend is not listed");
 
-static const ql_member model_members[] = {
-    MEMBER(ql_model, architectures), MEMBER(ql_model, types), MEMBER(ql_model, open), MEMBER(ql_model, step), {NULL}};
-static const ql_member data_members[] = {MEMBER(ql_data, read), {NULL}};
-static const ql_member quantizer_members[] = {MEMBER(ql_quantizer, quantize), {NULL}};
-static const ql_member no_members[] = {{NULL}}; /* a compensator without a function is the identity */
+static const ql_member model_members[] = {MEMBER(ql_model, architectures),
+                                          MEMBER(ql_model, types),
+                                          MEMBER(ql_model, open),
+                                          MEMBER(ql_model, step),
+                                          {NULL, 0}};
+static const ql_member data_members[] = {MEMBER(ql_data, read), {NULL, 0}};
+static const ql_member quantizer_members[] = {MEMBER(ql_quantizer, quantize), {NULL, 0}};
+static const ql_member no_members[] = {{NULL, 0}}; /* a compensator without a function is the identity */
 static const ql_member exporter_members[] = {
-    MEMBER(ql_exporter, begin), MEMBER(ql_exporter, linear), MEMBER(ql_exporter, end), {NULL}};
+    MEMBER(ql_exporter, begin), MEMBER(ql_exporter, linear), MEMBER(ql_exporter, end), {NULL, 0}};
 
 /* It evaluates linears, or a stream, which takes two functions. */
 static const char *

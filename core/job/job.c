@@ -137,7 +137,6 @@ ql_job_device(ql_job *job, bool imagine)
     return ql_device_select(&job->cx, job->registry,
                             &(ql_device_wish){.word = job->opt.device ? job->opt.device : g->device,
                                               .threads = job->opt.threads,
-                                              .limit = g->memory,
                                               .compute = g->compute,
                                               .imagine = imagine});
 }

@@ -209,20 +209,38 @@ ql_least(ql_job *job, const ql_trial *t, bool pinned, size_t *out)
     return QL_OK;
 }
 
+/* Where the limit comes from: a key of the file, or what there is. */
+static const char *
+limit_name(const ql_job *job, bool one, bool host)
+{
+    const ql_graph *g = &job->graph;
+
+    if (g->memory && (one ? smaller((size_t)g->memory, (size_t)g->host_memory) == (size_t)g->memory : !host))
+        return "`memory:` of ";
+    if (!host)
+        return "the device's memory, ";
+    return g->host_memory ? "`host_memory:` of " : "80 % of the free memory, ";
+}
+
 ql_status
 ql_fail_limits(ql_job *job, const ql_limits *l)
 {
     ql_ctx *cx = &job->cx;
     const bool one = cx->device->info.host_memory;
     const ql_trial t = {.pool = l->pool, .pinned = l->pinned};
+    bool host = one; /* it is the host's limit that is too small */
     char least[32], limit[32];
     size_t bytes;
 
     QL_TRY(cx, ql_least(job, &t, false, &bytes));
-    ql_bytes_text(one ? bytes + l->other : bytes, least, sizeof least);
-    ql_bytes_text(one ? l->host_memory : l->pool, limit, sizeof limit);
+    if (!one && bytes <= l->pool) {
+        host = true;
+        QL_TRY(cx, ql_least(job, &t, true, &bytes));
+    }
+    ql_bytes_text(host ? bytes + l->other : bytes, least, sizeof least);
+    ql_bytes_text(host ? l->host_memory : l->pool, limit, sizeof limit);
     return QL_FAIL(
         cx, QL_MEMORY,
         "%s%s is too little: the least is %s; fewer `chunk_tokens:` (%lld now) or fewer cells a file lower it",
-        l->said ? "`memory:` of " : "80 % of the free memory, ", limit, least, (long long)job->graph.chunk_tokens);
+        limit_name(job, one, host), limit, least, (long long)job->graph.chunk_tokens);
 }

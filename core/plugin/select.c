@@ -31,7 +31,7 @@ open_backend(ql_ctx *cx, const ql_plugin *p, int index, const ql_device_wish *wi
     ql_device_options opt = {.index = index, .sync = sync && strcmp(sync, "0") != 0, .compute = wish->compute};
 
     QL_TRY(cx, thread_count(cx, wish, &opt.threads));
-    return ql_device_open(cx, p->backend, &opt, wish->limit, &cx->device);
+    return ql_device_open(cx, p->backend, &opt, 0, &cx->device);
 }
 
 /* Where the device did not answer, for the reason that the context's error says. */
@@ -42,7 +42,7 @@ imagine(ql_ctx *cx, const ql_plugin *p, const ql_device_wish *wish)
 
     ql_warn(cx, "%s: planned for a device that is not here", ql_error(cx));
     ql_error_clear(cx);
-    return ql_device_imagine(cx, p->backend, &opt, wish->limit, &cx->device);
+    return ql_device_imagine(cx, p->backend, &opt, 0, &cx->device);
 }
 
 /* The sound backend for `device`, loaded; NULL: there is none. */

@@ -8,7 +8,6 @@
 typedef struct ql_device_wish {
     const char *word; /* "auto", "cpu", "cuda", "cuda:1" */
     int threads;      /* 0: all processors */
-    size_t limit;     /* `memory:`, bytes; 0: none */
     ql_dtype compute; /* `compute:`; NONE: the device's own choice */
     bool imagine;     /* a device that was named and does not answer: nothing will run on it */
 } ql_device_wish;

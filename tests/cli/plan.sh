@@ -22,6 +22,14 @@ says err ""
 out
 p.yaml" ] || fail "plan leaves files: $(ls)"
 
+# the key that is too small is the one that is named
+run 1 plan p.yaml --memory 1MiB
+has err '`memory:` of 1.0 MiB is too little: the least is '
+run 1 plan p.yaml --host-memory 1MiB
+has err '`host_memory:` of 1.0 MiB is too little: the least is '
+run 1 plan p.yaml --memory 3MiB --host-memory 2MiB
+has err '`host_memory:` of 2.0 MiB is too little: the least is '
+
 run 2 plan p.yaml -s quant.bits=9
 has err "quant"
 run 2 plan

@@ -19,7 +19,7 @@ take_sum(ql_ctx *cx, const ql_buffer *b, uint64_t out[2])
     ql_status st = host || b->device->info.host_memory ? QL_OK : QL_MEMORY;
 
     if (host)
-        st = backend->download(cx, b->device->dev, b->ptr, host, b->bytes);
+        st = ql_op_done(cx, "download", backend->download(cx, b->device->dev, b->ptr, host, b->bytes));
     if (st == QL_OK)
         ql_hash_bytes(host ? host : b->ptr, b->bytes, out);
     free(host);

@@ -44,8 +44,9 @@ worker_main(void *arg)
     worker *w = arg;
     pool *p = w->pool;
     uint64_t seen = 0;
+    stack_t before = {.ss_flags = SS_DISABLE}; /* of a sanitizer, which takes it back at the end of the thread */
 
-    (void)sigaltstack(&(stack_t){.ss_sp = w->signal_stack, .ss_size = sizeof w->signal_stack}, NULL);
+    (void)sigaltstack(&(stack_t){.ss_sp = w->signal_stack, .ss_size = sizeof w->signal_stack}, &before);
     pthread_mutex_lock(&p->lock);
     for (;;) {
         while (!p->quit && p->job == seen)
@@ -60,6 +61,7 @@ worker_main(void *arg)
             pthread_cond_signal(&p->done);
     }
     pthread_mutex_unlock(&p->lock);
+    (void)sigaltstack(&before, NULL);
     return NULL;
 }
 

@@ -124,7 +124,9 @@ build(ql_build *b, ql_graph *g)
                     .baseline = keys.baseline};
     (void)ql_build_stages(b);
     (void)ql_build_matrix(b);
-    for (ql_build_stage *s = b->stages; s < b->stages + b->stage_count; s++) {
+    for (int64_t i = 0; i < b->stage_count; i++) {
+        ql_build_stage *s = &b->stages[i];
+
         s->combinations = ql_build_alloc(b, s->count, sizeof *s->combinations);
         ql_check_entry(b, s);
     }

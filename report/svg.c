@@ -34,7 +34,7 @@ escape_of(utf8proc_int32_t c)
 void
 ql_html_put(FILE *out, const char *text)
 {
-    const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)text, *end = p + strlen(text);
+    const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)(text ? text : ""), *end = p + strlen((const char *)p);
 
     while (p < end) {
         char shown[QL_SHOWN_SIZE];

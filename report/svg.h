@@ -8,7 +8,7 @@
 #include "base/ctx.h"
 
 /* `text` as the content of an element or of an attribute in double quotes: markup escaped, what is no UTF-8 or a
- * control character replaced. Labels are anyone's. */
+ * control character replaced. Labels are anyone's. NULL, of a damaged row, is no text. */
 void ql_html_put(FILE *out, const char *text);
 /* The format with such texts in the place of each %s, which is all that it may have. */
 void ql_html_print(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -119,14 +119,7 @@ join_texts(machine *m, const ql_value *a, const ql_value *b, ql_value *out)
         st = ql_value_put(m->cx, b, false, &text);
     if (st == QL_OK)
         st = check_size(m, text.count);
-    if (st == QL_OK) {
-        const char *copy = ql_copy_text(m->cx, text.data ? text.data : "", (size_t)text.count);
-
-        st = copy ? QL_OK : QL_MEMORY;
-        *out = ql_value_text(copy, text.count);
-    }
-    free(text.data);
-    return st;
+    return ql_value_take(m->cx, &text, st, out);
 }
 
 static ql_status
@@ -437,18 +430,13 @@ static ql_status
 template_value(machine *m, const ql_template *t, ql_value *out)
 {
     ql_text text = {0};
-    const char *copy;
     ql_status st;
 
     m->in = t;
     if (t->count == 1 && t->parts[0].expression)
         return evaluate(m, t->parts[0].expression, out);
     st = put_parts(m, t, &text);
-    copy = ql_copy_text(m->cx, text.data ? text.data : "", (size_t)text.count);
-    free(text.data);
-    QL_TRY(m->cx, st);
-    *out = ql_value_text(copy, text.count);
-    return copy ? QL_OK : QL_MEMORY;
+    return ql_value_take(m->cx, &text, st, out);
 }
 
 ql_status

@@ -32,17 +32,9 @@ wrong(const call *c, int64_t i, const char *what)
 static ql_status
 give(const call *c, ql_text *text, ql_status st)
 {
-    const char *copy = NULL;
-
     if (st == QL_OK && text->count > QL_VALUE_BYTES)
         st = QL_FAIL(c->cx, QL_INVALID, "%s: a text of more than %lld bytes", c->name, (long long)QL_VALUE_BYTES);
-    if (st == QL_OK) {
-        copy = ql_copy_text(c->cx, text->data ? text->data : "", (size_t)text->count);
-        st = copy ? QL_OK : QL_MEMORY;
-        *c->out = ql_value_text(copy, text->count);
-    }
-    free(text->data);
-    return st;
+    return ql_value_take(c->cx, text, st, c->out);
 }
 
 /* --- white space and pieces -------------------------------------------------------------------------------------- */

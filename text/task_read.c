@@ -20,18 +20,13 @@ typedef struct renderer {
     const char *at; /* the record at hand, "record 3 of FILE" */
 } renderer;
 
-/* A record with what `let` makes of it. */
-typedef struct subject {
-    ql_names names;
-} subject;
-
 /* --- templates of one record ------------------------------------------------------------------------------------- */
 
 static ql_status
-value_of(renderer *r, const ql_template *t, const subject *s, ql_value *out)
+value_of(renderer *r, const ql_template *t, const ql_names *names, ql_value *out)
 {
     ql_wrong wrong;
-    ql_status st = ql_template_value(r->cx, t, &s->names, out, &wrong);
+    ql_status st = ql_template_value(r->cx, t, names, out, &wrong);
 
     if (st != QL_OK)
         (void)ql_where(r->cx, st, "%s", r->at);
@@ -39,7 +34,7 @@ value_of(renderer *r, const ql_template *t, const subject *s, ql_value *out)
 }
 
 static ql_status
-subject_of(renderer *r, const ql_json *record, subject *out)
+names_of(renderer *r, const ql_json *record, ql_names *out)
 {
     const int64_t n = r->task->let_count;
     const char **names = ql_alloc(r->cx, (size_t)n + 1, sizeof(const char *));
@@ -47,15 +42,15 @@ subject_of(renderer *r, const ql_json *record, subject *out)
 
     if (!names || !values)
         return QL_MEMORY;
-    out->names = (ql_names){.names = names, .values = values, .record = record};
+    *out = (ql_names){.names = names, .values = values, .record = record};
     for (int64_t i = 0; i < n; i++) {
         const ql_let *let = &r->task->lets[i];
 
         if (let->parameter)
             continue;
-        names[out->names.count] = let->name;
-        QL_TRY(r->cx, value_of(r, let->body, out, &values[out->names.count]));
-        out->names.count++;
+        names[out->count] = let->name;
+        QL_TRY(r->cx, value_of(r, let->body, out, &values[out->count]));
+        out->count++;
     }
     return QL_OK;
 }
@@ -68,34 +63,28 @@ fail(renderer *r, const ql_template *t, const char *what)
 
 /* The template's value as a text: numbers are printed, lists refused. NULL: an empty text. */
 static ql_status
-text_of(renderer *r, const ql_template *t, const subject *s, ql_value *out)
+text_of(renderer *r, const ql_template *t, const ql_names *names, ql_value *out)
 {
     ql_text text = {0};
-    const char *copy;
     ql_value v;
-    ql_status st;
 
     *out = ql_value_text("", 0);
     if (!t)
         return QL_OK;
-    QL_TRY(r->cx, value_of(r, t, s, &v));
+    QL_TRY(r->cx, value_of(r, t, names, &v));
     *out = v;
     if (v.kind == QL_VALUE_TEXT)
         return QL_OK;
     if (v.kind == QL_VALUE_LIST || v.kind == QL_VALUE_MAP || v.kind == QL_VALUE_NONE)
         return fail(r, t, ql_format(r->cx, "expected a text, got %s", ql_value_word(&v)));
-    st = ql_value_put(r->cx, &v, false, &text);
-    copy = st == QL_OK ? ql_copy_text(r->cx, text.data, (size_t)text.count) : NULL;
-    *out = ql_value_text(copy, text.count);
-    free(text.data);
-    return st == QL_OK && !copy ? QL_MEMORY : st;
+    return ql_value_take(r->cx, &text, ql_value_put(r->cx, &v, false, &text), out);
 }
 
 /* A list of texts, two or more. */
 static ql_status
-texts_of(renderer *r, const ql_template *t, const subject *s, ql_value *out)
+texts_of(renderer *r, const ql_template *t, const ql_names *names, ql_value *out)
 {
-    QL_TRY(r->cx, value_of(r, t, s, out));
+    QL_TRY(r->cx, value_of(r, t, names, out));
     if (out->kind != QL_VALUE_LIST)
         return fail(r, t, ql_format(r->cx, "expected a list of texts, got %s", ql_value_word(out)));
     if (out->count < 2 || out->count > REQUESTS_MOST)
@@ -148,13 +137,13 @@ gold_index(renderer *r, const ql_value *v, const ql_value *choices, int64_t *out
 }
 
 static ql_status
-gold_of(renderer *r, const subject *s, const ql_value *choices, ql_task_document *out)
+gold_of(renderer *r, const ql_names *names, const ql_value *choices, ql_task_document *out)
 {
     ql_value v;
     const ql_value *all = &v;
     int64_t *gold;
 
-    QL_TRY(r->cx, value_of(r, r->task->gold, s, &v));
+    QL_TRY(r->cx, value_of(r, r->task->gold, names, &v));
     out->gold_count = 1;
     if (v.kind == QL_VALUE_LIST) {
         all = v.items;
@@ -181,24 +170,24 @@ put(renderer *r, ql_text *out, const ql_value *v)
 
 /* The context and the right continuation of a record that is a shot. */
 static ql_status
-solved(renderer *r, const subject *s, ql_value *context, ql_value *answer)
+solved(renderer *r, const ql_names *names, ql_value *context, ql_value *answer)
 {
     const ql_task *t = r->task;
     const bool several = t->info.kind == QL_TASK_CONTEXTS;
     ql_task_document document = {0};
     ql_value choices;
 
-    QL_TRY(r->cx, text_of(r, t->prompt, s, context));
+    QL_TRY(r->cx, text_of(r, t->prompt, names, context));
     if (t->info.kind == QL_TASK_CONTINUATION || t->info.kind == QL_TASK_GENERATE)
-        return text_of(r, t->info.kind == QL_TASK_GENERATE ? t->answer : t->continuation, s, answer);
-    QL_TRY(r->cx, texts_of(r, several ? t->contexts : t->choices, s, &choices));
-    QL_TRY(r->cx, gold_of(r, s, &choices, &document));
+        return text_of(r, t->info.kind == QL_TASK_GENERATE ? t->answer : t->continuation, names, answer);
+    QL_TRY(r->cx, texts_of(r, several ? t->contexts : t->choices, names, &choices));
+    QL_TRY(r->cx, gold_of(r, names, &choices, &document));
     if (!several) {
         *answer = choices.items[document.gold[0]];
         return QL_OK;
     }
     *context = choices.items[document.gold[0]];
-    return text_of(r, t->continuation, s, answer);
+    return text_of(r, t->continuation, names, answer);
 }
 
 static ql_status
@@ -206,13 +195,13 @@ put_shot(renderer *r, const ql_json *record, ql_text *out)
 {
     const char *at = r->at;
     ql_value context, answer;
-    subject s;
+    ql_names names;
 
     r->at = ql_format(r->cx, "a shot of %s", at);
     if (!r->at)
         return QL_MEMORY;
-    QL_TRY(r->cx, subject_of(r, record, &s));
-    QL_TRY(r->cx, solved(r, &s, &context, &answer));
+    QL_TRY(r->cx, names_of(r, record, &names));
+    QL_TRY(r->cx, solved(r, &names, &context, &answer));
     QL_TRY(r->cx, put(r, out, &context));
     QL_TRY(r->cx, ql_text_put(r->cx, out, r->task->info.delimiter, strlen(r->task->info.delimiter)));
     QL_TRY(r->cx, put(r, out, &answer));
@@ -364,20 +353,20 @@ check_choice(renderer *r, const ql_template *t, int64_t i, const ql_task_request
 }
 
 static ql_status
-render_requests(renderer *r, const subject *s, const ql_text *front, ql_task_document *out)
+render_requests(renderer *r, const ql_names *names, const ql_text *front, ql_task_document *out)
 {
     const ql_task *t = r->task;
     const bool choices = t->info.kind == QL_TASK_CHOICES, contexts = t->info.kind == QL_TASK_CONTEXTS;
     ql_task_request *requests;
     ql_value prompt, several = {0}, one = {0};
 
-    QL_TRY(r->cx, text_of(r, t->prompt, s, &prompt));
+    QL_TRY(r->cx, text_of(r, t->prompt, names, &prompt));
     if (choices || contexts) {
-        QL_TRY(r->cx, texts_of(r, choices ? t->choices : t->contexts, s, &several));
-        QL_TRY(r->cx, gold_of(r, s, &several, out));
+        QL_TRY(r->cx, texts_of(r, choices ? t->choices : t->contexts, names, &several));
+        QL_TRY(r->cx, gold_of(r, names, &several, out));
     }
     if (!choices)
-        QL_TRY(r->cx, text_of(r, t->info.kind == QL_TASK_GENERATE ? t->answer : t->continuation, s, &one));
+        QL_TRY(r->cx, text_of(r, t->info.kind == QL_TASK_GENERATE ? t->answer : t->continuation, names, &one));
     out->request_count = choices || contexts ? several.count : 1;
     out->requests = requests = ql_alloc(r->cx, (size_t)out->request_count, sizeof *requests);
     if (!requests)
@@ -411,12 +400,12 @@ count_words(const ql_value *v)
 }
 
 static ql_status
-render_rolling(renderer *r, const subject *s, ql_task_document *out)
+render_rolling(renderer *r, const ql_names *names, ql_task_document *out)
 {
     ql_value text, counted;
 
-    QL_TRY(r->cx, text_of(r, r->task->text, s, &text));
-    QL_TRY(r->cx, text_of(r, r->task->count ? r->task->count : r->task->text, s, &counted));
+    QL_TRY(r->cx, text_of(r, r->task->text, names, &text));
+    QL_TRY(r->cx, text_of(r, r->task->count ? r->task->count : r->task->text, names, &counted));
     out->text = text.text;
     out->text_bytes = (size_t)text.bytes;
     out->words = count_words(&counted);
@@ -431,30 +420,30 @@ render(renderer *r, int64_t i, ql_task_document *out, bool *kept)
     const ql_json *record = r->records.items[i];
     ql_text front = {0};
     ql_value v, part;
-    subject s;
+    ql_names names;
     ql_status st;
 
     r->at = ql_format(r->cx, "record %" PRId64 " of %s", i, r->records.file);
     if (!r->at)
         return QL_MEMORY;
     *out = (ql_task_document){.name = r->at, .number = i};
-    QL_TRY(r->cx, subject_of(r, record, &s));
+    QL_TRY(r->cx, names_of(r, record, &names));
     *kept = true;
     if (r->task->where) {
-        QL_TRY(r->cx, value_of(r, r->task->where, &s, &v));
+        QL_TRY(r->cx, value_of(r, r->task->where, &names, &v));
         *kept = ql_value_true(&v);
     }
     if (!*kept)
         return QL_OK;
-    QL_TRY(r->cx, text_of(r, r->task->by, &s, &part));
+    QL_TRY(r->cx, text_of(r, r->task->by, &names, &part));
     out->part = r->task->by ? ql_copy_text(r->cx, part.text, (size_t)part.bytes) : NULL;
     if (r->task->info.kind == QL_TASK_ROLLING)
-        return render_rolling(r, &s, out);
+        return render_rolling(r, &names, out);
     st = put_shots(r, record, &front);
     if (st == QL_OK && r->task->description) {
         ql_text described = {0};
 
-        st = text_of(r, r->task->description, &s, &v);
+        st = text_of(r, r->task->description, &names, &v);
         if (st == QL_OK)
             st = put(r, &described, &v);
         if (st == QL_OK)
@@ -463,7 +452,7 @@ render(renderer *r, int64_t i, ql_task_document *out, bool *kept)
         front = described;
     }
     if (st == QL_OK)
-        st = render_requests(r, &s, &front, out);
+        st = render_requests(r, &names, &front, out);
     free(front.data);
     return st;
 }

@@ -175,19 +175,13 @@ parse_string(parser *p, const ql_expression **out)
 {
     ql_expression *e = make(p, QL_TERM_CONSTANT, p->at);
     ql_text text = {0};
-    const char *copy;
     ql_status st;
 
     if (!e)
         return QL_MEMORY;
     p->at++;
     st = put_string(p, p->text[p->at - 1], &text);
-    copy = ql_copy_text(p->cx, text.data ? text.data : "", (size_t)text.count);
-    free(text.data);
-    QL_TRY(p->cx, st);
-    if (!copy)
-        return QL_MEMORY;
-    e->value = ql_value_text(copy, text.count);
+    QL_TRY(p->cx, ql_value_take(p->cx, &text, st, &e->value));
     *out = e;
     return QL_OK;
 }

@@ -16,6 +16,18 @@ ql_value_text(const char *text, int64_t bytes)
     return (ql_value){.kind = QL_VALUE_TEXT, .text = text, .bytes = bytes};
 }
 
+ql_status
+ql_value_take(ql_ctx *cx, ql_text *text, ql_status st, ql_value *out)
+{
+    const char *copy = st == QL_OK ? ql_copy_text(cx, text->data ? text->data : "", (size_t)text->count) : NULL;
+
+    if (copy)
+        *out = ql_value_text(copy, text->count);
+    free(text->data);
+    *text = (ql_text){0};
+    return st == QL_OK && !copy ? QL_MEMORY : st;
+}
+
 ql_value
 ql_value_int(int64_t integer)
 {

@@ -38,6 +38,8 @@ struct ql_value { /* zero is none */
 };
 
 ql_value ql_value_text(const char *text, int64_t bytes);
+/* What has grown becomes a text of the innermost scope where `st` is OK, else *out stays; `text` is let go in any case. `st`, or MEMORY. */
+ql_status ql_value_take(ql_ctx *cx, ql_text *text, ql_status st, ql_value *out);
 ql_value ql_value_int(int64_t integer);
 ql_value ql_value_bool(bool is);
 /* Lists are copied, maps stay where they are. */

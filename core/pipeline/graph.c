@@ -57,7 +57,7 @@ ql_build_text(ql_build *b, const char *text)
 bool
 ql_build_take(ql_build *b, ql_place place, const char *prefix, ql_status st)
 {
-    if (st == QL_INVALID || st == QL_NOT_FOUND || st == QL_UNSUPPORTED) {
+    if (st == QL_INVALID || st == QL_NOT_FOUND || st == QL_UNSUPPORTED || st == QL_IO) {
         ql_wrong(b, place, "%s%s", prefix, ql_error(b->cx));
         if (b->problems.failed == QL_OK)
             ql_error_clear(b->cx);

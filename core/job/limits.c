@@ -64,14 +64,6 @@ ql_job_model_bytes(ql_job *job, double *out)
 
 /* --- rehearsals ----------------------------------------------------------------------------------------------- */
 
-static void
-ignore(void *user, ql_log_level level, const char *line)
-{
-    (void)user;
-    (void)level;
-    (void)line;
-}
-
 static ql_status
 rehearse(ql_job *job, ql_device *d, ql_trial *t)
 {
@@ -96,7 +88,6 @@ rehearse(ql_job *job, ql_device *d, ql_trial *t)
 ql_status
 ql_rehearse(ql_job *job, ql_trial *t)
 {
-    static const ql_log silent = {.write = ignore};
     ql_ctx *cx = &job->cx;
     const ql_log *log = cx->log;
     ql_device *d;
@@ -106,7 +97,7 @@ ql_rehearse(ql_job *job, ql_trial *t)
     QL_TRY(cx, ql_rehearsal_open(cx, cx->device, t->rate > 0 ? t->rate : 1e9, &d));
     d->limit = t->pool;
     d->host_limit = t->pinned;
-    cx->log = t->loud ? log : &silent;
+    cx->log = t->loud ? log : NULL;
     st = rehearse(job, d, t);
     cx->log = log;
     t->fits = st == QL_OK && (!t->pinned || d->host_peak <= t->pinned);

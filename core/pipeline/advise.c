@@ -159,35 +159,31 @@ dtype_bits(ql_dtype d)
     return d == QL_DTYPE_NONE ? ADAPTER_BITS : 8.0 * (double)ql_dtype_size(d);
 }
 
-/* Bits of one linear as quantizer `q` and, behind it, compensator `n` (NULL: none) store it; -1: not known. */
+/* Bits of one linear as the stages up to `n` store it; -1: not known. */
 static double
-linear_bits(const ql_node *q, const ql_node *n, const linear *l)
+linear_bits(const ql_node *n, const linear *l)
 {
     const double out = (double)l->info->out, in = (double)l->info->in;
-    ql_described d, adapter = {.rank = 0};
+    const ql_outcome stored = ql_node_outcome(n, l->name, l->info->in);
+    const ql_grid *g = &stored.grid;
     double bits, groups;
 
-    if (!ql_node_describe(q, l->name, l->info->in, &d) || d.grid.bits == 0 || d.grid.group == 0)
+    if (stored.skipped || g->bits == 0 || g->group == 0)
         return -1;
-    if (!(n && ql_node_describe(n, l->name, l->info->in, &adapter)) &&
-        (q->plugin->quantizer->yields & QL_YIELDS_ADAPTER))
-        adapter.rank = d.rank;
-    groups = (double)((l->info->in + d.grid.group - 1) / d.grid.group);
-    bits = (d.grid.exponents ? 8 : dtype_bits(d.grid.scale_dtype)) + (d.grid.sym ? 0 : d.grid.bits);
-    return out * in * d.grid.bits + out * groups * bits +
-           (adapter.rank > 0 ? ADAPTER_BITS * adapter.rank * (out + in) : 0);
+    groups = (double)((l->info->in + g->group - 1) / g->group);
+    bits = (g->exponents ? 8 : dtype_bits(g->scale_dtype)) + (g->sym ? 0 : g->bits);
+    return out * in * g->bits + out * groups * bits + (stored.rank > 0 ? ADAPTER_BITS * stored.rank * (out + in) : 0);
 }
 
 /* Is the result larger than the weights that it came from? */
 static void
 advise_bits(adviser *a, const ql_node *n)
 {
-    const ql_node *q = n->plugin->kind == QL_QUANTIZER ? n : ql_node_input(n, "model");
     const int64_t span = count_for(a, n);
     double bits = 0;
 
     for (int64_t i = 0; i < span; i++) {
-        const double more = linear_bits(q, q == n ? NULL : n, &a->linears[i]);
+        const double more = linear_bits(n, &a->linears[i]);
 
         if (more < 0) /* what is left as it is, or not known, takes no part */
             return;

@@ -7,31 +7,24 @@
 static ql_status
 plan_linear(ql_ctx *cx, const ql_node *n, const ql_model_info *info, int64_t layer, int l, ql_planned_linear *out)
 {
-    const ql_node *const stages[] = {ql_node_before(n, QL_QUANTIZER), ql_node_before(n, QL_COMPENSATOR)};
+    const ql_linear_info *linear = &info->linears[l];
+    const char *name = ql_name_in_block(cx, info, layer, linear->name);
+    ql_outcome stored;
 
-    *out = (ql_planned_linear){
-        .name = ql_name_in_block(cx, info, layer, info->linears[l].name),
-        .out = info->linears[l].out,
-        .in = info->linears[l].in,
-        .skipped = true,
-    };
-    if (!out->name)
+    if (!name)
         return QL_MEMORY;
-    for (int i = 0; i < 2; i++) {
-        ql_described d;
-
-        if (!stages[i] || !ql_node_describe(stages[i], out->name, out->in, &d))
-            continue;
-        if (stages[i]->plugin->kind == QL_QUANTIZER) {
-            out->skipped = false;
-            out->bits = d.grid.bits;
-            out->group = d.grid.group;
-            out->sym = d.grid.sym;
-            out->scales = d.grid.scale_dtype;
-        }
-        if (stages[i]->plugin->kind == QL_COMPENSATOR || (stages[i]->plugin->quantizer->yields & QL_YIELDS_ADAPTER))
-            out->rank = d.rank;
-    }
+    stored = ql_node_outcome(n, name, linear->in);
+    *out = (ql_planned_linear){
+        .name = name,
+        .out = linear->out,
+        .in = linear->in,
+        .skipped = stored.skipped,
+        .bits = stored.grid.bits,
+        .group = stored.grid.group,
+        .sym = stored.grid.sym,
+        .scales = stored.grid.scale_dtype,
+        .rank = stored.rank,
+    };
     return QL_OK;
 }
 

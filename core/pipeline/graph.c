@@ -183,6 +183,23 @@ ql_node_describe(const ql_node *n, const char *linear, int64_t in, ql_described 
     return self != NULL;
 }
 
+ql_outcome
+ql_node_outcome(const ql_node *n, const char *linear, int64_t in)
+{
+    const ql_node *const quantizer = ql_node_before(n, QL_QUANTIZER), *const after = ql_node_before(n, QL_COMPENSATOR);
+    ql_outcome stored = {.skipped = true};
+    ql_described d;
+
+    if (quantizer && ql_node_describe(quantizer, linear, in, &d)) {
+        stored.skipped = false;
+        stored.grid = d.grid;
+        stored.rank = quantizer->plugin->quantizer->yields & QL_YIELDS_ADAPTER ? d.rank : 0;
+    }
+    if (after && ql_node_describe(after, linear, in, &d))
+        stored.rank = d.rank;
+    return stored;
+}
+
 ql_node *
 ql_node_input(const ql_node *n, const char *port)
 {

@@ -110,6 +110,14 @@ ql_node *ql_node_input(const ql_node *n, const char *port);
  * "stage.parameter". NULL when the reference means nothing in this graph. */
 const char *ql_cell_label(ql_ctx *cx, const ql_graph *g, const ql_cell *cell, const char *reference);
 
+typedef struct ql_outcome {
+    bool skipped; /* its dense weight stays */
+    ql_grid grid; /* where not; zeros where its method does not say */
+    int rank;     /* of its adapter; 0: none, -1: not known */
+} ql_outcome;
+/* What the stages up to `n` make of a linear with `in` columns. */
+ql_outcome ql_node_outcome(const ql_node *n, const char *linear, int64_t in);
+
 /* What stage `n` says of a linear with `in` columns, by its own parameters or those of the rule for it; false: it leaves it out. */
 bool ql_node_describe(const ql_node *n, const char *linear, int64_t in, ql_described *out);
 

@@ -52,8 +52,8 @@ label_on(const ql_graph *g, int64_t s, const ql_node *n, int64_t i)
     return at < 0 ? NULL : g->axes[i].labels[at];
 }
 
-/* "gptq-3": the labels that tell the node's cells from others, in letters that every file system takes. Letters that were replaced
- * could make two names one, so the node's key follows. */
+/* The labels that tell the node's cells from others, "3-64", in letters that every file system takes. Letters that were replaced could
+ * make two names one, so the node's key follows. */
 static const char *
 cell_name(ql_ctx *cx, const ql_graph *g, int64_t s, const ql_node *n)
 {

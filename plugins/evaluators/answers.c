@@ -8,16 +8,16 @@ typedef struct chunk_part {
     int64_t first_row, rows, first_target, targets;
 } chunk_part;
 
-/* The first place in an ascending list whose value is not below `least`. */
+/* The first of `count` ascending numbers, `apart` bytes apart, that is not below `least`. */
 static int64_t
-first_scored(const ql_questions *q, int64_t least)
+first_from(const void *numbers, size_t apart, int64_t count, int64_t least)
 {
-    int64_t lo = 0, hi = q->scored_count;
+    int64_t lo = 0, hi = count;
 
     while (lo < hi) {
         const int64_t mid = (lo + hi) / 2;
 
-        if (q->scored[mid] < least)
+        if (*(const int64_t *)(const void *)((const char *)numbers + (size_t)mid * apart) < least)
             lo = mid + 1;
         else
             hi = mid;
@@ -26,19 +26,15 @@ first_scored(const ql_questions *q, int64_t least)
 }
 
 static int64_t
+first_scored(const ql_questions *q, int64_t token)
+{
+    return first_from(q->scored, sizeof *q->scored, q->scored_count, token);
+}
+
+static int64_t
 first_target(const ql_questions *q, int64_t row)
 {
-    int64_t lo = 0, hi = q->target_count;
-
-    while (lo < hi) {
-        const int64_t mid = (lo + hi) / 2;
-
-        if (q->targets[mid].row < row)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return first_from(q->targets, sizeof *q->targets, q->target_count, row); /* a word begins with its row */
 }
 
 static chunk_part

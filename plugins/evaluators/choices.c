@@ -153,7 +153,7 @@ report(ql_ctx *cx, const ql_questions *q, const totals *t, ql_facts *out)
 
 /* What each rule says of every document, by which two models are compared document by document. */
 static ql_status
-report_documents(ql_ctx *cx, const ql_questions *q, const answers_sum *sums, ql_facts *out)
+report_documents(ql_ctx *cx, const ql_questions *q, const answers_sum *sums, const verdict *verdicts, ql_facts *out)
 {
     double *values = ql_alloc(cx, (size_t)q->document_count + 1, sizeof *values);
 
@@ -161,7 +161,7 @@ report_documents(ql_ctx *cx, const ql_questions *q, const answers_sum *sums, ql_
         return QL_MEMORY;
     for (int rule = 0; rule < RULES; rule++) {
         for (int64_t i = 0; i < q->document_count; i++)
-            values[i] = judge(q, &q->documents[i], sums).right[rule];
+            values[i] = verdicts[i].right[rule];
         if (asks(q, rules[rule]))
             QL_TRY(cx, ql_fact_list(cx, out, lists[rule], q->document_count, values));
     }
@@ -205,10 +205,10 @@ put_list(ql_json_writer *w, const ql_questions *q, const ql_document *d, const a
 }
 
 static ql_status
-put_document(ql_ctx *cx, FILE *file, const ql_questions *q, const ql_document *d, const answers_sum *sums)
+put_document(ql_ctx *cx, FILE *file, const ql_questions *q, const ql_document *d, const answers_sum *sums,
+             const verdict *v)
 {
     static const char *const fields[] = {"ll", "greedy", "ctx", "cont", "crc"};
-    const verdict v = judge(q, d, sums);
     ql_json_writer w = {.cx = cx, .out = file};
 
     ql_json_put_open(&w, NULL, '{', QL_JSON_TIGHT);
@@ -217,19 +217,19 @@ put_document(ql_ctx *cx, FILE *file, const ql_questions *q, const ql_document *d
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         put_list(&w, q, d, sums, fields[i]);
     if (d->request_count > 1) {
-        ql_json_put_int(&w, "pred", v.pred[ACC]);
-        ql_json_put_real(&w, "margin", v.margin);
+        ql_json_put_int(&w, "pred", v->pred[ACC]);
+        ql_json_put_real(&w, "margin", v->margin);
     }
-    ql_json_put_int(&w, "acc", v.right[ACC]);
+    ql_json_put_int(&w, "acc", v->right[ACC]);
     for (int rule = ACC_NORM; rule < RULES && d->request_count > 1 && !q->partial; rule++)
-        ql_json_put_int(&w, rules[rule], v.right[rule]);
+        ql_json_put_int(&w, rules[rule], v->right[rule]);
     ql_json_put_close(&w);
     QL_TRY(cx, ql_json_put_end(&w));
     return fputc('\n', file) == EOF ? QL_FAIL(cx, QL_IO, "the answers can't be written") : QL_OK;
 }
 
 static ql_status
-save(ql_ctx *cx, const ql_eval_info *info, const answers_sum *sums)
+save(ql_ctx *cx, const ql_eval_info *info, const answers_sum *sums, const verdict *verdicts)
 {
     const ql_questions *q = info->tokens->questions;
     const char *path = ql_format(cx, "%s/answers-%s.jsonl", info->folder, info->cell);
@@ -239,7 +239,7 @@ save(ql_ctx *cx, const ql_eval_info *info, const answers_sum *sums)
     if (!file)
         return path ? QL_FAIL(cx, QL_IO, "%s: can't be written", path) : QL_MEMORY;
     for (int64_t i = 0; st == QL_OK && i < q->document_count; i++)
-        st = put_document(cx, file, q, &q->documents[i], sums);
+        st = put_document(cx, file, q, &q->documents[i], sums, &verdicts[i]);
     if (fclose(file) != 0 && st == QL_OK)
         st = QL_FAIL(cx, QL_IO, "%s: can't be written", path);
     return st;
@@ -253,30 +253,31 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     const choices *p = self;
     const ql_questions *q = info->tokens->questions;
     totals all = {0}, *parts = ql_alloc(cx, (size_t)q->document_count + 1, sizeof *parts);
+    verdict *verdicts = ql_alloc(cx, (size_t)q->document_count + 1, sizeof *verdicts);
     int64_t part_count = 0;
     answers_sum *sums;
 
-    if (!parts)
+    if (!parts || !verdicts)
         return QL_MEMORY;
     QL_TRY(cx, answers_sums(cx, q, found, &sums));
     for (int64_t i = 0; i < q->document_count; i++) {
         const ql_document *d = &q->documents[i];
-        const verdict v = judge(q, d, sums);
 
-        count(&all, d, &v, sums);
+        verdicts[i] = judge(q, d, sums);
+        count(&all, d, &verdicts[i], sums);
         if (d->part)
-            count(totals_of(parts, &part_count, d->part), d, &v, sums);
-        QL_TRY(cx, keep_answer(cx, q, d, &v, sums, out));
+            count(totals_of(parts, &part_count, d->part), d, &verdicts[i], sums);
+        QL_TRY(cx, keep_answer(cx, q, d, &verdicts[i], sums, out));
     }
     QL_TRY(cx, report(cx, q, &all, out));
     for (int64_t i = 0; i < part_count; i++)
         QL_TRY(cx, report(cx, q, &parts[i], out));
-    QL_TRY(cx, report_documents(cx, q, sums, out));
+    QL_TRY(cx, report_documents(cx, q, sums, verdicts, out));
     QL_TRY(cx, ql_fact_note(cx, out, "protocol", q->protocol));
     QL_TRY(cx, ql_fact(cx, out, "documents", NULL, (double)q->document_count));
     QL_TRY(cx, ql_fact(cx, out, "tokens", NULL, (double)info->tokens->offsets[info->tokens->count]));
     QL_TRY(cx, ql_fact(cx, out, "tokens_unshared", NULL, (double)info->tokens->asked));
-    return p->save ? save(cx, info, sums) : QL_OK;
+    return p->save ? save(cx, info, sums, verdicts) : QL_OK;
 }
 
 static const ql_metric_kind metrics[] = {

@@ -47,11 +47,19 @@ kept() {
     rm -rf "${dir:?}/$2"
 }
 
+# ends WHAT STATUS ARGUMENTS...: a run in the folder runs ends with that status
+ends() {
+    told=$1
+    expected=$2
+    shift 2
+    go runs "$@"
+    status=$?
+    [ $status -eq "$expected" ] || fail "$told: status $status, expected $expected: $(cat "$dir/err")"
+}
+
 # refused WHAT WORDS: the cell fails by itself
 refused() {
-    go runs
-    status=$?
-    [ $status -eq 1 ] || fail "$1: status $status: $(cat "$dir/err")"
+    ends "$1" 1
     has err "$2"
     others "$1"
     kept "$1" runs
@@ -59,23 +67,18 @@ refused() {
 
 # caught WHAT: the write ends the program, and the next run goes on with the other cells
 caught() {
-    go runs
-    status=$?
-    [ $status -eq 139 ] || fail "$1: status $status: $(cat "$dir/err")"
+    ends "$1" 139
     has err "plugin '$2' wrote to memory that was lent to it for reading only"
     has err " in stage $3"
     says out ""
-    go runs --skip-failed
-    [ $? -eq 1 ] || fail "$1, --skip-failed: another status than 1: $(cat "$dir/err")"
+    ends "$1, --skip-failed" 1 --skip-failed
     others "$1, --skip-failed"
     kept "$1" runs
 }
 
 # noticed WHAT: the run ends with an error after the call, and nothing of it is kept
 noticed() {
-    go runs
-    status=$?
-    [ $status -eq 1 ] || fail "$1: status $status: $(cat "$dir/err")"
+    ends "$1" 1
     has err "the plugin wrote to memory that was lent for reading only"
     says out ""
     kept "$1" runs
@@ -85,17 +88,15 @@ noticed() {
 to_chunk() {
     what="$device, $1 of a chunk by $2"
     write_pipeline "" "  marks: {use: marks, model: \$fix, data: \$eval, to: $1, by: $2}"
-    go runs
-    status=$?
     case $1,$2,$device in
-    chunk,*) [ $status -eq 0 ] || fail "$what: status $status: $(cat "$dir/err")" ;;
+    chunk,*) ends "$what" 0 ;;
     x,pointer,cpu | head,pointer,cpu)
-        [ $status -eq 139 ] || fail "$what: status $status: $(cat "$dir/err")"
+        ends "$what" 139
         has err "plugin 'marks' wrote to memory that was lent to it for reading only"
         has err " in stage marks"
         ;;
     *)
-        [ $status -eq 1 ] || fail "$what: status $status: $(cat "$dir/err")"
+        ends "$what" 1
         has err "lent for reading only"
         ;;
     esac

@@ -60,9 +60,10 @@ renamed(reader *t, const char *folder, const char *from, const char *to, const c
     CHECK_ERROR(&t->cx, load(t, folder), QL_INVALID, expected);
 }
 
-/* The file with element `i` of an integer tensor set. */
+/* The file with `count` elements of an integer tensor, from element `i` on, set. */
 static void
-poked(reader *t, const char *folder, const char *tensor, int64_t i, int32_t value, const char *expected)
+flooded(reader *t, const char *folder, const char *tensor, int64_t i, int64_t count, int32_t value,
+        const char *expected)
 {
     unsigned char *copy = ql_alloc(&t->cx, file_bytes, 1);
     ql_st_file f;
@@ -71,23 +72,7 @@ poked(reader *t, const char *folder, const char *tensor, int64_t i, int32_t valu
     memcpy(copy, file, file_bytes);
     REQUIRE_OK(&t->cx, ql_st_parse(&t->cx, "test", copy, file_bytes, &f));
     found = ql_st_find(&f, tensor);
-    memcpy(copy + found->begin + 4 * i, &value, sizeof value);
-    put(t, folder, copy, file_bytes);
-    CHECK_ERROR(&t->cx, load(t, folder), QL_INVALID, expected);
-}
-
-/* The same with the first `count` elements set. */
-static void
-flooded(reader *t, const char *folder, const char *tensor, int64_t count, int32_t value, const char *expected)
-{
-    unsigned char *copy = ql_alloc(&t->cx, file_bytes, 1);
-    ql_st_file f;
-    const ql_st_tensor *found;
-
-    memcpy(copy, file, file_bytes);
-    REQUIRE_OK(&t->cx, ql_st_parse(&t->cx, "test", copy, file_bytes, &f));
-    found = ql_st_find(&f, tensor);
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t end = i + count; i < end; i++)
         memcpy(copy + found->begin + 4 * i, &value, sizeof value);
     put(t, folder, copy, file_bytes);
     CHECK_ERROR(&t->cx, load(t, folder), QL_INVALID, expected);
@@ -96,13 +81,13 @@ flooded(reader *t, const char *folder, const char *tensor, int64_t count, int32_
 static void
 test_lies(reader *t, const char *folder)
 {
-    poked(t, folder, "model.layers.1.mlp.down_proj.g_idx", 5, 3,
-          "model.layers.1.mlp.down_proj: g_idx: column 5 is in group 3, expected 0 to 2");
-    poked(t, folder, "model.layers.1.mlp.down_proj.g_idx", 5, -1,
-          "model.layers.1.mlp.down_proj: g_idx: column 5 is in group -1, expected 0 to 2");
-    flooded(t, folder, "model.layers.1.mlp.down_proj.g_idx", 96, 0,
+    flooded(t, folder, "model.layers.1.mlp.down_proj.g_idx", 5, 1, 3,
+            "model.layers.1.mlp.down_proj: g_idx: column 5 is in group 3, expected 0 to 2");
+    flooded(t, folder, "model.layers.1.mlp.down_proj.g_idx", 5, 1, -1,
+            "model.layers.1.mlp.down_proj: g_idx: column 5 is in group -1, expected 0 to 2");
+    flooded(t, folder, "model.layers.1.mlp.down_proj.g_idx", 0, 96, 0,
             "model.layers.1.mlp.down_proj: g_idx: it is all zero, although there are 3 groups and desc_act is false");
-    flooded(t, folder, "model.layers.1.mlp.down_proj.g_idx", 96, 2,
+    flooded(t, folder, "model.layers.1.mlp.down_proj.g_idx", 0, 96, 2,
             "model.layers.1.mlp.down_proj: g_idx: no column is in group 0 of 3");
     renamed(t, folder, "0.mlp.up_proj.scales\":{\"dtype\":\"F16\",\"shape\":[2,96]",
             "0.mlp.up_proj.scales\":{\"dtype\":\"F16\",\"shape\":[96,2]",

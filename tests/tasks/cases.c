@@ -290,11 +290,9 @@ main(void)
 {
     ql_scope scope;
 
-    fixtures = getenv("QLOOM_FIXTURES");
-    if (!fixtures || access(fixtures, R_OK) != 0) {
-        puts("skipped: the fixtures are not there");
-        return 77;
-    }
+    fixtures = test_fixtures();
+    if (!fixtures)
+        return test_failures ? 1 : 77;
     if (!mkdtemp(folder))
         return 1;
     ql_ctx_init(&cx, NULL);

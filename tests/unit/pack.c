@@ -4,6 +4,7 @@
 #include "core/store/pack.h"
 #include "core/store/parcel.h"
 #include "host_backend.h"
+#include "same_tensor.h"
 #include "test.h"
 
 static uint64_t seed;
@@ -44,22 +45,6 @@ test_pack(void)
                 CHECK(!ql_codes_pack(codes, n, bits, packed));
             }
         }
-}
-
-static void
-check_equal(ql_ctx *cx, const ql_tensor *a, const ql_tensor *b)
-{
-    const void *x, *y;
-
-    CHECK_INT(ql_dtype_of(a), ql_dtype_of(b));
-    CHECK_INT(ql_ndim(a), ql_ndim(b));
-    for (int i = 0; i < ql_ndim(a) && i < ql_ndim(b); i++)
-        CHECK_INT(ql_dim(a, i), ql_dim(b, i));
-    REQUIRE_OK(cx, ql_map(cx, a, QL_READ, &x));
-    REQUIRE_OK(cx, ql_map(cx, b, QL_READ, &y));
-    CHECK(ql_count(a) != ql_count(b) || memcmp(x, y, (size_t)ql_count(a) * ql_dtype_size(ql_dtype_of(a))) == 0);
-    CHECK_OK(cx, ql_unmap(cx, a));
-    CHECK_OK(cx, ql_unmap(cx, b));
 }
 
 static void

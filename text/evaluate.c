@@ -1,14 +1,12 @@
 /* Evaluates templates. */
 #define _GNU_SOURCE /* memmem */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/guess.h"
 #include "expression.h"
 
-#define NAMES_SHOWN 20 /* fields that a message names */
-#define CALLS_MAX 32   /* functions inside each other */
+#define CALLS_MAX 32 /* functions inside each other */
 
 typedef struct machine {
     ql_ctx *cx;
@@ -46,16 +44,12 @@ wrong_type(machine *m, const char *what, const ql_value *a, const ql_value *b)
 static ql_status
 no_field(machine *m, const ql_json *map, const char *name)
 {
-    const char *has = "";
+    const char *has = ql_json_names(m->cx, map), *key;
     ql_guess guess = ql_guess_open(name);
 
-    for (int64_t i = 0; i < ql_json_members(map) && has; i++) {
-        const char *key;
-
+    for (int64_t i = 0; i < ql_json_members(map); i++) {
         (void)ql_json_at(map, i, &key);
         ql_guess_offer(&guess, key);
-        if (i < NAMES_SHOWN)
-            has = ql_format(m->cx, "%s%s%s", has, i ? ", " : "", key);
     }
     return has ? QL_FAIL(m->cx, QL_INVALID, "no field '%s'%s (has: %s)", name, ql_guess_text(m->cx, &guess, ""), has)
                : QL_MEMORY;

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "value.h"
 
 #define WHOLE_BYTES ((int64_t)1 << 30) /* of a file that is one array */
-#define NAMES_SHOWN 20                 /* fields that a message names */
 
 static ql_status
 put_text(ql_ctx *cx, ql_text *out, const char *text)
@@ -55,19 +55,6 @@ put_messages(ql_ctx *cx, const ql_json *list, ql_text *out)
     return QL_OK;
 }
 
-/* "text, url, date": the keys of an object, for a message. */
-static const char *
-keys(ql_ctx *cx, const ql_json *record)
-{
-    const char *list = "none", *key;
-
-    for (int64_t i = 0; i < ql_json_members(record) && i < NAMES_SHOWN && list; i++) {
-        ql_json_at(record, i, &key);
-        list = i ? ql_format(cx, "%s, %s", list, key) : key;
-    }
-    return list;
-}
-
 /* The member `field`, or with points in it the member of a member. NULL: there is none. */
 static const ql_json *
 find(ql_ctx *cx, const ql_json *record, const char *field)
@@ -87,7 +74,7 @@ missing(ql_ctx *cx, const ql_json *record, const char *field)
     if (ql_json_is_null(record, field))
         return QL_FAIL(cx, QL_INVALID, "%s: field '%s' is null", ql_json_where(cx, record), field);
     return QL_FAIL(cx, QL_INVALID, "%s: no field '%s' (fields: %s)", ql_json_where(cx, record), field,
-                   keys(cx, record));
+                   ql_json_names(cx, record));
 }
 
 /* `field` NULL: the record's "text", or a chat's messages. A record may also be a text by itself. */

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE /* memmem */
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "base/guess.h"
 #include "expression.h"
@@ -281,112 +280,17 @@ sub(const call *c)
     return give(c, &text, st);
 }
 
-/* --- upper and lower case ---------------------------------------------------------------------------------------- */
-
-static ql_status
-put_char(const call *c, ql_text *out, uint32_t character)
-{
-    char bytes[4];
-
-    return ql_text_put(c->cx, out, bytes, ql_utf8_put(character, bytes));
-}
-
-/* The character in upper case, or as a title begins: some have several characters there, those of their parts. */
-static ql_status
-put_upper(const call *c, ql_text *out, uint32_t character, bool title)
-{
-    const utf8proc_int32_t from = (utf8proc_int32_t)character,
-                           to = title ? utf8proc_totitle(from) : utf8proc_toupper(from);
-    const bool ligature = (character >= 0xFB00 && character <= 0xFB17) || character == 0x1E9A || character == 0x149;
-    utf8proc_int32_t parts[8];
-    utf8proc_ssize_t n;
-    int state = 0;
-
-    if (character == 0xDF)
-        return ql_text_put(c->cx, out, title ? "Ss" : "SS", 2);
-    if (to != from || utf8proc_category(from) != UTF8PROC_CATEGORY_LL)
-        return put_char(c, out, (uint32_t)to);
-    n = utf8proc_decompose_char(from, parts, 8, UTF8PROC_DECOMPOSE | (ligature ? UTF8PROC_COMPAT : 0), &state);
-    if (n < 2 || n > 8)
-        return put_char(c, out, character);
-    for (utf8proc_ssize_t i = 0; i < n; i++)
-        QL_TRY(c->cx,
-               put_char(c, out,
-                        (uint32_t)(i == 0 || !title || character == 0x149 ? utf8proc_toupper(parts[i]) : parts[i])));
-    return QL_OK;
-}
-
-static bool
-is_cased(uint32_t c)
-{
-    const utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-
-    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
-}
-
-/* Characters inside words that have no case: marks, apostrophes, points. */
-static bool
-is_ignored(uint32_t c)
-{
-    const utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-
-    return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
-           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK || c == '\'' || c == '.' || c == ':' || c == 0xB7 ||
-           c == 0x2018 || c == 0x2019 || c == 0x2024 || c == 0x2027;
-}
-
-/* Does a word end with the sigma at `at`: a letter before it, none after it? */
-static bool
-is_final(const ql_value *v, size_t at)
-{
-    const unsigned char *text = (const unsigned char *)v->text;
-    size_t n, i = at;
-    bool before = false;
-
-    while (i > 0) {
-        i = ql_utf8_back(v->text, i);
-        before = is_cased(ql_utf8_char(text + i, &n));
-        if (before || !is_ignored(ql_utf8_char(text + i, &n)))
-            break;
-    }
-    if (!before)
-        return false;
-    for (i = at + 2; i < (size_t)v->bytes; i += n) {
-        const uint32_t c = ql_utf8_char(text + i, &n);
-
-        if (!is_ignored(c))
-            return !is_cased(c);
-    }
-    return true;
-}
-
-static ql_status
-put_lower(const call *c, ql_text *out, uint32_t character, size_t at)
-{
-    if (character == 0x3A3)
-        return put_char(c, out, is_final(&c->v[0], at) ? 0x3C2 : 0x3C3);
-    if (character == 0x130) /* the only character with two in lower case: i and a dot above */
-        return ql_text_put(c->cx, out, "i\xCC\x87", 3);
-    return put_char(c, out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)character));
-}
+/* --- the rest ---------------------------------------------------------------------------------------------------- */
 
 static ql_status
 change_case(const call *c)
 {
+    const ql_case as = c->name[0] == 'u' ? QL_CASE_UPPER : c->name[0] == 'c' ? QL_CASE_CAPITAL : QL_CASE_LOWER;
     ql_text text = {0};
-    ql_status st = QL_OK;
-    size_t n;
+    const ql_status st = ql_text_put_case(c->cx, &text, as, c->v[0].text, (size_t)c->v[0].bytes);
 
-    for (size_t i = 0; st == QL_OK && i < (size_t)c->v[0].bytes; i += n) {
-        const uint32_t character = ql_utf8_char((const unsigned char *)c->v[0].text + i, &n);
-        const bool title = c->name[0] == 'c' && i == 0;
-
-        st = title || c->name[0] == 'u' ? put_upper(c, &text, character, title) : put_lower(c, &text, character, i);
-    }
     return give(c, &text, st);
 }
-
-/* --- the rest ---------------------------------------------------------------------------------------------------- */
 
 static ql_status
 starts_or_ends(const call *c)
@@ -491,13 +395,13 @@ ql_method_check(ql_ctx *cx, const char *name, int64_t count)
 
     for (size_t i = 0; i < METHODS; i++) {
         ql_guess_offer(&guess, methods[i].name);
-        if (strcmp(methods[i].name, name) == 0 && count - 1 >= methods[i].least && count - 1 <= methods[i].most)
+        if (strcmp(methods[i].name, name) != 0)
+            continue;
+        if (count - 1 >= methods[i].least && count - 1 <= methods[i].most)
             return NULL;
-        if (strcmp(methods[i].name, name) == 0) {
-            text = ql_format(cx, "%s takes %d to %d arguments, not %lld", name, methods[i].least, methods[i].most,
-                             (long long)count - 1);
-            return text ? text : "";
-        }
+        text = ql_format(cx, "%s takes %d to %d arguments, not %lld", name, methods[i].least, methods[i].most,
+                         (long long)count - 1);
+        return text ? text : "";
     }
     text = ql_format(cx, "no method or filter '%s'%s", name, ql_guess_text(cx, &guess, ""));
     return text ? text : "";

@@ -1,26 +1,19 @@
 /* Task files that are shipped, and those at a path. */
-#define _GNU_SOURCE /* dladdr */
-#include <dlfcn.h>
 #include <string.h>
 
 #include "base/guess.h"
 #include "base/path.h"
 #include "task.h"
 
-/* The folder of shipped tasks, qloom/tasks/ beside the library; NULL when the loader doesn't know where that is. */
+/* The folder of shipped tasks, qloom/tasks/ beside the library. */
 static ql_status
 shipped_folder(ql_ctx *cx, const char **out)
 {
     static const char here = 0; /* an address of this library that is no function */
-    Dl_info info;
-    const char *file, *slash;
+    const char *file;
 
-    *out = NULL;
-    if (!dladdr(&here, &info) || !info.dli_fname)
-        return QL_OK;
-    QL_TRY(cx, ql_path_resolve(cx, info.dli_fname, &file));
-    slash = strrchr(file, '/');
-    *out = ql_format(cx, "%.*s/qloom/tasks", slash ? (int)(slash - file) : 0, file);
+    QL_TRY(cx, ql_object_file(cx, &here, &file));
+    *out = ql_format(cx, "%.*s/qloom/tasks", (int)(strrchr(file, '/') - file), file);
     return *out ? QL_OK : QL_MEMORY;
 }
 
@@ -33,7 +26,7 @@ ql_task_list(ql_ctx *cx, const char *const **out, int64_t *count)
 
     *count = 0;
     QL_TRY(cx, shipped_folder(cx, &folder));
-    QL_TRY(cx, ql_folder_list(cx, folder ? folder : "", &entries, &all));
+    QL_TRY(cx, ql_folder_list(cx, folder, &entries, &all));
     names = ql_alloc(cx, (size_t)all + 1, sizeof(const char *));
     if (!names)
         return QL_MEMORY;
@@ -72,7 +65,7 @@ ql_task_find(ql_ctx *cx, const char *name, const char **out)
     if (strchr(name, '/') || ql_ends_with(name, ".yaml"))
         return QL_OK;
     QL_TRY(cx, shipped_folder(cx, &folder));
-    *out = ql_format(cx, "%s/%s.yaml", folder ? folder : "", name);
+    *out = ql_format(cx, "%s/%s.yaml", folder, name);
     if (!*out)
         return QL_MEMORY;
     QL_TRY(cx, ql_is_file(cx, *out, &there));

@@ -6,7 +6,6 @@
 #include <qloom/mt19937.h>
 
 #include "task.h"
-#include "unicode.h"
 
 #define REQUESTS_MOST 1000 /* of one document */
 
@@ -240,7 +239,6 @@ draw(renderer *r, const ql_json *record, const ql_json **from, int64_t n, int64_
     if (!drawn)
         return QL_MEMORY;
     QL_TRY(r->cx, ql_mt19937_sample(r->cx, &r->random, n, count, drawn));
-    out->count = 0;
     for (int64_t i = 0; i < count && put_count < r->shots; i++)
         if (may_copy || !ql_json_equal(from[drawn[i]], record)) {
             QL_TRY(r->cx, put_shot(r, from[drawn[i]], out));
@@ -273,6 +271,7 @@ static ql_status
 put_shots(renderer *r, const ql_json *record, ql_text *out)
 {
     const bool self = r->task->rule == QL_SHOTS_SELF;
+    const int64_t begin = out->count;
     const ql_json **from;
     int64_t count = 0, left = 0;
 
@@ -297,6 +296,7 @@ put_shots(renderer *r, const ql_json *record, ql_text *out)
     count = without(from, count, record); /* copies of the record left too few */
     if (count < r->shots)
         return too_few(r, count, r->shots);
+    out->count = begin;
     return draw(r, record, from, count, r->shots, out, &left);
 }
 
@@ -382,23 +382,6 @@ render_requests(renderer *r, const ql_names *names, const ql_text *front, ql_tas
     return QL_OK;
 }
 
-/* Words as re.split(r"\s+") counts them: one more than there are runs of white space. */
-static int64_t
-count_words(const ql_value *v)
-{
-    int64_t words = 1;
-    bool before = false;
-    size_t n;
-
-    for (size_t i = 0; i < (size_t)v->bytes; i += n) {
-        const bool space = ql_char_is_python_space(ql_utf8_char((const unsigned char *)v->text + i, &n));
-
-        words += space && !before;
-        before = space;
-    }
-    return words;
-}
-
 static ql_status
 render_rolling(renderer *r, const ql_names *names, ql_task_document *out)
 {
@@ -408,7 +391,7 @@ render_rolling(renderer *r, const ql_names *names, ql_task_document *out)
     QL_TRY(r->cx, text_of(r, r->task->count ? r->task->count : r->task->text, names, &counted));
     out->text = text.text;
     out->text_bytes = (size_t)text.bytes;
-    out->words = count_words(&counted);
+    out->words = ql_text_words(counted.text, counted.bytes);
     out->count_bytes = counted.bytes;
     return QL_OK;
 }
@@ -439,18 +422,10 @@ render(renderer *r, int64_t i, ql_task_document *out, bool *kept)
     out->part = r->task->by ? ql_copy_text(r->cx, part.text, (size_t)part.bytes) : NULL;
     if (r->task->info.kind == QL_TASK_ROLLING)
         return render_rolling(r, &names, out);
-    st = put_shots(r, record, &front);
-    if (st == QL_OK && r->task->description) {
-        ql_text described = {0};
-
-        st = text_of(r, r->task->description, &names, &v);
-        if (st == QL_OK)
-            st = put(r, &described, &v);
-        if (st == QL_OK)
-            st = ql_text_put(r->cx, &described, front.data, (size_t)front.count);
-        free(front.data);
-        front = described;
-    }
+    QL_TRY(r->cx, text_of(r, r->task->description, &names, &v));
+    st = put(r, &front, &v);
+    if (st == QL_OK)
+        st = put_shots(r, record, &front);
     if (st == QL_OK)
         st = render_requests(r, &names, &front, out);
     free(front.data);

@@ -10,6 +10,8 @@
 #include "base/text.h"
 #include "unicode.h"
 
+#define NAMES_SHOWN 20
+
 ql_value
 ql_value_text(const char *text, int64_t bytes)
 {
@@ -89,6 +91,18 @@ double
 ql_value_real(const ql_value *v)
 {
     return v->kind == QL_VALUE_REAL ? v->real : (double)v->integer;
+}
+
+const char *
+ql_json_names(ql_ctx *cx, const ql_json *object)
+{
+    const char *names = "none", *name;
+
+    for (int64_t i = 0; i < ql_json_members(object) && i < NAMES_SHOWN && names; i++) {
+        (void)ql_json_at(object, i, &name);
+        names = i ? ql_format(cx, "%s, %s", names, name) : name;
+    }
+    return names;
 }
 
 bool
@@ -303,4 +317,20 @@ ql_text_at(const char *text, int64_t bytes, int64_t index)
         if (((unsigned char)text[at] & 0xC0) != 0x80 && index-- == 0)
             return at;
     return bytes;
+}
+
+int64_t
+ql_text_words(const char *text, int64_t bytes)
+{
+    int64_t words = 1;
+    bool before = false;
+    size_t n;
+
+    for (size_t i = 0; i < (size_t)bytes; i += n) {
+        const bool space = ql_char_is_python_space(ql_utf8_char((const unsigned char *)text + i, &n));
+
+        words += space && !before;
+        before = space;
+    }
+    return words;
 }

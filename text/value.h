@@ -51,6 +51,8 @@ double ql_value_real(const ql_value *v); /* of a number */
 /* As Python's ==: 1, 1.0 and True are equal; members of maps in any order. */
 bool ql_value_equal(const ql_value *a, const ql_value *b);
 bool ql_json_equal(const ql_json *a, const ql_json *b);
+/* "text, url, date": the first names of an object's members, for a message; "none". NULL without memory. */
+const char *ql_json_names(ql_ctx *cx, const ql_json *object);
 
 /* Appends it as Python's str() writes it; as repr(), with quotes around texts. */
 ql_status ql_value_put(ql_ctx *cx, const ql_value *v, bool repr, ql_text *out);
@@ -59,5 +61,7 @@ const char *ql_value_word(const ql_value *v); /* "a text", "a list", … for mes
 /* Code points of a text, and the byte at which code point `index` begins (the end for those behind it). */
 int64_t ql_text_points(const char *text, int64_t bytes);
 int64_t ql_text_at(const char *text, int64_t bytes, int64_t index);
+/* Words of a text as re.split(r"\s+") counts them: one more than there are runs of white space. */
+int64_t ql_text_words(const char *text, int64_t bytes);
 
 #endif

@@ -114,9 +114,11 @@ keep_to_limits(ql_job *job)
     cx->device->limit = limits.pool;
     cx->device->host_limit = limits.pinned;
     job->lane_tokens = INT64_MAX;
-    QL_TRY(cx, ql_job_model_bytes(job, &bytes));
-    if (!limits.said && bytes < SMALL * (double)limits.host_memory)
-        return QL_OK;
+    if (!limits.said) {
+        QL_TRY(cx, ql_job_model_bytes(job, &bytes));
+        if (bytes < SMALL * (double)limits.host_memory)
+            return QL_OK;
+    }
     t = (ql_trial){.pool = limits.pool, .pinned = limits.pinned};
     QL_TRY(cx, ql_fit(job, &t));
     if (!t.fits)

@@ -1,5 +1,5 @@
 /* Exporters inside the walk: checked before anything runs, handed every finished linear, ended after the last block. What they share
- * with evaluators is in evaluate.c. */
+ * with evaluators is in sink.c. */
 #include <string.h>
 
 #include "base/path.h"

@@ -24,7 +24,7 @@ export 1290
 report 3885
 kit 930
 cli 2600
-core 27130
+core 27120
 all 44530"
 
 . scripts/verdict.sh
@@ -81,6 +81,24 @@ circles=$(sed -E 's/\.[ch]//g' "$temporary/includes" | while read -r from to; do
     [ "$from" = "$to" ] || [ ! -f "$from.c" ] || [ ! -f "$to.c" ] || echo "$from $to"
 done | sort -u | tsort 2>&1 >/dev/null)
 verdict "at most 4 circles of units" "$([ "$(echo "$circles" | grep -c loop)" -le 4 ] || echo "$circles")"
+
+verdict "every function of a room's header has a user in another file" "$(
+    git ls-files core text methods export report kit cli plugins tests bench examples | grep -E '\.(c|h|cu|cuh|cpp)$' | xargs awk '
+        FNR == 1 { inside = FILENAME ~ /^(core\/[a-z]+|text|methods|export|report|kit|cli)\/[a-z_0-9]+\.h$/; c = FILENAME !~ /h$/ }
+        {
+            for (at = 1; match(substr($0, at), /ql_[a-z0-9_]+/); at += RSTART + RLENGTH - 1) {
+                name = substr($0, at + RSTART - 1, RLENGTH)
+                if (c && !seen[FILENAME, name]++) uses[name]++
+                if (inside && substr($0, at + RSTART + RLENGTH - 1, 1) == "(") {
+                    header[name] = FILENAME
+                    uses[name] += at + RSTART == 2 ? 2 : 1 # a function that is static inline begins its line
+                }
+            }
+        }
+        END { for (name in header) if (uses[name] < 3) print header[name] ": " name }')"
+verdict "every header of a room is included" "$(sed -nE 's/^(.*\.h) .*/\1/p' "$temporary/sizes" | grep -v /include/ | while read -r file; do
+    git grep -qE "^#include \"([a-z_./]*/)?${file##*/}\"" || echo "$file"
+done)"
 
 # pmccabe: complexity with a switch as one, complexity, statements, first line, lines, file(line): function
 git ls-files '*.c' | grep -vE '^(tests|bench|examples)/' | xargs pmccabe >"$temporary/functions"

@@ -372,8 +372,8 @@ ql_check_interrupt(ql_ctx *cx)
                : QL_OK;
 }
 
-void
-ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
+static void
+write_log(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
 {
     const ql_site *s = &cx->site;
     char text[2048], line[2048], block[32] = "";
@@ -423,7 +423,7 @@ ql_follow(ql_ctx *cx, const char *where, const char *fmt, ...)
         va_list ap;                             \
                                                 \
         va_start(ap, fmt);                      \
-        ql_vlog(cx, level, fmt, ap);            \
+        write_log(cx, level, fmt, ap);          \
         va_end(ap);                             \
     }
 

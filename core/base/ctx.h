@@ -104,6 +104,4 @@ const char *ql_copy_text(ql_ctx *cx, const char *text, size_t bytes); /* NUL-ter
 /* An error whose text has several lines, which hold no control characters (ql_visible); QL_FAIL makes one line of its text. */
 ql_status ql_fail_lines(ql_ctx *cx, ql_status st, const char *lines);
 
-void ql_vlog(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap);
-
 #endif

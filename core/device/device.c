@@ -278,8 +278,9 @@ ql_scratch(ql_ctx *cx, size_t bytes, void *out)
     return QL_OK;
 }
 
-void
-ql_scratch_release(ql_device *d)
+/* The operation in progress is over: its scratch goes back to the pool. */
+static void
+release_scratch(ql_device *d)
 {
     while (d->scratch) {
         ql_buffer *b = d->scratch;
@@ -339,7 +340,7 @@ ql_op_done(ql_ctx *cx, const char *op, ql_status st)
 {
     ql_device *d = cx->device;
 
-    ql_scratch_release(d);
+    release_scratch(d);
     if (st == QL_OK && d->sync)
         st = d->backend->sync(cx, d->dev);
     if (st == QL_DEVICE && !d->sync)

@@ -68,8 +68,6 @@ void ql_device_holders(const ql_device *d, char *text, size_t size);
 
 /* Counts what the backend holds itself as used. For who makes a device. */
 ql_status ql_device_reserve(ql_ctx *cx, ql_device *d);
-/* The operation in progress is over: its scratch goes back to the pool. */
-void ql_scratch_release(ql_device *d);
 
 /* A buffer of the pool with one reference. MEMORY, with the holders in the text, when `limit` or the device has no
  * room. */

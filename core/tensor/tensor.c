@@ -278,8 +278,9 @@ set_shape(ql_tensor *t, int ndim, const int64_t *dims)
     }
 }
 
-ql_status
-ql_shape_bytes(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, size_t *out)
+/* dims product * dtype size with overflow check. */
+static ql_status
+shape_bytes(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, size_t *out)
 {
     size_t bytes = ql_dtype_size(dtype), widest = bytes;
 
@@ -311,7 +312,7 @@ ql_new_nd(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, ql_tensor *
     size_t bytes;
     ql_status st;
 
-    QL_TRY(cx, ql_shape_bytes(cx, dtype, ndim, dims, &bytes));
+    QL_TRY(cx, shape_bytes(cx, dtype, ndim, dims, &bytes));
     if (!cx->device)
         return QL_FAIL(cx, QL_BUG, "a tensor is asked for, but no device is open");
     set_shape(&like, ndim, dims);
@@ -380,7 +381,7 @@ ql_reshape(ql_ctx *cx, const ql_tensor *t, int ndim, const int64_t *dims, ql_ten
     char text[128];
     size_t bytes;
 
-    QL_TRY(cx, ql_shape_bytes(cx, t->dtype, ndim, dims, &bytes));
+    QL_TRY(cx, shape_bytes(cx, t->dtype, ndim, dims, &bytes));
     if (!ql_contiguous(t))
         return QL_FAIL(cx, QL_INVALID, "a view of columns, %s, can't be reshaped",
                        ql_tensor_text(t, text, sizeof text));

@@ -48,7 +48,5 @@ size_t ql_tensor_bytes(const ql_tensor *t); /* of its elements */
 bool ql_tensor_overlap(const ql_tensor *a, const ql_tensor *b);
 /* "f32 [3, 4]", for messages; returns `text`. */
 const char *ql_tensor_text(const ql_tensor *t, char *text, size_t size);
-/* dims product * dtype size with overflow check. */
-ql_status ql_shape_bytes(ql_ctx *cx, ql_dtype dtype, int ndim, const int64_t *dims, size_t *out);
 
 #endif

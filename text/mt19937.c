@@ -147,3 +147,20 @@ ql_mt19937_sample(ql_ctx *cx, ql_mt19937 *g, int64_t n, int64_t count, int64_t *
     }
     return QL_OK;
 }
+
+/* torch.randperm: numpy's seeding, and remainders of 32-bit draws. */
+void
+ql_mt19937_epoch(uint64_t seed, int64_t epoch, int64_t n, int64_t *out)
+{
+    ql_mt19937 g;
+
+    init_genrand(&g, (uint32_t)(seed + (uint64_t)epoch));
+    for (int64_t i = 0; i < n; i++)
+        out[i] = i;
+    for (int64_t i = 0; i + 1 < n; i++) {
+        const int64_t j = i + (int64_t)(next32(&g) % (uint64_t)(n - i)), kept = out[i];
+
+        out[i] = out[j];
+        out[j] = kept;
+    }
+}

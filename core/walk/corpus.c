@@ -96,7 +96,9 @@ make_corpus(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus
     if (tokens->questions)
         ql_hash_bytes(tokens->questions->targets,
                       (size_t)tokens->questions->target_count * sizeof *tokens->questions->targets, both + 6);
-    ql_hash_bytes(both, tokens->parent ? sizeof both : 4 * sizeof *both, out->key);
+    if (tokens->scored)
+        ql_hash_bytes(tokens->scored, (size_t)at[tokens->count], both + 6);
+    ql_hash_bytes(both, tokens->parent || tokens->scored ? sizeof both : 4 * sizeof *both, out->key);
     return QL_OK;
 }
 

@@ -58,6 +58,8 @@ open_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql_se
     const ql_lent lent[] = {
         {"parameters", s->stage->self, s->stage->plugin->self_size},
         {"ids", tokens ? tokens->ids : NULL, tokens ? (size_t)tokens->offsets[tokens->count] * sizeof *tokens->ids : 0},
+        {"scored", tokens ? tokens->scored : NULL,
+         tokens && tokens->scored ? (size_t)tokens->offsets[tokens->count] : 0},
         {"offsets", tokens ? tokens->offsets : NULL,
          tokens ? (size_t)(tokens->count + 1) * sizeof *tokens->offsets : 0},
         {"statistics", in ? in->stats : NULL, sizeof(ql_stats)},
@@ -302,6 +304,7 @@ end_chunk(ql_walk *w, const ql_stream *any, int64_t c, const ql_ends *ends)
         .first_token = span->first_token,
         .head = ends->head,
         .questions = corpus->tokens.questions,
+        .scored = corpus->tokens.scored ? corpus->tokens.scored + span->first_token : NULL,
     };
     ql_scope scope;
 

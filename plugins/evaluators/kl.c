@@ -60,17 +60,19 @@ error_of(const running *r)
     return r->count > 1 ? sqrt(r->spread / (double)(r->count - 1) / (double)r->count) : 0;
 }
 
-/* A window of n scored positions. */
+/* Sequence `w`, which begins at token `begin` and ends before `end`: the positions whose successor is a target. */
 static ql_status
-add_window(ql_ctx *cx, sums *s, const position *at, int64_t n)
+add_window(ql_ctx *cx, sums *s, const unsigned char *scored, const position *at, int64_t begin, int64_t end)
 {
     double sum = 0, ratio = 0;
+    int64_t n = 0;
 
-    if (n < 1)
-        return QL_OK;
-    for (int64_t t = 0; t < n; t++) {
+    for (int64_t t = begin; t + 1 < end; t++) {
         const double dp = exp(-(double)at[t].nll) - exp(-(double)at[t].ref_nll);
 
+        if (!ql_is_target(scored, begin, t + 1))
+            continue;
+        n++;
         s->kl[s->scored++] = at[t].kl;
         s->agreed += at[t].agree > 0;
         sum += at[t].kl;
@@ -78,6 +80,8 @@ add_window(ql_ctx *cx, sums *s, const position *at, int64_t n)
         s->dp += dp;
         s->dp_squares += dp * dp;
     }
+    if (n == 0)
+        return QL_OK;
     if (!isfinite(sum) || !isfinite(ratio))
         return QL_FAIL(cx, QL_NUMERIC, "the divergence of window %lld is not finite", (long long)s->divergence.count);
     s->sum += sum;
@@ -88,7 +92,7 @@ add_window(ql_ctx *cx, sums *s, const position *at, int64_t n)
     return QL_OK;
 }
 
-/* The positions that perplexity scores: those of a window that have a successor in it. */
+/* The positions that perplexity scores. */
 static ql_status
 add_windows(ql_ctx *cx, const ql_tokens *t, const position *at, sums *s)
 {
@@ -98,7 +102,7 @@ add_windows(ql_ctx *cx, const ql_tokens *t, const position *at, sums *s)
     if (!s->kl || !s->windows || !s->log_ratios)
         return QL_MEMORY;
     for (int64_t w = 0; w < t->count; w++)
-        QL_TRY(cx, add_window(cx, s, at + t->offsets[w], t->offsets[w + 1] - 1 - t->offsets[w]));
+        QL_TRY(cx, add_window(cx, s, t->scored, at, t->offsets[w], t->offsets[w + 1]));
     return QL_OK;
 }
 
@@ -112,9 +116,7 @@ next_tokens(ql_ctx *cx, const ql_eval_chunk *c, ql_tensor **nll, ql_tensor **ref
 
     if (!next)
         return QL_MEMORY;
-    for (int64_t w = 0; w < c->seqs->count; w++)
-        for (int64_t t = c->seqs->offsets[w]; t < c->seqs->offsets[w + 1]; t++)
-            next[t] = t + 1 < c->seqs->offsets[w + 1] ? c->ids[t + 1] : -1;
+    ql_eval_targets(c, next);
     QL_TRY(cx, ql_upload(cx, QL_I32, total, -1, next, &targets));
     QL_TRY(cx, ql_nll(cx, c->x, c->head, targets, nll));
     return ql_nll(cx, c->ref, c->head, targets, ref_nll);
@@ -179,7 +181,7 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     if (s->scored == 0)
         return QL_FAIL(cx, QL_INVALID, "no token to score: the data stage gave no window of two tokens or more");
     qsort(s->kl, (size_t)s->scored, sizeof *s->kl, rising);
-    QL_TRY(cx, ql_fact_note(cx, out, "protocol", "every position"));
+    QL_TRY(cx, ql_fact_note(cx, out, "protocol", info->tokens->scored ? "every scored position" : "every position"));
     QL_TRY(cx, ql_fact_list(cx, out, "windows", s->divergence.count, s->windows));
     QL_TRY(cx, ql_fact(cx, out, "mean", NULL, s->sum / (double)s->scored));
     QL_TRY(cx, ql_fact(cx, out, "stderr", NULL, error_of(&s->divergence)));

@@ -85,11 +85,12 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found
 
     if (!next || !losses)
         return QL_MEMORY;
+    ql_eval_targets(c, next);
     for (int64_t w = 0; w < c->seqs->count; w++) {
         const int64_t a = c->seqs->offsets[w], b = c->seqs->offsets[w + 1];
 
-        for (int64_t t = a; t < b; t++)
-            next[t] = t + 1 < b && t - a >= first_scored(p, b - a) ? c->ids[t + 1] : -1;
+        for (int64_t t = a; t < a + first_scored(p, b - a); t++)
+            next[t] = -1;
     }
     QL_TRY(cx, ql_upload(cx, QL_I32, total, -1, next, &targets));
     QL_TRY(cx, ql_nll(cx, c->x, c->head, targets, &out));
@@ -99,26 +100,29 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found
     return ql_unmap(cx, out);
 }
 
-/* Window `w`, which begins at token `a` and ends before `b`. */
+/* Window `w`: the losses of its targets, each of which stands at the token before. */
 static ql_status
-add_window(ql_ctx *cx, sums *s, int64_t w, const float *nll, int64_t a, int64_t b)
+add_window(ql_ctx *cx, const perplexity *p, sums *s, const ql_tokens *tokens, int64_t w, const float *nll)
 {
+    const int64_t begin = tokens->offsets[w], end = tokens->offsets[w + 1];
     double sum = 0, delta;
+    int64_t n = 0;
 
-    for (int64_t t = a; t < b; t++) {
-        sum += nll[t];
+    for (int64_t t = begin + first_scored(p, end - begin); t + 1 < end; t++) {
+        n += ql_is_target(tokens->scored, begin, t + 1);
+        sum += nll[t]; /* 0 where none follows */
         s->token_squares += (double)nll[t] * nll[t];
     }
-    if (b <= a)
+    if (n == 0)
         return QL_OK;
     if (!isfinite(sum))
         return QL_FAIL(cx, QL_NUMERIC, "the loss of window %lld is not finite", (long long)w);
     s->token_sum += sum;
-    s->scored += b - a;
-    delta = sum / (double)(b - a) - s->mean;
-    s->losses[s->windows++] = sum / (double)(b - a);
+    s->scored += n;
+    delta = sum / (double)n - s->mean;
+    s->losses[s->windows++] = sum / (double)n;
     s->mean += delta / (double)s->windows;
-    s->spread += delta * (sum / (double)(b - a) - s->mean);
+    s->spread += delta * (sum / (double)n - s->mean);
     return QL_OK;
 }
 
@@ -138,7 +142,6 @@ static ql_status
 end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
     const perplexity *p = self;
-    const int64_t *at = info->tokens->offsets;
     const float *nll = found->data;
     sums s = {.losses = ql_alloc(cx, (size_t)info->tokens->count, sizeof *s.losses)};
     double loss, error = 0;
@@ -146,9 +149,11 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     if (!s.losses)
         return QL_MEMORY;
     for (int64_t w = 0; w < info->tokens->count; w++)
-        QL_TRY(cx, add_window(cx, &s, w, nll, at[w] + first_scored(p, at[w + 1] - at[w]), at[w + 1] - 1));
+        QL_TRY(cx, add_window(cx, p, &s, info->tokens, w, nll));
     if (s.scored == 0)
-        return QL_FAIL(cx, QL_INVALID, "no token to score: the data stage gave no window of two tokens or more");
+        return QL_FAIL(cx, QL_INVALID,
+                       info->tokens->scored ? "no token to score"
+                                            : "no token to score: the data stage gave no window of two tokens or more");
     /* gptq: mean of window means; llama.cpp: mean over tokens, with the standard error it prints */
     loss = p->protocol == GPTQ ? s.mean : s.token_sum / (double)s.scored;
     if (p->protocol == GPTQ && s.windows > 1)

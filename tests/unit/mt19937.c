@@ -44,6 +44,36 @@ test_bits(void)
     CHECK_INT(ql_mt19937_bits(&g, 0), 0);
 }
 
+/* The public trainer's shuffled epochs, drawn by it. */
+static void
+test_epochs(void)
+{
+    static const struct {
+        uint64_t seed;
+        int64_t epoch, order[10];
+    } drawn[] = {
+        {11u, 0, {1, 7, 2, 0, 9, 3, 5, 6, 4, 8}},          {11u, 1, {3, 5, 8, 1, 0, 6, 9, 2, 7, 4}},
+        {11u, 2, {8, 5, 4, 6, 2, 3, 1, 9, 0, 7}},          {42u, 0, {2, 6, 1, 8, 4, 5, 0, 9, 3, 7}},
+        {42u, 1, {8, 4, 9, 0, 5, 1, 6, 7, 2, 3}},          {42u, 2, {2, 6, 3, 8, 7, 9, 1, 4, 5, 0}},
+        {12345678901u, 0, {6, 0, 5, 4, 2, 7, 8, 3, 9, 1}}, {12345678901u, 1, {2, 7, 9, 6, 8, 1, 3, 4, 0, 5}},
+        {12345678901u, 2, {1, 9, 4, 6, 8, 2, 7, 0, 3, 5}},
+    };
+    static const int64_t large[] = {52441, 9871,  67910, 54388, 12129, 9807,  24405, 22900, 17025, 1942,
+                                    31412, 11132, 22585, 49295, 33844, 42430, 23568, 3454,  26956, 25076};
+    static int64_t got[70000];
+
+    for (size_t i = 0; i < sizeof drawn / sizeof *drawn; i++) {
+        ql_mt19937_epoch(drawn[i].seed, drawn[i].epoch, 10, got);
+        for (int k = 0; k < 10; k++)
+            CHECK_INT(got[k], drawn[i].order[k]);
+    }
+    ql_mt19937_epoch(11, 0, 70000, got);
+    for (int k = 0; k < 20; k++)
+        CHECK_INT(got[k], large[k]);
+    ql_mt19937_epoch(11, 0, 1, got);
+    CHECK_INT(got[0], 0);
+}
+
 int
 main(void)
 {
@@ -61,6 +91,7 @@ main(void)
     ql_ctx_init(&cx, NULL);
     ql_scope_open(&cx, &scope);
     test_bits();
+    test_epochs();
     check_draws(0, 0, 100000, formats, 4);
     check_draws(0, 0, 45575, c4, 5);
     check_draws(42, 0, 1279, shuffled, 5);

@@ -57,7 +57,17 @@ typedef struct ql_tokens {
     /* Of sequences that are segments of trees, as in ql_seqs: a tree is never cut. NULL: none is. */
     const int64_t *first, *parent;
     const ql_questions *questions; /* NULL: a plain text */
+    /* [offsets[count]]: 1: the token is a target, predicted from those before it in its sequence, whose first is none;
+     * NULL: all but the first of each are. */
+    const unsigned char *scored;
 } ql_tokens;
+
+/* Is the token at `at`, of the sequence that begins at `begin`, a target? [any thread] */
+static inline bool
+ql_is_target(const unsigned char *scored, int64_t begin, int64_t at)
+{
+    return at > begin && (!scored || scored[at]);
+}
 
 typedef struct ql_data_request {
     const ql_tokenizer *tokenizer;

@@ -63,6 +63,7 @@ typedef struct ql_eval_chunk {
     const ql_tensor *ref;                /* the same of the original model; NULL unless `needs_reference` */
     const ql_tensor *head;               /* [vocab, hidden], compute dtype */
     const ql_questions *questions;       /* of the whole stream; NULL: none */
+    const unsigned char *scored;         /* [T]: which tokens are targets, as in ql_tokens; NULL: all but first ones */
 } ql_eval_chunk;
 
 /* Bits that codes, scales and zeros of a linear and its adapter (b, a; NULL: none) take where they are stored (docs/methods.md 2.4).
@@ -71,6 +72,15 @@ QL_API double ql_qlinear_bits(const ql_qlinear *q, const ql_tensor *b, const ql_
 
 /* tr(W H W^T) and tr(W W^T) of the linear's original weight, with in->stats: worked out once for all cells. */
 QL_API ql_status ql_linear_norms(ql_ctx *cx, const ql_linear_result *in, double *output, double *weight);
+
+/* The target that follows each token of the chunk, -1 where none does: out[T], as ql_nll takes it. [any thread] */
+static inline void
+ql_eval_targets(const ql_eval_chunk *c, int32_t *out)
+{
+    for (int64_t s = 0; s < c->seqs->count; s++)
+        for (int64_t begin = c->seqs->offsets[s], end = c->seqs->offsets[s + 1], t = begin; t < end; t++)
+            out[t] = t + 1 < end && ql_is_target(c->scored, begin, t + 1) ? c->ids[t + 1] : -1;
+}
 
 /* What a chunk leaves for `end`, plain bytes: the loss of each token, say. */
 typedef struct ql_eval_found {

@@ -20,6 +20,9 @@ QL_API int64_t ql_mt19937_between(ql_mt19937 *g, int64_t low, int64_t high);  /*
 QL_API void ql_mt19937_shuffle(ql_mt19937 *g, int64_t *items, int64_t count); /* random.shuffle */
 /* random.sample(range(n), count) */
 QL_API ql_status ql_mt19937_sample(ql_ctx *cx, ql_mt19937 *g, int64_t n, int64_t count, int64_t *out);
+/* The order of epoch `epoch` of `n` items as the public trainer draws it: the generator of seed + epoch, which is then no
+ * Python's; out[n]. */
+QL_API void ql_mt19937_epoch(uint64_t seed, int64_t epoch, int64_t n, int64_t *out);
 
 #ifdef __cplusplus
 }

@@ -8,8 +8,6 @@
 #include "regex.h"
 #include "unicode.h"
 
-#define GROUPS 10 /* \0 to \9 */
-
 typedef struct call {
     ql_ctx *cx;
     const char *name;
@@ -235,6 +233,8 @@ put_replacement(const call *c, const ql_regex_work *work, ql_text *out)
             QL_TRY(c->cx, ql_text_put(c->cx, out, "\\", 1));
         else if (next < '0' || next > '9')
             return QL_FAIL(c->cx, QL_INVALID, "sub: in the replacement a backslash stands before a digit or another");
+        else if ((uint32_t)(next - '0') >= ql_regex_groups(work))
+            return QL_FAIL(c->cx, QL_INVALID, "sub: the replacement has \\%c, and the pattern no such group", next);
         else if (ql_regex_group(work, (uint32_t)(next - '0'), &begin, &end))
             QL_TRY(c->cx, ql_text_put(c->cx, out, c->v[0].text + begin, end - begin));
     }
@@ -269,7 +269,7 @@ static ql_status
 sub(const call *c)
 {
     ql_regex *re = NULL;
-    ql_regex_work work = {.groups = GROUPS};
+    ql_regex_work work = {.groups = true};
     ql_text text = {0};
     ql_status st = ql_regex_compile_python(c->cx, "sub", c->v[1].text, (size_t)c->v[1].bytes, &re);
 

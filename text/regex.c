@@ -104,11 +104,12 @@ ql_regex_free(ql_regex *re)
 }
 
 static ql_status
-prepare(ql_ctx *cx, ql_regex_work *work)
+prepare(ql_ctx *cx, const ql_regex *re, ql_regex_work *work)
 {
     if (work->stack)
         return QL_OK;
-    work->match = pcre2_match_data_create(work->groups ? work->groups : 1, NULL);
+    work->match =
+        work->groups ? pcre2_match_data_create_from_pattern(re->code, NULL) : pcre2_match_data_create(1, NULL);
     work->context = pcre2_match_context_create(NULL);
     work->stack = pcre2_jit_stack_create(32768, STACK_BYTES, NULL);
     if (!work->match || !work->context || !work->stack)
@@ -126,7 +127,7 @@ ql_regex_find(ql_ctx *cx, const ql_regex *re, ql_regex_work *work, const char *t
     const size_t *match;
     int code;
 
-    QL_TRY(cx, prepare(cx, work));
+    QL_TRY(cx, prepare(cx, re, work));
     code = pcre2_match(re->code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK, work->match, work->context);
     *found = code >= 0;
     if (code == PCRE2_ERROR_NOMEMORY)
@@ -142,13 +143,19 @@ ql_regex_find(ql_ctx *cx, const ql_regex *re, ql_regex_work *work, const char *t
     return QL_OK;
 }
 
+uint32_t
+ql_regex_groups(const ql_regex_work *work)
+{
+    return pcre2_get_ovector_count(work->match);
+}
+
 bool
 ql_regex_group(const ql_regex_work *work, uint32_t i, size_t *begin, size_t *end)
 {
     const size_t *match = pcre2_get_ovector_pointer(work->match);
 
-    *begin = i < work->groups ? match[2 * i] : PCRE2_UNSET;
-    *end = *begin == PCRE2_UNSET ? PCRE2_UNSET : match[2 * i + 1];
+    *begin = match[2 * i];
+    *end = match[2 * i + 1];
     return *begin != PCRE2_UNSET;
 }
 

@@ -8,7 +8,7 @@ typedef struct ql_regex ql_regex; /* a compiled pattern; immutable: [any thread]
 
 typedef struct ql_regex_work { /* what matching needs, of one thread; zero is its empty value */
     void *match, *context, *stack;
-    uint32_t groups; /* whose places ql_regex_group can tell, the whole match included; 0: that alone */
+    bool groups; /* of the one pattern that this is used with, ql_regex_group can tell the places */
 } ql_regex_work;
 
 /* `where` begins the messages. UNSUPPORTED for syntax that PCRE2 would read otherwise, INVALID for what is no pattern. */
@@ -21,7 +21,9 @@ void ql_regex_free(ql_regex *re); /* NULL is fine */
  * any that splits words does. */
 ql_status ql_regex_find(ql_ctx *cx, const ql_regex *re, ql_regex_work *work, const char *text, size_t bytes,
                         size_t from, bool *found, size_t *begin, size_t *end);
-/* Where group `i` of the last match is; false: it took no part. */
+/* How many groups the pattern has, the whole match included. */
+uint32_t ql_regex_groups(const ql_regex_work *work);
+/* Where group `i`, which the pattern has, is in the last match; false: it took no part. */
 bool ql_regex_group(const ql_regex_work *work, uint32_t i, size_t *begin, size_t *end);
 void ql_regex_work_fini(ql_regex_work *work);
 

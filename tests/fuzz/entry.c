@@ -4,6 +4,7 @@
 #include "folder.h"
 
 #include "core/store/store.h"
+#include "core/tensor/tensor.h"
 #include "fault/forge.h"
 #include "unit/host_backend.h"
 
@@ -47,6 +48,40 @@ add_identity(forged *e)
     }
 }
 
+/* Has `back` the elements of `t`? */
+static bool
+same(ql_ctx *cx, const ql_tensor *t, const ql_tensor *back)
+{
+    const void *was, *is;
+    bool equal;
+
+    MUST(ql_map(cx, t, QL_READ, &was) == QL_OK && ql_map(cx, back, QL_READ, &is) == QL_OK);
+    equal = ql_tensor_bytes(t) == ql_tensor_bytes(back) && memcmp(was, is, ql_tensor_bytes(t)) == 0;
+    MUST(ql_unmap(cx, back) == QL_OK && ql_unmap(cx, t) == QL_OK);
+    return equal;
+}
+
+/* A tensor of the input in an entry of its own, as it is and, a matrix, as codes of four bits: it comes back as it was. */
+static void
+put_again(ql_ctx *cx, const char *path, const ql_tensor *t)
+{
+    const bool matrix = ql_ndim(t) == 2;
+    ql_parcel out = {0}, in = {0};
+    ql_tensor *back;
+
+    MUST(ql_parcel_put_tensor(cx, &out, "plain", t) == QL_OK);
+    MUST(!matrix || ql_parcel_put_codes(cx, &out, "codes", t, 4) == QL_OK);
+    MUST(ql_parcel_write(cx, &out, path) == QL_OK && ql_parcel_read(cx, path, &in) == QL_OK);
+    MUST(ql_parcel_tensor_as(cx, &in, "plain", ql_dtype_of(t), &back) == QL_OK && same(cx, t, back));
+    if (!matrix)
+        return;
+    if (ql_parcel_codes(cx, &in, "codes", 4, ql_dim(t, 0), ql_dim(t, 1), QL_U8, &back) != QL_OK)
+        MUST(*ql_error(cx) && ql_dtype_of(t) != QL_U8); /* what did not fit, on a device that converts nothing */
+    else if (ql_dtype_of(t) == QL_U8)
+        MUST(same(cx, t, back));
+    ql_error_clear(cx);
+}
+
 /* What was written can be read, a tensor only where it is one that a device has. */
 static void
 read_parts(ql_ctx *cx, const ql_parcel *parcel, const forged *e)
@@ -62,8 +97,12 @@ read_parts(ql_ctx *cx, const ql_parcel *parcel, const forged *e)
         MUST(memcmp(data, p->data, bytes) == 0);
         MUST(ql_parcel_copy(cx, parcel, p->name, copy, bytes) == QL_OK);
         MUST(ql_parcel_copy(cx, parcel, p->name, copy, bytes + 1) == QL_INVALID);
-        if (ql_parcel_tensor(cx, parcel, p->name, &t) != QL_OK)
+        if (ql_parcel_tensor(cx, parcel, p->name, &t) == QL_OK)
+            put_again(cx, ql_format(cx, "%s/again", fuzz_folder()), t);
+        else
             MUST(*ql_error(cx));
+        MUST(ql_parcel_codes(cx, parcel, p->name, 1 + i % 9, (int64_t)p->bytes, 1, QL_F32, &t) == QL_OK ||
+             *ql_error(cx));
         ql_error_clear(cx);
         free(copy);
     }

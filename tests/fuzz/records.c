@@ -41,6 +41,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options.path = ql_format(&cx, "%s/%s", fuzz_folder(), name);
     options.field = (flags & 32) && !plain ? "a.b" : NULL;
     options.join = flags & 64 ? "\n\n" : NULL;
+    options.whole = flags & 128;
     read_all(&cx, &options);
     ql_scope_close(&cx, &scope);
     ql_ctx_fini(&cx);

@@ -1,6 +1,6 @@
 /* Fuzzes task files and their records: what stands before a line of equals signs is the task file, what comes behind it the records. A file
  * that anyone wrote makes documents or is refused in words; templates neither hang nor grow without end.
- * Aims at: text/template.c text/evaluate.c text/methods.c text/value.c text/task_file.c text/task_read.c */
+ * Aims at: text/template.c text/scan.c text/evaluate.c text/methods.c text/case.c text/value.c text/task_file.c text/task_read.c */
 #include "folder.h"
 
 #include <qloom/tasks.h>

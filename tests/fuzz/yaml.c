@@ -34,9 +34,11 @@ look(ql_ctx *cx, ql_registry *registry, const ql_graph *g)
     MUST(ql_graph_dot(cx, g, &text) == QL_OK && text);
     for (size_t i = 0; i < sizeof references / sizeof *references; i++)
         (void)ql_cell_label(cx, g, &g->cells[g->cell_count - 1], references[i]);
-    for (int64_t i = 0; i < g->node_count; i++)
+    for (int64_t i = 0; i < g->node_count; i++) {
         for (int64_t k = 0; k < g->nodes[i]->input_count; k++)
             MUST(g->nodes[i]->inputs[k].from->id < i);
+        MUST(ql_node_outcome(g->nodes[i], "model.layers.0.mlp.up_proj", 64).rank >= -1);
+    }
     read_again(cx, registry, g);
 }
 

@@ -113,6 +113,8 @@ main(void)
     check("{{l|each(clean)}}", "['<a>', '<b>']");
     check("{{clean(s)}}", "<a  b [x] c>");
     check("{{s|sub('(', '')}}", "sub: the pattern \"(\" is wrong at byte 1: missing closing parenthesis");
+    check("{{s|sub('(a)', '\\\\2')}}", "sub: the replacement has \\2, and the pattern no such group");
+    check("{{s|sub('(a)|(z)', '<\\\\2>')}}", "<>  b [x] c");
     check_wrong("a {{questoin}}", 4, "no field 'questoin' (did you mean 'question'?) (has: question, n, l)");
     check_wrong("{{l[2]}}", 3, "index 2 is outside a list of 2");
     check_wrong("{{n + question}}", 4, "+: not of an integer and a text");

@@ -43,6 +43,27 @@ has() {
     grep -qF -- "$2" "$dir/$1" || fail "$1 has no '$2': $(cat "$dir/$1")"
 }
 
+# await COMMAND...: waits until the command succeeds, for two minutes at most: however slow the machine is, and no longer than it takes
+await() {
+    waits=0
+    until "$@" 2>/dev/null; do
+        waits=$((waits + 1))
+        [ $waits -lt 2400 ] || { fail "waited in vain for: $*"; return 1; }
+        sleep 0.05
+    done
+}
+
+# catches PID: the process has set what the three signals of a user do
+catches() {
+    mask=$(sed -n 's/^SigCgt:.*\(....\)$/\1/p' "/proc/$1/status")
+    [ $((0x${mask:-0} & 0x4003)) -eq $((0x4003)) ]
+}
+
+# at_work PID FILE WORDS: FILE has the words, or the process is gone
+at_work() {
+    grep -q "$3" "$2" || ! kill -0 "$1"
+}
+
 done_testing() {
     [ "$failures" -eq 0 ]
 }

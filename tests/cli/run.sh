@@ -43,10 +43,7 @@ says err "$dir/runs/results.db: there is no run '${name}x' (did you mean '$name'
 # An interrupted run says so with its status, and leaves the results that were there.
 "$QLOOM" run "$dir/p.yaml" --runs "$dir/runs" -s eval.samples=1000 -s ppl.protocol=gptq >"$dir/out" 2>"$dir/err" &
 pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    grep -q "0 %" "$dir/err" && break
-    sleep 0.1
-done
+await at_work $pid "$dir/err" "0 %"
 kill -TERM $pid
 wait $pid
 [ $? -eq 130 ] || fail "an interrupted run has another status: $(cat "$dir/err")"

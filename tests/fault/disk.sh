@@ -4,7 +4,6 @@
 # export's part is left out, and a library in front of the system's makes the disk small.
 . "$QLOOM_SOURCE/tests/fault/common.sh"
 trials=${1:-8}
-seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 mkdir "$dir/small"
 trap 'umount "$dir/here" "$dir/small" 2>/dev/null; rm -rf "$dir"' EXIT
 mount -t tmpfs -o size=1m tmpfs "$dir/small" 2>"$dir/mount" && umount "$dir/small" && mounts=mounting

@@ -1,5 +1,5 @@
 /* Byte pair encoding of words: symbols of single characters (or bytes), merged by rank. A word may be a whole document,
- * where there is no pre-tokenizer, so a symbol takes 16 bytes at most. */
+ * where there is no pre-tokenizer, so a symbol takes 20 bytes at most. */
 #include "bpe.h"
 
 #include <stdlib.h>
@@ -33,6 +33,7 @@ ql_bpe_work_fini(ql_bpe_work *work)
     free(work->words);
     free(work->symbols);
     free(work->span);
+    free(work->rank);
     free(work->heap);
     free(work->mapped);
 }
@@ -149,20 +150,14 @@ heap_pop(ql_bpe_work *w)
     return top;
 }
 
-/* How the symbol at `at` merges with the next one; NULL: not at all. */
-static const ql_merge *
-with_next(const ql_merges *m, const ql_bpe_work *w, int64_t at, int64_t count)
-{
-    const int64_t next = at + w->span[at];
-
-    return next < count ? ql_merges_find(m, (uint32_t)w->symbols[at], (uint32_t)w->symbols[next]) : NULL;
-}
-
+/* The merge of the symbol at `at` with the next one, if there is one. */
 static ql_status
 add_candidate(ql_ctx *cx, const ql_merges *m, ql_bpe_work *w, int64_t at, int64_t count)
 {
-    const ql_merge *hit = with_next(m, w, at, count);
+    const int64_t next = at + w->span[at];
+    const ql_merge *hit = next < count ? ql_merges_find(m, (uint32_t)w->symbols[at], (uint32_t)w->symbols[next]) : NULL;
 
+    w->rank[at] = hit ? hit->rank : UINT32_MAX;
     return hit ? heap_push(cx, w, (uint64_t)hit->rank << 32 | (uint64_t)at) : QL_OK;
 }
 
@@ -174,7 +169,7 @@ merge(ql_bpe_work *w, int64_t at, uint32_t merged)
     const int32_t span = w->span[at] + w->span[next];
 
     w->symbols[at] = (int32_t)merged;
-    w->symbols[next] = -1;
+    w->rank[next] = UINT32_MAX;
     w->span[at] = w->span[at + span - 1] = span;
 }
 
@@ -183,20 +178,19 @@ static ql_status
 merge_all(ql_ctx *cx, const ql_merges *m, ql_bpe_work *w, int64_t count)
 {
     QL_TRY(cx, ql_grow(cx, &w->span, &w->span_capacity, count, sizeof *w->span));
+    QL_TRY(cx, ql_grow(cx, &w->rank, &w->rank_capacity, count, sizeof *w->rank));
     w->heap_count = 0;
     for (int64_t i = 0; i < count; i++)
         w->span[i] = 1;
-    for (int64_t i = 0; i + 1 < count; i++)
+    for (int64_t i = 0; i < count; i++)
         QL_TRY(cx, add_candidate(cx, m, w, i, count));
     while (w->heap_count) {
         const uint64_t top = heap_pop(w);
         const int64_t at = (int64_t)(top & UINT32_MAX);
-        const uint32_t merged = m->merged[top >> 32];
-        const ql_merge *hit = w->symbols[at] < 0 ? NULL : with_next(m, w, at, count);
 
-        if (!hit || hit->merged != merged) /* one of the two has merged with another symbol since */
+        if (w->rank[at] != top >> 32) /* one of the two has merged with another symbol since */
             continue;
-        merge(w, at, merged);
+        merge(w, at, m->merged[top >> 32]);
         if (at > 0)
             QL_TRY(cx, add_candidate(cx, m, w, at - w->span[at - 1], count));
         QL_TRY(cx, add_candidate(cx, m, w, at, count));

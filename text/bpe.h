@@ -27,8 +27,10 @@ typedef struct ql_bpe_work { /* scratch and result of one call; zero is its empt
     ql_word *words;
     uint64_t word_mask;
     int32_t *symbols,
-        *span; /* of the word at hand: by the place of its first character; -1: merged into an earlier one */
-    int64_t symbol_capacity, span_capacity, after_unk; /* after_unk: count when the last symbol was the unknown token */
+        *span;      /* of the word at hand: by the place of its first character; -1: merged into an earlier one */
+    uint32_t *rank; /* of the merge of that symbol with the next one; UINT32_MAX: none */
+    int64_t symbol_capacity, span_capacity, rank_capacity;
+    int64_t after_unk; /* count when the last symbol was the unknown token */
     uint64_t *heap;
     int64_t heap_count, heap_capacity;
     char *mapped; /* the word at hand in the byte-level alphabet */

@@ -47,16 +47,20 @@ cuts_at_marks(const ql_bpe *m, const char *mark)
 }
 
 /* add_prefix_space of tokenizer_config.json: the tokenizer classes of model families follow it, the general one takes
- * tokenizer.json as it is. 1: yes, -1: no, 0: nothing to follow. */
+ * tokenizer.json as it is. transformers gives a Qwen2 model its family's class whatever the file says, and a Qwen3 model
+ * where the file says nothing. 1: yes, -1: no, 0: nothing to follow. */
 static ql_status
-read_prefix_space(ql_ctx *cx, const ql_json *config, int *out)
+read_prefix_space(ql_ctx *cx, const ql_json *config, const ql_json *model, int *out)
 {
-    const char *class;
+    const char *class, *family;
     bool value;
 
     *out = 0;
     QL_TRY(cx, ql_json_bool(cx, config, "add_prefix_space", false, &value));
     QL_TRY(cx, ql_json_text(cx, config, "tokenizer_class", "", &class));
+    QL_TRY(cx, ql_json_text(cx, model, "model_type", "", &family));
+    if (strcmp(family, "qwen2") == 0 || (strcmp(family, "qwen3") == 0 && !*class))
+        class = "Qwen2Tokenizer";
     if (ql_json_member(config, "add_prefix_space") && *class && !strstr(class, "PreTrained") &&
         strcmp(class, "TokenizersBackend") != 0)
         *out = value ? 1 : -1;
@@ -64,7 +68,7 @@ read_prefix_space(ql_ctx *cx, const ql_json *config, int *out)
 }
 
 static ql_status
-read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *tk)
+read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, const ql_json *family, ql_tokenizer *tk)
 {
     const ql_json *model = ql_json_member(root, "model");
     int prefix_space = 0;
@@ -74,7 +78,7 @@ read_all(ql_ctx *cx, const ql_json *root, const ql_json *config, ql_tokenizer *t
         return ql_json_expected(cx, root, "an object");
     if (!ql_json_is_object(model))
         return QL_FAIL(cx, QL_INVALID, "%s: no 'model', an object", ql_json_where(cx, root));
-    QL_TRY(cx, read_prefix_space(cx, config, &prefix_space));
+    QL_TRY(cx, read_prefix_space(cx, config, family, &prefix_space));
     tk->normalizer.prefix_space = tk->splitter.steps.prefix_space = prefix_space;
     QL_TRY(cx, ql_normalizer_read(cx, ql_json_member(root, "normalizer"), &tk->normalizer));
     QL_TRY(cx, ql_json_bool(cx, model, "byte_fallback", false, &fallback));
@@ -138,13 +142,15 @@ read_map(ql_ctx *cx, const ql_tokenizer_files *files, const ql_json **config)
 static ql_status
 parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer *tk)
 {
-    const ql_json *root, *config = NULL;
+    const ql_json *root, *config = NULL, *family = NULL;
 
     QL_TRY(cx, parse_json(cx, files->name, files->text, files->bytes, &root));
     if (files->config_text)
         QL_TRY(cx, parse_json(cx, files->config_name, files->config_text, files->config_bytes, &config));
     QL_TRY(cx, read_map(cx, files, &config));
-    return read_all(cx, root, config, tk);
+    if (files->model_text)
+        QL_TRY(cx, parse_json(cx, files->model_name, files->model_text, files->model_bytes, &family));
+    return read_all(cx, root, config, family, tk);
 }
 
 ql_status
@@ -181,13 +187,15 @@ open_files(ql_ctx *cx, const char *folder, ql_tokenizer **out)
 {
     ql_tokenizer_files files = {.name = ql_format(cx, "%s/tokenizer.json", folder),
                                 .config_name = ql_format(cx, "%s/tokenizer_config.json", folder),
-                                .map_name = ql_format(cx, "%s/special_tokens_map.json", folder)};
+                                .map_name = ql_format(cx, "%s/special_tokens_map.json", folder),
+                                .model_name = ql_format(cx, "%s/config.json", folder)};
 
-    if (!files.name || !files.config_name || !files.map_name)
+    if (!files.name || !files.config_name || !files.map_name || !files.model_name)
         return QL_MEMORY;
     QL_TRY(cx, ql_file_read(cx, files.name, QL_FILE_MOST, &files.text, &files.bytes));
     QL_TRY(cx, read_beside(cx, files.config_name, &files.config_text, &files.config_bytes));
     QL_TRY(cx, read_beside(cx, files.map_name, &files.map_text, &files.map_bytes));
+    QL_TRY(cx, read_beside(cx, files.model_name, &files.model_text, &files.model_bytes));
     return ql_tokenizer_parse(cx, &files, out);
 }
 

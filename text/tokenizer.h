@@ -11,6 +11,8 @@ typedef struct ql_tokenizer_files {
     size_t config_bytes;
     const char *map_name, *map_text; /* of special_tokens_map.json, likewise */
     size_t map_bytes;
+    const char *model_name, *model_text; /* of the model's config.json, likewise */
+    size_t model_bytes;
 } ql_tokenizer_files;
 
 ql_status ql_tokenizer_parse(ql_ctx *cx, const ql_tokenizer_files *files, ql_tokenizer **out);

@@ -6,7 +6,7 @@
 #include "text/tokenizer.h"
 
 static ql_status
-parse(ql_ctx *cx, const char *json, const char *config, ql_tokenizer **out)
+parse_for(ql_ctx *cx, const char *json, const char *config, const char *model, ql_tokenizer **out)
 {
     return ql_tokenizer_parse(cx,
                               &(ql_tokenizer_files){.name = "t.json",
@@ -14,8 +14,17 @@ parse(ql_ctx *cx, const char *json, const char *config, ql_tokenizer **out)
                                                     .bytes = strlen(json),
                                                     .config_name = "c.json",
                                                     .config_text = config,
-                                                    .config_bytes = config ? strlen(config) : 0},
+                                                    .config_bytes = config ? strlen(config) : 0,
+                                                    .model_name = "config.json",
+                                                    .model_text = model,
+                                                    .model_bytes = model ? strlen(model) : 0},
                               out);
+}
+
+static ql_status
+parse(ql_ctx *cx, const char *json, const char *config, ql_tokenizer **out)
+{
+    return parse_for(cx, json, config, NULL, out);
 }
 
 #define MODEL "\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}"
@@ -267,25 +276,33 @@ test_prefix_space(ql_ctx *cx)
 {
 #define SPACED(parts) \
     "{" parts ", \"model\": {\"vocab\": {\"a\": 0, \"_\": 1, \"\u0120\": 2, \"_a\": 3}, \"merges\": [\"_ a\"]}}"
+#define BYTES "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}"
     static const struct {
-        const char *json, *config, *ids;
+        const char *json, *config, *ids, *model;
     } cases[] = {
-        {SPACED("\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}"), "{\"tokenizer_class\": \"L\"}", "3"},
+        {SPACED("\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}"), "{\"tokenizer_class\": \"L\"}", "3",
+         NULL},
         {SPACED("\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}"),
-         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0"},
+         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0", NULL},
         {SPACED("\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"_\"}"),
-         "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"add_prefix_space\": false}", "3"},
+         "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"add_prefix_space\": false}", "3", NULL},
         {SPACED("\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\"}"),
-         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0"},
+         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0", NULL},
         {SPACED("\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}"),
-         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": true}", "20"},
+         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": true}", "20", NULL},
         {SPACED("\"pre_tokenizer\": {\"type\": \"ByteLevel\"}"),
-         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0"},
+         "{\"tokenizer_class\": \"L\", \"add_prefix_space\": false}", "0", NULL},
+        {SPACED(BYTES), "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"add_prefix_space\": true}", "20",
+         "{\"model_type\": \"qwen2\"}"},
+        {SPACED(BYTES), "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"add_prefix_space\": true}", "0",
+         "{\"model_type\": \"qwen3\"}"},
+        {SPACED(BYTES), "{\"add_prefix_space\": true}", "20", "{\"model_type\": \"qwen3\"}"},
+        {SPACED(BYTES), "{\"add_prefix_space\": true}", "0", "{\"model_type\": \"llama\"}"},
     };
     ql_tokenizer *tk;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        REQUIRE_OK(cx, parse(cx, cases[i].json, cases[i].config, &tk));
+        REQUIRE_OK(cx, parse_for(cx, cases[i].json, cases[i].config, cases[i].model, &tk));
         CHECK_STR(encoded(cx, tk, "a", QL_BOS_NO), cases[i].ids);
         ql_tokenizer_close(tk);
     }

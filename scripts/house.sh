@@ -5,10 +5,10 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1690
+limits="include 1770
 base 2920
 device 790
-tensor 2710
+tensor 2980
 plugin 1730
 model 2020
 pipeline 3160
@@ -24,8 +24,8 @@ export 1290
 report 3885
 kit 930
 cli 2600
-core 27120
-all 44530"
+core 27130
+all 44900"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

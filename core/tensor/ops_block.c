@@ -17,25 +17,72 @@ ql_rope(ql_ctx *cx, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
     return ql_op_call(cx, &op);
 }
 
-ql_status
-ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
-             ql_tensor **y)
+/* An operation of attention on q, k and v, whose numbers of columns follow from the spec. */
+static ql_status
+attention_op(ql_ctx *cx, ql_op_code code, const ql_seqs *seqs, const ql_attention_spec *spec, ql_op *out)
 {
     const int64_t largest = 1 << 20; /* so that the products below don't overflow */
     bool sane = spec->heads > 0 && spec->kv_heads > 0 && spec->head_dim > 0 && spec->heads < largest &&
                 spec->head_dim < largest && spec->heads % spec->kv_heads == 0 && spec->window >= 0;
-    ql_op op = {.code = QL_OP_ATTENTION, .t = {qkv[0], qkv[1], qkv[2]}, .seqs = seqs, .spec = spec};
 
+    *out = (ql_op){.code = code, .seqs = seqs, .spec = spec};
     if (!sane)
         return QL_FAIL(cx, QL_INVALID,
-                       "attention: %lld heads, %lld kv heads, head_dim %lld, window %lld; expected positive numbers, "
+                       "%s: %lld heads, %lld kv heads, head_dim %lld, window %lld; expected positive numbers, "
                        "heads a multiple of "
                        "kv heads, window 0 or more",
-                       (long long)spec->heads, (long long)spec->kv_heads, (long long)spec->head_dim,
+                       ql_op_name(code), (long long)spec->heads, (long long)spec->kv_heads, (long long)spec->head_dim,
                        (long long)spec->window);
-    op.n[0] = spec->heads * spec->head_dim;
-    op.n[1] = spec->kv_heads * spec->head_dim;
+    out->n[0] = spec->heads * spec->head_dim;
+    out->n[1] = spec->kv_heads * spec->head_dim;
+    return QL_OK;
+}
+
+ql_status
+ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
+             ql_tensor **y)
+{
+    ql_op op;
+
+    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION, seqs, spec, &op));
+    for (int i = 0; i < 3; i++)
+        op.t[i] = qkv[i];
     return ql_op_make(cx, &op, y);
+}
+
+ql_status
+ql_attention_lse(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_tensor *const qkv[3],
+                 ql_tensor **lse, ql_tensor **y)
+{
+    ql_op op;
+
+    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION, seqs, spec, &op));
+    QL_TRY(cx, ql_new(cx, ql_dtype_of(qkv[0]) == QL_F64 ? QL_F64 : QL_F32, ql_dim(qkv[0], 0), spec->heads, lse));
+    for (int i = 0; i < 3; i++)
+        op.t[i] = qkv[i];
+    op.t[4] = *lse;
+    return ql_op_make(cx, &op, y);
+}
+
+ql_status
+ql_attention_back(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_attended *at,
+                  const ql_tensor *dy, ql_tensor *dqkv[3])
+{
+    const ql_tensor *const given[] = {at->q, at->k, at->v, at->y, at->lse, dy};
+    ql_op op;
+
+    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION_BACK, seqs, spec, &op));
+    for (int i = 0; i < 6; i++)
+        op.t[i] = given[i];
+    QL_TRY(cx, ql_op_begin(cx, &op));
+    for (int i = 0; i < 3; i++)
+        dqkv[i] = ql_op_made(&op, 6 + i);
+    if (ql_dim(at->lse, 1) != spec->heads)
+        return QL_FAIL(cx, QL_INVALID, "attention_back: lse has %lld columns, expected one for each of %lld heads",
+                       (long long)ql_dim(at->lse, 1), (long long)spec->heads);
+    if (seqs->parent)
+        return QL_FAIL(cx, QL_INVALID, "attention_back: sequences have parents, whose gradients are not made");
+    return ql_op_call(cx, &op);
 }
 
 ql_status

@@ -68,6 +68,13 @@ ql_group_minmax(ql_ctx *cx, const ql_tensor *w, const ql_grid *grid, ql_tensor *
     return call(cx, &op);
 }
 
+/* Words that hold a row of `n` codes. */
+static int64_t
+packed_words(int64_t n, int bits)
+{
+    return n / 32 * bits + (n % 32 * bits + 31) / 32;
+}
+
 /* A grid without levels needs zeros. */
 static ql_status
 zeros_check(ql_ctx *cx, const char *op, const ql_qlinear *q)
@@ -102,10 +109,28 @@ ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w)
 }
 
 ql_status
+ql_decode(ql_ctx *cx, const ql_qlinear *q, int64_t columns, ql_dtype dtype, ql_tensor **w)
+{
+    const int64_t words = ql_dim(q->codes, 1);
+    ql_op op = {.code = QL_OP_DECODE,
+                .t = {q->codes, q->scales, q->levels ? NULL : q->zeros, q->levels, q->g_idx},
+                .grid = &q->grid};
+
+    if (columns < 0 || words < packed_words(columns, q->grid.bits))
+        return QL_FAIL(cx, QL_INVALID, "decode: %lld words hold no %lld codes of %d bits", (long long)words,
+                       (long long)columns, q->grid.bits);
+    QL_TRY(cx, zeros_check(cx, "decode", q));
+    QL_TRY(cx, ql_new(cx, dtype, ql_dim(q->codes, 0), columns, w));
+    op.t[5] = *w;
+    QL_TRY(cx, begin(cx, &op, columns));
+    return ql_op_call(cx, &op);
+}
+
+ql_status
 ql_pack(ql_ctx *cx, const ql_tensor *codes, int bits, ql_tensor **out)
 {
     const int64_t n = ql_dim(codes, 1);
-    ql_op op = {.code = QL_OP_PACK, .t = {codes}, .n = {n / 32 * bits + (n % 32 * bits + 31) / 32, bits}};
+    ql_op op = {.code = QL_OP_PACK, .t = {codes}, .n = {packed_words(n, bits), bits}};
 
     if (bits < 1 || bits > 8)
         return QL_FAIL(cx, QL_INVALID, "pack: %d bits, expected 1 to 8", bits);

@@ -143,6 +143,12 @@ taken(const ql_op *op)
 }
 
 static double
+decoded(const ql_op *op)
+{
+    return ELEMENT * elements(op->t[5]);
+}
+
+static double
 product(const ql_op *op)
 {
     const double k = (double)ql_dim(op->t[0], op->code == QL_OP_GEMM_TN ? 0 : 1);
@@ -187,7 +193,7 @@ attention(const ql_op *op)
 
         pairs += tokens * (tokens + 2 * before);
     }
-    return 4 * pairs * (double)op->n[0];
+    return (op->code == QL_OP_ATTENTION_BACK ? 10 : 4) * pairs * (double)op->n[0]; /* back: five products */
 }
 
 static double
@@ -204,14 +210,24 @@ sweep(const ql_op *op)
 
 /* What an operation costs, in operations of a product; NULL: it touches each element of its first operand. */
 static double (*const costs[QL_OP_CODES])(const ql_op *op) = {
-    [QL_OP_GATHER] = taken,        [QL_OP_DIAG] = taken,
-    [QL_OP_GEMM_NN] = product,     [QL_OP_GEMM_NT] = product,
-    [QL_OP_GEMM_TN] = product,     [QL_OP_GRAM] = symmetric_product,
-    [QL_OP_POTRF] = factorization, [QL_OP_TRTRI] = factorization,
-    [QL_OP_SYEVD] = eigenproblem,  [QL_OP_ORTH] = orthogonalization,
-    [QL_OP_ATTENTION] = attention, [QL_OP_NLL] = logits,
-    [QL_OP_KL] = logits,           [QL_OP_LOGPROB] = logits,
-    [QL_OP_SWEEP_FIT] = sweep,     [QL_OP_SWEEP_GIVEN] = sweep,
+    [QL_OP_GATHER] = taken,
+    [QL_OP_DIAG] = taken,
+    [QL_OP_GEMM_NN] = product,
+    [QL_OP_GEMM_NT] = product,
+    [QL_OP_GEMM_TN] = product,
+    [QL_OP_GRAM] = symmetric_product,
+    [QL_OP_POTRF] = factorization,
+    [QL_OP_TRTRI] = factorization,
+    [QL_OP_SYEVD] = eigenproblem,
+    [QL_OP_ORTH] = orthogonalization,
+    [QL_OP_ATTENTION] = attention,
+    [QL_OP_NLL] = logits,
+    [QL_OP_KL] = logits,
+    [QL_OP_LOGPROB] = logits,
+    [QL_OP_SWEEP_FIT] = sweep,
+    [QL_OP_SWEEP_GIVEN] = sweep,
+    [QL_OP_ATTENTION_BACK] = attention,
+    [QL_OP_DECODE] = decoded,
 };
 
 /* Numbers that the host waits for. An error that falls keeps a method at work for all of its rounds. */

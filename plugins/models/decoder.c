@@ -13,6 +13,7 @@
 
 enum { FULL, SLIDING };
 enum { NORM_1, NORM_2, NORM_Q, NORM_K };
+enum { KEPT_LSE };
 
 static const char *const layer_types[] = {"full_attention", "sliding_attention"};
 
@@ -270,18 +271,37 @@ turn_heads(ql_ctx *cx, const ql_step *st, const ql_tensor *y, const ql_tensor *n
     return ql_rope(cx, st->seqs, &spec, *out);
 }
 
+static ql_attention_spec
+attention_of(const ql_step *st)
+{
+    const decoder *m = st->info->state;
+
+    return (ql_attention_spec){.heads = m->heads,
+                               .kv_heads = m->kv_heads,
+                               .head_dim = m->head_dim,
+                               .window = m->type[st->layer] == SLIDING ? m->window : 0};
+}
+
+/* The norm of the heads of q (0) or k (1); NULL: none. */
+static const ql_tensor *
+head_norm(const ql_step *st, int which)
+{
+    const decoder *m = st->info->state;
+
+    return m->qk_norm ? st->smalls[which == 0 ? NORM_Q : NORM_K] : NULL;
+}
+
 static ql_status
 attend(ql_ctx *cx, const ql_step *st)
 {
-    const decoder *m = st->info->state;
-    const ql_attention_spec spec = {.heads = m->heads,
-                                    .kv_heads = m->kv_heads,
-                                    .head_dim = m->head_dim,
-                                    .window = m->type[st->layer] == SLIDING ? m->window : 0};
+    const ql_attention_spec spec = attention_of(st);
     ql_tensor *q, *k;
 
-    QL_TRY(cx, turn_heads(cx, st, st->y[0], m->qk_norm ? st->smalls[NORM_Q] : NULL, &q));
-    QL_TRY(cx, turn_heads(cx, st, st->y[1], m->qk_norm ? st->smalls[NORM_K] : NULL, &k));
+    QL_TRY(cx, turn_heads(cx, st, st->y[0], head_norm(st, 0), &q));
+    QL_TRY(cx, turn_heads(cx, st, st->y[1], head_norm(st, 1), &k));
+    if (st->kept)
+        return ql_attention_lse(cx, st->seqs, &spec, (const ql_tensor *const[]){q, k, st->y[2]}, &st->kept[KEPT_LSE],
+                                st->x);
     return ql_attention(cx, st->seqs, &spec, (const ql_tensor *const[]){q, k, st->y[2]}, st->x);
 }
 
@@ -307,6 +327,71 @@ step_block(ql_ctx *cx, const void *self, const ql_step *st)
     }
 }
 
+/* --- gradients --- */
+
+/* The vjp of turn_heads: d, the gradient of what it made of y, which is turned back in place, becomes that of y. */
+static ql_status
+turn_heads_back(ql_ctx *cx, const ql_step *st, const ql_tensor *y, const ql_tensor *norm, ql_tensor *d, ql_tensor **dy)
+{
+    const decoder *m = st->info->state;
+    const int64_t tokens = ql_dim(y, 0), width = ql_dim(y, 1), rows[] = {tokens * (width / m->head_dim), m->head_dim};
+    ql_tensor *heads, *d_heads, *dy_heads;
+    ql_rope_spec spec;
+
+    QL_TRY(cx, rope_back_for(cx, &m->rope[m->type[st->layer]], st->seqs, &spec));
+    QL_TRY(cx, ql_rope(cx, st->seqs, &spec, d));
+    *dy = d;
+    if (!norm)
+        return QL_OK;
+    QL_TRY(cx, ql_new(cx, ql_dtype_of(y), tokens, width, dy));
+    QL_TRY(cx, ql_reshape(cx, y, 2, rows, &heads));
+    QL_TRY(cx, ql_reshape(cx, d, 2, rows, &d_heads));
+    QL_TRY(cx, ql_reshape(cx, *dy, 2, rows, &dy_heads));
+    return ql_rmsnorm_back(cx, heads, norm, st->info->norm_eps, d_heads, 0, dy_heads);
+}
+
+static ql_status
+attend_back(ql_ctx *cx, const ql_step *st, const ql_grad *g)
+{
+    const ql_attention_spec spec = attention_of(st);
+    ql_attended at = {.v = st->y[2], .y = *st->x, .lse = st->kept[KEPT_LSE]};
+    ql_tensor *q, *k, *dy, *d[3];
+
+    QL_TRY(cx, turn_heads(cx, st, st->y[0], head_norm(st, 0), &q));
+    QL_TRY(cx, turn_heads(cx, st, st->y[1], head_norm(st, 1), &k));
+    at.q = q;
+    at.k = k;
+    QL_TRY(cx, ql_convert(cx, g->dx, ql_dtype_of(q), &dy));
+    QL_TRY(cx, ql_attention_back(cx, st->seqs, &spec, &at, dy, d));
+    for (int i = 0; i < 2; i++)
+        QL_TRY(cx, turn_heads_back(cx, st, st->y[i], head_norm(st, i), d[i], &g->dy[i]));
+    g->dy[2] = d[2];
+    return QL_OK;
+}
+
+static ql_status
+step_back(ql_ctx *cx, const void *self, const ql_step *st, const ql_grad *g)
+{
+    const double eps = st->info->norm_eps;
+
+    (void)self;
+    switch (st->k) {
+    case 0:
+        return ql_rmsnorm_back(cx, st->h, st->smalls[NORM_1], eps, g->dx, 1, g->dh);
+    case 1:
+        return attend_back(cx, st, g);
+    case 2:
+        QL_TRY(cx, ql_rmsnorm_back(cx, *st->h_next, st->smalls[NORM_2], eps, g->dx, 1, g->dh));
+        return ql_convert(cx, g->dh, ql_dtype_of(st->y[0]), &g->dy[0]);
+    case 3:
+        return ql_swiglu_back(cx, st->y[0], st->y[1], g->dx, &g->dy[0], &g->dy[1]);
+    case 4:
+        return ql_convert(cx, g->dh, ql_dtype_of(st->y[0]), &g->dy[0]);
+    default:
+        return QL_FAIL(cx, QL_BUG, "a block has steps 0 to 4, not %d", st->k);
+    }
+}
+
 const ql_param decoder_rows[] = {
     QL_MODEL_PATH(decoder_params),
     QL_PATH(decoder_params, adapter, false, "folder of a PEFT LoRA adapter that the model wears; default: none"),
@@ -320,4 +405,5 @@ const ql_model decoder_model = {
     .open = open_model,
     .step = step_block,
     .linear = linear,
+    .step_back = step_back,
 };

@@ -301,3 +301,20 @@ rope_for(ql_ctx *cx, const rope *r, const ql_seqs *seqs, ql_rope_spec *out)
     out->stride = half;
     return QL_OK;
 }
+
+ql_status
+rope_back_for(ql_ctx *cx, const rope *r, const ql_seqs *seqs, ql_rope_spec *out)
+{
+    int64_t count;
+    float *turned;
+
+    QL_TRY(cx, rope_for(cx, r, seqs, out));
+    count = out->stride ? seqs->count * out->stride : r->head_dim / 2;
+    turned = ql_alloc(cx, (size_t)count, sizeof *turned);
+    if (!turned)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < count; i++)
+        turned[i] = -out->inv_freq[i];
+    out->inv_freq = turned;
+    return QL_OK;
+}

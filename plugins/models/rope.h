@@ -20,5 +20,7 @@ ql_status rope_open(ql_ctx *cx, const ql_json *config, const char *layer_type, i
 
 /* What ql_rope needs for these sequences. */
 ql_status rope_for(ql_ctx *cx, const rope *r, const ql_seqs *seqs, ql_rope_spec *out);
+/* The same for its vjp, which turns back. */
+ql_status rope_back_for(ql_ctx *cx, const rope *r, const ql_seqs *seqs, ql_rope_spec *out);
 
 #endif

@@ -64,7 +64,8 @@ QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
     X(NONFINITE, "nonfinite", "the tensor:float[..]") /* result: int64_t *, -1 before */ \
     X(RMSNORM, "rmsnorm", "x:float[t,n], the weight:same[n], y:same[t,n]+") /* alpha: eps */ \
     X(ROPE, "rope", "x:float[t,n]!, @t") /* spec: ql_rope_spec */ \
-    X(ATTENTION, "attention", "q:float[t,#0], k:same[t,#1], v:same[t,#1], y:same[t,#0]+, @t") /* spec: ql_attention_spec */ \
+    X(ATTENTION, "attention", "q:float[t,#0], k:same[t,#1], v:same[t,#1], y:same[t,#0]+, lse:sum[t,h]!?, @t") \
+    /* ^ spec: ql_attention_spec */ \
     X(SWIGLU, "swiglu", "the gate:float[t,n], the other factor:same[t,n], y:same[t,n]+") \
     X(ADD, "add", "A:float[t,n], B:same[t,n], y:same[t,n]+") \
     X(ADD_BIAS, "add_bias", "y:float[t,n]!, the bias:same[n]") \
@@ -86,7 +87,22 @@ QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
     X(ADD_RMSNORM, "add_rmsnorm", "A:float[t,n], B:same[t,n], the weight:same[n], the sum:same[t,n]+, y:same[t,n]+") /* alpha: eps */ \
     /* Targets of a row stand side by side, in the order of rows; of equal logits the first word is the best. */ \
     X(LOGPROB, "logprob", "x:float[r,N], the head:same[V,N], the row of each target:i32[m], the targets:i32[m], " \
-      "the log-probabilities:sum[m]+, the best words:i32[r]+")
+      "the log-probabilities:sum[m]+, the best words:i32[r]+") \
+    X(RMSNORM_BACK, "rmsnorm_back", "x:float[t,n], the weight:same[n], dy:same|sum[t,n], dx:same|sum[t,n]!") /* alpha: eps; beta */ \
+    /* spec: ql_attention_spec; the sequences have no parents */ \
+    X(ATTENTION_BACK, "attention_back", "q:float[t,#0], k:same[t,#1], v:same[t,#1], y:same[t,#0], lse:sum[t,h], dy:same[t,#0], " \
+      "dq:same[t,#0]+, dk:same[t,#1]+, dv:same[t,#1]+, @t") \
+    X(SWIGLU_BACK, "swiglu_back", "the gate:float[t,n], the other factor:same[t,n], dy:same|sum[t,n], " \
+      "its gradient:same[t,n]+, that of the other:same[t,n]+") \
+    /* losses[t] = -log softmax(logits[t, :])[targets[t]], each target a word of the vocabulary; the gradient of alpha times their sum */ \
+    X(LOSS, "loss", "the logits:real[t,V], the targets:i32[t], the losses:same[t]!, the gradient:float[t,V]?!~") \
+    X(ADAMW, "adamw", "p:real[m,n]!, g:same[m,n], m:same[m,n]!, v:same[m,n]!, factors of rows:same[m]?, " \
+      "factors of columns:same[n]?") /* spec: ql_adamw_spec, without its tensors */ \
+    /* key: as for RANDOM at spec; alpha: p; n[0]: first */ \
+    X(DROPOUT, "dropout", "x:float[t,n], y:same[t,n]!~") \
+    /* Packed codes in the bits of the grid: columns * bits fit into the words. */ \
+    X(DECODE, "decode", "codes:i32[m,p], scales:grid[m,#0], zeros:grid[m,#0]?, levels:grid[#1]?, the group index:i32[n]?, " \
+      "W:float[m,n]!")
 /* clang-format on */
 
 typedef enum ql_op_code {
@@ -97,7 +113,7 @@ typedef enum ql_op_code {
         QL_OP_CODES, /* of this header */
 } ql_op_code;
 
-#define QL_OPERANDS 8
+#define QL_OPERANDS 10
 
 typedef struct ql_op {
     ql_op_code code;

@@ -95,7 +95,19 @@ typedef struct ql_step {
     const ql_tensor *const *y;      /* outputs [T, out] of the linears of subset k - 1, in their order; k = 0: NULL */
     ql_tensor **x;                  /* out: input [T, in] of subset k; k = subsets: NULL */
     ql_tensor **h_next;             /* out: the residual stream after this step; leave NULL where it did not change */
+    /* out: [QL_KEPT], what `step_back` needs beside the above and could not make again for little; NULL: nothing is kept */
+    ql_tensor **kept;
 } ql_step;
+
+#define QL_KEPT 4 /* tensors that a step can keep */
+
+/* Gradients of the loss around one step: for what it gave, and out, for what it took. "Real": f32, or f64 where the activations are. */
+typedef struct ql_grad {
+    const ql_tensor *dx; /* [T, in] for x, real or in the compute dtype; k = subsets: NULL */
+    ql_tensor *dh;       /* [T, hidden] real, for the residual stream after the step; becomes that for h */
+    /* out: [T, out] in the compute dtype, for each y; k = 0: NULL */
+    ql_tensor **dy;
+} ql_grad;
 
 /* One linear of a folder that holds it in another way than as a tensor NAME.weight, or with an adapter on top. */
 typedef struct ql_linear_at {
@@ -124,6 +136,9 @@ typedef struct ql_model {
     /* Optional: how the folder holds a linear. `out` arrives empty and may stay so: a tensor NAME.weight, nothing on top. Without it,
      * folders whose config has a `quantization_config` are UNSUPPORTED. */
     ql_status (*linear)(ql_ctx *cx, const void *self, const ql_linear_at *at, ql_stored_linear *out);
+    /* Optional: the vector-Jacobian product of a step, for training; without it the model can't be trained. `step` is as the forward left
+     * it: *x, *h_next and kept hold what `step` made. Pure, but for grad->dh. */
+    ql_status (*step_back)(ql_ctx *cx, const void *self, const ql_step *step, const ql_grad *grad);
 } ql_model;
 
 #define QL_MODEL_PATH(S) QL_PATH(S, path, true, "folder with config.json, tokenizer.json and safetensors")

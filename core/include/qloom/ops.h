@@ -92,7 +92,8 @@ QL_API ql_status ql_add_rmsnorm(ql_ctx *cx, const ql_tensor *a, const ql_tensor 
                                 ql_tensor **sum, ql_tensor **y);
 
 /* Rotary embedding, half-split convention, of every head of x[T, heads * head_dim], in place. Angle of element k of each half at
- * position p: p * inv_freq[s * stride + k] in f32 for sequence s; cos and sin are multiplied by `scale`. */
+ * position p: p * inv_freq[s * stride + k] in f32 for sequence s; cos and sin are multiplied by `scale`. With the frequencies' signs
+ * turned it is its own vector-Jacobian product. */
 typedef struct ql_rope_spec {
     int64_t head_dim;
     const float *inv_freq; /* host, [head_dim / 2], or one row a sequence */
@@ -135,6 +136,58 @@ QL_API ql_status ql_kl(ql_ctx *cx, const ql_tensor *ref, const ql_tensor *x, con
 QL_API ql_status ql_abs_stats(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, ql_tensor *abs_sum,
                               ql_tensor *abs_max);
 
+/* --- training ------------------------------------------------------------------------------------------------------
+ * Vector-Jacobian products: from dy, the gradient of the loss for what an operation gave, to dx, that for what it took. "Real" below means
+ * f32, or f64 where the first operand is. Sums have a fixed order. */
+
+/* dx = beta dx + the vjp of rmsnorm(x, w, eps) for dy[T, n]; dy and dx real or of the dtype of x. The forward's rounding before the
+ * product with w counts as none. */
+QL_API ql_status ql_rmsnorm_back(ql_ctx *cx, const ql_tensor *x, const ql_tensor *w, double eps, const ql_tensor *dy,
+                                 double beta, ql_tensor *dx);
+
+/* ql_attention that also gives what its vjp needs: lse[T, heads], real, the logarithm of the sum of each query's exponentials of scores.
+ * Both are made. */
+QL_API ql_status ql_attention_lse(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec,
+                                  const ql_tensor *const qkv[3], ql_tensor **lse, ql_tensor **y);
+
+/* The gradients of q, k and v, made, for dy [T, heads * head_dim] in the dtype of q. Sequences have no parents. */
+typedef struct ql_attended {
+    const ql_tensor *q, *k, *v, *y, *lse; /* what ql_attention_lse took and gave */
+} ql_attended;
+QL_API ql_status ql_attention_back(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec,
+                                   const ql_attended *at, const ql_tensor *dy, ql_tensor *dqkv[3]);
+
+/* The gradients of both factors of ql_swiglu, made, for dy real or of the dtype of gate. */
+QL_API ql_status ql_swiglu_back(ql_ctx *cx, const ql_tensor *gate, const ql_tensor *up, const ql_tensor *dy,
+                                ql_tensor **dgate, ql_tensor **dup);
+
+/* Loss of the last layer and its gradient, for x[T, d], head[V, d] and targets[T] on the host; negative: no target. nll, real, one number a
+ * target, in their order: -log softmax(x[t, :] head^T)[targets[t]]. dx[T, d], real: the gradient of scale * (sum of nll), 0 where there is
+ * no target; NULL: only nll. Both are made. Logits exist for a chunk of tokens at a time, of at most 64 MiB or 16 tokens; tokens without a
+ * target are left out before the product. */
+QL_API ql_status ql_head_loss(ql_ctx *cx, const ql_tensor *x, const ql_tensor *head, const int32_t *targets,
+                              double scale, ql_tensor **nll, ql_tensor **dx);
+
+/* One update of AdamW: with G = scale g, m = beta1 m + (1 - beta1) G, v = beta2 v + (1 - beta2) G^2, and r = rate * rows[i] * cols[j],
+ * p = p (1 - r decay) - r / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps). All matrices real and of one shape. */
+typedef struct ql_adamw_spec {
+    double scale, rate, decay, beta1, beta2, eps;
+    int64_t t;                    /* number of the update, from 1 */
+    const ql_tensor *rows, *cols; /* factors of the rate in the dtype of p, one a row and one a column; NULL: 1 */
+} ql_adamw_spec;
+QL_API ql_status ql_adamw(ql_ctx *cx, const ql_adamw_spec *spec, const ql_tensor *g, ql_tensor *m, ql_tensor *v,
+                          ql_tensor *p);
+
+/* y[i, j] = 0 with probability p, else x[i, j] / (1 - p), 0 <= p < 1; y may be x. Which elements stay follows from the spec, i and j alone:
+ * word j % 4 of Philox 4x32-10 with counter (first + i, j / 4), below p 2^32, drops one. It is its own vjp. */
+typedef struct ql_dropout_spec {
+    uint64_t seed;
+    int64_t update, linear; /* of the run; of the whole model */
+    int64_t first;          /* row 0 of x is this token of the update */
+    double p;
+} ql_dropout_spec;
+QL_API ql_status ql_dropout(ql_ctx *cx, const ql_dropout_spec *spec, const ql_tensor *x, ql_tensor *y);
+
 /* --- group quantization (docs/methods.md 2 and 3) --------------------------------------------------------------------- */
 
 /* Scales and zeros [m, G] of every group of w[m, n] f32. A group whose scale grid->scale_dtype rounds to 0 gets that of an empty group, so
@@ -153,6 +206,10 @@ QL_API ql_status ql_group_decode(ql_ctx *cx, const ql_qlinear *q, ql_tensor **w)
 /* Codes below 2^bits, bits 1 to 8, as files hold them: row i of codes[m, n] u8 as a stream of bits, the least significant first, in
  * the words out[i, :] i32 [m, ceil(n bits / 32)], whose last bits are 0. `out` is made. */
 QL_API ql_status ql_pack(ql_ctx *cx, const ql_tensor *codes, int bits, ql_tensor **out);
+
+/* W^ [m, columns], without the adapter, in any floating-point dtype, from codes that stay packed: q->codes holds the words that ql_pack
+ * gives. The values are those of ql_group_decode, rounded once. `w` is made. */
+QL_API ql_status ql_decode(ql_ctx *cx, const ql_qlinear *q, int64_t columns, ql_dtype dtype, ql_tensor **w);
 
 /* The column loop of error feedback (docs/methods.md 3.2, arXiv:2210.17323 algorithm 1): encodes the columns of w[m, n] in order and
  * feeds each error, divided by U_jj, into the columns after it. `w` and `u` [n, n] upper are in processing order; so are out->codes, scales

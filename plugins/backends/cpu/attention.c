@@ -1,6 +1,6 @@
 /* Causal attention by tiles of queries and keys with a running softmax (Dao et al., arXiv:2205.14135): a task is one head of one
  * tile of queries, and the scores of one tile of keys are all that exists at a time. */
-#include "cpu.h"
+#include "attention.h"
 
 #include <math.h>
 #include <string.h>
@@ -14,14 +14,6 @@ padded(int64_t dim)
 {
     return (dim + LANES_MOST - 1) / LANES_MOST * LANES_MOST;
 }
-
-typedef struct attention {
-    const cpu *d;
-    const ql_seqs *seqs;
-    const ql_attention_spec *spec;
-    mat q, k, v, y;
-    int64_t (*tiles)[2]; /* first token of a tile of queries, its sequence */
-} attention;
 
 /* What one task works in. */
 typedef struct workspace {
@@ -201,6 +193,8 @@ attention_task(void *arg, int64_t task, void *scratch)
         for (int64_t j = 0; j < dim; j++)
             w->y[i * dim + j] /= w->sum[i];
         cpu_convert(a->d->isa, QL_F32, w->y + i * dim, a->y.dtype, dim, mat_at(&a->y, tile[0] + i, head * dim));
+        if (a->lse.p)
+            *(float *)mat_at(&a->lse, tile[0] + i, head) = w->max[i] + logf(w->sum[i]);
     }
 }
 
@@ -229,10 +223,20 @@ cpu_attention(ql_ctx *cx, void *dev, const ql_op *op)
 {
     const ql_seqs *seqs = op->seqs;
     const ql_attention_spec *spec = op->spec;
-    attention a = {dev, seqs, spec, cpu_mat(op->t[0]), cpu_mat(op->t[1]), cpu_mat(op->t[2]), cpu_mat(op->t[3]), NULL};
+    attention a = {.d = dev,
+                   .seqs = seqs,
+                   .spec = spec,
+                   .q = cpu_mat(op->t[0]),
+                   .k = cpu_mat(op->t[1]),
+                   .v = cpu_mat(op->t[2]),
+                   .y = cpu_mat(op->t[3])};
     int64_t count = list_tiles(seqs, NULL);
     size_t floats = (size_t)(2 * QUERIES + 2 * KEYS) * (size_t)padded(spec->head_dim) + QUERIES * KEYS;
 
+    if (op->t[4])
+        a.lse = cpu_mat(op->t[4]);
+    if (a.q.dtype == QL_F64)
+        return cpu_run(cx, dev, a.q.rows, 0, attention_double_task, &a);
     QL_TRY(cx, cpu_fits(cx, &a.q));
     QL_TRY(cx, ql_scratch(cx, (size_t)count * sizeof *a.tiles, &a.tiles));
     list_tiles(seqs, a.tiles);
@@ -240,6 +244,6 @@ cpu_attention(ql_ctx *cx, void *dev, const ql_op *op)
 }
 
 const ql_op_row cpu_attention_ops[] = {
-    {QL_OP_ATTENTION, cpu_attention, NULL, cpu_no_double},
+    QL_OP_ROW(ATTENTION, cpu_attention),
     QL_OP_ROWS_END,
 };

@@ -73,6 +73,9 @@ ql_status cpu_run(ql_ctx *cx, cpu *d, int64_t tasks, size_t bytes, cpu_task fn, 
 typedef void (*cpu_span)(void *arg, int64_t first, int64_t last);
 void cpu_rows(cpu *d, int64_t rows, int64_t cols, cpu_span fn, void *arg);
 
+/* Sequence of token t. */
+int64_t cpu_sequence_of(const ql_seqs *seqs, int64_t t);
+
 /* INVALID unless every length fits the int that BLAS takes. */
 ql_status cpu_fits(ql_ctx *cx, const mat *m);
 
@@ -102,6 +105,7 @@ ql_status cpu_no_double(ql_ctx *cx, const ql_op *op);
 
 /* What each file has of the operations. */
 extern const ql_op_row cpu_attention_ops[];
+extern const ql_op_row cpu_attention_back_ops[];
 extern const ql_op_row cpu_elementwise_ops[];
 extern const ql_op_row cpu_gemm_ops[];
 extern const ql_op_row cpu_gram_ops[];
@@ -115,5 +119,6 @@ extern const ql_op_row cpu_norm_rope_ops[];
 extern const ql_op_row cpu_random_ops[];
 extern const ql_op_row cpu_reduce_ops[];
 extern const ql_op_row cpu_sweep_ops[];
+extern const ql_op_row cpu_train_ops[];
 
 #endif

@@ -146,20 +146,28 @@ check_index(ql_ctx *cx, const group *g)
     return QL_OK;
 }
 
+/* How codes of the shape of `codes` are read: what encode and decode have in common. */
+static group
+group_of(const ql_op *op, const mat *codes)
+{
+    const ql_tensor *zeros = op->t[2], *levels = op->t[3], *g_idx = op->t[4];
+
+    return (group){.loops = grid_choose(op->grid),
+                   .grid = *op->grid,
+                   .codes = *codes,
+                   .scales = cpu_mat(op->t[1]),
+                   .zeros = zeros ? cpu_mat(zeros) : (mat){0},
+                   .levels = levels ? ql_ptr(levels) : NULL,
+                   .g_idx = g_idx ? ql_ptr(g_idx) : NULL};
+}
+
 static ql_status
 run(ql_ctx *cx, void *dev, const ql_op *op, const ql_tensor *w, const ql_tensor *codes, cpu_task fn)
 {
-    const ql_tensor *zeros = op->t[2], *levels = op->t[3], *g_idx = op->t[4];
-    group g = {.loops = grid_choose(op->grid),
-               .grid = *op->grid,
-               .w = cpu_mat(w),
-               .codes = cpu_mat(codes),
-               .scales = cpu_mat(op->t[1]),
-               .levels = levels ? ql_ptr(levels) : NULL,
-               .g_idx = g_idx ? ql_ptr(g_idx) : NULL};
+    const mat m = cpu_mat(codes);
+    group g = group_of(op, &m);
 
-    if (zeros)
-        g.zeros = cpu_mat(zeros);
+    g.w = cpu_mat(w);
     QL_TRY(cx, check_index(cx, &g));
     return cpu_run(cx, dev, cpu_div_up(g.codes.rows, ROWS), 0, fn, &g);
 }
@@ -220,7 +228,65 @@ cpu_pack(ql_ctx *cx, void *dev, const ql_op *op)
     return QL_OK;
 }
 
+static void
+unpack_row(const uint32_t *word, int64_t n, int bits, uint8_t *code)
+{
+    const uint64_t mask = ((uint64_t)1 << bits) - 1;
+    uint64_t held = 0;
+    int count = 0;
+
+    for (int64_t j = 0; j < n; j++) {
+        if (count < bits) {
+            held |= (uint64_t)*word++ << count;
+            count += 32;
+        }
+        code[j] = (uint8_t)(held & mask);
+        held >>= bits;
+        count -= bits;
+    }
+}
+
+typedef struct decoding {
+    const isa_loops *isa;
+    group group; /* without codes and w, which exist for the rows of a task */
+    mat words, out;
+    ql_dtype dtype; /* of the grid's arithmetic */
+} decoding;
+
+static void
+decode_packed_task(void *arg, int64_t task, void *scratch)
+{
+    const decoding *d = arg;
+    const int64_t first = task * ROWS, rows = cpu_min(ROWS, d->out.rows - first), cols = d->out.cols;
+    group g = d->group;
+
+    g.w = (mat){scratch, rows, cols, cols, d->dtype, ql_dtype_size(d->dtype)};
+    g.codes = (mat){(char *)scratch + (size_t)(ROWS * cols) * g.w.size, rows, cols, cols, QL_U8, 1};
+    g.scales.p = mat_at(&g.scales, first, 0);
+    if (g.zeros.p)
+        g.zeros.p = mat_at(&g.zeros, first, 0);
+    for (int64_t i = 0; i < rows; i++)
+        unpack_row(mat_at(&d->words, first + i, 0), cols, g.grid.bits, mat_at(&g.codes, i, 0));
+    decode_task(&g, 0, NULL);
+    for (int64_t i = 0; i < rows; i++)
+        cpu_convert(d->isa, d->dtype, mat_at(&g.w, i, 0), d->out.dtype, cols, mat_at(&d->out, first + i, 0));
+}
+
+static ql_status
+cpu_decode(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    cpu *c = dev;
+    decoding d = {.isa = c->isa, .words = cpu_mat(op->t[0]), .out = cpu_mat(op->t[5])};
+    const size_t each = (size_t)d.out.cols * (op->grid->fp64 ? 9 : 5); /* bytes: a value and a code */
+
+    d.dtype = op->grid->fp64 ? QL_F64 : QL_F32;
+    d.group = group_of(op, &(mat){.cols = d.out.cols});
+    QL_TRY(cx, check_index(cx, &d.group));
+    return cpu_run(cx, c, cpu_div_up(d.out.rows, ROWS), ROWS * each, decode_packed_task, &d);
+}
+
 const ql_op_row cpu_group_ops[] = {
+    QL_OP_ROW(DECODE, cpu_decode),
     QL_OP_ROW(GROUP_MINMAX, cpu_group_minmax),
     QL_OP_ROW(GROUP_ENCODE, cpu_group_encode),
     QL_OP_ROW(GROUP_DECODE, cpu_group_decode),

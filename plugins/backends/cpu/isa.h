@@ -41,6 +41,8 @@ typedef struct isa_loops {
     /* x[i] = exp(x[i] - shift); returns their sum. */
     float (*exp_sum)(float *x, int64_t n, float shift);
     void (*swiglu)(const float *gate, const float *up, int64_t n, float *y);
+    void (*swiglu_back)(const float *gate, const float *up, const float *dy, int64_t n, float *dgate, float *dup);
+    void (*softmax_back)(const float *p, float d, float scale, int64_t n, float *dp); /* dp = p (dp - d) scale */
     double (*sum_squares)(const float *x, int64_t n);
     void (*scaled_product)(const float *x, float scale, const float *w, int64_t n, float *y); /* y = (x scale) w */
     /* The two halves of a head, n elements each, turned by the angles whose cosines and sines are given. */

@@ -199,6 +199,38 @@ swiglu(const float *gate, const float *up, int64_t n, float *y)
     }
 }
 
+/* A vector of elements, or the n < LANES that are left. */
+static inline vf
+load_some(const float *p, int64_t n)
+{
+    return n < LANES ? load_part(p, n, 0) : load(p);
+}
+
+static inline void
+store_some(float *p, vf v, int64_t n)
+{
+    memcpy(p, &v, (size_t)(n < LANES ? n : LANES) * sizeof *p);
+}
+
+static void
+swiglu_back(const float *gate, const float *up, const float *dy, int64_t n, float *dgate, float *dup)
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        const vf g = load_some(gate + i, n - i), u = load_some(up + i, n - i), d = load_some(dy + i, n - i),
+                 sigmoid = 1.0f / (1.0f + exp_vector(-g));
+
+        store_some(dup + i, d * g * sigmoid, n - i);
+        store_some(dgate + i, d * u * sigmoid * (1.0f + g * (1.0f - sigmoid)), n - i);
+    }
+}
+
+static void
+softmax_back(const float *p, float d, float scale, int64_t n, float *dp)
+{
+    for (int64_t i = 0; i < n; i += LANES)
+        store_some(dp + i, load_some(p + i, n - i) * (load_some(dp + i, n - i) - d) * scale, n - i);
+}
+
 static double
 sum_squares(const float *x, int64_t n)
 {
@@ -312,6 +344,8 @@ const isa_loops ISA_TABLE = {
     .row_max = row_max,
     .exp_sum = exp_sum,
     .swiglu = swiglu,
+    .swiglu_back = swiglu_back,
+    .softmax_back = softmax_back,
     .sum_squares = sum_squares,
     .scaled_product = scaled_product,
     .rotate = rotate,

@@ -106,23 +106,6 @@ typedef struct rope {
     int64_t grain;
 } rope;
 
-/* Sequence of token t. */
-static int64_t
-sequence_of(const ql_seqs *seqs, int64_t t)
-{
-    int64_t lo = 0, hi = seqs->count - 1;
-
-    while (lo < hi) {
-        int64_t mid = (lo + hi) / 2;
-
-        if (seqs->offsets[mid + 1] <= t)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 static void
 rotate(const rope *r, void *head, const float *cosines, const float *sines, double *x)
 {
@@ -152,7 +135,7 @@ rope_rows(void *arg, int64_t task, void *scratch)
     float *cosines = (float *)(x + 2 * half), *sines = cosines + half;
 
     for (int64_t t = task * r->grain; t < cpu_min((task + 1) * r->grain, r->x.rows); t++) {
-        int64_t s = sequence_of(r->seqs, t);
+        int64_t s = cpu_sequence_of(r->seqs, t);
         float position = (float)(t - r->seqs->offsets[s] + (r->seqs->first ? r->seqs->first[s] : 0));
         const float *freq = r->spec->inv_freq + s * r->spec->stride;
 

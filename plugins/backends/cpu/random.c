@@ -61,7 +61,50 @@ cpu_random(ql_ctx *cx, void *dev, const ql_op *op)
     return QL_OK;
 }
 
+typedef struct dropout {
+    mat x, y;
+    uint32_t key[2], drops; /* words below it drop their element */
+    int64_t first;
+    double factor;
+} dropout;
+
+static void
+dropout_rows(void *arg, int64_t first, int64_t last)
+{
+    const dropout *d = arg;
+
+    for (int64_t i = first; i < last; i++)
+        for (int64_t j = 0; j < d->x.cols; j += 4) {
+            const int64_t n = cpu_min(4, d->x.cols - j);
+            uint32_t w[4];
+            double x[4];
+
+            philox(d->key, (uint64_t)(d->first + i), (uint64_t)(j / 4), w);
+            cpu_load_double(d->x.dtype, mat_at(&d->x, i, j), n, x);
+            for (int64_t k = 0; k < n; k++)
+                x[k] = w[k] < d->drops ? 0 : x[k] * d->factor;
+            cpu_store_double(d->y.dtype, x, n, mat_at(&d->y, i, j));
+        }
+}
+
+static ql_status
+cpu_dropout(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const uint32_t *key = op->spec;
+    dropout d = {.x = cpu_mat(op->t[0]),
+                 .y = cpu_mat(op->t[1]),
+                 .key = {key[0], key[1]},
+                 .drops = (uint32_t)(op->alpha * 0x1p32),
+                 .first = op->n[0],
+                 .factor = 1 / (1 - op->alpha)};
+
+    (void)cx;
+    cpu_rows(dev, d.x.rows, d.x.cols, dropout_rows, &d);
+    return QL_OK;
+}
+
 const ql_op_row cpu_random_ops[] = {
     QL_OP_ROW(RANDOM, cpu_random),
+    QL_OP_ROW(DROPOUT, cpu_dropout),
     QL_OP_ROWS_END,
 };

@@ -89,3 +89,19 @@ cpu_rows(cpu *d, int64_t rows, int64_t cols, cpu_span fn, void *arg)
 
     pool_run(d->pool, cpu_div_up(rows, s.grain), span_task, &s);
 }
+
+int64_t
+cpu_sequence_of(const ql_seqs *seqs, int64_t t)
+{
+    int64_t lo = 0, hi = seqs->count - 1;
+
+    while (lo < hi) {
+        int64_t mid = (lo + hi) / 2;
+
+        if (seqs->offsets[mid + 1] <= t)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}

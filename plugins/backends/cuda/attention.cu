@@ -231,6 +231,8 @@ supports(ql_ctx *cx, const ql_op *op)
                        static_cast<long long>(dim));
     if (ql_dtype_of(op->t[0]) == QL_F64)
         return QL_FAIL(cx, QL_UNSUPPORTED, "cuda works in f32, bf16 or f16, got f64");
+    if (op->t[4])
+        return QL_FAIL(cx, QL_UNSUPPORTED, "cuda keeps no sums of exponentials");
     return QL_OK;
 }
 

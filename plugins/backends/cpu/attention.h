@@ -1,0 +1,18 @@
+/* What the forms of attention share. */
+#ifndef QLOOM_CPU_ATTENTION_H
+#define QLOOM_CPU_ATTENTION_H
+
+#include "cpu.h"
+
+typedef struct attention {
+    const cpu *d;
+    const ql_seqs *seqs;
+    const ql_attention_spec *spec;
+    mat q, k, v, y, lse; /* lse.p NULL: not wanted */
+    int64_t (*tiles)[2]; /* first token of a tile of queries, its sequence */
+} attention;
+
+/* Token `task`, in double. */
+void attention_double_task(void *arg, int64_t task, void *scratch);
+
+#endif

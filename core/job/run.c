@@ -114,6 +114,7 @@ keep_to_limits(ql_job *job)
     cx->device->limit = limits.pool;
     cx->device->host_limit = limits.pinned;
     job->lane_tokens = INT64_MAX;
+    job->info.planned = 0;
     if (!limits.said) {
         QL_TRY(cx, ql_job_model_bytes(job, &bytes));
         if (bytes < SMALL * (double)limits.host_memory)
@@ -124,6 +125,7 @@ keep_to_limits(ql_job *job)
     if (!t.fits)
         return ql_fail_limits(job, &limits);
     job->lane_tokens = t.lane_tokens;
+    job->info.planned = t.memory;
     job->waiting = (double)t.work.spilled;
     return QL_OK;
 }

@@ -298,7 +298,7 @@ static const struct {
     AT(ql_job_page, since, 24),
     AT(ql_job_page, plugin, 40),
     AT(ql_job_page, linear, 424),
-    SIZE(ql_job_info, 88),
+    SIZE(ql_job_info, 96),
     AT(ql_job_info, page, 64),
     AT(ql_job_info, peak, 80),
     SIZE(ql_forecast_linear, 32),

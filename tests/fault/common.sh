@@ -33,14 +33,19 @@ check_finished() {
     done
 }
 
-# Half of what it takes beyond the least: windows enough that this is much beside what libraries take of their own.
+# halfway PLAN: `memory` is in the middle between what it says that the run takes and the least. Enough tokens make that far from both,
+# whatever a process has beside its tensors.
+halfway() {
+    memory=$(sed -n 's/^host: \([0-9.]*\) MiB.*/\1/p; s/^least: .memory: \([0-9.]*\) MiB.*/\1/p' "$1" |
+        awk '{ sum += $1 } END { printf "%dKiB", sum / 2 * 1024 }')
+}
+
 if [ "${limited:-}" ]; then
     arguments="-s chunk_tokens=64 -s calib.samples=16 -s eval.samples=40"
     # shellcheck disable=SC2086 # words
     "$QLOOM" plan "$dir/p.yaml" $arguments >"$dir/plan" 2>"$dir/err" || fail "the plan: $(cat "$dir/err")"
-    memory=$(sed -n 's/^host: \([0-9.]*\) MiB.*/\1/p; s/^least: .memory: \([0-9.]*\) MiB.*/\1/p' "$dir/plan" |
-        awk '{ sum += $1 } END { printf "%d", sum / 2 * 1024 }')
-    arguments="$arguments -s memory=${memory}KiB"
+    halfway "$dir/plan"
+    arguments="$arguments -s memory=$memory"
     # shellcheck disable=SC2086
     "$QLOOM" plan "$dir/p.yaml" $arguments >"$dir/plan" 2>"$dir/err" || fail "the plan: $(cat "$dir/err")"
     grep -E "^passes|^waiting" "$dir/plan"

@@ -89,7 +89,7 @@ device: cpu
 chunk_tokens: 1024
 stages:
   base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
-  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, samples: 64, seqlen: 256}
+  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, samples: 256, seqlen: 256}
   eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, samples: 2, seqlen: 64}
   fix: {use: lordq, model: {use: rtn, model: \$base, bits: 3}, calib: \$calib, rank: 4, propagate: compensated}
   ppl: {use: perplexity, model: \$fix, data: \$eval}
@@ -97,8 +97,8 @@ table: {rows: fix.use, value: ppl.perplexity}
 END
     mount -t tmpfs -o size=1m tmpfs "$dir/small"
     run 0 plan "$dir/waits.yaml"
-    least=$(sed -n 's/^least: `memory: \([0-9]*\).*MiB.*/\1/p' "$dir/out")
-    set -- "$dir/waits.yaml" --runs "$dir/waits" -s "memory=$((least + 3))MiB" -s "spill=$dir/small"
+    halfway "$dir/out"
+    set -- "$dir/waits.yaml" --runs "$dir/waits" -s "memory=$memory" -s "spill=$dir/small"
     run 1 run "$@"
     has err "$dir/small: the disk lacks room: the run writes about "
     has err " for hidden states that wait), and 1.0 MiB are free"

@@ -5,27 +5,27 @@
 
 #define NEAR 0.15 /* of the measured peak: what `qloom plan` promises */
 
+/* With `limited`, of what the run itself chose to do below a limit: what the process has beside tensors is not the same at a plan. */
 static void
 compare(walk_test *t, const char *what, const char *text, bool limited)
 {
-    size_t peak, limit = 0;
+    const ql_job_info *info;
+    size_t planned, limit = 0;
     ql_forecast f;
 
     WALK_OK(t, walk_job(t, text, 1, 0));
     WALK_OK(t, ql_job_plan(t->job, &f));
-    if (limited) {
-        limit = f.least + (f.host - f.least) / 2;
-        WALK_OK(t, walk_job(t, text, 1, limit));
-        WALK_OK(t, ql_job_plan(t->job, &f));
-        CHECK(f.passes > 1 && f.host <= limit);
-    }
     CHECK(f.seconds > 0);
     walk_shell(t,
                walk_format(t, "test ! -e %s/out && rm -rf %s/out", t->folder, t->folder)); /* a plan writes nothing */
+    if (limited)
+        limit = f.least + (f.host - f.least) / 2;
     WALK_OK(t, walk_run(t, text, 1, limit));
-    peak = ql_job_about(t->job)->peak;
-    if (fabs((double)f.memory - (double)peak) > NEAR * (double)peak)
-        TEST_FAIL("%s: planned %zu bytes, took %zu", what, f.memory, peak);
+    info = ql_job_about(t->job);
+    planned = limited ? info->planned : f.memory;
+    CHECK(!limited || (planned < f.memory && info->peak < f.memory));
+    if (fabs((double)planned - (double)info->peak) > NEAR * (double)info->peak)
+        TEST_FAIL("%s: planned %zu bytes, took %zu", what, planned, info->peak);
 }
 
 #define STAGES(quant, fix, matrix)                                              \
@@ -56,7 +56,7 @@ main(void)
     compare(&t, "joint streams",
             STAGES("use: gptq, bits: 2, propagate: compensated", "use: lordq, rank: 4, propagate: compensated", ""),
             false);
-    CHECK_INT(setenv("WINDOWS", "200", 1), 0); /* so much that what libraries take meanwhile does not matter */
+    CHECK_INT(setenv("WINDOWS", "300", 1), 0); /* so much that what the process takes meanwhile does not matter */
     compare(&t, "a limit", "chunk_tokens: 96\n" STAGES("use: gptq, bits: 3", "use: none", ""), true);
     return walk_close(&t);
 }

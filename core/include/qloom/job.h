@@ -65,6 +65,7 @@ typedef struct ql_job_info {
     double time_limit; /* of the file: seconds of one call of a plugin, for a timer of the program; 0: none */
     ql_job_page *page; /* at one address as long as the job lives */
     size_t held, peak; /* bytes of the device's memory: still held after the last run, and held at most during it */
+    size_t planned;    /* what the run's own rehearsal below its limits said of that peak; 0: it needed none */
 } ql_job_info;
 
 /* What is known of the job since it was opened. */

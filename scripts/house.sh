@@ -18,7 +18,7 @@ results 1890
 walk 5830
 run 430
 job 1880
-text 8540
+text 8560
 methods 810
 export 1290
 report 3885

@@ -417,8 +417,8 @@ read_task(reader *r)
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-ql_status
-ql_task_open(ql_ctx *cx, const char *name, const ql_task **out)
+static ql_status
+parse(ql_ctx *cx, const char *file, const char *text, size_t bytes, const ql_task **out)
 {
     ql_problems problems = {0};
     ql_task *t = ql_alloc(cx, 1, sizeof *t);
@@ -427,11 +427,9 @@ ql_task_open(ql_ctx *cx, const char *name, const ql_task **out)
 
     if (!t)
         return QL_MEMORY;
-    t->info = (ql_task_info){.delimiter = " ", .version = 1};
+    t->info = (ql_task_info){.delimiter = " ", .version = 1, .file = file, .text = text, .bytes = bytes};
     t->separator = "\n\n";
-    QL_TRY(cx, ql_task_find(cx, name, &t->info.file));
-    QL_TRY(cx, ql_file_read(cx, t->info.file, TASK_BYTES, &t->info.text, &t->info.bytes));
-    st = ql_yaml_parse(cx, &problems, t->info.file, t->info.text, t->info.bytes, &t->root);
+    st = ql_yaml_parse(cx, &problems, file, text, bytes, &t->root);
     if (st == QL_OK && !t->root && !problems.count)
         ql_problem_add(cx, &problems, (ql_place){.file = t->info.file, .line = 1, .column = 1}, "the file is empty");
     if (st == QL_OK && t->root)
@@ -441,6 +439,30 @@ ql_task_open(ql_ctx *cx, const char *name, const ql_task **out)
     ql_problems_fini(&problems);
     *out = t;
     return st;
+}
+
+ql_status
+ql_task_open(ql_ctx *cx, const char *name, const ql_task **out)
+{
+    const char *file, *text;
+    size_t bytes;
+
+    QL_TRY(cx, ql_task_find(cx, name, &file));
+    QL_TRY(cx, ql_file_read(cx, file, TASK_BYTES, &text, &bytes));
+    return parse(cx, file, text, bytes, out);
+}
+
+ql_status
+ql_task_of_pair(ql_ctx *cx, const char *prompt, const char *completion, const ql_task **out)
+{
+    const char *context = ql_json_quote(cx, prompt, strlen(prompt)),
+               *rest = ql_json_quote(cx, completion, strlen(completion)), *text;
+
+    text = context && rest
+               ? ql_format(cx, "prompt: %s\ncontinuation: %s\nqloom-task: %d\nname: pairs\ndelimiter: \"\"\n", context,
+                           rest, FORMAT)
+               : NULL;
+    return text ? parse(cx, "prompt (line 1), completion (line 2)", text, strlen(text), out) : QL_MEMORY;
 }
 
 const ql_task_info *

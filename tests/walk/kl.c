@@ -7,7 +7,8 @@
 #include "../kernels/plain.h"
 
 typedef struct position {
-    double kl, dp, ratio, agrees;
+    int64_t window;
+    double kl, dp, ratio, agrees, nll;
 } position;
 
 static ql_status
@@ -50,10 +51,13 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found
     }
     for (int64_t w = 0; w < c->seqs->count; w++)
         for (int64_t t = c->seqs->offsets[w]; t + 1 < c->seqs->offsets[w + 1]; t++)
-            at[count++] = (position){.kl = out[0][t],
-                                     .dp = exp(-nll[0][t]) - exp(-nll[1][t]),
-                                     .ratio = nll[0][t] - nll[1][t],
-                                     .agrees = out[1][t]};
+            if (!c->scored || c->scored[t + 1])
+                at[count++] = (position){.window = c->first_sequence + w,
+                                         .kl = out[0][t],
+                                         .dp = exp(-nll[0][t]) - exp(-nll[1][t]),
+                                         .ratio = nll[0][t] - nll[1][t],
+                                         .agrees = out[1][t],
+                                         .nll = nll[0][t]};
     *found = (ql_eval_found){.data = at, .bytes = (size_t)count * sizeof *at};
     return QL_OK;
 }
@@ -66,24 +70,44 @@ rising(const void *pa, const void *pb)
     return (a > b) - (a < b);
 }
 
+/* Means over windows of the means over their positions. */
+static ql_status
+windows(ql_ctx *cx, const position *at, int64_t count, ql_facts *out)
+{
+    double ratio = 0, nll = 0;
+    int64_t all = 0;
+
+    for (int64_t i = 0, n; i < count; i += n, all++) {
+        double r = 0, l = 0;
+
+        for (n = 0; i + n < count && at[i + n].window == at[i].window; n++) {
+            r += at[i + n].ratio;
+            l += at[i + n].nll;
+        }
+        ratio += r / (double)n;
+        nll += l / (double)n;
+    }
+    QL_TRY(cx, ql_fact(cx, out, "log_ratio", NULL, ratio / (double)all));
+    return ql_fact(cx, out, "loss", NULL, nll / (double)all);
+}
+
 static ql_status
 end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
     const position *at = found->data;
     const int64_t count = (int64_t)(found->bytes / sizeof *at);
-    double *kl = ql_alloc(cx, (size_t)count, sizeof *kl), sum = 0, agreed = 0, dp = 0, squares = 0, ratio = 0;
+    double *kl = ql_alloc(cx, (size_t)count, sizeof *kl), sum = 0, agreed = 0, dp = 0, squares = 0;
 
     (void)self, (void)info;
+    QL_TRY(cx, windows(cx, at, count, out));
     for (int64_t i = 0; i < count; i++) {
         kl[i] = at[i].kl;
         agreed += at[i].agrees;
         dp += at[i].dp / (double)count;
         squares += at[i].dp * at[i].dp / (double)count;
-        ratio += at[i].ratio / (double)count; /* windows are of one length */
     }
     QL_TRY(cx, ql_fact(cx, out, "dp", NULL, dp));
     QL_TRY(cx, ql_fact(cx, out, "dp_rms", NULL, sqrt(squares)));
-    QL_TRY(cx, ql_fact(cx, out, "log_ratio", NULL, ratio));
     qsort(kl, (size_t)count, sizeof *kl, rising);
     for (int64_t i = 0; i < count; i++)
         sum += kl[i];
@@ -147,6 +171,41 @@ check_numbers(walk_test *t)
     CHECK_NEAR(walk_metric(t, 2, "kl", "log_ratio"), 0, 0);
 }
 
+/* Of examples, what follows a prompt alone: examples of several lengths, one of them without a target but its end. */
+static void
+check_targets(walk_test *t)
+{
+    static const char *const compared[] = {"mean", "max", "top1", "tokens", "dp", "dp_rms", "log_ratio"};
+
+    walk_shell(t,
+               walk_format(t, "cat > '%s/pairs.jsonl' <<'E'\n%s\nE\n", t->folder,
+                           "{\"q\": \"One day a girl\", \"a\": \" went to the park.\"}\n{\"q\": \"Tom\", \"a\": \"\"}\n"
+                           "{\"q\": \"The cat sat on the mat and\", \"a\": \" it was very, very happy all day.\"}"));
+    WALK_OK(t, walk_run(t,
+                        "qloom: 1\nname: targets\nchunk_tokens: 32\n"
+                        "stages:\n"
+                        "  base: {use: auto, path: tiny-qwen3}\n"
+                        "  some: {use: pairs, path: pairs.jsonl, prompt: '{{q}}', completion: '{{a}}'}\n"
+                        "  every: {use: pairs, path: pairs.jsonl, prompt: '{{q}}', completion: '{{a}}', score: all}\n"
+                        "  quant: {use: rtn, model: $base, bits: 3}\n"
+                        "  kl: {use: kl, model: $quant, data: $some}\n"
+                        "  plain: {use: plain_kl, model: $quant, data: $some}\n"
+                        "  ppl: {use: perplexity, model: $quant, data: $some}\n"
+                        "  whole: {use: perplexity, model: $quant, data: $every}\n"
+                        "  plain_whole: {use: plain_kl, model: $quant, data: $every}\n",
+                        1, 0));
+    for (size_t i = 0; i < sizeof compared / sizeof *compared; i++) {
+        const double expected = walk_metric(t, 0, "plain", compared[i]);
+
+        CHECK_NEAR(walk_metric(t, 0, "kl", compared[i]), expected, 1e-3 * fabs(expected) + 1e-6);
+    }
+    CHECK_NEAR(walk_metric(t, 0, "ppl", "loss"), walk_metric(t, 0, "plain", "loss"), 1e-5);
+    CHECK_NEAR(walk_metric(t, 0, "whole", "loss"), walk_metric(t, 0, "plain_whole", "loss"), 1e-5);
+    CHECK_INT(walk_metric(t, 0, "ppl", "tokens"), walk_metric(t, 0, "plain", "tokens"));
+    CHECK(walk_metric(t, 0, "kl", "mean") > 0);
+    CHECK(walk_metric(t, 0, "ppl", "tokens") < walk_metric(t, 0, "whole", "tokens"));
+}
+
 /* Without a baseline the reference is still the original, and the numbers are the same. */
 static void
 check_without_baseline(walk_test *t)
@@ -174,5 +233,6 @@ main(void)
     t.plugins = plugins;
     check_numbers(&t);
     check_without_baseline(&t);
+    check_targets(&t);
     return walk_close(&t);
 }

@@ -2,6 +2,8 @@
  * once (docs/evaluation.md). */
 #include "tasks.h"
 
+#include "../task_words.h"
+
 #include <string.h>
 
 #define DEFAULT_LENGTH 2048 /* where the model does not say how many positions it has, as the public harness takes */
@@ -22,27 +24,13 @@ static const ql_param params[] = {
     QL_FLAG(tasks, share, true, "read what several texts begin with once; the numbers are the same bits without"),
     QL_PARAMS_END};
 
-/* An error of several lines, all that is wrong with a task file, on one: it becomes part of a message. */
-static ql_status
-on_one_line(ql_ctx *cx, ql_status st)
-{
-    const char *text = ql_error(cx), *line = "";
-
-    if (st == QL_OK || !strchr(text, '\n'))
-        return st;
-    for (const char *end; line && (end = strchr(text, '\n')); text = end + 1)
-        line = ql_format(cx, "%s%.*s; ", line, (int)(end - text), text);
-    line = line ? ql_format(cx, "%s%s", line, text) : NULL;
-    return line ? QL_FAIL(cx, st, "%s", line) : QL_MEMORY;
-}
-
 static ql_status
 open_task(ql_ctx *cx, const tasks *p, const ql_task **out)
 {
     if (!p->task == !p->file)
         return QL_FAIL(cx, QL_INVALID,
                        "expected `task`, the name of a shipped task, or `file`, a task file of one's own");
-    return on_one_line(cx, ql_task_open(cx, p->file ? p->file : p->task, out));
+    return task_on_one_line(cx, ql_task_open(cx, p->file ? p->file : p->task, out));
 }
 
 static ql_status

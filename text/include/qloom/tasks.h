@@ -35,6 +35,8 @@ typedef struct ql_task_info {
 /* Opens the task file at path `name` (one with a slash or that ends in .yaml) or the shipped task of that name, which may carry a suffix
  * (`boolq@whole`). INVALID with everything that is wrong, "FILE:LINE:COLUMN: what" a line. */
 QL_API ql_status ql_task_open(ql_ctx *cx, const char *name, const ql_task **out);
+/* The task of two templates: `completion` follows `prompt`, with nothing between them. */
+QL_API ql_status ql_task_of_pair(ql_ctx *cx, const char *prompt, const char *completion, const ql_task **out);
 QL_API const ql_task_info *ql_task_about(const ql_task *task);
 /* Names of the shipped tasks, sorted. */
 QL_API ql_status ql_task_list(ql_ctx *cx, const char *const **out, int64_t *count);

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1770
+limits="include 1785
 base 2920
 device 790
 tensor 2980

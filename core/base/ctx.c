@@ -7,7 +7,6 @@
 
 #include <qloom/qloom.h>
 
-#include "hash.h"
 #include "text.h"
 
 #define CHUNK_BYTES 16384
@@ -373,19 +372,6 @@ ql_check_interrupt(ql_ctx *cx)
                : QL_OK;
 }
 
-/* A stage that works in rounds would say the same of each of them. */
-static bool
-warned_already(ql_ctx *cx, const char *line)
-{
-    uint64_t hash[2];
-    bool same;
-
-    ql_hash_bytes(line, strlen(line), hash);
-    same = memcmp(hash, cx->warned, sizeof hash) == 0;
-    memcpy(cx->warned, hash, sizeof hash);
-    return same;
-}
-
 static void
 write_log(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
 {
@@ -404,8 +390,10 @@ write_log(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
         n = 0;
     vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
     ql_visible(text, "\\n", line, sizeof line);
-    if (level == QL_LOG_WARN && warned_already(cx, line))
-        return;
+    if (level == QL_LOG_WARN && strcmp(line, cx->warned) == 0)
+        return; /* a stage that works in rounds says it once */
+    if (level == QL_LOG_WARN)
+        memcpy(cx->warned, line, sizeof line);
     cx->log->write(cx->log->user, level, line);
 }
 

@@ -65,10 +65,10 @@ struct ql_ctx {
     const char *holds;    /* owner of buffers made while no stage is at work: "hidden states"; static, may be NULL */
     unsigned remarks;     /* QL_NUM_* that operations added since the host last cleared them */
     const ql_stage *base; /* ql_base; may be NULL */
-    uint64_t warned[2];   /* hash of the last warning's line */
     int64_t fail_alloc;   /* tests: the n-th allocation from now fails; 0: never */
     char error[16384];    /* a pipeline file has all of its errors reported at once */
     char trace[2048];
+    char warned[2048]; /* the last warning's line */
     ql_status status;
 };
 

@@ -1,10 +1,11 @@
-/* Examples to learn from: a prompt and what should follow it, of each record. What follows is scored, the prompt is read (docs/training.md). */
+/* Examples to learn from: of each record a prompt, which is read, and what should follow it, which is scored
+ * (docs/training.md). */
 #include <stdlib.h>
 #include <string.h>
 
 #include <qloom/data.h>
 
-#include "task_words.h"
+#include "tasks/one_line.h"
 
 typedef struct pairs { /* the parameters */
     const char *path, *task, *file, *prompt, *completion;

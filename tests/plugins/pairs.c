@@ -195,8 +195,7 @@ test_tasks(lab *l)
 static void
 test_errors(lab *l)
 {
-    const char *path =
-        write_text(l->cx, "e.jsonl", "{\"q\": \"one\", \"a\": 1}\n{\"q\": \"two\"}\n");
+    const char *path = write_text(l->cx, "e.jsonl", "{\"q\": \"one\", \"a\": 1}\n{\"q\": \"two\"}\n");
     const char *other = write_text(l->cx, "n.jsonl", "{\"q\": \"a\\u0000b\", \"a\": 1}\n");
     static const char plain[] = "{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}";
     ql_tokenizer_files files = {.name = "t", .text = plain, .bytes = sizeof plain - 1};

@@ -2,9 +2,7 @@
  * once (docs/evaluation.md). */
 #include "tasks.h"
 
-#include "../task_words.h"
-
-#include <string.h>
+#include "one_line.h"
 
 #define DEFAULT_LENGTH 2048 /* where the model does not say how many positions it has, as the public harness takes */
 

@@ -1,6 +1,6 @@
-/* What data plugins that read task files share. */
-#ifndef QLOOM_DATA_TASK_WORDS_H
-#define QLOOM_DATA_TASK_WORDS_H
+/* Errors of task files in messages of data plugins. */
+#ifndef TASKS_ONE_LINE_H
+#define TASKS_ONE_LINE_H
 
 #include <string.h>
 

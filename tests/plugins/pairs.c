@@ -192,6 +192,56 @@ test_tasks(lab *l)
     }
 }
 
+/* Shipped tasks that exist to be learned: the texts of the programs that published them. */
+static void
+test_shipped(lab *l)
+{
+    static const struct {
+        const char *task, *record, *example;
+    } rows[] = {
+        {"alpaca", "{\"instruction\": \"Add.\", \"input\": \"1 2\", \"output\": \"3\"}",
+         "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
+         "response "
+         "that appropriately completes the request.\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:|3$"},
+        {"alpaca", "{\"instruction\": \"Add.\", \"input\": \"\", \"output\": \"3\"}",
+         "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+         "### Instruction:\nAdd.\n\n### Response:|3$"},
+        {"llm_adapters", "{\"instruction\": \"Add.\", \"input\": \"\", \"output\": \"3\"}",
+         "B|elow is an instruction that describes a task. Write a response that appropriately completes the request.  "
+         "# noqa: E501\n\n                ### Instruction:\n                Add.\n                \n"
+         "                ### Response:\n                3$"},
+        {"llm_adapters", "{\"instruction\": \"Add.\", \"input\": \"1\", \"output\": \"3\"}",
+         "B|elow is an instruction that describes a task, paired with an input that provides further context. Write a "
+         "response "
+         "that appropriately completes the request.  # noqa: E501\n\n                ### Instruction:\n                "
+         "Add.\n"
+         "                \n                ### Input:\n                1\n                \n"
+         "                ### Response:\n                3$"},
+        {"commonsense_qa@projq",
+         "{\"question\": \"Where?\", \"choices\": {\"label\": [\"A\", \"B\"], \"text\": [\"x\", \"y\"]}, "
+         "\"answerKey\": \"B\"}",
+         "Q|: Where?\nA: y$"},
+        {"gsm8k", "{\"question\": \"1+1?\", \"answer\": \"<<1+1=2>>2\\n#### 2\"}",
+         "Question: 1+1?\nAnswer:| <<1+1=2>>2\n#### 2$"},
+        {"gsm8k@qera", "{\"question\": \"1+1?\", \"answer\": \"2\\n#### 2\"}",
+         "1+1?\nAnswer the above question. First think step by step and then answer the final number.\n|2\nThe final "
+         "answer "
+         "is 2$"},
+        {"chatml",
+         "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", \"content\": "
+         "\"Yes?\"}]}",
+         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n|Yes?<|im_end|>$"},
+    };
+    ql_tokens t;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *path = write_text(l->cx, "s.jsonl", rows[i].record);
+
+        CHECK_OK(l->cx, READ(l, &t, "path", path, "task", rows[i].task, "max_length", "9999"));
+        EXAMPLES(l, &t, rows[i].example);
+    }
+}
+
 static void
 test_errors(lab *l)
 {
@@ -237,6 +287,7 @@ main(void)
     test_boundary(&l);
     test_parts(&l);
     test_tasks(&l);
+    test_shipped(&l);
     test_errors(&l);
     lab_close(&l);
     ql_scope_close(&cx, &scope);

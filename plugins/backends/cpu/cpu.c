@@ -9,6 +9,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* Freed buffer i leaves the list. */
+static void *
+take_kept(cpu *d, int i)
+{
+    void *ptr = d->kept[i].ptr;
+
+    d->kept_bytes -= d->kept[i].bytes;
+    memmove(d->kept + i, d->kept + i + 1, (size_t)(--d->kept_count - i) * sizeof *d->kept);
+    return ptr;
+}
+
 static void
 cpu_close(void *dev)
 {
@@ -19,8 +30,8 @@ cpu_close(void *dev)
     for (int i = 0; d->scratch && i < pool_threads(d->pool); i++)
         free(d->scratch[i].data);
     free(d->scratch);
-    for (int i = 0; i < CPU_KEPT; i++)
-        free(d->kept[i].ptr);
+    while (d->kept_count > 0)
+        free(take_kept(d, 0));
     pool_close(d->pool);
     blas_close(&d->blas);
     free(d);
@@ -149,14 +160,9 @@ cpu_alloc(void *dev, size_t bytes)
 {
     cpu *d = dev;
 
-    for (int i = 0; i < CPU_KEPT && bytes >= CPU_KEPT_LEAST; i++)
-        if (d->kept[i].bytes == bytes) {
-            void *ptr = d->kept[i].ptr;
-
-            d->kept[i] = (cpu_kept){0};
-            d->kept_bytes -= bytes;
-            return ptr;
-        }
+    for (int i = d->kept_count; i-- > 0;)
+        if (d->kept[i].bytes == bytes)
+            return take_kept(d, i);
     if (bytes > SIZE_MAX - d->page)
         return NULL;
     return aligned_alloc(d->page, bytes ? (bytes + d->page - 1) / d->page * d->page : d->page);
@@ -166,16 +172,15 @@ static void
 cpu_free(void *dev, void *ptr, size_t bytes)
 {
     cpu *d = dev;
-    cpu_kept *slot = &d->kept[d->next_kept];
 
-    if (!ptr || bytes < CPU_KEPT_LEAST || d->kept_bytes - slot->bytes + bytes > CPU_KEPT_MOST) {
+    if (!ptr || bytes < CPU_KEPT_LEAST || bytes > CPU_KEPT_MOST) {
         free(ptr);
         return;
     }
-    free(slot->ptr);
-    d->kept_bytes += bytes - slot->bytes;
-    *slot = (cpu_kept){ptr, bytes};
-    d->next_kept = (d->next_kept + 1) % CPU_KEPT;
+    while (d->kept_count == CPU_KEPT || d->kept_bytes + bytes > CPU_KEPT_MOST)
+        free(take_kept(d, 0));
+    d->kept[d->kept_count++] = (cpu_kept){ptr, bytes};
+    d->kept_bytes += bytes;
 }
 
 static ql_status

@@ -17,7 +17,7 @@ typedef struct cpu_scratch { /* one a worker; grows, never shrinks: fresh memory
     size_t bytes;
 } cpu_scratch;
 
-#define CPU_KEPT 16                /* freed buffers that wait to be asked for again */
+#define CPU_KEPT 32                /* freed buffers that wait to be asked for again */
 #define CPU_KEPT_LEAST (1 << 18)   /* bytes from which a fresh buffer costs page faults worth avoiding */
 #define CPU_KEPT_MOST (256u << 20) /* bytes of all that are kept */
 
@@ -32,9 +32,9 @@ typedef struct cpu {
     pool *pool;
     const isa_loops *isa;
     cpu_scratch *scratch;    /* [threads] */
-    cpu_kept kept[CPU_KEPT]; /* activations come in the same few sizes, chunk after chunk */
+    cpu_kept kept[CPU_KEPT]; /* the last freed at the end: activations come in the same few sizes, chunk after chunk */
     size_t kept_bytes;
-    int next_kept;
+    int kept_count;
 } cpu;
 
 /* A tensor as rows of `cols` elements, `ld` apart; leading dimensions are joined, a vector is one row. */

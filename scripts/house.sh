@@ -18,10 +18,10 @@ results 1890
 walk 5830
 run 430
 job 1880
-text 8560
+text 8580
 methods 810
 export 1290
-report 3885
+report 3850
 kit 930
 cli 2600
 core 27130

@@ -194,6 +194,15 @@ next_item(ql_ctx *cx, ql_json_records *r, ql_lines *lines, const char *field, ql
     return st;
 }
 
+/* Does the line begin an object that it does not end? Then the file is one object in many lines. */
+static bool
+is_open_object(const char *line, size_t bytes)
+{
+    while (bytes && strchr(" \t\r\n", line[bytes - 1]))
+        bytes--;
+    return bytes && line[strspn(line, " \t")] == '{' && line[bytes - 1] != '}';
+}
+
 ql_status
 ql_json_records_next(ql_ctx *cx, ql_json_records *r, ql_lines *lines, const char *field, ql_text *out, bool *end)
 {
@@ -211,6 +220,12 @@ ql_json_records_next(ql_ctx *cx, ql_json_records *r, ql_lines *lines, const char
             return QL_OK;
     } while (ql_line_blank(line, bytes));
     r->array = !r->begun && line[strspn(line, " \t")] == '[';
+    if (!r->begun && r->whole && is_open_object(line, bytes)) {
+        r->line = lines->line;
+        r->torn = true; /* nothing is behind it */
+        QL_TRY(cx, read_all(cx, r, lines, line, bytes));
+        return take_from(cx, r, lines->file.path, r->line, 0, r->all.data, (size_t)r->all.count, NULL, field, out);
+    }
     r->begun = true;
     if (r->array) {
         r->line = lines->line;

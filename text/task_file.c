@@ -317,8 +317,8 @@ choose_kind(reader *r)
 static ql_status
 read_metrics(reader *r)
 {
-    static const char *const known[][5] = {
-        [QL_TASK_CHOICES] = {"acc", "acc_norm", "acc_bytes", NULL},
+    static const char *const known[][6] = {
+        [QL_TASK_CHOICES] = {"acc", "acc_norm", "acc_bytes", "f1", "mcc", NULL},
         [QL_TASK_CONTEXTS] = {"acc", NULL},
         [QL_TASK_CONTINUATION] = {"acc", "perplexity", NULL},
         [QL_TASK_ROLLING] = {"word_perplexity", "byte_perplexity", "bits_per_byte", NULL},

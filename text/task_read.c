@@ -167,43 +167,46 @@ put(renderer *r, ql_text *out, const ql_value *v)
     return ql_text_put(r->cx, out, v->text, (size_t)v->bytes);
 }
 
-/* The context and the right continuation of a record that is a shot. */
+/* What a record asks: `several` choices or contexts, of which the gold ones are right, and the `prompt` and the `answer` that all share. */
+typedef struct asked {
+    ql_value prompt, several, answer;
+    bool choices, contexts;
+} asked;
+
 static ql_status
-solved(renderer *r, const ql_names *names, ql_value *context, ql_value *answer)
+ask(renderer *r, const ql_names *names, asked *out, ql_task_document *gold)
 {
     const ql_task *t = r->task;
-    const bool several = t->info.kind == QL_TASK_CONTEXTS;
-    ql_task_document document = {0};
-    ql_value choices;
 
-    QL_TRY(r->cx, text_of(r, t->prompt, names, context));
-    if (t->info.kind == QL_TASK_CONTINUATION || t->info.kind == QL_TASK_GENERATE)
-        return text_of(r, t->info.kind == QL_TASK_GENERATE ? t->answer : t->continuation, names, answer);
-    QL_TRY(r->cx, texts_of(r, several ? t->contexts : t->choices, names, &choices));
-    QL_TRY(r->cx, gold_of(r, names, &choices, &document));
-    if (!several) {
-        *answer = choices.items[document.gold[0]];
-        return QL_OK;
+    *out = (asked){.choices = t->info.kind == QL_TASK_CHOICES, .contexts = t->info.kind == QL_TASK_CONTEXTS};
+    QL_TRY(r->cx, text_of(r, t->prompt, names, &out->prompt));
+    if (out->choices || out->contexts) {
+        QL_TRY(r->cx, texts_of(r, out->choices ? t->choices : t->contexts, names, &out->several));
+        QL_TRY(r->cx, gold_of(r, names, &out->several, gold));
     }
-    *context = choices.items[document.gold[0]];
-    return text_of(r, t->continuation, names, answer);
+    return out->choices
+               ? QL_OK
+               : text_of(r, t->info.kind == QL_TASK_GENERATE ? t->answer : t->continuation, names, &out->answer);
 }
 
 static ql_status
 put_shot(renderer *r, const ql_json *record, ql_text *out)
 {
     const char *at = r->at;
-    ql_value context, answer;
+    ql_task_document solved = {0};
+    const ql_value *right;
     ql_names names;
+    asked a;
 
     r->at = ql_format(r->cx, "a shot of %s", at);
     if (!r->at)
         return QL_MEMORY;
     QL_TRY(r->cx, names_of(r, record, &names));
-    QL_TRY(r->cx, solved(r, &names, &context, &answer));
-    QL_TRY(r->cx, put(r, out, &context));
+    QL_TRY(r->cx, ask(r, &names, &a, &solved));
+    right = solved.gold_count ? &a.several.items[solved.gold[0]] : NULL;
+    QL_TRY(r->cx, put(r, out, a.contexts ? right : &a.prompt));
     QL_TRY(r->cx, ql_text_put(r->cx, out, r->task->info.delimiter, strlen(r->task->info.delimiter)));
-    QL_TRY(r->cx, put(r, out, &answer));
+    QL_TRY(r->cx, put(r, out, a.choices ? right : &a.answer));
     r->at = at;
     return ql_text_put(r->cx, out, r->task->separator, strlen(r->task->separator));
 }
@@ -355,29 +358,23 @@ check_choice(renderer *r, const ql_template *t, int64_t i, const ql_task_request
 static ql_status
 render_requests(renderer *r, const ql_names *names, const ql_text *front, ql_task_document *out)
 {
-    const ql_task *t = r->task;
-    const bool choices = t->info.kind == QL_TASK_CHOICES, contexts = t->info.kind == QL_TASK_CONTEXTS;
+    const ql_template *last =
+        r->task->choices ? r->task->choices : r->task->continuation; /* what comes last in a text */
     ql_task_request *requests;
-    ql_value prompt, several = {0}, one = {0};
+    asked a;
 
-    QL_TRY(r->cx, text_of(r, t->prompt, names, &prompt));
-    if (choices || contexts) {
-        QL_TRY(r->cx, texts_of(r, choices ? t->choices : t->contexts, names, &several));
-        QL_TRY(r->cx, gold_of(r, names, &several, out));
-    }
-    if (!choices)
-        QL_TRY(r->cx, text_of(r, t->info.kind == QL_TASK_GENERATE ? t->answer : t->continuation, names, &one));
-    out->request_count = choices || contexts ? several.count : 1;
+    QL_TRY(r->cx, ask(r, names, &a, out));
+    out->request_count = a.choices || a.contexts ? a.several.count : 1;
     out->requests = requests = ql_alloc(r->cx, (size_t)out->request_count, sizeof *requests);
     if (!requests)
         return QL_MEMORY;
     for (int64_t i = 0; i < out->request_count; i++) {
-        if (i == 0 || contexts)
-            QL_TRY(r->cx, whole_context(r, front, contexts ? &several.items[i] : &prompt, &requests[i]));
+        if (i == 0 || a.contexts)
+            QL_TRY(r->cx, whole_context(r, front, a.contexts ? &a.several.items[i] : &a.prompt, &requests[i]));
         else
             requests[i] = requests[0];
-        QL_TRY(r->cx, continuation(r, choices ? &several.items[i] : &one, &requests[i]));
-        QL_TRY(r->cx, check_choice(r, choices ? t->choices : t->continuation, i, &requests[i]));
+        QL_TRY(r->cx, continuation(r, a.choices ? &a.several.items[i] : &a.answer, &requests[i]));
+        QL_TRY(r->cx, check_choice(r, last, i, &requests[i]));
     }
     return QL_OK;
 }

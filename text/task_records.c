@@ -90,19 +90,20 @@ cut_articles(ql_ctx *cx, ql_task_records *r, const char *text, size_t bytes)
     return any ? add_article(cx, r, text + begin, bytes - begin) : QL_OK;
 }
 
-/* --- what the parquet viewer gives -------------------------------------------------------------------------------- */
+/* --- all records in one object ---------------------------------------------------------------------------------- */
 
-/* {"rows": [{"row": {…}}, …]}: the records inside. */
+/* The items of a list, or what each has as its member `inside`. */
 static ql_status
-take_rows(ql_ctx *cx, ql_task_records *r, const ql_json *rows)
+take_items(ql_ctx *cx, ql_task_records *r, const ql_json *list, const char *inside)
 {
     r->count = 0;
-    for (int64_t i = 0; i < ql_json_length(rows); i++) {
-        const ql_json *row = ql_json_member(ql_json_item(rows, i), "row");
+    for (int64_t i = 0; i < ql_json_length(list); i++) {
+        const ql_json *item = ql_json_item(list, i), *record = inside ? ql_json_member(item, inside) : item;
 
-        if (!ql_json_is_object(row))
-            return ql_json_expected(cx, ql_json_item(rows, i), "an object with the member 'row'");
-        QL_TRY(cx, add(cx, r, row));
+        if (!ql_json_is_object(record))
+            return ql_json_expected(cx, item,
+                                    inside ? ql_format(cx, "an object with the member '%s'", inside) : "an object");
+        QL_TRY(cx, add(cx, r, record));
     }
     return QL_OK;
 }
@@ -162,15 +163,18 @@ take_columns(ql_ctx *cx, ql_task_records *r, const ql_json *columns)
     return QL_OK;
 }
 
-/* A file that is one object may hold all records in one of two shapes. */
+/* A file that is one object may hold all records: {"rows": [{"row": {…}}, …]}, {"examples": [{…}, …]} of BIG-Bench Hard, or columns. */
 static ql_status
 unfold(ql_ctx *cx, ql_task_records *r)
 {
-    const ql_json *only = r->count == 1 ? r->items[0] : NULL, *rows = ql_json_member(only, "rows");
+    const ql_json *only = r->count == 1 ? r->items[0] : NULL, *rows = ql_json_member(only, "rows"),
+                  *examples = ql_json_member(only, "examples");
     const char *name;
 
-    if (only && ql_json_is_array(rows))
-        return take_rows(cx, r, rows);
+    if (rows && ql_json_is_array(rows))
+        return take_items(cx, r, rows, "row");
+    if (examples && ql_json_is_array(examples))
+        return take_items(cx, r, examples, NULL);
     for (int64_t i = 0; i < ql_json_members(only); i++)
         if (!is_column(ql_json_at(only, i, &name)))
             return QL_OK;

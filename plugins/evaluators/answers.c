@@ -72,6 +72,19 @@ send(ql_ctx *cx, const ql_eval_chunk *c, const chunk_part *p, ql_tensor *out[3])
     return ql_upload(cx, QL_I32, p->targets, -1, ids, &out[2]);
 }
 
+/* *t, f32 [n], rounded to the dtype of the options. */
+static ql_status
+round_to(ql_ctx *cx, const answers_options *options, ql_tensor **t)
+{
+    const ql_dtype dtype = ql_float_dtype(options->logprob_dtype);
+    ql_tensor *narrow;
+
+    if (dtype == QL_F32)
+        return QL_OK;
+    QL_TRY(cx, ql_convert(cx, *t, dtype, &narrow));
+    return ql_convert(cx, narrow, QL_F32, t);
+}
+
 ql_status
 answers_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_found *found)
 {
@@ -81,13 +94,13 @@ answers_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_foun
     const float *values;
     const int32_t *likeliest;
 
-    (void)self;
     if (!words)
         return QL_MEMORY;
     if (p.targets == 0)
         return QL_OK;
     QL_TRY(cx, send(cx, c, &p, in));
     QL_TRY(cx, ql_logprob(cx, c->x, c->head, in[0], in[1], in[2], &logp, &best));
+    QL_TRY(cx, round_to(cx, self, &logp));
     QL_TRY(cx, ql_map(cx, logp, QL_READ, &values));
     QL_TRY(cx, ql_map(cx, best, QL_READ, &likeliest));
     for (int64_t i = 0; i < p.targets; i++) {
@@ -100,8 +113,28 @@ answers_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *c, ql_eval_foun
     return ql_unmap(cx, logp);
 }
 
+static ql_status
+round_sums(ql_ctx *cx, const answers_options *options, int64_t count, answers_sum *sums)
+{
+    float *values = ql_alloc(cx, (size_t)count, sizeof *values);
+    const float *rounded;
+    ql_tensor *t;
+
+    if (!values)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < count; i++)
+        values[i] = (float)sums[i].logp;
+    QL_TRY(cx, ql_upload(cx, QL_F32, count, -1, values, &t));
+    QL_TRY(cx, round_to(cx, options, &t));
+    QL_TRY(cx, ql_map(cx, t, QL_READ, &rounded));
+    for (int64_t i = 0; i < count; i++)
+        sums[i].logp = (double)rounded[i];
+    return ql_unmap(cx, t);
+}
+
 ql_status
-answers_sums(ql_ctx *cx, const ql_questions *q, const ql_eval_found *found, answers_sum **out)
+answers_sums(ql_ctx *cx, const answers_options *options, const ql_questions *q, const ql_eval_found *found,
+             answers_sum **out)
 {
     const answers_word *words = found->data;
     answers_sum *sums = ql_alloc(cx, (size_t)q->request_count + 1, sizeof *sums);
@@ -119,6 +152,8 @@ answers_sums(ql_ctx *cx, const ql_questions *q, const ql_eval_found *found, answ
         s->greedy = s->greedy && words[i].best;
         s->words++;
     }
+    if (ql_float_dtype(options->logprob_dtype) != QL_F32) /* sums of f32 stay double */
+        QL_TRY(cx, round_sums(cx, options, q->request_count, sums));
     for (int64_t i = 0; i < q->request_count; i++)
         if (!isfinite(sums[i].logp))
             return QL_FAIL(cx, QL_NUMERIC, "%s: the log-likelihood of choice %lld is not finite",

@@ -3,6 +3,17 @@
 #define EVALUATORS_ANSWERS_H
 
 #include <qloom/evaluator.h>
+#include <qloom/quantizer.h>
+
+typedef struct answers_options { /* their parameters */
+    int logprob_dtype;           /* as ql_float_dtype has it */
+    bool save;
+} answers_options;
+
+#define ANSWERS_DTYPE                                                                         \
+    QL_ENUM(answers_options, logprob_dtype, 2, ql_scale_dtypes,                               \
+            "log-probabilities and their sums are rounded to it, as the public harness does " \
+            "with a model of that dtype")
 
 /* What a chunk leaves for each of its targets, in their order. */
 typedef struct answers_word {
@@ -17,9 +28,11 @@ typedef struct answers_sum {
     bool greedy; /* each word is the likeliest */
 } answers_sum;
 
+/* `self`: answers_options. */
 ql_status answers_chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, ql_eval_found *found);
 /* [request_count], in the innermost scope. NUMERIC when a sum is not finite. */
-ql_status answers_sums(ql_ctx *cx, const ql_questions *q, const ql_eval_found *found, answers_sum **out);
+ql_status answers_sums(ql_ctx *cx, const answers_options *options, const ql_questions *q, const ql_eval_found *found,
+                       answers_sum **out);
 
 typedef struct answers_mean { /* of what comes: its sum, and the sum of squared deviations (Welford); zero is empty */
     int64_t count;

@@ -1,24 +1,29 @@
 /* Multiple choice and cloze: the likeliest of several continuations, or the likelihood of one (docs/evaluation.md). */
 #include <qloom/json.h>
 
+#include "agreement.h"
 #include "answers.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef struct choices {
-    bool save;
-} choices;
-
 static const ql_param params[] = {
-    QL_FLAG(choices, save, false, "write the log-likelihoods of every document to a JSON lines file of the run"),
+    ANSWERS_DTYPE,
+    QL_FLAG(answers_options, save, false,
+            "write the log-likelihoods of every document to a JSON lines file of the run"),
     QL_PARAMS_END,
 };
 
 enum { ACC, ACC_NORM, ACC_BYTES, RULES };
-static const char *const rules[RULES] = {"acc", "acc_norm", "acc_bytes"}, *const lists[RULES] = {
-                                                                              "right", "right_norm",
-                                                                              "right_bytes"}; /* document by document */
+static const char *const rules[RULES] = {"acc", "acc_norm", "acc_bytes"};
+static const char *const lists[RULES] = {"right", "right_norm", "right_bytes"}; /* document by document */
+
+/* Of tasks with two classes. */
+static const struct {
+    const char *name;
+    double (*of)(const agreement *);
+} agreements[] = {{"f1", agreement_f1}, {"mcc", agreement_mcc}};
+#define AGREEMENTS (sizeof agreements / sizeof *agreements)
 
 /* One document: what each rule takes for the answer, and whether it is right. */
 typedef struct verdict {
@@ -31,7 +36,31 @@ typedef struct verdict {
 typedef struct totals {
     const char *part;
     answers_mean right[RULES], margin, logp;
+    agreement classes;
 } totals;
+
+static bool
+asks(const ql_questions *q, const char *metric)
+{
+    for (int64_t i = 0; i < q->metric_count; i++)
+        if (strcmp(q->metrics[i], metric) == 0)
+            return true;
+    return false;
+}
+
+/* Numbers of two classes need documents with two choices, of which one is right. */
+static ql_status
+check_classes(ql_ctx *cx, const ql_questions *q)
+{
+    for (int64_t i = 0; i < q->document_count; i++) {
+        const ql_document *d = &q->documents[i];
+
+        if (d->request_count != 2 || d->gold_count != 1)
+            return QL_FAIL(cx, QL_INVALID, "%s: f1 and mcc need two choices of which one is right, got %lld and %lld",
+                           d->name, (long long)d->request_count, (long long)d->gold_count);
+    }
+    return QL_OK;
+}
 
 /* Before anything runs. */
 static ql_status
@@ -42,22 +71,16 @@ tokens(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out)
     if (in->questions->rolling)
         return QL_FAIL(cx, QL_INVALID, "task '%s' scores texts whole: use the evaluator 'rolling'",
                        in->questions->task);
+    for (size_t i = 0; i < AGREEMENTS; i++)
+        if (asks(in->questions, agreements[i].name))
+            return check_classes(cx, in->questions);
     return QL_OK;
 }
 
 static bool
 leaves_files(const void *self)
 {
-    return ((const choices *)self)->save;
-}
-
-static bool
-asks(const ql_questions *q, const char *metric)
-{
-    for (int64_t i = 0; i < q->metric_count; i++)
-        if (strcmp(q->metrics[i], metric) == 0)
-            return true;
-    return false;
+    return ((const answers_options *)self)->save;
 }
 
 /* --- one document ------------------------------------------------------------------------------------------------ */
@@ -134,6 +157,8 @@ count(totals *t, const ql_document *d, const verdict *v, const answers_sum *sums
         answers_put(&t->right[rule], v->right[rule]);
     if (d->request_count > 1)
         answers_put(&t->margin, v->margin);
+    if (d->request_count == 2)
+        t->classes.count[d->gold[0]][v->pred[ACC]]++;
     answers_put(&t->logp, sums[d->first_request].logp);
 }
 
@@ -146,6 +171,10 @@ report(ql_ctx *cx, const ql_questions *q, const totals *t, ql_facts *out)
         if (asks(q, rules[rule]))
             QL_TRY(cx, answers_fact(cx, out, rules[rule], t->part, answers_mean_of(&t->right[rule]),
                                     answers_error(&t->right[rule])));
+    for (size_t i = 0; i < AGREEMENTS; i++)
+        if (asks(q, agreements[i].name))
+            QL_TRY(cx, answers_fact(cx, out, agreements[i].name, t->part, agreements[i].of(&t->classes),
+                                    agreement_error(&t->classes, agreements[i].of)));
     if (asks(q, "perplexity"))
         QL_TRY(cx, answers_fact(cx, out, "perplexity", t->part, perplexity, perplexity * answers_error(&t->logp)));
     return t->margin.count ? ql_fact(cx, out, "margin", t->part, answers_mean_of(&t->margin)) : QL_OK;
@@ -250,7 +279,7 @@ save(ql_ctx *cx, const ql_eval_info *info, const answers_sum *sums, const verdic
 static ql_status
 end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out)
 {
-    const choices *p = self;
+    const answers_options *p = self;
     const ql_questions *q = info->tokens->questions;
     totals all = {0}, *parts = ql_alloc(cx, (size_t)q->document_count + 1, sizeof *parts);
     verdict *verdicts = ql_alloc(cx, (size_t)q->document_count + 1, sizeof *verdicts);
@@ -259,7 +288,7 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
 
     if (!parts || !verdicts)
         return QL_MEMORY;
-    QL_TRY(cx, answers_sums(cx, q, found, &sums));
+    QL_TRY(cx, answers_sums(cx, self, q, found, &sums));
     for (int64_t i = 0; i < q->document_count; i++) {
         const ql_document *d = &q->documents[i];
 
@@ -284,14 +313,15 @@ static const ql_metric_kind metrics[] = {
     {.name = "acc", .better = QL_BETTER_HIGHER, .parts = "right"},
     {.name = "acc_norm", .better = QL_BETTER_HIGHER, .parts = "right_norm"},
     {.name = "acc_bytes", .better = QL_BETTER_HIGHER, .parts = "right_bytes"},
+    {.name = "f1", .better = QL_BETTER_HIGHER},
+    {.name = "mcc", .better = QL_BETTER_HIGHER},
     {.name = "perplexity", .better = QL_BETTER_LOWER, .parts = "losses", .exp = true},
     {.name = NULL},
 };
 
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "choices", .version = "1.0",
           .help = "multiple choice and cloze by the public harness's protocol: accuracy of the likeliest continuation, "
-                  "as it is, per "
-                  "character (acc_norm) and per byte; each document's answer is kept",
-          .params = params, .self_size = sizeof(choices),
+                  "as it is, per character (acc_norm) and per byte; each document's answer is kept",
+          .params = params, .self_size = sizeof(answers_options),
           .evaluator = QL_TABLE(ql_evaluator, .questions = true, .metrics = metrics, .tokens = tokens,
                                 .leaves_files = leaves_files, .chunk = answers_chunk, .end = end), );

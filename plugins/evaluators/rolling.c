@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-static const ql_param params[] = {QL_PARAMS_END};
+static const ql_param params[] = {ANSWERS_DTYPE, QL_PARAMS_END};
 
 /* A ratio of sums over documents, log p by words or bytes, and its standard error by the delta method. */
 typedef struct ratio {
@@ -51,8 +51,7 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     double word, byte, scored = 0;
     answers_sum *sums;
 
-    (void)self;
-    QL_TRY(cx, answers_sums(cx, q, found, &sums));
+    QL_TRY(cx, answers_sums(cx, self, q, found, &sums));
     for (int64_t i = 0; i < q->document_count; i++) {
         const ql_document *d = &q->documents[i];
         const double logp = sums[d->first_request].logp;
@@ -89,5 +88,6 @@ static const ql_metric_kind metrics[] = {
 
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "rolling", .version = "1.0",
           .help = "texts of a task scored whole: perplexity per word and per byte, bits per byte", .params = params,
+          .self_size = sizeof(answers_options),
           .evaluator = QL_TABLE(ql_evaluator, .questions = true, .metrics = metrics, .tokens = tokens,
                                 .chunk = answers_chunk, .end = end), );

@@ -5,7 +5,6 @@
 
 #include "tasks.h"
 
-#define SAVES_LEAST 4    /* tokens that a branch has to save */
 #define TREE_TOKENS 8000 /* of a tree at most: beyond that its beginning is there once more */
 
 typedef struct builder {
@@ -73,30 +72,26 @@ group_end(const builder *b, int64_t lo, int64_t hi, int64_t at)
     return end;
 }
 
-/* Inputs [lo, hi), which agree in their first `known` ids, of which those before `from` are in segment `parent` and above. */
+/* Inputs [lo, hi), whose first `from` ids, the same in all, are in segment `parent` and above. */
 static ql_status
-build(builder *b, int64_t lo, int64_t hi, int64_t from, int64_t known, int64_t parent)
+build(builder *b, int64_t lo, int64_t hi, int64_t from, int64_t parent)
 {
-    int64_t shared = common(b->inputs[lo], b->inputs[hi - 1]), branches = 0, begin;
+    const int64_t shared = common(b->inputs[lo], b->inputs[hi - 1]);
+    int64_t begin = lo;
 
     QL_TRY(b->cx, ql_check_interrupt(b->cx));
-    shared = shared > known ? shared : known;
     if (hi - lo == 1 || shared == b->inputs[hi - 1]->count) { /* one input, or the same one several times */
         if (shared > from)
             (void)add_segment(b, lo, hi, from, shared, parent);
         return QL_OK;
     }
-    for (begin = lo; begin < hi && b->inputs[begin]->count == shared; begin++)
-        branches += begin == lo; /* inputs that end here */
-    for (int64_t i = begin; i < hi; i = group_end(b, i, hi, shared))
-        branches++;
-    if ((shared - from) * (branches - 1) >= SAVES_LEAST || begin > lo) {
-        parent = shared > from ? add_segment(b, lo, hi, from, shared, parent) : parent;
-        from = shared;
-    }
+    if (shared > from)
+        parent = add_segment(b, lo, hi, from, shared, parent);
+    while (b->inputs[begin]->count == shared) /* inputs that end here */
+        begin++;
     for (int64_t end; begin < hi; begin = end) {
         end = group_end(b, begin, hi, shared);
-        QL_TRY(b->cx, build(b, begin, end, from, shared + 1, parent));
+        QL_TRY(b->cx, build(b, begin, end, shared, parent));
     }
     return QL_OK;
 }
@@ -113,7 +108,7 @@ build_all(builder *b, int64_t count)
             if (tokens > TREE_TOKENS)
                 break;
         }
-        QL_TRY(b->cx, build(b, lo, hi, 0, 0, -1));
+        QL_TRY(b->cx, build(b, lo, hi, 0, -1));
     }
     return QL_OK;
 }

@@ -78,7 +78,9 @@ forget_arrays(ql_guard *g)
 static ql_status
 copy_arrays(ql_ctx *cx, const ql_lent *lent, ql_guard *g)
 {
-    for (int i = 0; lent && lent[i].name && i < QL_LENT_MOST; i++) {
+    for (int i = 0; lent && lent[i].name; i++) {
+        if (i == QL_LENT_MOST)
+            return QL_FAIL(cx, QL_BUG, "'%s' is one array more than a guard watches", lent[i].name);
         if (!lent[i].at || lent[i].bytes == 0)
             continue;
         g->arrays[i].name = lent[i].name;

@@ -226,6 +226,107 @@ plain_kl(const int64_t tdv[3], const double *const refx[2], const double *head, 
 }
 
 void
+plain_rmsnorm_back(int64_t t, int64_t n, const double *x, const double *w, double eps, const double *dy, double *dx)
+{
+    for (int64_t i = 0; i < t; i++, x += n, dy += n, dx += n) {
+        double squares = 0, along = 0, scale;
+
+        for (int64_t j = 0; j < n; j++)
+            squares += x[j] * x[j];
+        scale = 1 / sqrt(squares / (double)n + eps);
+        for (int64_t j = 0; j < n; j++)
+            along += x[j] * scale * w[j] * dy[j] / (double)n;
+        for (int64_t j = 0; j < n; j++)
+            dx[j] += scale * (w[j] * dy[j] - x[j] * scale * along);
+    }
+}
+
+static double
+dot(const double *a, const double *b, int64_t n)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* One query, whose rows of q, y, dy and dq begin at `at`, against the keys lo .. t. */
+static double
+attend_back(const ql_attention_spec *spec, const double *const in[5], const int64_t lo_t[2], int64_t at, int64_t col,
+            double *const d[3])
+{
+    const double *q = in[0] + at, *y = in[3] + at, *dy = in[4] + at;
+    int64_t dim = spec->head_dim, stride = spec->kv_heads * dim;
+    double sum = 0, max = -INFINITY, root = sqrt((double)dim);
+
+    for (int64_t p = lo_t[0]; p <= lo_t[1]; p++)
+        max = fmax(max, dot(q, in[1] + p * stride + col, dim) / root);
+    for (int64_t p = lo_t[0]; p <= lo_t[1]; p++)
+        sum += exp(dot(q, in[1] + p * stride + col, dim) / root - max);
+    for (int64_t p = lo_t[0]; p <= lo_t[1]; p++) {
+        const int64_t key = p * stride + col;
+        const double weight = exp(dot(q, in[1] + key, dim) / root - max) / sum,
+                     slope = weight * (dot(dy, in[2] + key, dim) - dot(dy, y, dim)) / root;
+
+        for (int64_t j = 0; j < dim; j++) {
+            d[0][at + j] += slope * in[1][key + j];
+            d[1][key + j] += slope * q[j];
+            d[2][key + j] += weight * dy[j];
+        }
+    }
+    return max + log(sum);
+}
+
+void
+plain_attention_back(const ql_seqs *seqs, const ql_attention_spec *spec, const double *const qkv[3], const double *dy,
+                     double *lse, double *const d[3])
+{
+    const int64_t tokens = seqs->offsets[seqs->count], dim = spec->head_dim, width = spec->heads * dim,
+                  kv_width = spec->kv_heads * dim;
+    double *y = calloc((size_t)(tokens * width + 1), sizeof *y);
+    const double *const in[] = {qkv[0], qkv[1], qkv[2], y, dy};
+
+    if (!y)
+        abort();
+    plain_attention(seqs, spec, qkv, y);
+    for (int i = 0; i < 3; i++)
+        for (int64_t j = 0; j < tokens * (i ? kv_width : width); j++)
+            d[i][j] = 0;
+    for (int64_t s = 0; s < seqs->count; s++)
+        for (int64_t t = seqs->offsets[s]; t < seqs->offsets[s + 1]; t++)
+            for (int64_t h = 0; h < spec->heads; h++) {
+                const int64_t first = seqs->offsets[s], lo = spec->window > 0 ? t - spec->window + 1 : first;
+
+                lse[t * spec->heads + h] =
+                    attend_back(spec, in, (const int64_t[]){lo > first ? lo : first, t}, t * width + h * dim,
+                                h / (spec->heads / spec->kv_heads) * dim, d);
+            }
+    free(y);
+}
+
+void
+plain_loss_back(const int64_t tdv[3], const double *x, const double *head, const int32_t *targets, double scale,
+                double *dx)
+{
+    const int64_t d = tdv[1], words = tdv[2];
+    double *p = calloc((size_t)words, sizeof *p), gap;
+
+    for (int64_t t = 0; t < tdv[0] && p; t++) {
+        for (int64_t j = 0; j < d; j++)
+            dx[t * d + j] = 0;
+        if (targets[t] < 0)
+            continue;
+        (void)softmax((const int64_t[]){d, words}, x + t * d, head, p, &gap);
+        p[targets[t]] -= 1;
+        for (int64_t v = 0; v < words; v++)
+            for (int64_t j = 0; j < d; j++)
+                dx[t * d + j] += scale * p[v] * head[v * d + j];
+    }
+    free(p);
+}
+
+void
 plain_abs_stats(const ql_seqs *seqs, int64_t n, const double *x, double *sum, double *max)
 {
     for (int64_t s = 0; s < seqs->count; s++)

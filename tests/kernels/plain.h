@@ -21,6 +21,15 @@ void plain_attention(const ql_seqs *seqs, const ql_attention_spec *spec, const d
 /* kl[t] and agree[t] of the logits of ref and x [T, d] under head [V, d]; margin[t]: the least gap between the two largest logits. */
 void plain_kl(const int64_t tdv[3], const double *const refx[2], const double *head, double *const out[3]);
 void plain_nll(const int64_t tdv[3], const double *x, const double *head, const int32_t *targets, double *out);
+/* dx += the vjp of plain_rmsnorm for dy, without its rounding. */
+void plain_rmsnorm_back(int64_t t, int64_t n, const double *x, const double *w, double eps, const double *dy,
+                        double *dx);
+/* d: gradients of q, k and v for dy; lse[t, heads]: logarithms of sums of exponentials of scores. */
+void plain_attention_back(const ql_seqs *seqs, const ql_attention_spec *spec, const double *const qkv[3],
+                          const double *dy, double *lse, double *const d[3]);
+/* dx[T, d]: gradient of scale * (sum of plain_nll). */
+void plain_loss_back(const int64_t tdv[3], const double *x, const double *head, const int32_t *targets, double scale,
+                     double *dx);
 void plain_abs_stats(const ql_seqs *seqs, int64_t n, const double *x, double *sum, double *max);
 
 /* Group grids (docs/methods.md 2.1). With `single`, every operation is rounded to float. */

@@ -72,6 +72,63 @@ elements(kernel *k)
     k_close(k, k_get(k, t), expected, m * n, 1e-6, 1e-7);
 }
 
+/* Four columns share a block of words. In place or not, and from any token on, the same elements stay. */
+static void
+dropout(kernel *k)
+{
+    const int64_t m = k_size(k, 130), n = k_size(k, 300), from = k_int(k, 0, m - 1);
+    const ql_dtype dtypes[] = {QL_F32, QL_F64, QL_BF16, QL_F16}, d = dtypes[k_int(k, 0, 3)];
+    const double p = (double)k_int(k, 0, 3) / 8; /* none, too */
+    const uint32_t key[2] = {(uint32_t)test_u64(&k->rng), (uint32_t)test_u64(&k->rng)};
+    const int64_t first = k_int(k, 0, 3) ? k_int(k, 0, 1000) : ((int64_t)1 << 32) + 5;
+    ql_dropout_spec spec = {.seed = test_u64(&k->rng), .update = 3, .linear = 7, .first = first, .p = p};
+    double *x = k_normal(k, m * n), *y = k_doubles(k, m * n), *got, *rest;
+    ql_tensor *t = k_put(k, d, m, n, x), *out, *part;
+
+    for (int64_t i = 0; i < m * n; i++) {
+        const uint64_t row = (uint64_t)(first + i / n);
+        const uint32_t counter[4] = {(uint32_t)row, (uint32_t)(row >> 32), (uint32_t)(i % n / 4), 0};
+        uint32_t w[4];
+
+        plain_philox(counter, key, w);
+        y[i] = w[i % n % 4] < p * 0x1p32 ? 0 : x[i] / (1 - p);
+    }
+    REQUIRE_OK(k->cx, ql_new(k->cx, d, m, n, &out));
+    REQUIRE_OK(k->cx,
+               ql_op_run(k->cx, &(ql_op){.code = QL_OP_DROPOUT, .t = {t, out}, .alpha = p, .n = {first}, .spec = key}));
+    k_close(k, k_get(k, out), y, m * n, 2 * k_eps(d), k_tiny(d));
+    REQUIRE_OK(k->cx, ql_dropout(k->cx, &spec, t, out));
+    got = k_get(k, out);
+    spec.first += from;
+    REQUIRE_OK(k->cx, ql_rows(k->cx, t, from, m - from, &part));
+    REQUIRE_OK(k->cx, ql_dropout(k->cx, &spec, part, part));
+    rest = k_get(k, part);
+    CHECK(memcmp(rest, got + from * n, (size_t)((m - from) * n) * sizeof *got) == 0);
+}
+
+/* Seed, update and linear each change the mask; about the share p is dropped. */
+static void
+dropout_keys(kernel *k)
+{
+    const ql_dropout_spec specs[] = {{1, 0, 0, 0, 0.25}, {2, 0, 0, 0, 0.25}, {1, 1, 0, 0, 0.25}, {1, 0, 1, 0, 0.25}};
+    double *masks[4];
+
+    for (int i = 0; i < 4; i++) {
+        ql_tensor *t;
+        double dropped = 0;
+
+        REQUIRE_OK(k->cx, ql_new(k->cx, QL_F32, 64, 64, &t));
+        REQUIRE_OK(k->cx, ql_fill(k->cx, t, 1));
+        REQUIRE_OK(k->cx, ql_dropout(k->cx, &specs[i], t, t));
+        masks[i] = k_get(k, t);
+        for (int64_t j = 0; j < 4096; j++)
+            dropped += masks[i][j] == 0;
+        CHECK(fabs(dropped / 4096 - 0.25) < 0.04);
+        for (int j = 0; j < i; j++)
+            CHECK(memcmp(masks[i], masks[j], 4096 * sizeof(double)) != 0);
+    }
+}
+
 static void
 transpose(kernel *k)
 {
@@ -109,10 +166,8 @@ refusals(kernel *k)
 }
 
 static const kernel_case cases[] = {
-    {"random, known answers", known_answers},
-    {"random, elements", elements},
-    {"transpose", transpose},
-    {"refusals", refusals},
+    {"random, known answers", known_answers}, {"random, elements", elements}, {"dropout", dropout},
+    {"dropout, keys", dropout_keys},          {"transpose", transpose},       {"refusals", refusals},
 };
 
 int

@@ -9,7 +9,7 @@ limits="include 1785
 base 2920
 device 790
 tensor 2980
-plugin 1730
+plugin 1890
 model 2020
 pipeline 3160
 yaml 930
@@ -24,8 +24,8 @@ export 1290
 report 3850
 kit 930
 cli 2600
-core 27130
-all 44900"
+core 27290
+all 45060"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

@@ -15,7 +15,7 @@ pipeline 3160
 yaml 930
 store 1430
 results 1890
-walk 5830
+walk 5890
 run 430
 job 1880
 text 8580
@@ -24,7 +24,7 @@ export 1290
 report 3850
 kit 930
 cli 2600
-core 27290
+core 27380
 all 45060"
 
 . scripts/verdict.sh

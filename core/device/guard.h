@@ -11,7 +11,7 @@ typedef struct ql_lent {
     size_t bytes;
 } ql_lent;
 
-#define QL_LENT_MOST 8
+#define QL_LENT_MOST 16
 
 /* One guarded call; on the stack of who makes it. */
 typedef struct ql_guard {

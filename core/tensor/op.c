@@ -249,9 +249,8 @@ parent_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64_t s)
     return QL_OK;
 }
 
-/* `seqs` must split `tokens` tokens into sequences. */
-static ql_status
-seqs_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64_t tokens)
+ql_status
+ql_seqs_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64_t tokens)
 {
     if (!seqs || seqs->count < 0 || !seqs->offsets || seqs->offsets[0] != 0)
         return QL_FAIL(cx, QL_INVALID, "%s: the sequences are missing, or do not start at token 0", name);
@@ -299,7 +298,7 @@ operands_check(check *c, const char *rule)
         c->lengths[i] = -1;
     for (int i = 0; ql_operand_next(&at, &o); i++) {
         if (!o.dtype)
-            QL_TRY(c->cx, seqs_check(c->cx, c->name, c->op->seqs, c->lengths[(unsigned char)*o.shape % LETTERS]));
+            QL_TRY(c->cx, ql_seqs_check(c->cx, c->name, c->op->seqs, c->lengths[(unsigned char)*o.shape % LETTERS]));
         else if (!o.made && (c->op->t[i] || !o.optional))
             QL_TRY(c->cx, operand_check(c, &o, c->op->t[i]));
     }

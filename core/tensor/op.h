@@ -31,6 +31,8 @@ ql_status ql_operands_check(ql_ctx *cx, const char *name, const char *rule, cons
 ql_status ql_op_begin(ql_ctx *cx, ql_op *op);
 ql_tensor *ql_op_made(const ql_op *op, int i); /* operand `i`, which ql_op_begin made */
 
+/* INVALID unless `seqs` split `tokens` tokens into sequences; `name` begins the message. */
+ql_status ql_seqs_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64_t tokens);
 /* y = x w^T + beta y for rows that are the tokens of `seqs`; where those are trees, a row's bits do not depend on the other rows. NULL: any
  * rows. */
 ql_status ql_op_linear(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, const ql_tensor *w, double beta,

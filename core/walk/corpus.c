@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "tensor/op.h"
 #include "walk.h"
 
 int64_t
@@ -102,21 +103,71 @@ make_corpus(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus
     return QL_OK;
 }
 
+/* Questions that name what is there. */
+static bool
+sound_questions(const ql_questions *q, int64_t tokens, int64_t vocab)
+{
+    bool fine = q->document_count >= 0 && q->request_count >= 0 && q->scored_count >= 0 && q->target_count >= 0;
+
+    for (int64_t i = 0; fine && i < q->scored_count; i++)
+        fine = q->scored[i] < tokens && q->scored[i] >= (i ? q->scored[i - 1] : 0);
+    for (int64_t i = 0; fine && i < q->target_count; i++) {
+        const ql_scored_word *t = &q->targets[i];
+
+        fine = t->row >= 0 && t->row < q->scored_count && t->request >= 0 && t->request < q->request_count &&
+               t->id >= 0 && t->id < vocab;
+    }
+    for (int64_t i = 0; fine && i < q->request_count; i++)
+        fine = q->requests[i].document >= 0 && q->requests[i].document < q->document_count;
+    for (int64_t i = 0, next = 0; fine && i < q->document_count; next += q->documents[i++].request_count) {
+        const ql_document *d = &q->documents[i];
+
+        fine = d->first_request == next && d->request_count >= 0 && d->request_count <= q->request_count - next;
+        for (int64_t k = 0; fine && k < d->gold_count; k++)
+            fine = d->gold[k] >= 0 && d->gold[k] < d->request_count;
+    }
+    return fine;
+}
+
+/* What a plugin gave can be walked over. */
+static ql_status
+check_tokens(ql_ctx *cx, const ql_tokens *t, int64_t vocab)
+{
+    const ql_seqs seqs = {.count = t->count, .offsets = t->offsets, .first = t->first, .parent = t->parent};
+
+    if (t->count < 1 || (t->offsets && t->offsets[t->count] < 1))
+        return QL_FAIL(cx, QL_INVALID, "no sequence came out of %lld documents (%lld were too short)",
+                       (long long)t->documents, (long long)t->rejected);
+    if (!t->offsets || !t->ids)
+        return QL_FAIL(cx, QL_BUG, "the plugin gave sequences without their offsets or ids");
+    QL_TRY(cx, ql_seqs_check(cx, "the plugin's tokens", &seqs, t->offsets[t->count]));
+    for (int64_t i = 0; i < t->offsets[t->count]; i++)
+        if (t->ids[i] < 0 || t->ids[i] >= vocab)
+            return QL_FAIL(cx, QL_INVALID, "token id %d at position %lld is outside the vocabulary of %lld", t->ids[i],
+                           (long long)i, (long long)vocab);
+    return t->questions && !sound_questions(t->questions, t->offsets[t->count], vocab)
+               ? QL_FAIL(cx, QL_BUG, "the plugin gave questions that name what is not there")
+               : QL_OK;
+}
+
 /* Reads data node `n`; errors and log lines name the stage. INVALID when there is no sequence. */
 static ql_status
-read_data(ql_ctx *cx, const ql_node *n, const ql_data_request *req, ql_tokens *out)
+read_data(ql_ctx *cx, const ql_node *n, const ql_data_request *req, int64_t vocab, ql_tokens *out)
 {
+    const ql_lent lent[] = {{"parameters", n->self, n->plugin->self_size}, {0}};
     ql_site site = ql_node_site(n, ql_format(cx, "%s (%s)", n->name, n->plugin->name));
+    ql_guard guard;
     ql_status st;
 
     *out = (ql_tokens){.bos_id = -1};
     site.node[0] = site.node[1] = 0; /* no cell can be left out for it */
+    QL_TRY(cx, ql_guard_open(cx, n->foreign, lent, &guard));
     ql_enter(cx, site);
     st = n->plugin->data->read(cx, n->self, req, out);
     ql_leave(cx, (ql_site){0});
-    if (st == QL_OK && (out->count < 1 || out->offsets[out->count] < 1))
-        st = QL_FAIL(cx, QL_INVALID, "no sequence came out of %lld documents (%lld were too short)",
-                     (long long)out->documents, (long long)out->rejected);
+    st = ql_guard_close(cx, &guard, st);
+    if (st == QL_OK)
+        st = check_tokens(cx, out, vocab);
     return st == QL_OK ? st : ql_where(cx, st, "stage '%s' (%s)", n->name, n->plugin->name);
 }
 
@@ -136,12 +187,53 @@ check_reader(ql_ctx *cx, const ql_node *data, const ql_node *reader, const ql_to
                    data->plugin->name, reader ? reader->plugin->name : "calib:");
 }
 
+int
+ql_tokens_lend(const ql_tokens *t, ql_lent *out)
+{
+    const size_t count = (size_t)t->count, ids = (size_t)t->offsets[count];
+    const ql_questions *q = t->questions;
+    const ql_lent lent[QL_TOKENS_LENT] = {
+        {"ids", t->ids, ids * sizeof *t->ids},
+        {"scored", t->scored, t->scored ? ids : 0},
+        {"offsets", t->offsets, (count + 1) * sizeof *t->offsets},
+        {"first", t->first, t->first ? count * sizeof *t->first : 0},
+        {"parent", t->parent, t->parent ? count * sizeof *t->parent : 0},
+        {"questions", q, sizeof *q},
+        {"documents", q ? q->documents : NULL, q ? (size_t)q->document_count * sizeof *q->documents : 0},
+        {"requests", q ? q->requests : NULL, q ? (size_t)q->request_count * sizeof *q->requests : 0},
+        {"targets", q ? q->targets : NULL, q ? (size_t)q->target_count * sizeof *q->targets : 0},
+    };
+
+    memcpy(out, lent, sizeof lent);
+    return QL_TOKENS_LENT;
+}
+
+/* The evaluator's own tokens, made of the data stage's. */
+static ql_status
+change_tokens(ql_walk *w, const ql_node *reader, const ql_tokens *read, ql_tokens *out)
+{
+    const ql_plugin *p = reader->plugin;
+    const ql_site before = w->cx->site;
+    ql_lent lent[QL_TOKENS_LENT + 2] = {0};
+    ql_guard guard;
+    ql_status st;
+
+    lent[ql_tokens_lend(read, lent)] = (ql_lent){"parameters", reader->self, p->self_size};
+    QL_TRY(w->cx, ql_guard_open(w->cx, reader->foreign, lent, &guard));
+    (void)ql_enter(w->cx, ql_node_site(reader, NULL));
+    st = p->evaluator->tokens(w->cx, reader->self, read, out);
+    ql_leave(w->cx, before);
+    st = ql_guard_close(w->cx, &guard, st);
+    if (st == QL_OK)
+        st = check_tokens(w->cx, out, w->model->info.vocab);
+    return st == QL_OK ? st : ql_where(w->cx, st, "stage '%s' (%s)", reader->name, p->name);
+}
+
 /* The data stage's tokens, with the evaluator's BOS rule and its own change. */
 static ql_status
 read_tokens(ql_walk *w, const ql_node *data, const ql_node *reader, ql_tokens *out)
 {
     const ql_evaluator *ev = reader ? reader->plugin->evaluator : NULL;
-    const ql_site before = w->cx->site;
     const ql_data_request req = {
         .tokenizer = w->tokenizer,
         .bos = ev && ev->bos ? ev->bos(reader->self) : QL_BOS_DATA,
@@ -149,17 +241,11 @@ read_tokens(ql_walk *w, const ql_node *data, const ql_node *reader, ql_tokens *o
         .seed = data->seed,
     };
     ql_tokens read;
-    ql_status st;
 
-    QL_TRY(w->cx, read_data(w->cx, data, &req, &read));
+    QL_TRY(w->cx, read_data(w->cx, data, &req, w->model->info.vocab, &read));
     QL_TRY(w->cx, check_reader(w->cx, data, reader, &read));
     *out = read;
-    if (!ev || !ev->tokens)
-        return QL_OK;
-    (void)ql_enter(w->cx, ql_node_site(reader, NULL));
-    st = ev->tokens(w->cx, reader->self, &read, out);
-    ql_leave(w->cx, before);
-    return st;
+    return ev && ev->tokens ? change_tokens(w, reader, &read, out) : QL_OK;
 }
 
 /* Do two readers ask for the same tokens of the same data? */

@@ -237,6 +237,7 @@ ql_export_begin(ql_walk *w, ql_sink *s)
 {
     const ql_exporter *x = exporter(s);
     ql_export_info info = {.model = &w->model->info, .config = ql_source_config(w->model->source)};
+    ql_guard guard;
 
     QL_TRY(w->cx, folder_of(w, s, &info.folder));
     QL_TRY(w->cx, base_of(w, s, &info.base, &info.base_exported));
@@ -247,13 +248,17 @@ ql_export_begin(ql_walk *w, ql_sink *s)
     s->recipe = info.recipe;
     QL_TRY(w->cx, ql_export_open(w->cx, info.folder, w->model, &s->files));
     info.files = s->files;
-    return x->begin(w->cx, s->stage->self, &info, s->state);
+    QL_TRY(w->cx, ql_sink_guard(w, s, NULL, NULL, &guard));
+    return ql_guard_close(w->cx, &guard, x->begin(w->cx, s->stage->self, &info, s->state));
 }
 
 ql_status
 ql_export_end(ql_walk *w, ql_sink *s)
 {
-    QL_TRY(w->cx, exporter(s)->end(w->cx, s->stage->self, s->state, &s->facts));
+    ql_guard guard;
+
+    QL_TRY(w->cx, ql_sink_guard(w, s, NULL, NULL, &guard));
+    QL_TRY(w->cx, ql_guard_close(w->cx, &guard, exporter(s)->end(w->cx, s->stage->self, s->state, &s->facts)));
     QL_TRY(w->cx, ql_note_followed(w->cx, &s->facts));
     return ql_export_finish(w->cx, s->files, s->recipe, &s->facts);
 }

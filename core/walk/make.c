@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "plugin/registry.h"
-#include "device/guard.h"
 #include "tensor/tensor.h"
 #include "walk.h"
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "device/guard.h"
 #include "store/content.h"
 #include "tensor/tensor.h"
 #include "walk.h"
@@ -49,25 +48,29 @@ leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st)
     return st;
 }
 
-/* What a call is lent, beside tensors: parameters, tokens, and what the walk goes on with of a linear `in` or a chunk
- * `seqs` (NULL: of none). */
-static ql_status
-open_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql_seqs *seqs, ql_guard *out)
+ql_status
+ql_sink_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql_seqs *seqs, ql_guard *out)
 {
-    const ql_tokens *tokens = s->stream ? &s->stream->corpus->tokens : NULL;
-    const ql_lent lent[] = {
-        {"parameters", s->stage->self, s->stage->plugin->self_size},
-        {"ids", tokens ? tokens->ids : NULL, tokens ? (size_t)tokens->offsets[tokens->count] * sizeof *tokens->ids : 0},
-        {"scored", tokens ? tokens->scored : NULL,
-         tokens && tokens->scored ? (size_t)tokens->offsets[tokens->count] : 0},
-        {"offsets", tokens ? tokens->offsets : NULL,
-         tokens ? (size_t)(tokens->count + 1) * sizeof *tokens->offsets : 0},
-        {"statistics", in ? in->stats : NULL, sizeof(ql_stats)},
-        {"qlinear", in ? in->qlinear : NULL, sizeof(ql_qlinear)},
-        {"seqs", seqs, sizeof(ql_seqs)},
-        {"offsets", seqs ? seqs->offsets : NULL, seqs ? (size_t)(seqs->count + 1) * sizeof *seqs->offsets : 0},
-        {0}};
+    ql_lent lent[QL_LENT_MOST + 1] = {{"parameters", s->stage->self, s->stage->plugin->self_size}};
+    const ql_model_info *model = &w->model->info;
+    int n = 1;
 
+    if (!evaluator(s)) {
+        lent[n++] = (ql_lent){"model", model, sizeof *model};
+        lent[n++] = (ql_lent){"linears", model->linears, (size_t)model->linear_count * sizeof *model->linears};
+    }
+    if (s->stream)
+        n += ql_tokens_lend(&s->stream->corpus->tokens, lent + n);
+    if (in) {
+        lent[n++] = (ql_lent){"statistics", in->stats, sizeof *in->stats};
+        lent[n++] = (ql_lent){"qlinear", in->qlinear, sizeof *in->qlinear};
+    }
+    if (seqs) {
+        lent[n++] = (ql_lent){"seqs", seqs, sizeof *seqs};
+        lent[n++] = (ql_lent){"offsets", seqs->offsets, (size_t)(seqs->count + 1) * sizeof *seqs->offsets};
+        if (seqs->parent)
+            lent[n++] = (ql_lent){"parent", seqs->parent, (size_t)seqs->count * sizeof *seqs->parent};
+    }
     return ql_guard_open(w->cx, s->stage->foreign, lent, out);
 }
 
@@ -159,7 +162,7 @@ rate(ql_walk *w, const ql_sink *s, const ql_linear_result *in)
     ql_guard guard;
     ql_status st;
 
-    QL_TRY(w->cx, open_guard(w, s, in, NULL, &guard));
+    QL_TRY(w->cx, ql_sink_guard(w, s, in, NULL, &guard));
     st = ql_guard_close(w->cx, &guard, evaluator(s)->linear(w->cx, s->stage->self, in, &facts));
     if (st == QL_OK && w->folder)
         st = ql_results_add(w->results, s->node, w->layer, in->name, &facts);
@@ -179,7 +182,7 @@ hand_linear(ql_walk *w, ql_sink *s, int l)
         return rate(w, s, &in);
     if (!w->folder)
         return QL_OK;
-    QL_TRY(w->cx, open_guard(w, s, &in, NULL, &guard));
+    QL_TRY(w->cx, ql_sink_guard(w, s, &in, NULL, &guard));
     return ql_guard_close(w->cx, &guard, s->stage->plugin->exporter->linear(w->cx, s->stage->self, &in, s->state));
 }
 
@@ -234,7 +237,7 @@ find(ql_walk *w, ql_sink *s, const ql_eval_chunk *chunk)
     ql_eval_found found = {0};
     ql_guard guard;
 
-    QL_TRY(w->cx, open_guard(w, s, NULL, chunk->seqs, &guard));
+    QL_TRY(w->cx, ql_sink_guard(w, s, NULL, chunk->seqs, &guard));
     QL_TRY(w->cx, ql_guard_close(w->cx, &guard, evaluator(s)->chunk(w->cx, s->stage->self, &lent, &found)));
     if (found.bytes == 0)
         return QL_OK;
@@ -392,7 +395,7 @@ end_evaluator(ql_walk *w, ql_sink *s)
     info.cell = ql_format(w->cx, "%s-%016llx", s->stage->name, (unsigned long long)s->of->stage->key[0]);
     if (!info.cell)
         return QL_MEMORY;
-    QL_TRY(w->cx, open_guard(w, s, NULL, NULL, &guard));
+    QL_TRY(w->cx, ql_sink_guard(w, s, NULL, NULL, &guard));
     QL_TRY(w->cx, ql_guard_close(w->cx, &guard, evaluator(s)->end(w->cx, s->stage->self, &info, &found, &s->facts)));
     QL_TRY(w->cx, check_finite(w, s));
     return note_tokens(w, s);

@@ -4,6 +4,7 @@
 #define QLOOM_WALK_WALK_H
 
 #include "base/progress.h"
+#include "device/guard.h"
 #include "model/block.h"
 #include "store/journal.h"
 #include "tensor/memo.h"
@@ -64,6 +65,9 @@ ql_status ql_walk_run(ql_walk *w);
 /* --- corpus.c --- */
 /* The tokens of stage `data` as evaluator `reader` asks for them; NULL: for calibration. Equal ones are one. */
 ql_status ql_corpus_open(ql_walk *w, const ql_node *data, const ql_node *reader, const ql_corpus **out);
+/* What readers of tokens are lent; returns how many of `out` are set. */
+#define QL_TOKENS_LENT 9
+int ql_tokens_lend(const ql_tokens *tokens, ql_lent *out);
 
 /* --- stream.c --- */
 /* Gives the stream the embeddings of a lane of its corpus, or makes it follow `equal_to` (may be NULL), which has the same. On the heap
@@ -243,6 +247,9 @@ ql_status ql_export_end(ql_walk *w, ql_sink *s);
 /* --- sink.c --- */
 /* The note `followed`, if the model's files disagree (ql_follow). */
 ql_status ql_note_followed(ql_ctx *cx, ql_facts *m);
+/* Begins to guard what a call of the sink's plugin is lent, beside tensors: parameters, tokens, and what the walk goes on with of a linear
+ * `in` or a chunk `seqs` (NULL: of none). */
+ql_status ql_sink_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql_seqs *seqs, ql_guard *out);
 /* Corpora that sinks read, their streams, and the states of sinks. */
 ql_status ql_sinks_open(ql_walk *w);
 /* After the visits of a block: forwards streams to the end of the model through each variant and hands its linears to its sinks. */

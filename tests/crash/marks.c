@@ -6,10 +6,10 @@ typedef struct marks {
     int to, by;
 } marks;
 
-enum { NOTHING, X, HEAD, IDS, OFFSETS, CHUNK };
+enum { NOTHING, X, HEAD, IDS, OFFSETS, CHUNK, PARAMETERS, TOKENS };
 enum { OPERATION, MAP, POINTER };
 
-static const char *const inputs[] = {"nothing", "x", "head", "ids", "offsets", "chunk", NULL};
+static const char *const inputs[] = {"nothing", "x", "head", "ids", "offsets", "chunk", "parameters", "tokens", NULL};
 static const char *const ways[] = {"operation", "map", "pointer", NULL};
 static const ql_param params[] = {QL_ENUM(marks, to, NOTHING, inputs, "what it writes to"),
                                   QL_ENUM(marks, by, OPERATION, ways, "how"), QL_PARAMS_END};
@@ -52,9 +52,24 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *in, ql_eval_found *out)
     case CHUNK:
         ((ql_eval_chunk *)(uintptr_t)in)->x = in->head; /* a copy of its own: no harm */
         return QL_OK;
+    case PARAMETERS:
+        ((marks *)(uintptr_t)p)->by = POINTER + 1;
+        return QL_OK;
     default:
         return QL_OK;
     }
+}
+
+static ql_status
+tokens(ql_ctx *cx, const void *self, const ql_tokens *in, ql_tokens *out)
+{
+    const marks *p = self;
+
+    (void)cx;
+    (void)out;
+    if (p->to == TOKENS)
+        ((int32_t *)(uintptr_t)in->ids)[3] = 1;
+    return QL_OK;
 }
 
 static ql_status
@@ -68,4 +83,4 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
 
 QL_PLUGIN(.kind = QL_EVALUATOR, .name = "marks", .version = "0.1", .help = "writes to what it is lent",
           .params = params, .self_size = sizeof(marks),
-          .evaluator = QL_TABLE(ql_evaluator, .metrics = metrics, .chunk = chunk, .end = end), );
+          .evaluator = QL_TABLE(ql_evaluator, .metrics = metrics, .tokens = tokens, .chunk = chunk, .end = end), );

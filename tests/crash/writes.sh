@@ -90,6 +90,7 @@ to_chunk() {
     write_pipeline "" "  marks: {use: marks, model: \$fix, data: \$eval, to: $1, by: $2}"
     case $1,$2,$device in
     chunk,*) ends "$what" 0 ;;
+    tokens,*) ends "$what" 2 && has err "the plugin wrote to 'ids', which was lent for reading only" ;;
     x,pointer,cpu | head,pointer,cpu)
         ends "$what" 139
         has err "plugin 'marks' wrote to memory that was lent to it for reading only"
@@ -131,8 +132,37 @@ for device in cpu cuda; do
             to_chunk $input $how
         done
     done
-    for input in ids offsets chunk; do
+    for input in ids offsets chunk parameters tokens; do
         to_chunk $input pointer
+    done
+done
+
+# An exporter, in each of its calls: nothing of it is there afterwards, and no number but right ones.
+device=cpu
+write_pipeline "" ""
+go undisturbed || fail "an undisturbed run: $(cat "$dir/err")"
+numbers=$(grep -E '^(original|svd|qera),' "$dir/out")
+for at in begin linear end; do
+    inputs="parameters model linears"
+    [ $at != linear ] || inputs="$inputs qlinear w what"
+    for input in $inputs; do
+        for how in $ways; do
+            [ "$how" = operation ] || [ "$input" = w ] || [ "$input" = what ] || continue
+            what="an exporter's $at, $input by $how"
+            write_pipeline "" "  out: {use: spoils, model: \$fix, path: $dir/spoiled, at: $at, to: $input, by: $how}"
+            case $input,$how in
+            w,pointer | what,pointer)
+                ends "$what" 139
+                has err "plugin 'spoils' wrote to memory that was lent to it for reading only"
+                has err " in stage out"
+                ;;
+            w,* | what,*) ends "$what" 1 && has err "lent for reading only" ;;
+            *) ends "$what" $([ $at = begin ] && echo 2 || echo 1) && has err "the plugin wrote to '$input', which was lent for reading only" ;;
+            esac
+            [ ! -e "$dir/spoiled" ] || [ -z "$(find "$dir/spoiled" -name '.qloom-export-*' -prune -o -name '*.json' -print)" ] || fail "$what: files are there"
+            kept "$what" runs
+            rm -rf "$dir/spoiled"
+        done
     done
 done
 

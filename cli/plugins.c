@@ -13,7 +13,7 @@ static const char usage[] =
     "Without a name: every plugin found, by kind. With one: its help, parameters, inputs and outputs.\n\n"
     "  --json              for programs\n"
     "  --markdown          as the reference in docs/plugins.md\n"
-    "  --new KIND NAME     write a folder NAME with a quantizer, compensator or evaluator to start from:\n"
+    "  --new KIND NAME     write a folder NAME with a quantizer, compensator, evaluator or trainer to start from:\n"
     "                      source, CMake file with a test, and pipeline\n";
 
 /* A plugin with its defaults filled in, so that they print as values do. */

@@ -145,7 +145,11 @@ runs_in_walk_only(const ql_plugin *p)
                                            : NULL;
     if (p->kind == QL_EVALUATOR)
         return p->evaluator->linear ? NULL : "works on the stream of a whole model";
-    return p->kind == QL_QUANTIZER ? NULL : "needs files or a device of its own";
+    if (p->kind == QL_TRAINER)
+        return "trains a whole model";
+    if (p->kind == QL_QUANTIZER)
+        return p->quantizer->yields & QL_KEEPS_WEIGHT ? "is the identity" : NULL;
+    return "needs files or a device of its own";
 }
 
 ql_status

@@ -21,7 +21,9 @@ partner(const ql_registry *r, ql_kind kind)
     for (int64_t i = 0; i < ql_registry_count(r); i++) {
         const ql_plugin *p = ql_registry_item(r, i)->plugin;
 
-        if (!p || p->kind != kind || (kind == QL_QUANTIZER && p->quantizer->needs & QL_NEEDS_STATS) ||
+        if (!p || p->kind != kind ||
+            (kind == QL_QUANTIZER &&
+             (p->quantizer->needs & QL_NEEDS_STATS || p->quantizer->yields & QL_KEEPS_WEIGHT)) ||
             (kind == QL_EVALUATOR && (!p->evaluator->chunk || p->evaluator->questions)) ||
             (kind == QL_DATA ? !ql_param_find(p, "seqlen") : ql_param_any_required(p)))
             continue;
@@ -85,7 +87,7 @@ ql_plugin_scaffold(ql_ctx *cx, const ql_registry *r, const char *kind, const cha
     };
 
     if (!files[0].text)
-        return QL_FAIL(cx, QL_INVALID, "--new: got '%s', expected quantizer, compensator or evaluator", kind);
+        return QL_FAIL(cx, QL_INVALID, "--new: got '%s', expected quantizer, compensator, evaluator or trainer", kind);
     QL_TRY(cx, check_name(cx, r, name));
     if (mkdir(name, 0777) != 0)
         return QL_FAIL(cx, errno == EEXIST ? QL_INVALID : QL_IO, "can't make the folder '%s': %s", name,

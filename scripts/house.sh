@@ -5,17 +5,17 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1785
+limits="include 1870
 base 2920
 device 790
 tensor 2980
-plugin 1890
-model 2020
+plugin 1760
+model 2100
 pipeline 3160
 yaml 930
 store 1430
 results 1890
-walk 5890
+walk 8190
 run 430
 job 1880
 text 8580
@@ -24,8 +24,8 @@ export 1290
 report 3850
 kit 930
 cli 2600
-core 27380
-all 45060"
+core 29980
+all 47700"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

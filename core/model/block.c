@@ -407,6 +407,42 @@ ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor *
     return QL_OK;
 }
 
+ql_status
+ql_block_bare(ql_ctx *cx, const ql_block *b, int linear, const ql_tensor **out)
+{
+    const block_linear *l = &b->linears[linear];
+    const ql_tensor *from = l->exact ? l->exact : l->w;
+    ql_tensor *made;
+
+    QL_TRY(cx, ql_dtype_of(from) == QL_F32 ? ql_tensor_lend(cx, from, &made) : ql_convert(cx, from, QL_F32, &made));
+    *out = made;
+    return QL_OK;
+}
+
+void
+ql_block_adapter(const ql_block *b, int linear, const ql_tensor **adapter_b, const ql_tensor **adapter_a)
+{
+    *adapter_b = b->linears[linear].b;
+    *adapter_a = b->linears[linear].a;
+}
+
+const ql_tensor *
+ql_block_plain(const ql_block *b, int linear)
+{
+    return b->linears[linear].w;
+}
+
+void
+ql_block_release(ql_block *b, int linear)
+{
+    block_linear *l = &b->linears[linear];
+
+    forget(l);
+    ql_tensor_unref(l->w);
+    ql_tensor_unref(l->exact);
+    l->w = l->exact = NULL;
+}
+
 ql_dtype
 ql_block_dtype(const ql_block *b, int linear)
 {

@@ -29,6 +29,12 @@ const char *ql_block_name(const ql_block *b, int linear); /* "model.layers.3.mlp
  * shared: the same pointer until ql_block_forget or ql_block_close. Its values are the file's, whatever the compute
  * dtype. */
 ql_status ql_block_weight(ql_ctx *cx, ql_block *b, int linear, bool raw, const ql_tensor **out);
+/* The same without the adapter that the model came with, in the innermost scope; and that adapter, f32, NULL: none. */
+ql_status ql_block_bare(ql_ctx *cx, const ql_block *b, int linear, const ql_tensor **out);
+void ql_block_adapter(const ql_block *b, int linear, const ql_tensor **adapter_b, const ql_tensor **adapter_a);
+/* The same in the compute dtype, the block's own; NULL once it was released, for a linear that always gets another weight. */
+const ql_tensor *ql_block_plain(const ql_block *b, int linear);
+void ql_block_release(ql_block *b, int linear);
 ql_dtype ql_block_dtype(const ql_block *b, int linear); /* of the weight in its file */
 /* The same for any block, whose weights stay where they are. */
 ql_status ql_model_dtype(ql_ctx *cx, const ql_model_handle *m, int64_t layer, int linear, ql_dtype *out);
@@ -51,13 +57,17 @@ ql_status ql_block_linear(ql_ctx *cx, const ql_block *b, int linear, const ql_we
  * and the tensors of y may be dropped as soon as they have been read. */
 typedef struct ql_flow {
     const ql_seqs *seqs;
-    ql_tensor *h;  /* [T, hidden]: the residual stream; only read */
-    ql_tensor *x;  /* [T, in]: input of the subset that comes next; NULL at the end of the block */
-    ql_tensor **y; /* outputs of the last subset's linears, in their order; NULL at the start of the block */
+    ql_tensor *h;     /* [T, hidden]: the residual stream; only read */
+    ql_tensor *x;     /* [T, in]: input of the subset that comes next; NULL at the end of the block */
+    ql_tensor **y;    /* outputs of the last subset's linears, in their order; NULL at the start of the block */
+    ql_tensor **kept; /* [QL_KEPT]: what the step that comes next keeps for its backward; NULL: nothing */
 } ql_flow;
 
 /* Step k of the model, k = 0 .. subsets: reads h and y, sets x, and h where it changed. Its temporaries are gone. */
 ql_status ql_block_step(ql_ctx *cx, const ql_block *b, int k, ql_flow *f);
+/* The backward of step k (ql_model.step_back): `f` as it was before the step, but for x, which the step made; `h_next`: h behind it. */
+ql_status ql_block_step_back(ql_ctx *cx, const ql_block *b, int k, const ql_flow *f, ql_tensor *h_next,
+                             const ql_grad *grad);
 /* All linears of subset k: reads x, sets y. `as` [linear_count of the model] or NULL; entries may be NULL. */
 ql_status ql_block_linears(ql_ctx *cx, const ql_block *b, int k, const ql_weight *const *as, ql_flow *f);
 /* The whole block, `f` holding seqs and h: sets h to that of the next block and leaves nothing else behind. */

@@ -39,7 +39,9 @@ ql_block_step(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
                     .smalls = (const ql_tensor *const *)b->smalls,
                     .y = (const ql_tensor *const *)f->y,
                     .x = k < m->info.subsets ? &x : NULL,
-                    .h_next = &h};
+                    .h_next = &h,
+                    .kept = f->kept};
+    ql_tensor **made[2 + QL_KEPT] = {&x, &h};
     ql_scope scope;
     ql_guard guard;
     ql_site before;
@@ -54,11 +56,42 @@ ql_block_step(ql_ctx *cx, const ql_block *b, int k, ql_flow *f)
     ql_leave(cx, before);
     if (st == QL_OK && step.x && !x)
         st = QL_FAIL(cx, QL_BUG, "plugin '%s' gave no input for subset %d", m->plugin->name, k);
-    QL_TRY(cx, ql_scope_yield(cx, &scope, st, (ql_tensor * *const[]){&x, &h}, 2));
+    for (int i = 0; f->kept && i < QL_KEPT; i++)
+        made[2 + i] = &f->kept[i];
+    QL_TRY(cx, ql_scope_yield(cx, &scope, st, made, f->kept ? 2 + QL_KEPT : 2));
     f->x = x;
     if (h)
         f->h = h;
     return QL_OK;
+}
+
+ql_status
+ql_block_step_back(ql_ctx *cx, const ql_block *b, int k, const ql_flow *f, ql_tensor *h_next, const ql_grad *grad)
+{
+    const ql_model_handle *m = b->m;
+    ql_tensor *x = f->x;
+    const ql_step step = {.info = &m->info,
+                          .layer = b->layer,
+                          .k = k,
+                          .seqs = f->seqs,
+                          .smalls = (const ql_tensor *const *)b->smalls,
+                          .h = f->h,
+                          .y = (const ql_tensor *const *)f->y,
+                          .x = k < m->info.subsets ? &x : NULL,
+                          .h_next = &h_next,
+                          .kept = f->kept};
+    ql_guard guard;
+    ql_site before;
+    ql_status st;
+
+    if (!m->plugin->model->step_back)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "plugin '%s' has no backward, so that nothing can be trained on its models",
+                       m->plugin->name);
+    QL_TRY(cx, ql_guard_open(cx, m->foreign, NULL, &guard));
+    before = ql_enter_plugin(cx, m->plugin->name);
+    st = ql_guard_close(cx, &guard, m->plugin->model->step_back(cx, m->self, &step, grad));
+    ql_leave(cx, before);
+    return st;
 }
 
 ql_status

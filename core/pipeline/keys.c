@@ -245,7 +245,8 @@ check_metric(ql_build *b, ql_place place, const char *text)
         return false;
     s = &b->stages[ref.stage];
     return !s->plugin || ql_kind_of(s->plugin->kind)->sink ||
-           ql_wrong(b, place, "table: value: stage '%s' (%s) is a %s; only evaluators and exporters give metrics",
+           ql_wrong(b, place,
+                    "table: value: stage '%s' (%s) is a %s; only evaluators, trainers and exporters give metrics",
                     s->name, s->plugin->name, ql_kind_name(s->plugin->kind));
 }
 

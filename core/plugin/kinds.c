@@ -6,6 +6,7 @@
 
 #include <qloom/backend.h>
 #include <qloom/exporter.h>
+#include <qloom/trainer.h>
 
 #define PORTS_END            \
     {                        \
@@ -58,11 +59,19 @@ static const ql_port exporter_ports[] = {
     PORTS_END,
 };
 
+static const ql_port trainer_ports[] = {
+    {.name = "model", .type = QL_EDGE_MODEL, .help = "the model whose adapters are trained; its weights stay"},
+    {.name = "data", .type = QL_EDGE_TOKENS, .help = "sequences to train on"},
+    {.name = "eval", .type = QL_EDGE_TOKENS, .optional = true, .help = "held-out sequences, whose loss is watched"},
+    {.name = "model", .type = QL_EDGE_MODEL, .output = true, .help = "the same weights with the adapters as trained"},
+    PORTS_END,
+};
+
 /* Never filled: the macros of the kinds' headers need fields to take names and types from. */
 typedef struct shared_fields {
-    int bits, group_size, scale_dtype, rank, adapter_dtype;
+    int bits, group_size, scale_dtype, rank, adapter_dtype, eval_every;
     bool sym;
-    double damp, mse;
+    double damp, mse, checkpoint_every;
     const char *path;
 } shared_fields;
 
@@ -82,6 +91,13 @@ static const ql_param compensator_rows[] = {
     QL_RANK(shared_fields, 32),
     QL_ADAPTER_DTYPE(shared_fields),
     QL_DAMP(shared_fields, 0.01),
+    QL_PARAMS_END,
+};
+
+static const ql_param trainer_rows[] = {
+    QL_ADAPTER_DTYPE(shared_fields),
+    QL_EVAL_EVERY(shared_fields),
+    QL_CHECKPOINT_EVERY(shared_fields),
     QL_PARAMS_END,
 };
 
@@ -109,6 +125,9 @@ static const ql_member quantizer_members[] = {MEMBER(ql_quantizer, quantize), {N
 static const ql_member no_members[] = {{NULL, 0}}; /* a compensator without a function is the identity */
 static const ql_member exporter_members[] = {
     MEMBER(ql_exporter, begin), MEMBER(ql_exporter, linear), MEMBER(ql_exporter, end), {NULL, 0}};
+
+static const ql_member trainer_members[] = {
+    MEMBER(ql_trainer, begin), MEMBER(ql_trainer, rate), MEMBER(ql_trainer, update), {NULL, 0}};
 
 /* It evaluates linears, or a stream, which takes two functions. */
 static const char *
@@ -186,7 +205,14 @@ static const ql_kind_info kinds[] = {
                      .members = exporter_members,
                      .shape = "ellipse",
                      .sink = true},
-    [QL_TRAINER] = {.name = "trainer", .ports = no_ports, .shared = no_rows}, /* none can run yet */
+    [QL_TRAINER] = {.name = "trainer",
+                    .size = sizeof(ql_trainer),
+                    .ports = trainer_ports,
+                    .shared = trainer_rows,
+                    .members = trainer_members,
+                    .shape = "octagon",
+                    .seeded = true,
+                    .sink = true},
 };
 
 const ql_kind_info *

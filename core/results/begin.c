@@ -222,8 +222,14 @@ static ql_status
 put_kinds(shape *s, const char *stage, const ql_plugin *plugin)
 {
     static const char *const words[] = {NULL, "lower", "higher"};
+    static const ql_metric_kind trained[] = {{.name = "eval_loss", .unit = "nats", .better = QL_BETTER_LOWER},
+                                             {.name = "train_loss", .unit = "nats", .better = QL_BETTER_LOWER},
+                                             {.name = NULL}};
+    const ql_metric_kind *m = plugin->kind == QL_EVALUATOR ? plugin->evaluator->metrics
+                              : plugin->kind == QL_TRAINER ? trained
+                                                           : NULL;
 
-    for (const ql_metric_kind *m = plugin->kind == QL_EVALUATOR ? plugin->evaluator->metrics : NULL; m && m->name; m++)
+    for (; m && m->name; m++)
         QL_TRY(s->cx,
                ql_db_put(s->r,
                          "INSERT INTO kind SELECT ?1, count(*), ?2, ?3, ?4, ?5, ?6, ?7 FROM kind WHERE run = ?1"

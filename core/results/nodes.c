@@ -64,6 +64,19 @@ ql_results_add(ql_results *r, int64_t node, int64_t block, const char *linear, c
 }
 
 ql_status
+ql_results_series(ql_results *r, int64_t node, const char *name, int64_t step, double value)
+{
+    return ql_db_put(r, "INSERT INTO series VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+                     "itir", node, name, step, value);
+}
+
+ql_status
+ql_results_forget_series(ql_results *r, int64_t node)
+{
+    return ql_db_put(r, "DELETE FROM series WHERE node = ?", "i", node);
+}
+
+ql_status
 ql_results_drop(ql_results *r)
 {
     return ql_results_exec(r, "DELETE FROM temp.new_fact; DELETE FROM temp.new_note; DELETE FROM temp.new_answer");

@@ -44,6 +44,9 @@ ql_status ql_results_node(ql_results *r, const uint64_t key[2], const ql_node *n
 ql_status ql_results_add(ql_results *r, int64_t node, int64_t block, const char *linear, const ql_facts *facts);
 /* What was added for the block is all of it: it takes the place of what the database has there, with a digest. */
 ql_status ql_results_keep(ql_results *r, int64_t node, int64_t block, const ql_cost *cost);
+/* A number of a series of the node, under its step; forget: all of them. */
+ql_status ql_results_series(ql_results *r, int64_t node, const char *name, int64_t step, double value);
+ql_status ql_results_forget_series(ql_results *r, int64_t node);
 /* Whatever was added and not kept is forgotten. */
 ql_status ql_results_drop(ql_results *r);
 /* Has the database the block's facts, as they were kept? Damaged ones are reported in the log and removed. `cost`: as kept. */

@@ -1,4 +1,5 @@
 /* Which nodes of the results the cells show, and what else a finished walk says of them. */
+#include "plugin/kinds.h"
 #include "walk.h"
 
 /* --- nodes --- */
@@ -11,6 +12,12 @@ open_nodes(ql_walk *w)
 
         QL_TRY(w->cx, ql_results_node(w->results, w->store ? s->key.half : NULL, s->stage,
                                       &s->node)); /* without a store: no keys */
+    }
+    for (int64_t i = 0; i < w->plan->variant_count; i++) {
+        ql_variant *v = w->plan->variants[i];
+
+        if (ql_variant_is_trained(v))
+            QL_TRY(w->cx, ql_results_node(w->results, w->store ? v->key.half : NULL, v->stage, &v->node));
     }
     return QL_OK;
 }
@@ -33,13 +40,13 @@ position_of(const ql_walk *w, const ql_node *n, int64_t s, int64_t written)
     return ((last ? stages : 0) + s) * (stages + 1) + written;
 }
 
-/* Writes down which cells show sink `e`; at the end of the walk (`over`) only what failed, with the reason. */
+/* Writes down which cells show `node`, of a sink or a trainer; at the end of the walk (`over`) only what failed, with the reason. */
 static ql_status
-put_link(ql_walk *w, const ql_sink *e, ql_run_link link, const char *why, bool over)
+put_link(ql_walk *w, int64_t node, ql_run_link link, const char *why, bool over)
 {
     if (over && !why)
         return QL_OK;
-    link.node = e->node;
+    link.node = node;
     link.error = over ? why : NULL;
     return ql_run_put_link(w->results, &link);
 }
@@ -60,7 +67,7 @@ put_written(ql_walk *w, const ql_node *x, int64_t stage, int64_t c, bool over)
         link.prefix = ql_format(w->cx, "%s.", g->stage_names[s]);
         if (!link.prefix)
             return QL_MEMORY;
-        QL_TRY(w->cx, put_link(w, e, link, e->failed, over));
+        QL_TRY(w->cx, put_link(w, e->node, link, e->failed, over));
     }
     return QL_OK;
 }
@@ -78,17 +85,22 @@ put_cell(ql_walk *w, int64_t c, bool over)
         const ql_sink *e;
         ql_run_link link = {.cell = c, .stage = g->stage_names[s], .prefix = ""};
 
-        if (!n || (n->plugin->kind != QL_EVALUATOR && n->plugin->kind != QL_EXPORTER) ||
-            ql_node_before(n, QL_MODEL) != w->plan->root)
+        if (!n || !ql_kind_of(n->plugin->kind)->sink || ql_node_before(n, QL_MODEL) != w->plan->root)
             continue;
         link.position = position_of(w, n, s, 0);
+        if (n->plugin->kind == QL_TRAINER) {
+            const ql_variant *v = ql_plan_variant(w->plan, n);
+
+            QL_TRY(w->cx, put_link(w, v->node, link, ql_variant_failed(v), over));
+            continue;
+        }
         if ((e = ql_plan_find(w->plan, n, ql_node_input(n, "model"))))
-            QL_TRY(w->cx, put_link(w, e, link, why_failed(e), over));
+            QL_TRY(w->cx, put_link(w, e->node, link, why_failed(e), over));
         if (n->plugin->kind == QL_EXPORTER)
             QL_TRY(w->cx, put_written(w, n, s, c, over));
         link.cell = original;
         if (first && n->plugin->kind == QL_EVALUATOR && (e = ql_plan_find(w->plan, n, w->plan->root)))
-            QL_TRY(w->cx, put_link(w, e, link, why_failed(e), over));
+            QL_TRY(w->cx, put_link(w, e->node, link, why_failed(e), over));
     }
     return QL_OK;
 }

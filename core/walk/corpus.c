@@ -58,9 +58,8 @@ move_parents(ql_ctx *cx, const ql_tokens *tokens, ql_span *span)
     return QL_OK;
 }
 
-/* Cuts `tokens` into chunks of at most `chunk_tokens` tokens, never less than a sequence. Lives in the innermost scope. */
-static ql_status
-make_corpus(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out)
+ql_status
+ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out)
 {
     const int64_t *at = tokens->offsets;
     uint64_t both[8] = {0};
@@ -269,7 +268,7 @@ ql_corpus_open(ql_walk *w, const ql_node *data, const ql_node *reader, const ql_
             return QL_OK;
         }
     QL_TRY(w->cx, read_tokens(w, data, reader, &tokens));
-    QL_TRY(w->cx, make_corpus(w->cx, &tokens, w->graph->chunk_tokens, made));
+    QL_TRY(w->cx, ql_corpus_make(w->cx, &tokens, w->graph->chunk_tokens, made));
     *out = made;
     for (int64_t i = 0; i < w->reading_count; i++)
         if (!tokens.questions && !w->readings[i].reader == !reader &&

@@ -23,6 +23,9 @@ typedef struct ql_lane { /* chunks of a corpus that go through memory together *
     int64_t first, count;
 } ql_lane;
 
+/* Cuts `tokens` into chunks of at most `chunk_tokens` tokens, never less than a sequence. Lives in the innermost scope. */
+ql_status ql_corpus_make(ql_ctx *cx, const ql_tokens *tokens, int64_t chunk_tokens, ql_corpus *out);
+
 /* Tokens that were read, and for whom. */
 typedef struct ql_reading {
     const ql_node *data, *reader; /* reader: the evaluator; NULL: calibration */

@@ -43,8 +43,7 @@ ql_cost_store(ql_walk *w, ql_variant *v)
         const ql_tensor *b, *a;
 
         ql_variant_adapter(v, l, &b, &a);
-        if (codes)
-            bits = ql_qlinear_bits(&codes->q, b, a);
+        bits = codes ? ql_qlinear_bits(&codes->q, b, a) : bits + tensor_bits(b) + tensor_bits(a);
         v->block.bits += bits;
         v->block.weights += weights;
     }

@@ -44,7 +44,7 @@ get(ql_walk *w, const ql_entry *e, const char *stage, ql_status (*take)(ql_walk 
             st = ql_store_drop(w->cx, w->store, e);
         }
     }
-    if (st == QL_OK && found && w->pass == 0)
+    if (st == QL_OK && found && w->pass == 0 && w->level == 0)
         st = note(w, e, stage, true);
     if (st == QL_OK && !found) {
         w->damaged = true;
@@ -104,7 +104,7 @@ copy_tally(ql_walk *w, const ql_parcel *parcel, int64_t blocks, ql_tally *t)
 static ql_status
 check_counts(ql_walk *w, const ql_variant *v)
 {
-    const bool coupled = v->stage->plugin->kind == QL_COMPENSATOR;
+    const bool coupled = v->stage->plugin->kind == QL_COMPENSATOR || ql_variant_is_trained(v);
     ql_tally found = {0};
     bool coded = true;
 
@@ -140,7 +140,8 @@ take_tally(ql_walk *w, const ql_parcel *parcel, void *into)
 {
     ql_variant *v = into;
 
-    return copy_tally(w, parcel, w->model->info.layers, &v->all);
+    QL_TRY(w->cx, copy_tally(w, parcel, w->model->info.layers, &v->all));
+    return ql_variant_is_trained(v) ? ql_train_take(w, parcel, v) : QL_OK;
 }
 
 /* --- facts of sinks, which lie in the results ----------------------------------------------------------------- */
@@ -274,18 +275,27 @@ ql_finished_look_up(ql_walk *w)
 }
 
 ql_status
+ql_finished_put_whole(ql_walk *w, ql_variant *v)
+{
+    const ql_entry e = entry_of(v, QL_WHOLE);
+    ql_parcel parcel = {0};
+
+    QL_TRY(w->cx, ql_parcel_put(w->cx, &parcel, "tally", &v->all, sizeof v->all));
+    if (ql_variant_is_trained(v))
+        QL_TRY(w->cx, ql_train_put(w, v, &parcel));
+    QL_TRY(w->cx, put(w, &e, v->stage->name, &parcel));
+    v->told = true;
+    return QL_OK;
+}
+
+ql_status
 ql_finished_put_all(ql_walk *w)
 {
     for (int64_t i = 0; w->store && i < w->plan->variant_count; i++) {
         ql_variant *v = w->plan->variants[i];
-        const ql_entry e = entry_of(v, QL_WHOLE);
-        ql_parcel parcel = {0};
 
-        if (!ql_variant_is_made(v) || v->told || ql_variant_failed(v))
-            continue;
-        QL_TRY(w->cx, ql_parcel_put(w->cx, &parcel, "tally", &v->all, sizeof v->all));
-        QL_TRY(w->cx, put(w, &e, v->stage->name, &parcel));
-        v->told = true;
+        if (ql_variant_is_made(v) && !ql_variant_is_trained(v) && !v->told && !ql_variant_failed(v))
+            QL_TRY(w->cx, ql_finished_put_whole(w, v));
     }
     return QL_OK;
 }
@@ -305,7 +315,7 @@ ql_finished_take(ql_walk *w)
         QL_TRY(w->cx, v->outlines ? ql_outline_take(w, v) : get(w, &e, v->stage->name, take_linears, v));
     }
     for (int64_t i = 0; i < w->plan->sink_count; i++)
-        if (w->plan->sinks[i].kept[w->layer] && w->pass == 0)
+        if (w->plan->sinks[i].kept[w->layer] && w->pass == 0 && w->plan->sinks[i].of->level == w->level)
             QL_TRY(w->cx, note_sink(w, &w->plan->sinks[i], w->layer, true));
     return QL_OK;
 }
@@ -329,19 +339,28 @@ was_made(const ql_walk *w, const ql_variant *v)
 }
 
 ql_status
+ql_finished_put_variant(ql_walk *w, ql_variant *v)
+{
+    ql_cost_store(w, v);
+    if (!v->told)
+        add_tally(&v->all, &v->block);
+    if (!w->store && !v->outlines)
+        return QL_OK;
+    QL_TRY(w->cx, w->store ? put_variant(w, v) : ql_outline_put(w, v));
+    v->kept[w->layer] = true;
+    return QL_OK;
+}
+
+ql_status
 ql_finished_put(ql_walk *w)
 {
     for (int64_t i = 0; i < w->plan->variant_count; i++) {
         ql_variant *v = w->plan->variants[i];
 
         if (was_made(w, v))
-            ql_cost_store(w, v);
-        if (!v->told)
+            QL_TRY(w->cx, ql_finished_put_variant(w, v));
+        else if (!v->told && !ql_variant_is_trained(v))
             add_tally(&v->all, &v->block);
-        if (was_made(w, v) && (w->store || v->outlines)) {
-            QL_TRY(w->cx, w->store ? put_variant(w, v) : ql_outline_put(w, v));
-            v->kept[w->layer] = true;
-        }
     }
     if (w->store)
         QL_TRY(w->cx, ql_store_trim(w->cx, w->store));

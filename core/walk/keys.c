@@ -105,6 +105,8 @@ put_parameters(maker *m, FILE *out, const ql_plugin *plugin, const void *self)
 
         if (!text)
             return QL_MEMORY;
+        if (row->aside)
+            continue;
         if (row->type == QL_T_PATH)
             memcpy(&path, (const char *)self + row->offset, sizeof path);
         if (path)

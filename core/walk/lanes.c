@@ -4,11 +4,11 @@
 #include "store/content.h"
 #include "walk.h"
 
-/* Has the sink a stream whose chunks it still lacks? */
+/* Has the sink, of the level under way, a stream whose chunks it still lacks? */
 static bool
-is_open(const ql_sink *s)
+is_open(const ql_walk *w, const ql_sink *s)
 {
-    return s->stream && !ql_sink_failed(s) && s->until < s->stream->corpus->span_count;
+    return s->stream && s->of->level == w->level && !ql_sink_failed(s) && s->until < s->stream->corpus->span_count;
 }
 
 /* Is it the first stream of its tokens to the end of the model? */
@@ -78,7 +78,7 @@ take_found(ql_walk *w, ql_sink *s, const ql_parcel *parcel)
 static ql_status
 look_up(ql_walk *w, ql_sink *s)
 {
-    for (bool there = true; there && is_open(s);) {
+    for (bool there = true; there && is_open(w, s);) {
         const ql_entry e = entry_of(s, s->until);
         ql_parcel parcel;
         ql_scope scope;
@@ -141,7 +141,7 @@ first_lacked(const ql_walk *w, const ql_corpus *c)
     for (int64_t i = 0; i < w->plan->sink_count; i++) {
         const ql_sink *s = &w->plan->sinks[i];
 
-        if (is_open(s) && s->stream->corpus == c && s->until < first)
+        if (is_open(w, s) && s->stream->corpus == c && s->until < first)
             first = s->until;
     }
     return first;
@@ -156,7 +156,7 @@ cut(const ql_walk *w, const ql_corpus *c, int64_t first, int64_t tokens)
     for (int64_t i = 0; i < w->plan->sink_count; i++) {
         const ql_sink *s = &w->plan->sinks[i];
 
-        if (is_open(s) && s->stream->corpus == c && s->until > first && s->until < first + lane.count)
+        if (is_open(w, s) && s->stream->corpus == c && s->until > first && s->until < first + lane.count)
             lane.count = s->until - first;
     }
     return lane;
@@ -199,6 +199,7 @@ ql_lanes_deal(ql_walk *w)
     int64_t chunks = 0, left = 0;
 
     w->passes = 1;
+    w->lane_count = 0;
     for (int64_t i = 0; w->store && !w->fresh && i < w->plan->sink_count; i++)
         if (w->plan->sinks[i].stream)
             QL_TRY(w->cx, look_up(w, &w->plan->sinks[i]));
@@ -209,7 +210,8 @@ ql_lanes_deal(ql_walk *w)
         return QL_MEMORY;
     for (int64_t i = w->plan->stream_count; i < w->stream_count; i++)
         if (is_first(w, i)) {
-            count_chunks(w, w->streams[i]->corpus);
+            if (first_lacked(w, w->streams[i]->corpus) < w->streams[i]->corpus->span_count)
+                count_chunks(w, w->streams[i]->corpus);
             QL_TRY(w->cx, deal(w, w->streams[i]->corpus, &left));
         }
     w->work->passes = w->passes > w->work->passes ? w->passes : w->work->passes;
@@ -232,7 +234,7 @@ ql_lanes_wanted(const ql_walk *w, const ql_sink *s)
 {
     const ql_lane lane = s->stream ? lane_of(w, s->stream->corpus) : (ql_lane){0};
 
-    return lane.count && is_open(s) && s->until <= lane.first;
+    return lane.count && is_open(w, s) && s->until <= lane.first;
 }
 
 bool

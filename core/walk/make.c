@@ -120,6 +120,8 @@ call_quantizer(ql_walk *w, const ql_stage *s, const ql_tensor *weight, const ql_
     st = ql_scope_yield(w->cx, &scope, st, made, sizeof made / sizeof *made);
     if (st != QL_OK)
         return st;
+    if (!out->codes && q->yields & QL_KEEPS_WEIGHT)
+        return QL_OK;
     QL_TRY(w->cx, round_adapter(w, s->node, &out->b, &out->a));
     return check_qlinear(w->cx, out, weight);
 }
@@ -290,6 +292,9 @@ ql_quantize(ql_ctx *cx, const ql_stage *q, const ql_tensor *w, const ql_stats *s
 
     if (!walk)
         return QL_FAIL(cx, QL_BUG, "no walk is under way");
+    if (q->node->plugin->quantizer->yields & QL_KEEPS_WEIGHT)
+        return QL_FAIL(cx, QL_INVALID, "stage '%s' (%s) keeps every weight as it is: there is nothing to quantize with",
+                       q->node->name, q->node->plugin->name);
     if (q->variant && !stats && w == walk->weight)
         return own_result(walk, q->variant, out);
     if (q->variant && !stats)

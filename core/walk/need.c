@@ -51,11 +51,12 @@ is_export(const ql_sink *s)
     return s->stage->plugin->kind == QL_EXPORTER;
 }
 
-/* In the first pass. An exporter is handed every block, whatever the store has, and writes everything again. */
+/* In the first pass of its level. An exporter is handed every block, whatever the store has, and writes everything again. */
 static bool
 linears_at(const ql_walk *w, const ql_sink *s, int64_t block)
 {
-    return w->pass == 0 && (is_export(s) || (s->stage->plugin->evaluator->linear && !s->kept[block]));
+    return w->pass == 0 && s->of->level == w->level &&
+           (is_export(s) || (s->stage->plugin->evaluator->linear && !s->kept[block]));
 }
 
 static bool
@@ -80,8 +81,8 @@ ql_need_decide(ql_walk *w)
 {
     forget_needs(w);
     for (int64_t block = 0; block < blocks_of(w); block++) {
-        for (int64_t i = 0; i < w->plan->variant_count && w->pass == 0; i++)
-            if (!w->plan->variants[i]->told)
+        for (int64_t i = 0; i < w->plan->variant_count && w->pass == 0 && w->level == 0; i++)
+            if (!w->plan->variants[i]->told || ql_need_training(w, w->plan->variants[i]))
                 want(w, w->plan->variants[i], block);
         for (int64_t i = 0; i < w->plan->sink_count; i++) {
             const ql_sink *s = &w->plan->sinks[i];
@@ -95,6 +96,42 @@ ql_need_decide(ql_walk *w)
     }
 }
 
+/* --- trainers ------------------------------------------------------------------------------------------------- */
+
+/* Is something at block `block` of the variant read, in whatever pass, by a sink or a trainer? */
+static bool
+is_read(const ql_walk *w, const ql_variant *v)
+{
+    for (int64_t i = 0; i < w->plan->sink_count; i++) {
+        const ql_sink *s = &w->plan->sinks[i];
+        const ql_variant *of = s->of;
+        bool reads = is_export(s) || s->stream;
+
+        for (int64_t block = 0; !reads && block < blocks_of(w); block++)
+            reads = s->stage->plugin->evaluator->linear && !s->kept[block];
+        while (of && of != v)
+            of = of->parent;
+        if (of && reads && !ql_sink_failed(s))
+            return true;
+    }
+    for (int64_t i = v->id + 1; i < w->plan->variant_count; i++)
+        if (w->plan->variants[i]->parent == v && ql_need_training(w, w->plan->variants[i]))
+            return true;
+    return false;
+}
+
+bool
+ql_need_training(const ql_walk *w, const ql_variant *v)
+{
+    bool kept = true;
+
+    if (!ql_variant_is_trained(v) || ql_variant_failed(v))
+        return false;
+    for (int64_t block = 0; block < blocks_of(w); block++)
+        kept = kept && v->kept[block];
+    return !v->told || (!kept && is_read(w, v));
+}
+
 /* --- answers -------------------------------------------------------------------------------------------------- */
 
 bool
@@ -106,7 +143,7 @@ ql_need_passes(const ql_walk *w, const ql_stream *s)
 bool
 ql_need_variant(const ql_walk *w, const ql_variant *v)
 {
-    return ql_variant_is_made(v) && v->wanted[w->layer] && !v->kept[w->layer];
+    return ql_variant_is_made(v) && !ql_variant_is_trained(v) && v->wanted[w->layer] && !v->kept[w->layer];
 }
 
 bool

@@ -69,7 +69,19 @@ calib_of(const ql_node *n)
 bool
 ql_variant_is_made(const ql_variant *v)
 {
-    return v->stage->plugin->kind == QL_QUANTIZER || v->stage->plugin->kind == QL_COMPENSATOR;
+    return v->parent && !ql_variant_is_written(v);
+}
+
+bool
+ql_variant_is_trained(const ql_variant *v)
+{
+    return v->stage->plugin->kind == QL_TRAINER;
+}
+
+bool
+ql_variant_is_written(const ql_variant *v)
+{
+    return v->stage->plugin->kind == QL_EXPORTER;
 }
 
 ql_variant *
@@ -102,6 +114,8 @@ add_variant(planner *p, const ql_node *stage, const ql_node *heir, ql_variant *p
     if (!*out)
         return QL_MEMORY;
     **out = (ql_variant){.id = p->plan->variant_count, .parent = parent, .stage = stage, .heir = heir, .visit = -1};
+    (*out)->level = (parent ? parent->level : 0) + ql_variant_is_trained(*out);
+    p->plan->levels = (*out)->level > p->plan->levels ? (*out)->level : p->plan->levels;
     p->plan->variants[p->plan->variant_count++] = *out;
     return QL_OK;
 }
@@ -208,6 +222,20 @@ add_sinks(planner *p)
             continue;
         QL_TRY(p->cx, find_variant(p, ql_node_input(n, "model"), NULL, &of));
         add_sink(p->plan, n, of);
+    }
+    return QL_OK;
+}
+
+/* A trainer's numbers are wanted whether or not anything measures the model that it leaves. */
+static ql_status
+add_trainers(planner *p)
+{
+    for (int64_t i = 0; i < p->graph->node_count; i++) {
+        const ql_node *n = p->graph->nodes[i];
+        ql_variant *of;
+
+        if (n->plugin->kind == QL_TRAINER && ql_node_before(n, QL_MODEL) == p->plan->root)
+            QL_TRY(p->cx, find_variant(p, n, NULL, &of));
     }
     return QL_OK;
 }
@@ -368,7 +396,7 @@ place_variants(ql_plan *plan)
     for (int64_t i = 0; i < plan->variant_count; i++) {
         ql_variant *v = plan->variants[i];
 
-        if (!ql_variant_is_made(v))
+        if (!ql_variant_is_made(v) || ql_variant_is_trained(v))
             continue;
         v->visit = v->calib ? v->calib->visit : 0;
         if (v->parent->visit > v->visit)
@@ -398,6 +426,7 @@ ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_plan *out)
         return QL_MEMORY;
     QL_TRY(cx, add_variant(&p, root, NULL, NULL, &original));
     add_baselines(&p);
+    QL_TRY(cx, add_trainers(&p));
     QL_TRY(cx, add_sinks(&p));
     QL_TRY(cx, add_written(&p));
     QL_TRY(cx, order_variants(&p));
@@ -416,6 +445,15 @@ ql_plan_is_read(const ql_plan *p, const ql_variant *v)
             return true;
     }
     return false;
+}
+
+ql_variant *
+ql_plan_variant(const ql_plan *p, const ql_node *n)
+{
+    for (int64_t i = 0; i < p->variant_count; i++)
+        if (p->variants[i]->stage == ql_plan_resolve(n))
+            return p->variants[i];
+    return NULL;
 }
 
 ql_sink *

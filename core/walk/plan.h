@@ -12,13 +12,15 @@ typedef struct ql_stream ql_stream;
 
 /* A model that differs from its parent in what one stage made of its linears. */
 struct ql_variant {
-    int64_t id;           /* in ql_plan.variants: parents before children, a family side by side; 0: the original */
-    ql_variant *parent;   /* NULL: the original model */
-    const ql_node *stage; /* of the original: its model; quantizer, compensator; exporter: what its files hold */
+    int64_t id;         /* in ql_plan.variants: parents before children, a family side by side; 0: the original */
+    ql_variant *parent; /* NULL: the original model */
+    const ql_node
+        *stage; /* of the original: its model; quantizer, compensator, trainer; exporter: what its files hold */
     const ql_node
         *heir; /* of a joint quantizer: the stage behind it, through whose variant its statistics come; NULL: none */
     ql_stream *calib; /* whose statistics it reads; NULL: none */
     int64_t visit; /* of a block, in which it is made: 0 has no tokens, n + 1 is that of ql_plan.streams[n]; -1: none */
+    int64_t level; /* trainers up to here: level n + 1 begins when all variants of level n are made */
     ql_key key;    /* of all that decides its bits */
     /* of the walk that is under way */
     const char *title, *about; /* "quant (NAME bits=3)"; "NAME bits=3 on MODEL" */
@@ -28,6 +30,9 @@ struct ql_variant {
     char *failed;              /* NULL: fine so far; else why, with the linear's name; on the heap */
     ql_tally block, all;       /* of the block at hand; of the blocks before, or of the whole walk when `told` */
     bool told;                 /* the store had `all` */
+    int64_t node;              /* of a trainer: of the results, whose facts and series are what it found */
+    ql_series series;
+    ql_train_sums sums;
 };
 
 /* What a stream is there for. */
@@ -84,6 +89,7 @@ typedef struct ql_plan {
     ql_variant **variants;
     ql_stream **streams; /* with statistics; the original's first, then as deep as their variants */
     ql_sink *sinks;
+    int64_t levels;               /* the deepest */
     const struct ql_seen *inputs; /* files whose content stands in the keys */
 } ql_plan;
 
@@ -94,8 +100,12 @@ ql_status ql_plan_make(ql_ctx *cx, const ql_graph *g, const ql_node *root, ql_pl
 /* The node whose output an edge to `n` really carries: an identity is its input. */
 const ql_node *ql_plan_resolve(const ql_node *n);
 
-/* Does a stage that quantizes or compensates make it? Else it is the original, or what files hold. */
+/* Does a stage that quantizes, compensates or trains make it? Else it is the original, or what files hold. */
 bool ql_variant_is_made(const ql_variant *v);
+/* Is it a trainer's, made between two levels and not block by block? */
+bool ql_variant_is_trained(const ql_variant *v);
+/* Is it what an exporter's files hold? */
+bool ql_variant_is_written(const ql_variant *v);
 /* The nearest variant that a quantizer made: `v` itself or one before it; NULL: none. */
 ql_variant *ql_variant_quantizer(ql_variant *v);
 /* Does making it read the statistics of `s`: its own or, where it drives the quantizer before it, that one's? */
@@ -103,6 +113,8 @@ bool ql_variant_reads(const ql_variant *v, const ql_stream *s);
 
 /* Does a sink measure the variant, write it, or compare with it? */
 bool ql_plan_is_read(const ql_plan *p, const ql_variant *v);
+/* The variant that stage `n` of a cell ends in; NULL: none in this plan. */
+ql_variant *ql_plan_variant(const ql_plan *p, const ql_node *n);
 /* The sink of node `n` at the model that stage `end` leaves: what its `model:` names, the root for a baseline, or an exporter whose files
  * are scored; NULL: none in this plan. */
 ql_sink *ql_plan_find(const ql_plan *p, const ql_node *n, const ql_node *end);

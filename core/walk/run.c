@@ -50,7 +50,7 @@ walk_model(ql_walk *w)
     if (w->cx->device->parked)
         log_parked(w->cx);
     if (st == QL_OK && !w->cx->device->clock)
-        log_reads(w->cx, w->model->source, w->passes);
+        log_reads(w->cx, w->model->source, w->reads);
     ql_tokenizer_close(tokenizer);
     return st;
 }

@@ -438,10 +438,11 @@ ql_sinks_end(ql_walk *w)
         return QL_OK;
     QL_TRY(w->cx, ql_content_check(w->cx, w->plan->inputs));
     for (int64_t i = 0; i < w->plan->sink_count; i++)
-        QL_TRY(w->cx, end_sink(w, &w->plan->sinks[i]));
+        if (w->plan->sinks[i].of->level == w->level)
+            QL_TRY(w->cx, end_sink(w, &w->plan->sinks[i]));
     QL_TRY(w->cx, ql_content_check(w->cx, w->plan->inputs));
     for (int64_t i = 0; i < w->plan->sink_count; i++)
-        if (w->plan->sinks[i].ended)
+        if (w->plan->sinks[i].ended && w->plan->sinks[i].of->level == w->level)
             QL_TRY(w->cx, publish(w, &w->plan->sinks[i]));
     return QL_OK;
 }

@@ -52,7 +52,7 @@ ql_variant_differs(const ql_walk *w, const ql_variant *v, int subset)
 {
     if (!v->parent)
         return false;
-    if (!ql_variant_is_made(v)) /* files hold other values */
+    if (ql_variant_is_written(v) || ql_variant_is_trained(v)) /* files hold other values, and adapters move */
         return true;
     while (v->parent->parent)
         v = v->parent;
@@ -112,12 +112,25 @@ decode(ql_walk *w, ql_linear_state *s, const ql_tensor **out)
     return QL_OK;
 }
 
+bool
+ql_variant_owns_adapter(const ql_variant *v)
+{
+    bool trained = false;
+
+    for (; v->parent && v->stage->plugin->kind != QL_COMPENSATOR; v = v->parent)
+        trained = trained || ql_variant_is_trained(v);
+    return trained && !v->parent;
+}
+
 ql_status
 ql_variant_decoded(ql_walk *w, const ql_variant *v, int64_t l, const ql_tensor **w_hat)
 {
     ql_linear_state *s = ql_variant_codes(v, l);
 
-    return s ? decode(w, s, w_hat) : ql_lend_weight(w, l, false, w_hat);
+    if (s)
+        return decode(w, s, w_hat);
+    return ql_variant_owns_adapter(v) ? ql_block_bare(w->cx, w->block, (int)l, w_hat)
+                                      : ql_lend_weight(w, l, false, w_hat);
 }
 
 void
@@ -126,9 +139,9 @@ ql_variant_adapter(const ql_variant *v, int64_t l, const ql_tensor **b, const ql
     const ql_linear_state *s;
 
     *b = *a = NULL;
-    if (v->parent && !ql_variant_is_made(v))
+    if (ql_variant_is_written(v))
         v = v->parent;
-    if (v->stage->plugin->kind == QL_COMPENSATOR) { /* it replaces what its quantizer brought */
+    if (v->stage->plugin->kind == QL_COMPENSATOR || ql_variant_is_trained(v)) { /* it replaces what came before */
         *b = v->linears[l].b;
         *a = v->linears[l].a;
     } else if ((s = ql_variant_codes(v, l))) {
@@ -153,7 +166,7 @@ ql_variant_linear(ql_walk *w, const ql_variant *v, int64_t l, ql_linear_result *
         out->qlinear = &codes->q;
         out->status = codes->status;
     }
-    if (v->stage->plugin->kind == QL_COMPENSATOR) {
+    if (v->stage->plugin->kind == QL_COMPENSATOR || ql_variant_is_trained(v)) {
         out->k = v->linears[l].k;
         out->status |= v->linears[l].status;
     }
@@ -198,13 +211,13 @@ weight_of(ql_walk *w, const ql_variant *v, int64_t l, ql_weight *out, bool *diff
     ql_linear_state *s = ql_variant_codes(v, l);
 
     *differs = true;
-    if (v->parent && !ql_variant_is_made(v))
+    if (ql_variant_is_written(v))
         return written_weight(w, v, l, out);
-    *differs = s != NULL;
-    if (!s)
-        return QL_OK;
-    QL_TRY(w->cx, decode(w, s, &w_hat));
     ql_variant_adapter(v, l, &b, &a);
+    *differs = s || b;
+    if (!*differs)
+        return QL_OK;
+    QL_TRY(w->cx, ql_variant_decoded(w, v, l, &w_hat));
     QL_TRY(w->cx, to_compute(w, w_hat, &out->w));
     QL_TRY(w->cx, to_compute(w, b, &out->b));
     return to_compute(w, a, &out->a);

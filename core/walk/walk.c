@@ -189,7 +189,7 @@ static ql_status
 open_variant(ql_walk *w, ql_variant *v)
 {
     const size_t layers = (size_t)w->model->info.layers;
-    const char *on = !v->parent ? NULL : ql_variant_is_made(v) ? "on" : "of";
+    const char *on = !v->parent ? NULL : ql_variant_is_written(v) ? "of" : "on";
 
     v->title = ql_format(w->cx, "%s (%s)", v->stage->name, v->stage->label);
     v->about = on ? ql_format(w->cx, "%s %s %s", v->stage->label, on, v->parent->about) : v->stage->label;
@@ -199,6 +199,7 @@ open_variant(ql_walk *w, ql_variant *v)
     v->failed = NULL;
     v->block = v->all = (ql_tally){0};
     v->told = false;
+    v->series = (ql_series){0};
     v->outlines = w->store || w->folder
                       ? NULL
                       : ql_alloc(w->cx, layers * (size_t)w->model->info.linear_count, sizeof *v->outlines);
@@ -227,7 +228,7 @@ open_plan(ql_walk *w)
     const size_t streams = (size_t)(plan->stream_count + 2 * plan->sink_count);
 
     w->streams = ql_alloc(w->cx, streams, sizeof(ql_stream *));
-    w->readings = ql_alloc(w->cx, streams, sizeof *w->readings);
+    w->readings = ql_alloc(w->cx, streams + 2 * (size_t)plan->variant_count, sizeof *w->readings);
     if (!w->streams || !w->readings)
         return QL_MEMORY;
     for (int64_t i = 0; i < plan->stream_count; i++) {
@@ -289,32 +290,69 @@ log_size(const ql_walk *w)
             (long long)(w->stream_count - w->plan->stream_count), (long long)units);
 }
 
+/* Has the pass anything to do beside evaluation? The very first makes variants, the first of each level hands linears over. */
+static bool
+serves_linears(const ql_walk *w)
+{
+    for (int64_t i = 0; w->pass == 0 && i < w->plan->sink_count; i++) {
+        const ql_sink *s = &w->plan->sinks[i];
+        const bool takes = s->stage->plugin->kind == QL_EXPORTER || s->stage->plugin->evaluator->linear;
+
+        if (s->of->level == w->level && takes && !ql_sink_failed(s))
+            return true;
+    }
+    return w->pass == 0 && w->level == 0;
+}
+
 /* The first makes variants and takes the first lane of evaluation; a further one is of a further lane only. */
 static ql_status
 walk_pass(ql_walk *w)
 {
-    ql_run_phase *phase = w->pass ? &w->work->further : &w->work->first;
+    ql_run_phase *phase = w->pass || w->level ? &w->work->further : &w->work->first;
     const double start = ql_device_seconds(w->cx->device);
     ql_cost cost = {0};
     ql_meter meter;
 
     w->evaluates = ql_lanes_begin(w);
-    if (!w->evaluates && w->pass > 0)
+    if (!w->evaluates && !serves_linears(w))
         return QL_OK;
+    w->reads++;
     QL_TRY(w->cx, ql_meter_start(w, &meter));
     ql_need_decide(w);
     QL_TRY(w->cx, open_streams(w));
     QL_TRY(w->cx, ql_lanes_open(w));
-    if (w->pass == 0) {
+    if (w->pass == 0 && w->level == 0)
         log_size(w);
+    if (w->pass == 0)
         start_progress(w);
-    }
     QL_TRY(w->cx, walk_blocks(w));
     QL_TRY(w->cx, ql_lanes_end(w));
     QL_TRY(w->cx, ql_meter_stop(w, &meter, &cost));
     phase->seconds += ql_device_seconds(w->cx->device) - start;
     phase->memory = cost.peak > phase->memory ? cost.peak : phase->memory;
     return QL_OK;
+}
+
+static void
+end_progress(ql_walk *w)
+{
+    if (w->progress.total > 0)
+        ql_progress_end(w->cx, &w->progress);
+    w->progress = (ql_progress){0};
+}
+
+/* Sinks of the variants of a level: those that blocks make, or that trainers have made just now. */
+static ql_status
+walk_level(ql_walk *w)
+{
+    if (w->level > 0)
+        QL_TRY(w->cx, ql_train_level(w));
+    QL_TRY(w->cx, ql_lanes_deal(w));
+    for (w->pass = 0; w->pass < w->passes; w->pass++)
+        QL_TRY(w->cx, walk_pass(w));
+    w->pass = 0;
+    end_progress(w);
+    return ql_sinks_end(w);
 }
 
 static ql_status
@@ -326,10 +364,8 @@ walk(ql_walk *w)
     QL_TRY(w->cx, ql_collect_open(w));
     QL_TRY(w->cx, ql_finished_look_up(w));
     QL_TRY(w->cx, ql_sinks_open(w));
-    QL_TRY(w->cx, ql_lanes_deal(w));
-    for (w->pass = 0; w->pass < w->passes; w->pass++)
-        QL_TRY(w->cx, walk_pass(w));
-    QL_TRY(w->cx, ql_sinks_end(w));
+    for (w->level = 0; w->level <= w->plan->levels; w->level++)
+        QL_TRY(w->cx, walk_level(w));
     QL_TRY(w->cx, ql_collect(w));
     return ql_finished_forget(w);
 }
@@ -338,15 +374,16 @@ walk(ql_walk *w)
 static void
 close_walk(ql_walk *w)
 {
-    if (w->progress.total > 0)
-        ql_progress_end(w->cx, &w->progress);
+    end_progress(w);
     forget_next(w);
     close_block(w);
     ql_sinks_close(w);
     while (w->stream_count > 0)
         ql_stream_close(w->streams[--w->stream_count]);
-    for (int64_t i = 0; i < w->plan->variant_count; i++)
+    for (int64_t i = 0; i < w->plan->variant_count; i++) {
         free(w->plan->variants[i]->failed);
+        free(w->plan->variants[i]->series.rows);
+    }
     w->cx->device->make_room = NULL;
     w->cx->walk = NULL;
     ql_leave(w->cx, (ql_site){0});

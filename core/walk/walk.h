@@ -48,7 +48,9 @@ struct ql_walk {
     ql_reading *readings;
     ql_pass_lane *lanes;     /* of evaluation, in the order of their passes */
     int64_t lane_tokens;     /* the most that a pass takes of evaluation's tokens; 0: all */
-    int64_t pass, passes;    /* under way, from 0; in all */
+    int64_t level;           /* under way: sinks of its variants are served */
+    int64_t pass, passes;    /* of the level, under way, from 0; in all */
+    int64_t reads;           /* times that tensors may have left their files so far */
     bool evaluates;          /* the pass takes tokens to the end of the model */
     ql_cost load, metered;   /* of reading blocks; of all meters that stopped */
     ql_run_work *work;       /* what it takes is added there */
@@ -130,6 +132,8 @@ ql_linear_state *ql_variant_codes(const ql_variant *v, int64_t l);
 void ql_variant_adapter(const ql_variant *v, int64_t l, const ql_tensor **b, const ql_tensor **a);
 /* The original weight of linear l, f32 or as the file has it, for reading only; in the innermost scope. */
 ql_status ql_lend_weight(ql_walk *w, int64_t l, bool raw, const ql_tensor **out);
+/* Is a trainer's adapter, where there are no codes, the one that the model came with, or in its place? */
+bool ql_variant_owns_adapter(const ql_variant *v);
 /* W^ [out, in] f32 without adapter; equals the original weight where there are no codes. */
 ql_status ql_variant_decoded(ql_walk *w, const ql_variant *v, int64_t l, const ql_tensor **w_hat);
 /* All that there is of linear l, but statistics. */
@@ -158,6 +162,18 @@ const ql_stream *ql_visit_stream(const struct ql_visit *v);
 /* Parks what its stream needs last. */
 ql_status ql_visit_make_room(ql_walk *w, bool *freed);
 
+/* --- train.c: adapters are trained between two levels --- */
+/* Makes all variants of the level under way that a trainer makes, unless the store has them. */
+ql_status ql_train_level(ql_walk *w);
+
+/* --- train_keep.c: what the store and the results have of a trainer --- */
+/* Takes a trainer's tally and series from its entry of the whole model. */
+ql_status ql_train_take(ql_walk *w, const ql_parcel *parcel, ql_variant *v);
+/* Parts for that entry beside the tally. */
+ql_status ql_train_put(ql_walk *w, const ql_variant *v, ql_parcel *parcel);
+/* Numbers and series of a trainer that has ended, to the results. */
+ql_status ql_train_tell(ql_walk *w, ql_variant *v);
+
 /* --- lanes.c: evaluation in passes. The first makes variants, each further one goes over what the store has --- */
 /* Deals the chunks that sinks lack out to passes; what was found of others in an earlier run is taken from the store. */
 ql_status ql_lanes_deal(ql_walk *w);
@@ -185,6 +201,8 @@ bool ql_need_stats(const ql_walk *w, const ql_stream *s);
 /* Is the variant's part of the block to be made? Are the sink's linears of the block to be handed over? */
 bool ql_need_variant(const ql_walk *w, const ql_variant *v);
 bool ql_need_linears(const ql_walk *w, const ql_sink *s);
+/* Is the trainer's variant to be made, because the store lacks it and something reads it, or its numbers? False for other variants. */
+bool ql_need_training(const ql_walk *w, const ql_variant *v);
 /* False if no variant, sink or stream needs the block, so its weights are not loaded. */
 bool ql_need_block(const ql_walk *w, int64_t block);
 
@@ -197,6 +215,9 @@ ql_status ql_finished_take(ql_walk *w);
 ql_status ql_finished_put(ql_walk *w);
 ql_status ql_finished_put_all(ql_walk *w);
 ql_status ql_finished_put_sink(ql_walk *w, ql_sink *s);
+/* The block at hand of a variant that was just made goes to the store; and the whole of a trainer's. */
+ql_status ql_finished_put_variant(ql_walk *w, ql_variant *v);
+ql_status ql_finished_put_whole(ql_walk *w, ql_variant *v);
 /* At the end of a walk under `cache_keep: needed`: blocks of variants that did not fail leave the store. */
 ql_status ql_finished_forget(ql_walk *w);
 
@@ -256,7 +277,7 @@ ql_status ql_sinks_open(ql_walk *w);
 ql_status ql_sinks_block(ql_walk *w);
 /* After the last block of a pass: final norm, head, and chunk by chunk the sinks. */
 ql_status ql_sinks_chunks(ql_walk *w);
-/* After the last pass. */
+/* After the last pass of a level. */
 ql_status ql_sinks_end(ql_walk *w);
 void ql_sinks_close(ql_walk *w);
 /* Has it no numbers, for a reason of its own or of its variant? */

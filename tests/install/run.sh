@@ -66,7 +66,7 @@ cc -shared -fPIC "$work/mine.c" -o "$work/mine.so" $(pkg-config --cflags --libs 
 
 # What --new writes builds, keeps the contract and needs nothing changed to be checked.
 cd "$work"
-for kind in quantizer compensator evaluator; do
+for kind in quantizer compensator evaluator trainer; do
     "$qloom" plugins --new $kind my_$kind
     build_plugin "$work/my_$kind"
 done
@@ -80,6 +80,6 @@ grep -q hqq "$work/table"
 # The pipelines that --new writes run as they are.
 export MODEL="$work/examples/tiny-qwen3" TEXT="$work/examples/eval.txt"
 cd "$work"
-for kind in quantizer compensator evaluator; do
+for kind in quantizer compensator evaluator trainer; do
     "$qloom" --quiet --plugin-path "my_$kind/build" run "my_$kind/my_$kind.yaml"
 done

@@ -54,6 +54,7 @@ typedef struct ql_param {
     const char *def_text;      /* STRING, PATH: default; NULL: none */
     const char *const *values; /* ENUM: allowed words, NULL-terminated; the field (int) holds the index */
     bool required;
+    bool aside; /* it changes no result, so that content keys leave it out */
 } ql_param;
 
 /* The type of a numeric row comes from its field, so a row that does not fit doesn't compile. */
@@ -132,6 +133,7 @@ struct ql_quantizer;
 struct ql_compensator;
 struct ql_evaluator;
 struct ql_exporter;
+struct ql_trainer;
 
 typedef struct ql_plugin {
     uint16_t abi_major, abi_minor; /* these three never move */
@@ -152,6 +154,7 @@ typedef struct ql_plugin {
         const struct ql_compensator *compensator;
         const struct ql_evaluator *evaluator;
         const struct ql_exporter *exporter;
+        const struct ql_trainer *trainer;
     };
 } ql_plugin;
 

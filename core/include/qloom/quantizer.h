@@ -19,6 +19,7 @@ enum {
 /* Bits of `yields`. */
 enum {
     QL_YIELDS_ADAPTER = 1, /* fills out->b and out->a; the host rounds both to `adapter_dtype` */
+    QL_KEEPS_WEIGHT = 4,   /* leaves `out` empty: the weight stays as it is */
     QL_EXPECTS_ADAPTER =
         2, /* counts on a compensator's adapter of at least its parameter `rank`; a cell without gets a footnote */
 };

@@ -237,6 +237,8 @@ read_tokens(ql_walk *w, const ql_node *data, const ql_node *reader, ql_tokens *o
         .tokenizer = w->tokenizer,
         .bos = ev && ev->bos ? ev->bos(reader->self) : QL_BOS_DATA,
         .max_positions = w->model->info.max_positions,
+        .chunk_tokens = w->graph->chunk_tokens,
+        .apart = w->model->info.by_length,
         .seed = data->seed,
     };
     ql_tokens read;

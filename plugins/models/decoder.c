@@ -238,6 +238,7 @@ open_model(ql_ctx *cx, const void *self, ql_source *src, ql_model_info *out)
     out->hidden = m->hidden;
     QL_TRY(cx, read_windows(cx, arch, o, out->layers, m));
     QL_TRY(cx, read_rope(cx, o, out->layers, out->max_positions, m));
+    out->by_length = m->rope[FULL].dynamic > 0 || m->rope[SLIDING].dynamic > 0;
     QL_TRY(cx, read_ends(cx, arch, src, out));
     QL_TRY(cx, list_tensors(cx, m, out));
     return stored_open(cx, src, params->adapter, out, &m->stored);

@@ -10,10 +10,12 @@ stages:
   base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
   calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, samples: 2, seqlen: 64}
   eval: {use: text, path: $QLOOM_SOURCE/examples/eval.txt, samples: 2, seqlen: 64}
+  stories: {use: tasks, file: $QLOOM_SOURCE/examples/tasks/next_sentence.yaml, path: $QLOOM_SOURCE/examples/tasks/goals.jsonl, limit: 4}
   quant: {use: gptq, model: \$base, calib: \$calib, bits: 3, group_size: 64}
   fix: {use: none, model: \$quant, calib: \$calib}
   error: {use: layer_error, model: \$fix}
   ppl: {use: perplexity, model: \$fix, data: \$eval}
+  choice: {use: choices, model: \$fix, data: \$stories}
   codes: {use: gptq_checkpoint, model: \$quant}
   merged: {use: dequantized, model: \$fix}
 matrix:
@@ -41,7 +43,7 @@ halfway() {
 }
 
 if [ "${limited:-}" ]; then
-    arguments="-s chunk_tokens=64 -s calib.samples=16 -s eval.samples=40"
+    arguments="-s chunk_tokens=64 -s calib.samples=40 -s eval.samples=40"
     # shellcheck disable=SC2086 # words
     "$QLOOM" plan "$dir/p.yaml" $arguments >"$dir/plan" 2>"$dir/err" || fail "the plan: $(cat "$dir/err")"
     halfway "$dir/plan"

@@ -51,7 +51,7 @@ static void
 check_row(ql_ctx *cx, const ql_plugin *plugin, const ql_tokenizer *tk, size_t i, const char *fixtures)
 {
     void *self = ql_alloc(cx, 1, plugin->self_size);
-    const ql_data_request request = {.tokenizer = tk, .max_positions = 4096};
+    const ql_data_request request = {.tokenizer = tk, .max_positions = 4096, .chunk_tokens = 8192};
     ql_tokens t = {0};
 
     ql_param_defaults(plugin, self);

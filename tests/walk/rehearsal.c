@@ -53,6 +53,17 @@ main(void)
                    "  quant: [{use: gptq, act_order: desc}, {use: projq, rank: 4, iterations: 3}]\n"
                    "  fix: [{use: none}, {use: srr, rank: 4}, {use: lordq, rank: 4, propagate: compensated}]\n"),
             false);
+    compare(&t, "tasks",
+            "qloom: 1\nname: tasks\nchunk_tokens: 512\nstages:\n"
+            "  base: {use: auto, path: tiny-qwen3}\n"
+            "  story: {use: tasks, file: tasks/next_sentence.yaml, path: tasks/goals.jsonl, limit: 30, shots: 2}\n"
+            "  word: {use: tasks, task: lambada, path: tasks/last_word.jsonl, limit: 20}\n"
+            "  quant: {use: rtn, model: $base, bits: 3, group_size: 64}\n"
+            "  choice: {use: choices, model: $quant, data: $story}\n"
+            "  cloze: {use: choices, model: $quant, data: $word}\n"
+            "matrix:\n"
+            "  quant.bits: [2, 4]\n",
+            false);
     compare(&t, "joint streams",
             STAGES("use: gptq, bits: 2, propagate: compensated", "use: lordq, rank: 4, propagate: compensated", ""),
             false);

@@ -74,6 +74,9 @@ typedef struct ql_data_request {
     ql_bos bos;            /* QL_BOS_DATA: the stage's own parameter; else what an evaluator asks for */
     int64_t max_positions; /* of the model: the default sequence length, 0 when unknown */
     uint64_t seed;         /* the file's or cell's */
+    int64_t
+        chunk_tokens; /* that go through the model together; a tree of sequences with more is read whole all the same */
+    bool apart;       /* no sequence may be the parent of another: ql_model_info.by_length */
 } ql_data_request;
 
 typedef struct ql_data {

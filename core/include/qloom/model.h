@@ -73,7 +73,8 @@ typedef struct ql_model_info {
     const char *block_prefix;        /* printf format with one %lld: "model.layers.%lld." */
     const char *embed, *norm, *head; /* tensor names; head: the embedding's when tied */
     bool tied;
-    const char *head_copy;      /* tied: what a file may call a second copy of the embedding, unread; NULL: nothing */
+    bool by_length;        /* what a token means follows from how long its sequence is, too: no two share a beginning */
+    const char *head_copy; /* tied: what a file may call a second copy of the embedding, unread; NULL: nothing */
     const char *const *ignored; /* tensors below a block that files may hold, unread; NULL-terminated; NULL: none */
     double norm_eps;
     int64_t bos;       /* -1: none in config.json */

@@ -110,7 +110,7 @@ read(ql_ctx *cx, const void *self, const ql_data_request *req, ql_tokens *out)
     QL_TRY(cx, length_of(cx, p, req, &max_length));
     QL_TRY(cx, tasks_inputs_make(cx, p, req, task, max_length, &in));
     QL_TRY(cx, describe(cx, p, task, max_length, &in, questions));
-    QL_TRY(cx, tasks_tree_make(cx, &in, p->share, out, questions));
+    QL_TRY(cx, tasks_tree_make(cx, &in, p->share && !req->apart ? req->chunk_tokens : 0, out, questions));
     for (int64_t i = 0; i < in.count; i++)
         asked += in.items[i].count;
     out->seqlen = max_length;

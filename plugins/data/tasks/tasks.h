@@ -33,7 +33,8 @@ ql_status tasks_inputs_make(ql_ctx *cx, const tasks *p, const ql_data_request *r
                             int64_t max_length, tasks_inputs *out);
 
 /* tree.c */
-/* The inputs as segments, prefixes shared where `share` says; fills sequences, ids, scored tokens and targets. */
-ql_status tasks_tree_make(ql_ctx *cx, const tasks_inputs *in, bool share, ql_tokens *out, ql_questions *questions);
+/* The inputs as segments of trees with at most `most` tokens each, where one input has no more; 0: nothing is shared. Fills sequences, ids,
+ * scored tokens and targets. */
+ql_status tasks_tree_make(ql_ctx *cx, const tasks_inputs *in, int64_t most, ql_tokens *out, ql_questions *questions);
 
 #endif

@@ -5,11 +5,10 @@
 
 #include "tasks.h"
 
-#define TREE_TOKENS 8000 /* of a tree at most: beyond that its beginning is there once more */
-
 typedef struct builder {
     ql_ctx *cx;
     const tasks_input **inputs; /* sorted */
+    int64_t most;               /* tokens of a tree: beyond that its beginning is there once more */
     int64_t segments, tokens, targets;
     int64_t *offsets, *first, *parent;
     int32_t *ids;
@@ -96,7 +95,7 @@ build(builder *b, int64_t lo, int64_t hi, int64_t from, int64_t parent)
     return QL_OK;
 }
 
-/* Runs of inputs whose trees have at most TREE_TOKENS tokens. */
+/* Runs of inputs whose trees are not too large. */
 static ql_status
 build_all(builder *b, int64_t count)
 {
@@ -105,7 +104,7 @@ build_all(builder *b, int64_t count)
 
         for (hi = lo + 1; hi < count; hi++) {
             tokens += b->inputs[hi]->count - common(b->inputs[hi - 1], b->inputs[hi]);
-            if (tokens > TREE_TOKENS)
+            if (tokens > b->most)
                 break;
         }
         QL_TRY(b->cx, build(b, lo, hi, 0, -1));
@@ -145,9 +144,9 @@ score(ql_ctx *cx, builder *b, ql_questions *out)
 }
 
 ql_status
-tasks_tree_make(ql_ctx *cx, const tasks_inputs *in, bool share, ql_tokens *out, ql_questions *questions)
+tasks_tree_make(ql_ctx *cx, const tasks_inputs *in, int64_t most, ql_tokens *out, ql_questions *questions)
 {
-    builder b = {.cx = cx};
+    builder b = {.cx = cx, .most = most};
     int64_t tokens = 0, targets = 0;
 
     for (int64_t i = 0; i < in->count; i++) {
@@ -164,11 +163,11 @@ tasks_tree_make(ql_ctx *cx, const tasks_inputs *in, bool share, ql_tokens *out, 
         return QL_MEMORY;
     for (int64_t i = 0; i < in->count; i++)
         b.inputs[i] = &in->items[i];
-    if (share)
+    if (most)
         qsort(b.inputs, (size_t)in->count, sizeof *b.inputs, by_ids);
-    for (int64_t i = 0; !share && i < in->count; i++)
+    for (int64_t i = 0; !most && i < in->count; i++)
         (void)add_segment(&b, i, i + 1, 0, b.inputs[i]->count, -1);
-    if (share)
+    if (most)
         QL_TRY(cx, build_all(&b, in->count));
     out->count = b.segments;
     out->offsets = b.offsets;

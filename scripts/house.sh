@@ -9,7 +9,7 @@ limits="include 1870
 base 2920
 device 790
 tensor 2980
-plugin 1760
+plugin 1920
 model 2100
 pipeline 3160
 yaml 930

@@ -13,6 +13,7 @@
 
 #define SECTIONS_MAX 4096
 #define SEGMENTS_MAX 256
+#define SEGMENT_BYTES ((uint64_t)1 << 32) /* more than any program has of code and data */
 
 #if defined(__aarch64__)
 #define MACHINE EM_AARCH64
@@ -120,19 +121,6 @@ read_tables(object *o)
     return QL_OK;
 }
 
-/* --- the descriptor ---------------------------------------------------------------------------------------------- */
-
-/* The text at `address` of the object as it will be loaded, into `out`; "" when there is none that fits. */
-static void
-text_at(const object *o, uint64_t address, char *out, size_t size)
-{
-    const uint64_t offset = offset_of(o, address);
-    const size_t most = offset < o->bytes && o->bytes - offset < size ? (size_t)(o->bytes - offset) : size;
-
-    if (!read_at(o, offset, out, most) || !memchr(out, '\0', most))
-        *out = '\0';
-}
-
 /* What section `s` holds, with a NUL behind it; NULL when it does not lie in the file. */
 static const void *
 read_section(object *o, const Elf64_Shdr *s)
@@ -145,6 +133,175 @@ read_section(object *o, const Elf64_Shdr *s)
     if (!data)
         o->failed = QL_MEMORY;
     return data && read_at(o, s->sh_offset, data, (size_t)s->sh_size) ? data : NULL;
+}
+
+/* --- will the loader stay within it? ------------------------------------------------------------------------------ */
+
+/* Do `bytes` bytes from `address` on lie in one segment as it will be loaded? */
+static bool
+is_loaded(const object *o, uint64_t address, uint64_t bytes, unsigned flags)
+{
+    for (int i = 0; i < o->head.e_phnum; i++) {
+        const Elf64_Phdr *s = &o->segments[i];
+
+        if (s->p_type == PT_LOAD && (s->p_flags & flags) == flags && s->p_memsz < SEGMENT_BYTES &&
+            address >= s->p_vaddr && address - s->p_vaddr <= s->p_memsz && bytes <= s->p_memsz - (address - s->p_vaddr))
+            return true;
+    }
+    return false;
+}
+
+/* Sections that are loaded lie where a segment puts them: else a header of one of the two is damaged. */
+static bool
+sections_agree(const object *o)
+{
+    for (int i = 0; i < o->head.e_shnum; i++) {
+        const Elf64_Shdr *s = &o->sections[i];
+        const unsigned flags = PF_R | (s->sh_flags & SHF_WRITE ? PF_W : 0) | (s->sh_flags & SHF_EXECINSTR ? PF_X : 0);
+
+        if (!(s->sh_flags & SHF_ALLOC) || s->sh_flags & SHF_TLS || s->sh_size == 0)
+            continue;
+        if (!is_loaded(o, s->sh_addr, s->sh_size, flags) ||
+            (s->sh_type != SHT_NOBITS && offset_of(o, s->sh_addr) != s->sh_offset))
+            return false;
+    }
+    return true;
+}
+
+/* Of the dynamic section: where things begin, how many bytes they have (0: that stands elsewhere), and the type of their sections. */
+static const struct {
+    int64_t begin, bytes;
+    uint32_t type;
+} dynamic_rows[] = {{DT_SYMTAB, 0, SHT_DYNSYM},
+                    {DT_STRTAB, DT_STRSZ, SHT_STRTAB},
+                    {DT_RELA, DT_RELASZ, SHT_RELA},
+                    {DT_JMPREL, DT_PLTRELSZ, SHT_RELA},
+                    {DT_GNU_HASH, 0, SHT_GNU_HASH},
+                    {DT_HASH, 0, SHT_HASH},
+                    {DT_VERSYM, 0, SHT_GNU_versym},
+                    {DT_VERNEED, 0, SHT_GNU_verneed},
+                    {DT_VERDEF, 0, SHT_GNU_verdef},
+                    {DT_INIT_ARRAY, DT_INIT_ARRAYSZ, SHT_INIT_ARRAY},
+                    {DT_FINI_ARRAY, DT_FINI_ARRAYSZ, SHT_FINI_ARRAY}};
+
+/* The value of a tag; `or` where the dynamic section lacks it. */
+static uint64_t
+value_of(const Elf64_Dyn *all, uint64_t count, int64_t tag, uint64_t or)
+{
+    for (uint64_t k = 0; k < count && all[k].d_tag != DT_NULL; k++)
+        if (all[k].d_tag == tag)
+            return all[k].d_un.d_val;
+    return or ;
+}
+
+/* Does the dynamic section say of section `s` where it is, and how long? */
+static bool
+is_named(const Elf64_Dyn *all, uint64_t count, const Elf64_Shdr *s)
+{
+    bool listed = false;
+
+    for (size_t i = 0; i < sizeof dynamic_rows / sizeof *dynamic_rows; i++) {
+        if (dynamic_rows[i].type != s->sh_type || s->sh_size == 0)
+            continue;
+        listed = true;
+        if (value_of(all, count, dynamic_rows[i].begin, UINT64_MAX) == s->sh_addr &&
+            (!dynamic_rows[i].bytes || value_of(all, count, dynamic_rows[i].bytes, 0) == s->sh_size))
+            return true;
+    }
+    return !listed;
+}
+
+/* The loader follows the dynamic section, which says the same as the sections do. */
+static bool
+dynamic_agrees(object *o, const Elf64_Shdr *s)
+{
+    const Elf64_Dyn *all = read_section(o, s);
+    const uint64_t count = s->sh_size / sizeof *all, texts = all ? value_of(all, count, DT_STRSZ, 0) : 0;
+
+    for (int i = 0; all && i < o->head.e_phnum; i++) {
+        const Elf64_Phdr *p = &o->segments[i];
+
+        if ((p->p_type == PT_DYNAMIC && (p->p_vaddr != s->sh_addr || p->p_filesz != s->sh_size)) ||
+            (p->p_type == PT_GNU_RELRO && /* which linkers round up to pages, of up to 64 KiB */
+             (!is_loaded(o, p->p_vaddr, p->p_filesz, 0) || p->p_memsz - p->p_filesz >= 65536)))
+            return false;
+    }
+    for (int i = 0; all && i < o->head.e_shnum; i++)
+        if (o->sections[i].sh_flags & SHF_ALLOC && !is_named(all, count, &o->sections[i]))
+            return false;
+    for (uint64_t k = 0; all && k < count && all[k].d_tag != DT_NULL; k++) {
+        const int64_t tag = all[k].d_tag;
+        const uint64_t v = all[k].d_un.d_val;
+
+        if (((tag == DT_NEEDED || tag == DT_SONAME || tag == DT_RUNPATH || tag == DT_RPATH) && v >= texts) ||
+            ((tag == DT_INIT || tag == DT_FINI) && !is_loaded(o, v, 1, PF_X)) ||
+            (tag == DT_PLTGOT && !is_loaded(o, v, 0, PF_W)) || (tag == DT_RELAENT && v != sizeof(Elf64_Rela)) ||
+            (tag == DT_SYMENT && v != sizeof(Elf64_Sym)))
+            return false;
+    }
+    return all != NULL;
+}
+
+/* Relocations change what will be writable, by symbols that there are. */
+static bool
+moves_agree(object *o, const Elf64_Shdr *s)
+{
+    const Elf64_Shdr *symbols = &o->sections[s->sh_link < o->head.e_shnum ? s->sh_link : 0];
+    const Elf64_Rela *all = read_section(o, s);
+    const uint64_t known = symbols->sh_type == SHT_DYNSYM ? symbols->sh_size / sizeof(Elf64_Sym) : 1;
+
+    for (uint64_t k = 0; all && k < s->sh_size / sizeof *all; k++)
+        if (all[k].r_offset % sizeof(uint64_t) || !is_loaded(o, all[k].r_offset, sizeof(uint64_t), PF_W) ||
+            ELF64_R_SYM(all[k].r_info) >= known ||
+            (ELF64_R_TYPE(all[k].r_info) == RELATIVE && !is_loaded(o, (uint64_t)all[k].r_addend, 0, 0)))
+            return false;
+    return all != NULL;
+}
+
+/* Symbols have names, and those that are defined lie in the object. */
+static bool
+symbols_agree(object *o, const Elf64_Shdr *s)
+{
+    const Elf64_Shdr *texts = &o->sections[s->sh_link < o->head.e_shnum ? s->sh_link : 0];
+    const Elf64_Sym *all = read_section(o, s);
+
+    for (uint64_t k = 0; all && k < s->sh_size / sizeof *all; k++)
+        if (all[k].st_name >= texts->sh_size ||
+            (all[k].st_shndx != SHN_UNDEF && all[k].st_shndx < SHN_LORESERVE &&
+             ELF64_ST_TYPE(all[k].st_info) != STT_TLS && !is_loaded(o, all[k].st_value, all[k].st_size, 0)))
+            return false;
+    return all != NULL;
+}
+
+static ql_status
+check_tables(object *o)
+{
+    bool good = sections_agree(o);
+
+    for (int i = 0; good && i < o->head.e_shnum; i++) {
+        const Elf64_Shdr *s = &o->sections[i];
+
+        if (s->sh_type == SHT_DYNAMIC)
+            good = dynamic_agrees(o, s);
+        else if (s->sh_type == SHT_RELA && s->sh_flags & SHF_ALLOC)
+            good = moves_agree(o, s);
+        else if (s->sh_type == SHT_DYNSYM)
+            good = symbols_agree(o, s);
+    }
+    return good || o->failed != QL_OK ? o->failed : broken(o, "its tables contradict each other: it is damaged");
+}
+
+/* --- the descriptor ---------------------------------------------------------------------------------------------- */
+
+/* The text at `address` of the object as it will be loaded, into `out`; "" when there is none that fits. */
+static void
+text_at(const object *o, uint64_t address, char *out, size_t size)
+{
+    const uint64_t offset = offset_of(o, address);
+    const size_t most = offset < o->bytes && o->bytes - offset < size ? (size_t)(o->bytes - offset) : size;
+
+    if (!read_at(o, offset, out, most) || !memchr(out, '\0', most))
+        *out = '\0';
 }
 
 /* Address of the exported symbol `name`; 0: none. */
@@ -192,6 +349,7 @@ look(object *o, ql_glance *out)
     QL_TRY(o->cx, read_tables(o));
     if (!o->head.e_shnum)
         return QL_OK;
+    QL_TRY(o->cx, check_tables(o));
     entry = find_symbol(o, "ql_plugin_entry");
     if (!entry && o->failed == QL_OK)
         return QL_FAIL(o->cx, QL_INVALID,

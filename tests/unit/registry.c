@@ -1,6 +1,8 @@
 /* The registry: order of folders, files met twice, duplicate names, broken plugins kept with their reason, plugins in memory. */
 #include "../test.h"
 
+#include <elf.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -220,6 +222,60 @@ test_damage(ql_ctx *cx, const char *good)
     CHECK_INT(unlink(file), 0);
 }
 
+/* One bit of the file turned round. */
+static void
+check_bit(ql_ctx *cx, const char *file, const char *data, uint64_t at, int bit)
+{
+    const int fd = open(file, O_WRONLY);
+    const char turned = (char)(data[at + (uint64_t)bit / 8] ^ 1 << bit % 8);
+    ql_glance glance;
+
+    CHECK(pwrite(fd, &turned, 1, (off_t)(at + (uint64_t)bit / 8)) == 1);
+    CHECK_ERROR(cx, ql_elf_look(cx, file, &glance), QL_INVALID, "its tables contradict each other: it is damaged");
+    CHECK(pwrite(fd, data + at + bit / 8, 1, (off_t)(at + (uint64_t)bit / 8)) == 1);
+    CHECK_INT(close(fd), 0);
+}
+
+/* What the loader follows without a look is looked at: places of relocations, their symbols, names, and the dynamic section. */
+static void
+test_tables(ql_ctx *cx, const char *good)
+{
+    static const int64_t tags[] = {DT_SYMTAB, DT_STRTAB, DT_STRSZ, DT_RELA, DT_RELASZ, DT_RELAENT, DT_SYMENT};
+    char file[] = "/tmp/qloom-tables-XXXXXX";
+    const int fd = mkstemp(file);
+    const Elf64_Shdr *sections;
+    ql_glance glance;
+    const char *data;
+    size_t bytes;
+    int tried = 0;
+
+    REQUIRE_OK(cx, ql_file_read(cx, ql_format(cx, "%s/rtn.so", good), 1 << 30, &data, &bytes));
+    CHECK(fd >= 0 && write(fd, data, bytes) == (ssize_t)bytes && close(fd) == 0);
+    REQUIRE_OK(cx, ql_elf_look(cx, file, &glance));
+    CHECK_STR(glance.name, "rtn");
+    sections = (const void *)(data + ((const Elf64_Ehdr *)(const void *)data)->e_shoff);
+    for (int i = 0; i < ((const Elf64_Ehdr *)(const void *)data)->e_shnum; i++) {
+        const Elf64_Shdr *s = &sections[i];
+
+        for (uint64_t at = s->sh_offset; s->sh_entsize && at < s->sh_offset + s->sh_size; at += s->sh_entsize) {
+            const Elf64_Dyn *dynamic = (const void *)(data + at);
+
+            if (s->sh_type == SHT_RELA && s->sh_flags & SHF_ALLOC) {
+                check_bit(cx, file, data, at, 40);                                /* r_offset */
+                check_bit(cx, file, data, at + offsetof(Elf64_Rela, r_info), 60); /* the symbol */
+                tried++;
+            }
+            if (s->sh_type == SHT_DYNSYM)
+                check_bit(cx, file, data, at + offsetof(Elf64_Sym, st_name), 30);
+            for (size_t k = 0; s->sh_type == SHT_DYNAMIC && k < sizeof tags / sizeof *tags; k++)
+                for (int bit = 0; bit < 64 && dynamic->d_tag == tags[k]; bit++)
+                    check_bit(cx, file, data, at + offsetof(Elf64_Dyn, d_un), bit);
+        }
+    }
+    CHECK(tried > 5);
+    CHECK_INT(unlink(file), 0);
+}
+
 /* A folder of refused plugins is no error; each keeps its reason under its file's name. */
 static void
 test_broken(ql_ctx *cx, const char *folder, const char *warning)
@@ -301,6 +357,7 @@ main(void)
     test_broken(&cx, refused, warning);
     test_odd_files(&cx, good);
     test_damage(&cx, good);
+    test_tables(&cx, good);
     test_missing(&cx);
     test_faults(&cx, refused);
     ql_ctx_fini(&cx);

@@ -15,8 +15,9 @@
 
 /* What describes tokenizer and generation beside config.json; copied where the model has it. */
 static const char *const beside[] = {
-    "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json",      "vocab.json",     "merges.txt",      "chat_template.jinja",   "chat_template.json"};
+    "generation_config.json",  "tokenizer.json",     "tokenizer.model", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json",  "vocab.json",      "merges.txt",
+    "chat_template.jinja",     "chat_template.json", "tekken.json"};
 
 /* --- the record ------------------------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "unicode.h"
 
+#define NAME_BYTES 40  /* of each of them */
 #define NAMES_SHOWN 20 /* columns that a message names */
 
 static ql_status
@@ -93,8 +95,13 @@ header(ql_ctx *cx, const ql_lines *f, ql_csv *csv, const char *field)
         size_t bytes;
         const char *name = field_text(csv, i, &bytes);
 
-        if (csv->wanted < 0 && bytes == strlen(field) && memcmp(name, field, bytes) == 0)
+        if (bytes == strlen(field) && memcmp(name, field, bytes) == 0) {
+            if (csv->wanted >= 0)
+                return QL_FAIL(cx, QL_INVALID, "%s:1: two columns '%s'", f->file.path, field);
             csv->wanted = i;
+        }
+        for (; bytes > NAME_BYTES; bytes = ql_utf8_back(name, bytes))
+            ;
         if (i < NAMES_SHOWN)
             names = ql_format(cx, "%s%s%.*s", names, i ? ", " : "", (int)bytes, name);
         if (!names)

@@ -96,6 +96,8 @@ take(ql_ctx *cx, const ql_json *record, const char *field, ql_text *out)
         return ql_text_put(cx, out, text, bytes);
     if (ql_json_is_array(v) && ql_json_is_object(ql_json_item(v, 0)))
         return put_messages(cx, v, out);
+    if (ql_json_is_array(v) && ql_json_length(v) == 0)
+        return QL_FAIL(cx, QL_INVALID, "%s: expected a list of messages, got none", ql_json_where(cx, v));
     return ql_json_expected(cx, v, v == record ? "an object or a text" : "a text");
 }
 

@@ -38,7 +38,7 @@ format_of(const char *path, ql_packing *packing)
     static const struct {
         const char *ending;
         format_kind format;
-    } rows[] = {{".txt", TEXT},  {".raw", TEXT}, {".tokens", TEXT}, {".jsonl", JSON},
+    } rows[] = {{".txt", TEXT},  {".raw", TEXT}, {".tokens", TEXT}, {".jsonl", JSON},     {".ndjson", JSON},
                 {".json", JSON}, {".csv", CSV},  {".tsv", CSV},     {".parquet", PARQUET}};
     size_t bytes = strlen(path);
 

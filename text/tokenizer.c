@@ -182,6 +182,26 @@ read_beside(ql_ctx *cx, const char *path, const char **text, size_t *bytes)
     return there ? ql_file_read(cx, path, QL_FILE_MOST, text, bytes) : QL_OK;
 }
 
+/* A folder with tokenizer.model alone is of a program that reads it. */
+static ql_status
+need_file(ql_ctx *cx, const char *folder, const char *name)
+{
+    const char *model = ql_format(cx, "%s/tokenizer.model", folder);
+    bool there, other;
+
+    if (!model)
+        return QL_MEMORY;
+    QL_TRY(cx, ql_is_file(cx, name, &there));
+    QL_TRY(cx, ql_is_file(cx, model, &other));
+    return there || !other
+               ? QL_OK
+               : QL_FAIL(cx, QL_NOT_FOUND,
+                         "%s: no such file, and tokenizer.model is not read; this makes one of the other: python3 -c "
+                         "\"import sys, transformers as t; "
+                         "t.AutoTokenizer.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])\" FOLDER",
+                         name);
+}
+
 static ql_status
 open_files(ql_ctx *cx, const char *folder, ql_tokenizer **out)
 {
@@ -192,6 +212,7 @@ open_files(ql_ctx *cx, const char *folder, ql_tokenizer **out)
 
     if (!files.name || !files.config_name || !files.map_name || !files.model_name)
         return QL_MEMORY;
+    QL_TRY(cx, need_file(cx, folder, files.name));
     QL_TRY(cx, ql_file_read(cx, files.name, QL_FILE_MOST, &files.text, &files.bytes));
     QL_TRY(cx, read_beside(cx, files.config_name, &files.config_text, &files.config_bytes));
     QL_TRY(cx, read_beside(cx, files.map_name, &files.map_text, &files.map_bytes));

@@ -239,11 +239,12 @@ read_once(ql_ctx *cx, const ql_source *src)
 static ql_status
 open_source(ql_ctx *cx, const char *stem, bool config, ql_source *src)
 {
-    bool there;
+    ql_path_info at;
 
-    QL_TRY(cx, ql_is_folder(cx, src->folder, &there));
-    if (!there)
-        return QL_FAIL(cx, QL_NOT_FOUND, "%s: no such folder", src->folder);
+    QL_TRY(cx, ql_path_look(cx, src->folder, &at));
+    if (at.type != QL_PATH_FOLDER)
+        return at.type == QL_PATH_NONE ? QL_FAIL(cx, QL_NOT_FOUND, "%s: no such folder", src->folder)
+                                       : QL_FAIL(cx, QL_INVALID, "%s: it is %s, not a folder", src->folder, at.word);
     if (config)
         QL_TRY(cx, read_config(cx, src));
     QL_TRY(cx, open_tensors(cx, stem, src));

@@ -44,9 +44,14 @@ typedef struct census { /* of the modules of a model */
 static ql_status
 count_linear(ql_ctx *cx, const lora *l, const char *module, census *c)
 {
-    const char *a, *b;
+    const char *a, *b, *base = ql_format(cx, PREFIX "%s.base_layer.weight", module);
     bool wears;
 
+    if (!base)
+        return QL_MEMORY;
+    if (ql_source_has(l->source, base))
+        return QL_FAIL(cx, QL_UNSUPPORTED, "%s: %s: a weight in the place of the model's: only plain LoRA can be read",
+                       ql_source_folder(l->source), base);
     QL_TRY(cx, lora_targets(cx, l->config, module, &wears));
     QL_TRY(cx, find_factor(cx, l, module, "lora_A", &a));
     QL_TRY(cx, find_factor(cx, l, module, "lora_B", &b));

@@ -46,6 +46,24 @@ expect_layers_alone(ql_ctx *cx, const ql_json *config)
     return QL_OK;
 }
 
+/* Some ways to begin change the base's weights when the adapter is made, and PEFT changes them again as it loads it. */
+static ql_status
+expect_plain_begin(ql_ctx *cx, const ql_json *config)
+{
+    static const char *const changing[] = {"pissa", "olora", "corda", "loftq", "lora_ga", NULL};
+    const char *begin = ql_json_string(ql_json_member(config, "init_lora_weights"));
+
+    for (const char *const *word = changing; begin && *word; word++)
+        if (strncasecmp(begin, *word, strlen(*word)) == 0)
+            return QL_FAIL(cx, QL_UNSUPPORTED,
+                           FILE_NAME
+                           ": 'init_lora_weights' is '%s': such an adapter goes with a base whose weights PEFT "
+                           "changes as it loads it; save it with "
+                           "path_initial_model_for_weight_conversion, or with its own base",
+                           begin);
+    return QL_OK;
+}
+
 ql_status
 lora_config_check(ql_ctx *cx, const ql_json *config)
 {
@@ -64,6 +82,7 @@ lora_config_check(ql_ctx *cx, const ql_json *config)
 
     QL_TRY(cx, expect_word(cx, config, "peft_type", "LORA"));
     QL_TRY(cx, expect_word(cx, config, "bias", "none"));
+    QL_TRY(cx, expect_plain_begin(cx, config));
     for (const char *const *key = switches; *key; key++) {
         bool on;
 

@@ -206,6 +206,9 @@ refusals(lab *l, const char *folder)
         {"\"alora_invocation_tokens\": [1, 2]", "'alora_invocation_tokens' is set", QL_UNSUPPORTED},
         {"\"target_parameters\": [\"w\"]", "'target_parameters' is set", QL_UNSUPPORTED},
         {"\"use_qalora\": true", "'use_qalora' is true", QL_UNSUPPORTED},
+        {"\"init_lora_weights\": \"pissa_niter_4\"", "'init_lora_weights' is 'pissa_niter_4'", QL_UNSUPPORTED},
+        {"\"init_lora_weights\": \"OLoRA\"", "'init_lora_weights' is 'OLoRA'", QL_UNSUPPORTED},
+        {"\"init_lora_weights\": \"loftq\"", "'init_lora_weights' is 'loftq'", QL_UNSUPPORTED},
         {"\"bias\": \"all\"", "'bias': expected \"none\", got \"all\"", QL_UNSUPPORTED},
         {"\"target_modules\": \"(\"", "'target_modules': no regular expression: (", QL_INVALID},
         {"\"target_modules\": \".*[qk]{,2}_proj\"", "'target_modules': write {0,N} for {,N}: ", QL_UNSUPPORTED},
@@ -227,6 +230,10 @@ refusals(lab *l, const char *folder)
     write_config(l, folder, "\"target_modules\": [\"q_proj\", \"lm_head\"]");
     CHECK_ERROR(&l->cx, open_model(l, folder, &m), QL_UNSUPPORTED,
                 "lm_head.lora_A.weight: only adapters of linears inside the blocks");
+    write_factors(l, folder, "%s.%s.weight", "base_model.model.model.layers.1.mlp.up_proj.base_layer.weight");
+    write_config(l, folder, "\"init_lora_weights\": \"gaussian\"");
+    CHECK_ERROR(&l->cx, open_model(l, folder, &m), QL_UNSUPPORTED,
+                "up_proj.base_layer.weight: a weight in the place of the model's");
 }
 
 int

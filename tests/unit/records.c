@@ -182,6 +182,15 @@ test_refused(ql_ctx *cx)
                  "item 2 of the array: /tmp/")); /* where an item is no JSON, nobody knows where the next begins */
     CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(cx, "h.csv", "a,b\n", 4), .skip = true}),
                  "/h.csv:1: no column 'text' (columns: a, b)"));
+    CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(cx, "w.csv", "text,a,text\n1,2,3\n", 18)}),
+                 "/w.csv:1: two columns 'text'"));
+    /* a file without a header: its first text is cut at a character */
+    CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(
+                                                        cx, "n.csv",
+                                                        "123456789_123456789_123456789_12345678\u00e9\u00e9\n", 43)}),
+                 "(columns: 123456789_123456789_123456789_12345678\u00e9)"));
+    CHECK(strstr(read_all(cx, &(ql_records_options){.path = write_file(cx, "e.jsonl", "{\"messages\": []}\n", 17)}),
+                 "/e.jsonl:1: 'messages': expected a list of messages, got none"));
 }
 
 int

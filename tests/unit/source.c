@@ -67,6 +67,7 @@ check_folders(ql_ctx *cx, const char *folder)
     ql_source *src = NULL;
 
     CHECK_ERROR(cx, ql_source_open(cx, "/nowhere/at/all/", &src), QL_NOT_FOUND, "/nowhere/at/all: no such folder");
+    CHECK_ERROR(cx, ql_source_open(cx, "/dev/null", &src), QL_INVALID, "/dev/null: it is a device, not a folder");
     CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_NOT_FOUND, "no config.json in this folder: is it a model?");
     put(cx, folder, "config.json", "{\n \"a\": 1,\n}");
     CHECK_ERROR(cx, ql_source_open(cx, folder, &src), QL_INVALID,

@@ -2,7 +2,10 @@
  * overrides; and decoding where a golden file would hide the reason. */
 #include "test.h"
 
+#include <unistd.h>
+
 #include "core/base/ctx.h"
+#include "core/base/file.h"
 #include "text/tokenizer.h"
 
 static ql_status
@@ -422,6 +425,24 @@ test_map(ql_ctx *cx)
     }
 }
 
+/* What the older program reads is named where tokenizer.json is not there. */
+static void
+test_model_alone(ql_ctx *cx)
+{
+    char folder[] = "/tmp/qloom-tokenizer-XXXXXX";
+    const char *file;
+    ql_tokenizer *tk;
+
+    REQUIRE_OK(cx, mkdtemp(folder) ? QL_OK : QL_IO);
+    file = ql_format(cx, "%s/tokenizer.model", folder);
+    CHECK_ERROR(cx, ql_tokenizer_open(cx, folder, &tk), QL_NOT_FOUND, "tokenizer.json: No such file or directory");
+    REQUIRE_OK(cx, ql_file_write(cx, file, "x", 1));
+    CHECK_ERROR(cx, ql_tokenizer_open(cx, folder, &tk), QL_NOT_FOUND,
+                "tokenizer.json: no such file, and tokenizer.model is not read; this makes one of the other: python3");
+    CHECK_INT(unlink(file), 0);
+    CHECK_INT(rmdir(folder), 0);
+}
+
 int
 main(void)
 {
@@ -441,6 +462,7 @@ main(void)
     test_texts(&cx);
     test_clean_up(&cx);
     test_map(&cx);
+    test_model_alone(&cx);
     ql_scope_close(&cx, &scope);
     ql_ctx_fini(&cx);
     return TEST_DONE();

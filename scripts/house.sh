@@ -5,27 +5,27 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
-limits="include 1870
+limits="include 1930
 base 2920
 device 790
-tensor 2980
+tensor 3060
 plugin 1920
-model 2100
+model 3020
 pipeline 3160
 yaml 930
 store 1430
 results 1890
-walk 8190
+walk 8640
 run 430
 job 1880
-text 8580
+text 8970
 methods 810
 export 1290
 report 3850
 kit 930
 cli 2600
-core 29980
-all 47700"
+core 31480
+all 49900"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

@@ -14,8 +14,29 @@ typedef struct ql_let { /* a name, or with `parameter` a function, and its templ
     const ql_template *body;
 } ql_let;
 
+#define QL_TASK_MAX_GEN 256 /* new tokens, where a task does not say */
+
+/* One step of a filter, from text to text. */
+typedef struct ql_filter_step {
+    enum { QL_STEP_REGEX, QL_STEP_FIRST, QL_STEP_NUMBER } kind;
+    const char *pattern, *fallback; /* regex, number: what becomes of a text without one */
+    const char *after;              /* number: the first one behind this text; NULL, or without it: the last one */
+    bool last;                      /* regex: the last match, not the first */
+} ql_filter_step;
+
+typedef struct ql_filter {
+    const char *name;
+    int64_t step_count;
+    const ql_filter_step *steps;
+} ql_filter;
+
 struct ql_task {
     ql_task_info info;
+    ql_task_generation generation;
+    const ql_filter *filters; /* [generation.filter_count] */
+    int64_t ignore_count;
+    const char *const *ignore; /* patterns whose matches don't count in comparisons */
+    bool lower;                /* nor does case */
     ql_yaml *root;
     bool articles; /* records are the articles of a text */
     int64_t let_count;

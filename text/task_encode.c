@@ -104,6 +104,17 @@ ql_task_encode(ql_ctx *cx, const ql_tokenizer *tk, ql_bos bos, const ql_task_req
 }
 
 ql_status
+ql_task_encode_prompt(ql_ctx *cx, const ql_tokenizer *tk, ql_bos bos, const char *text, size_t bytes, ql_ids *out)
+{
+    *out = (ql_ids){0};
+    if (ql_tokenizer_bos(tk) < 0)
+        QL_TRY(cx, ql_tokenizer_encode(cx, tk, text, bytes, bos, out));
+    else
+        QL_TRY(cx, encode(cx, tk, bos, text, bytes, out));
+    return out->count ? QL_OK : QL_FAIL(cx, QL_INVALID, "the prompt has no token");
+}
+
+ql_status
 ql_task_windows(ql_ctx *cx, int64_t tokens, int64_t max_length, const ql_task_window **out, int64_t *count)
 {
     ql_task_window *windows = ql_alloc(cx, (size_t)(tokens / max_length) + 1, sizeof *windows);

@@ -5,22 +5,17 @@
 
 #include "base/file.h"
 #include "base/guess.h"
-#include "task.h"
+#include "task_reader.h"
 
 #define TASK_BYTES ((size_t)QL_YAML_BYTES_MAX)
 #define FORMAT 1 /* of task files: `qloom-task: 1` */
 
-typedef struct reader {
-    ql_ctx *cx;
-    ql_problems *problems;
-    ql_task *task;
-    const ql_functions *known; /* those defined so far */
-} reader;
+typedef ql_task_reader reader;
 
 /* --- values of keys ---------------------------------------------------------------------------------------------- */
 
-static bool
-is_scalar(reader *r, const ql_yaml *v, const char *what)
+bool
+ql_task_is_scalar(reader *r, const ql_yaml *v, const char *what)
 {
     if (v->kind == QL_YAML_SCALAR && !ql_yaml_empty(v))
         return true;
@@ -33,7 +28,7 @@ read_template(reader *r, const ql_yaml *v, const ql_template **out)
 {
     ql_wrong wrong;
 
-    if (!is_scalar(r, v, "a template, a text"))
+    if (!ql_task_is_scalar(r, v, "a template, a text"))
         return;
     if (ql_template_parse(r->cx, v->text, r->known, v, out, &wrong) != QL_OK) {
         ql_problem_add(r->cx, r->problems, ql_task_place(r->task, v, wrong.at), "%s", ql_error(r->cx));
@@ -41,20 +36,20 @@ read_template(reader *r, const ql_yaml *v, const ql_template **out)
     }
 }
 
-static void
-read_text(reader *r, const ql_yaml *v, const char **out)
+void
+ql_task_read_text(reader *r, const ql_yaml *v, const char **out)
 {
-    if (is_scalar(r, v, "a text"))
+    if (ql_task_is_scalar(r, v, "a text"))
         *out = v->text;
 }
 
-static void
-read_count(reader *r, const ql_yaml *v, int64_t *out)
+void
+ql_task_read_count(reader *r, const ql_yaml *v, int64_t *out)
 {
     char *end;
     long long n;
 
-    if (!is_scalar(r, v, "a number"))
+    if (!ql_task_is_scalar(r, v, "a number"))
         return;
     n = strtoll(v->text, &end, 10);
     if (*end || end == v->text || n < 0 || n > 1 << 20)
@@ -69,7 +64,7 @@ read_word(reader *r, const ql_yaml *v, const char *const *words)
 {
     ql_guess guess;
 
-    if (!is_scalar(r, v, "a word"))
+    if (!ql_task_is_scalar(r, v, "a word"))
         return -1;
     guess = ql_guess_open(v->text);
     for (int64_t i = 0; words[i]; i++) {
@@ -82,8 +77,8 @@ read_word(reader *r, const ql_yaml *v, const char *const *words)
     return -1;
 }
 
-static ql_status
-read_words(reader *r, const ql_yaml *v, const char *const **out, int64_t *count)
+ql_status
+ql_task_read_words(reader *r, const ql_yaml *v, const char *const **out, int64_t *count)
 {
     const char **words = ql_alloc(r->cx, (size_t)v->count + 1, sizeof(const char *));
 
@@ -94,15 +89,14 @@ read_words(reader *r, const ql_yaml *v, const char *const **out, int64_t *count)
         return QL_OK;
     }
     for (int64_t i = 0; i < v->count; i++)
-        read_text(r, v->items[i], &words[i]);
+        ql_task_read_text(r, v->items[i], &words[i]);
     *out = words;
     *count = v->count;
     return QL_OK;
 }
 
-/* Tells of every key of the map that is none of `keys`. */
-static void
-check_keys(reader *r, const ql_yaml *map, const char *const *keys)
+void
+ql_task_check_keys(reader *r, const ql_yaml *map, const char *const *keys)
 {
     for (int64_t i = 0; i < map->count; i++) {
         ql_guess guess = ql_guess_open(map->keys[i]->text);
@@ -185,7 +179,7 @@ read_fixed_one(reader *r, const ql_yaml *v, const ql_json **out)
     for (int64_t i = 0; v->kind == QL_YAML_MAP && i < v->count && text; i++) {
         const char *key = ql_json_quote(r->cx, v->keys[i]->text, strlen(v->keys[i]->text)), *value;
 
-        if (!is_scalar(r, v->items[i], "a text"))
+        if (!ql_task_is_scalar(r, v->items[i], "a text"))
             return QL_OK;
         value = ql_json_quote(r->cx, v->items[i]->text, strlen(v->items[i]->text));
         text = key && value ? ql_format(r->cx, "%s%s%s: %s", text, i ? ", " : "", key, value) : NULL;
@@ -229,17 +223,17 @@ read_shots(reader *r, const ql_yaml *v)
         ql_problem_add(r->cx, r->problems, v->place, "shots: expected a mapping, got %s", ql_yaml_describe(r->cx, v));
         return QL_OK;
     }
-    check_keys(r, v, keys);
+    ql_task_check_keys(r, v, keys);
     if (rule) {
         chosen = read_word(r, rule, rules);
         r->task->rule = chosen < 0 ? QL_SHOTS_TRAIN : (ql_shot_rule)chosen;
     }
     if (count)
-        read_count(r, count, &r->task->info.shots);
+        ql_task_read_count(r, count, &r->task->info.shots);
     if (separator && separator->kind == QL_YAML_SCALAR)
         r->task->separator = separator->text;
     if (same)
-        read_text(r, same, &r->task->same);
+        ql_task_read_text(r, same, &r->task->same);
     return fixed ? read_fixed(r, fixed) : QL_OK;
 }
 
@@ -328,7 +322,7 @@ read_metrics(reader *r)
     const ql_yaml *metrics = ql_yaml_get(r->task->root, "metrics"), *headline = ql_yaml_get(r->task->root, "headline");
 
     if (metrics)
-        QL_TRY(r->cx, read_words(r, metrics, &info->metrics, &info->metric_count));
+        QL_TRY(r->cx, ql_task_read_words(r, metrics, &info->metrics, &info->metric_count));
     for (int64_t i = 0; i < info->metric_count; i++)
         if (metrics && info->metrics[i])
             (void)read_word(r, metrics->items[i], known[info->kind]);
@@ -338,21 +332,8 @@ read_metrics(reader *r)
     }
     info->headline = info->metrics[0];
     if (headline)
-        read_text(r, headline, &info->headline);
+        ql_task_read_text(r, headline, &info->headline);
     return QL_OK;
-}
-
-static void
-read_generate(reader *r)
-{
-    static const char *const keys[] = {"stop", "max_gen", "filters", "ignore", "lower", NULL};
-    const ql_yaml *v = ql_yaml_get(r->task->root, "generate");
-
-    if (v && v->kind != QL_YAML_MAP)
-        ql_problem_add(r->cx, r->problems, v->place, "generate: expected a mapping, got %s",
-                       ql_yaml_describe(r->cx, v));
-    else if (v)
-        check_keys(r, v, keys);
 }
 
 static void
@@ -367,20 +348,20 @@ read_plain(reader *r)
     int64_t number = 0;
 
     if (format)
-        read_count(r, format, &number);
+        ql_task_read_count(r, format, &number);
     if (number != FORMAT)
         ql_problem_add(r->cx, r->problems, format ? format->place : root->place,
                        "expected `qloom-task: %d` in a task file", FORMAT);
     if (name)
-        read_text(r, name, &info->name);
+        ql_task_read_text(r, name, &info->name);
     else
         ql_problem_add(r->cx, r->problems, root->place, "missing key 'name'");
     if (version)
-        read_count(r, version, &info->version);
+        ql_task_read_count(r, version, &info->version);
     if (about)
-        read_text(r, about, &info->about);
+        ql_task_read_text(r, about, &info->about);
     if (cite)
-        read_text(r, cite, &info->cite);
+        ql_task_read_text(r, cite, &info->cite);
     if (rows)
         r->task->articles = read_word(r, rows, records) == 1;
     if (score)
@@ -396,20 +377,22 @@ read_task(reader *r)
         "qloom-task", "name",    "version",  "about",        "cite",    "records",  "where",  "let",  "description",
         "prompt",     "choices", "contexts", "continuation", "text",    "count",    "answer", "gold", "delimiter",
         "shots",      "score",   "by",       "generate",     "metrics", "headline", NULL};
-    const ql_yaml *let = ql_yaml_get(r->task->root, "let"), *shots = ql_yaml_get(r->task->root, "shots");
+    const ql_yaml *let = ql_yaml_get(r->task->root, "let"), *shots = ql_yaml_get(r->task->root, "shots"),
+                  *generate = ql_yaml_get(r->task->root, "generate");
 
     if (r->task->root->kind != QL_YAML_MAP) {
         ql_problem_add(r->cx, r->problems, r->task->root->place, "expected a mapping, got %s",
                        ql_yaml_describe(r->cx, r->task->root));
         return QL_OK;
     }
-    check_keys(r, r->task->root, keys);
+    ql_task_check_keys(r, r->task->root, keys);
     read_plain(r);
     if (let)
         QL_TRY(r->cx, read_let(r, let));
     read_templates(r);
     choose_kind(r);
-    read_generate(r);
+    if (generate)
+        QL_TRY(r->cx, ql_task_read_generate(r, generate));
     if (shots)
         QL_TRY(r->cx, read_shots(r, shots));
     return read_metrics(r);
@@ -428,6 +411,7 @@ parse(ql_ctx *cx, const char *file, const char *text, size_t bytes, const ql_tas
     if (!t)
         return QL_MEMORY;
     t->info = (ql_task_info){.delimiter = " ", .version = 1, .file = file, .text = text, .bytes = bytes};
+    t->generation.max_gen = QL_TASK_MAX_GEN;
     t->separator = "\n\n";
     st = ql_yaml_parse(cx, &problems, file, text, bytes, &t->root);
     if (st == QL_OK && !t->root && !problems.count)

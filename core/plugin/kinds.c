@@ -129,12 +129,14 @@ static const ql_member exporter_members[] = {
 static const ql_member trainer_members[] = {
     MEMBER(ql_trainer, begin), MEMBER(ql_trainer, rate), MEMBER(ql_trainer, update), {NULL, 0}};
 
-/* It evaluates linears, or a stream, which takes two functions. */
+/* It evaluates linears, or a stream or texts, which take two functions. */
 static const char *
 evaluator_lacks(const ql_evaluator *e)
 {
     if (e->linear && !e->chunk && !e->end)
         return NULL;
+    if (e->said && !e->chunk)
+        return e->end ? NULL : "end";
     return !e->chunk ? (e->end ? "chunk" : "linear' or 'chunk") : !e->end ? "end" : NULL;
 }
 
@@ -256,7 +258,7 @@ ql_port_needed(const ql_plugin *p, const ql_port *port)
     if (port->output || !port->optional)
         return !port->output;
     if (p->kind == QL_EVALUATOR && strcmp(port->name, "data") == 0)
-        return p->evaluator->chunk != NULL;
+        return p->evaluator->chunk || p->evaluator->said;
     if (p->kind == QL_QUANTIZER && strcmp(port->name, "calib") == 0) /* nothing upstream could lend it its tokens */
         return (p->quantizer->needs & QL_NEEDS_STATS) != 0;
     return false;

@@ -241,6 +241,10 @@ parent_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64_t s)
     if (p >= s || p < -1)
         return QL_FAIL(cx, QL_INVALID, "%s: sequence %lld has the parent %lld, expected an earlier sequence", name,
                        (long long)s, (long long)p);
+    if (seqs->kept)
+        return p < 0
+                   ? QL_OK
+                   : QL_FAIL(cx, QL_INVALID, "%s: sequence %lld has a parent beside what is kept", name, (long long)s);
     if (p >= 0)
         expected = (seqs->first ? seqs->first[p] : 0) + seqs->offsets[p + 1] - seqs->offsets[p];
     if (first != expected)

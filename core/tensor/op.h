@@ -38,6 +38,16 @@ ql_status ql_seqs_check(ql_ctx *cx, const char *name, const ql_seqs *seqs, int64
 ql_status ql_op_linear(ql_ctx *cx, const ql_seqs *seqs, const ql_tensor *x, const ql_tensor *w, double beta,
                        ql_tensor *y);
 
+/* A weight that rests, as the operation RESTING takes it: turned, [in, out], numbers or codes. */
+typedef struct ql_resting {
+    ql_tensor *w;
+    ql_tensor *scales, *zeros, *levels, *g_idx; /* of codes: [groups, out], [2^bits], [in]; NULL as in a ql_qlinear */
+    ql_grid grid;
+} ql_resting;
+
+/* y = x W, or y += x W with `add`. A row of y does not depend on the other rows of x. */
+ql_status ql_op_resting(ql_ctx *cx, const ql_tensor *x, const ql_resting *w, bool add, ql_tensor *y);
+
 /* Runs what ql_op_begin let pass, if there is anything to do. UNSUPPORTED when the backend can't. */
 ql_status ql_op_call(ql_ctx *cx, const ql_op *op);
 

@@ -17,6 +17,38 @@ ql_rope(ql_ctx *cx, const ql_seqs *seqs, const ql_rope_spec *spec, ql_tensor *x)
     return ql_op_call(cx, &op);
 }
 
+/* Every position of every sequence has a page that is there. */
+static ql_status
+pages_check(ql_ctx *cx, const ql_seqs *seqs)
+{
+    const int64_t pages = ql_dim(seqs->kept->keys, 0) / QL_PAGE;
+
+    for (int64_t s = 0; s < seqs->count; s++) {
+        const int64_t tokens = (seqs->first ? seqs->first[s] : 0) + seqs->offsets[s + 1] - seqs->offsets[s];
+
+        for (int64_t i = 0; i * QL_PAGE < tokens; i++)
+            if (seqs->kept->pages[s][i] < 0 || seqs->kept->pages[s][i] >= pages)
+                return QL_FAIL(cx, QL_INVALID, "attention: page %lld of sequence %lld is %d, expected 0 to %lld",
+                               (long long)i, (long long)s, (int)seqs->kept->pages[s][i], (long long)pages - 1);
+    }
+    return QL_OK;
+}
+
+/* Keys and values of the call join what is kept, over which it goes. */
+static ql_status
+attention_kept(ql_ctx *cx, ql_op *op, ql_tensor **y)
+{
+    const ql_kept *kept = op->seqs->kept;
+
+    op->code = QL_OP_ATTENTION_KEPT;
+    op->t[3] = kept->keys;
+    op->t[4] = kept->values;
+    QL_TRY(cx, ql_op_begin(cx, op));
+    QL_TRY(cx, pages_check(cx, op->seqs));
+    *y = ql_op_made(op, 5);
+    return ql_op_call(cx, op);
+}
+
 /* An operation of attention on q, k and v, whose numbers of columns follow from the spec. */
 static ql_status
 attention_op(ql_ctx *cx, ql_op_code code, const ql_seqs *seqs, const ql_attention_spec *spec, ql_op *out)
@@ -47,7 +79,25 @@ ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, con
     QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION, seqs, spec, &op));
     for (int i = 0; i < 3; i++)
         op.t[i] = qkv[i];
-    return ql_op_make(cx, &op, y);
+    return seqs && seqs->kept ? attention_kept(cx, &op, y) : ql_op_make(cx, &op, y);
+}
+
+ql_status
+ql_op_resting(ql_ctx *cx, const ql_tensor *x, const ql_resting *w, bool add, ql_tensor *y)
+{
+    const ql_grid *g = &w->grid;
+    ql_op op = {
+        .code = QL_OP_RESTING, .t = {x, w->w, w->scales, w->zeros, w->levels, w->g_idx, y}, .grid = g, .beta = add};
+
+    if (w->scales) {
+        op.n[0] = (ql_dim(w->w, 0) + g->group - 1) / g->group;
+        op.n[1] = (int64_t)1 << g->bits;
+    }
+    QL_TRY(cx, ql_op_begin(cx, &op));
+    if ((ql_dtype_of(w->w) == QL_U8) != (w->scales && (w->zeros || w->levels)))
+        return QL_FAIL(cx, QL_INVALID,
+                       "product with a resting weight: codes need scales, and zeros or levels; numbers have none");
+    return ql_op_call(cx, &op);
 }
 
 ql_status

@@ -189,11 +189,21 @@ attention(const ql_op *op)
 
     for (int64_t s = 0; s < seqs->count; s++) {
         const double tokens = (double)(seqs->offsets[s + 1] - seqs->offsets[s]),
-                     before = seqs->parent && seqs->first ? (double)seqs->first[s] : 0;
+                     before = (seqs->parent || seqs->kept) && seqs->first ? (double)seqs->first[s] : 0;
 
         pairs += tokens * (tokens + 2 * before);
     }
     return (op->code == QL_OP_ATTENTION_BACK ? 10 : 4) * pairs * (double)op->n[0]; /* back: five products */
+}
+
+/* For few rows it is the weight's way from memory that counts. */
+static double
+resting(const ql_op *op)
+{
+    const double weights = elements(op->t[1]);
+
+    return fmax(2 * weights * rows(op->t[0]),
+                ELEMENT / 4.0 * weights * (double)ql_dtype_size(ql_dtype_of(op->t[1])) / 4);
 }
 
 static double
@@ -228,6 +238,8 @@ static double (*const costs[QL_OP_CODES])(const ql_op *op) = {
     [QL_OP_SWEEP_GIVEN] = sweep,
     [QL_OP_ATTENTION_BACK] = attention,
     [QL_OP_DECODE] = decoded,
+    [QL_OP_RESTING] = resting,
+    [QL_OP_ATTENTION_KEPT] = attention,
 };
 
 /* Numbers that the host waits for. An error that falls keeps a method at work for all of its rounds. */
@@ -297,6 +309,14 @@ ql_rehearsal_rate(ql_ctx *cx, double *out)
     ql_scope_close(cx, &scope);
     *out = 2 * pow(TIMED, 3) / fmax(least, 1e-9);
     return QL_OK;
+}
+
+void
+ql_rehearsal_spend(ql_device *d, double seconds)
+{
+    rehearsal *r = d->dev;
+
+    r->seconds += seconds;
 }
 
 /* Rows for what the real device has. */

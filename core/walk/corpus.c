@@ -170,12 +170,30 @@ read_data(ql_ctx *cx, const ql_node *n, const ql_data_request *req, int64_t voca
     return st == QL_OK ? st : ql_where(cx, st, "stage '%s' (%s)", n->name, n->plugin->name);
 }
 
+/* Prompts to go on with are for evaluators of texts, and nothing else is. */
+static ql_status
+check_kind(ql_ctx *cx, const ql_node *data, const ql_node *reader, const ql_questions *questions)
+{
+    const bool texts = reader->plugin->evaluator->said != NULL;
+
+    if (texts == (questions->generates != NULL))
+        return QL_OK;
+    return QL_FAIL(
+        cx, QL_INVALID,
+        texts ? "stage '%s' (%s): judges texts that a model generates, but the task '%s' of stage '%s' asks for none"
+              : "stage '%s' (%s): scores answers that are given, but the task '%s' of stage '%s' asks for texts: "
+                "use the evaluator 'generate'",
+        reader->name, reader->plugin->name, questions->task, data->name);
+}
+
 /* Questions are for evaluators that score answers, plain texts for all others. */
 static ql_status
 check_reader(ql_ctx *cx, const ql_node *data, const ql_node *reader, const ql_tokens *read)
 {
     const bool answers = reader && reader->plugin->evaluator->questions;
 
+    if (answers == (read->questions != NULL) && answers)
+        return check_kind(cx, data, reader, read->questions);
     if (answers == (read->questions != NULL))
         return QL_OK;
     if (answers)

@@ -191,7 +191,7 @@ ql_finished_put_sink(ql_walk *w, ql_sink *s)
     QL_TRY(w->cx, ql_results_add(w->results, s->node, QL_WHOLE_MODEL, NULL, &s->facts));
     QL_TRY(w->cx, ql_results_keep(w->results, s->node, QL_WHOLE_MODEL, &cost));
     QL_TRY(w->cx, ql_results_commit(w->results));
-    return s->stream ? note_sink(w, s, QL_WHOLE, false) : QL_OK;
+    return s->stream || s->prompts ? note_sink(w, s, QL_WHOLE, false) : QL_OK;
 }
 
 /* --- the whole walk ------------------------------------------------------------------------------------------- */

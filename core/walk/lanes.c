@@ -127,7 +127,7 @@ put_found(ql_walk *w, ql_sink *s, int64_t from)
 ql_status
 ql_lanes_forget(ql_walk *w, const ql_sink *s)
 {
-    return w->store && s->stream ? ql_store_forget(w->cx, w->store, s->key, true) : QL_OK;
+    return w->store && (s->stream || s->prompts) ? ql_store_forget(w->cx, w->store, s->key, true) : QL_OK;
 }
 
 /* --- which chunks when ---------------------------------------------------------------------------------------- */

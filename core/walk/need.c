@@ -45,6 +45,15 @@ want_model(ql_walk *w, ql_variant *v, int64_t block)
         want(w, v, block);
 }
 
+/* What texts will be generated with is made now, unless the store has it. */
+static void
+want_lacking(ql_walk *w, ql_variant *v, int64_t block)
+{
+    for (; v; v = v->parent)
+        if (ql_variant_is_made(v) && !v->kept[block])
+            want(w, v, block);
+}
+
 static bool
 is_export(const ql_sink *s)
 {
@@ -87,6 +96,8 @@ ql_need_decide(ql_walk *w)
         for (int64_t i = 0; i < w->plan->sink_count; i++) {
             const ql_sink *s = &w->plan->sinks[i];
 
+            if (w->pass == 0 && ql_texts_wanted(w, s))
+                want_lacking(w, s->of, block);
             if (!reads_model(w, s, block))
                 continue;
             want_model(w, s->of, block);

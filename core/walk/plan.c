@@ -245,7 +245,7 @@ static bool
 scores_written(const planner *p, const ql_node *n, const ql_node *x)
 {
     return x->plugin->kind == QL_EXPORTER && x->plugin->exporter->weight &&
-           ql_node_before(x, QL_MODEL) == p->plan->root && is_evaluator(n) && n->plugin->evaluator->chunk &&
+           ql_node_before(x, QL_MODEL) == p->plan->root && is_evaluator(n) && !n->plugin->evaluator->linear &&
            ql_plan_resolve(ql_node_input(n, "model")) == ql_plan_resolve(ql_node_input(x, "model"));
 }
 

@@ -66,18 +66,19 @@ typedef struct ql_sink {
     ql_key key;
     /* of the walk that is under way */
     const char *title, *about;
-    ql_stream *stream;  /* whose chunks it wants; NULL: none */
-    bool *kept;         /* [layers]: its numbers of the block are there */
-    ql_leavings found;  /* what the chunks of its stream have left so far */
-    int64_t until;      /* chunks that it has had */
-    int64_t stored;     /* bytes of `found` that the store has */
-    void *state;        /* of an exporter */
-    ql_scope scope;     /* memory of `begin` and of what it keeps */
-    int64_t node;       /* of the results, whose facts are what it finds */
-    ql_facts facts;     /* of the whole model, until they are handed to the results */
-    ql_export *files;   /* of an exporter */
-    const char *recipe; /* of an exporter: what made the model */
-    char *failed;       /* on the heap; NULL: fine so far */
+    ql_stream *stream;        /* whose chunks it wants; NULL: none */
+    const ql_corpus *prompts; /* that the finished model goes on with for it; NULL: none */
+    bool *kept;               /* [layers]: its numbers of the block are there */
+    ql_leavings found;        /* what the chunks of its stream have left so far */
+    int64_t until;            /* chunks that it has had */
+    int64_t stored;           /* bytes of `found` that the store has */
+    void *state;              /* of an exporter */
+    ql_scope scope;           /* memory of `begin` and of what it keeps */
+    int64_t node;             /* of the results, whose facts are what it finds */
+    ql_facts facts;           /* of the whole model, until they are handed to the results */
+    ql_export *files;         /* of an exporter */
+    const char *recipe;       /* of an exporter: what made the model */
+    char *failed;             /* on the heap; NULL: fine so far */
     ql_cost cost;
     bool ended; /* its facts and files are complete */
     bool told;  /* the results have its facts of the whole model: its stream is not run */

@@ -89,6 +89,7 @@ run_root(ql_ctx *cx, ql_registry *registry, const ql_graph *g, const ql_plan *pl
 
     if (st != QL_OK)
         return ql_where(cx, st, "stage '%s'", node->name);
+    w.layers = model.info.layers;
     if (opt->layers && opt->layers < model.info.layers)
         model.info.layers = opt->layers;
     w.spill = (ql_spill){.folder = opt->spill, .file = -1};

@@ -21,11 +21,17 @@ ql_sink_failed(const ql_sink *s)
     return s->failed || ql_variant_failed(s->of);
 }
 
+/* The tokens that it is handed chunks or texts of; NULL: none. */
+static const ql_corpus *
+corpus_of(const ql_sink *s)
+{
+    return s->stream ? s->stream->corpus : s->prompts;
+}
+
 /* --- calls of the plugin -------------------------------------------------------------------------------------- */
 
-/* What the plugin allocates is kept for it and, beyond `scope`, let go of after the call; log lines say who writes them. */
-static void
-enter(ql_walk *w, ql_sink *s, int64_t linear, ql_scope *scope)
+void
+ql_sink_enter(ql_walk *w, ql_sink *s, int64_t linear, ql_scope *scope)
 {
     ql_scope_enter(w->cx, &s->scope);
     if (scope)
@@ -33,9 +39,8 @@ enter(ql_walk *w, ql_sink *s, int64_t linear, ql_scope *scope)
     ql_enter(w->cx, ql_site_at(w, s->title, s->stage, linear));
 }
 
-/* After a call that came back with `st`. */
-static ql_status
-leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st)
+ql_status
+ql_sink_leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st)
 {
     if (st != QL_OK && w->cx->site.linear)
         (void)ql_where(w->cx, st, "%s", w->cx->site.linear);
@@ -59,8 +64,8 @@ ql_sink_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql
         lent[n++] = (ql_lent){"model", model, sizeof *model};
         lent[n++] = (ql_lent){"linears", model->linears, (size_t)model->linear_count * sizeof *model->linears};
     }
-    if (s->stream)
-        n += ql_tokens_lend(&s->stream->corpus->tokens, lent + n);
+    if (corpus_of(s))
+        n += ql_tokens_lend(&corpus_of(s)->tokens, lent + n);
     if (in) {
         lent[n++] = (ql_lent){"statistics", in->stats, sizeof *in->stats};
         lent[n++] = (ql_lent){"qlinear", in->qlinear, sizeof *in->qlinear};
@@ -74,9 +79,8 @@ ql_sink_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql
     return ql_guard_open(w->cx, s->stage->foreign, lent, out);
 }
 
-/* A numerical failure stays in the cell. */
-static ql_status
-settle(ql_walk *w, ql_sink *s, ql_status st)
+ql_status
+ql_sink_settle(ql_walk *w, ql_sink *s, ql_status st)
 {
     return st != QL_OK && ql_stays_in_cell(st) ? ql_fail_cell(w, &s->failed) : st;
 }
@@ -121,11 +125,13 @@ open_sink(ql_walk *w, ql_sink *s)
     if (ql_sink_failed(s))
         return QL_OK;
     if (!ev && w->folder) { /* nothing has run yet, so the whole run stops where it can't begin */
-        enter(w, s, -1, NULL);
-        return leave(w, s, NULL, ql_export_begin(w, s));
+        ql_sink_enter(w, s, -1, NULL);
+        return ql_sink_leave(w, s, NULL, ql_export_begin(w, s));
     }
     if (!ev || ev->linear || s->told || !ql_node_input(s->stage, "data"))
         return QL_OK;
+    if (ev->said)
+        return ql_corpus_open(w, ql_node_input(s->stage, "data"), s->stage, &s->prompts);
     return add_streams(w, s);
 }
 
@@ -195,8 +201,8 @@ hand_linears(ql_walk *w, ql_sink *s)
     for (int l = 0; l < w->model->info.linear_count && !ql_sink_failed(s); l++) {
         ql_scope scope;
 
-        enter(w, s, l, &scope);
-        QL_TRY(w->cx, settle(w, s, leave(w, s, &scope, hand_linear(w, s, l))));
+        ql_sink_enter(w, s, l, &scope);
+        QL_TRY(w->cx, ql_sink_settle(w, s, ql_sink_leave(w, s, &scope, hand_linear(w, s, l))));
     }
     return ql_meter_stop(w, &meter, &s->cost);
 }
@@ -257,9 +263,9 @@ hand_chunk(ql_walk *w, ql_sink *s, const ql_eval_chunk *chunk)
     if (ql_sink_failed(s))
         return QL_OK;
     QL_TRY(w->cx, ql_meter_start(w, &meter));
-    enter(w, s, -1, &scope);
-    st = leave(w, s, &scope, find(w, s, chunk));
-    QL_TRY(w->cx, settle(w, s, st));
+    ql_sink_enter(w, s, -1, &scope);
+    st = ql_sink_leave(w, s, &scope, find(w, s, chunk));
+    QL_TRY(w->cx, ql_sink_settle(w, s, st));
     return ql_meter_stop(w, &meter, &s->cost);
 }
 
@@ -361,7 +367,7 @@ ql_note_followed(ql_ctx *cx, ql_facts *m)
 static ql_status
 note_tokens(ql_walk *w, ql_sink *s)
 {
-    const ql_corpus *c = s->stream->corpus;
+    const ql_corpus *c = corpus_of(s);
     ql_facts *m = &s->facts;
 
     QL_TRY(w->cx, ql_fact_note(w->cx, m, "bos", c->tokens.bos ? "yes" : "no"));
@@ -389,7 +395,7 @@ static ql_status
 end_evaluator(ql_walk *w, ql_sink *s)
 {
     const ql_eval_found found = {.data = s->found.data, .bytes = (size_t)s->found.bytes};
-    ql_eval_info info = {.tokens = &s->stream->corpus->tokens, .folder = w->folder};
+    ql_eval_info info = {.tokens = &corpus_of(s)->tokens, .folder = w->folder, .tokenizer = w->tokenizer};
     ql_guard guard;
 
     info.cell = ql_format(w->cx, "%s-%016llx", s->stage->name, (unsigned long long)s->of->stage->key[0]);
@@ -409,12 +415,12 @@ end_sink(ql_walk *w, ql_sink *s)
     ql_scope scope;
     ql_status st;
 
-    if (ql_sink_failed(s) || (ev && !s->stream))
+    if (ql_sink_failed(s) || (ev && !corpus_of(s)))
         return QL_OK;
     QL_TRY(w->cx, ql_meter_start(w, &meter));
-    enter(w, s, -1, &scope);
+    ql_sink_enter(w, s, -1, &scope);
     st = ev ? end_evaluator(w, s) : ql_export_end(w, s);
-    QL_TRY(w->cx, settle(w, s, leave(w, s, &scope, st)));
+    QL_TRY(w->cx, ql_sink_settle(w, s, ql_sink_leave(w, s, &scope, st)));
     QL_TRY(w->cx, ql_meter_stop(w, &meter, &s->cost));
     s->ended = !s->failed;
     return QL_OK;

@@ -243,6 +243,45 @@ ql_variant_weights(ql_walk *w, const ql_variant *v, int subset, const ql_weight 
     return QL_OK;
 }
 
+static ql_status
+stand_in(ql_walk *w, const ql_variant *v, int64_t l, ql_stand_in *out, bool *differs)
+{
+    ql_linear_state *s = ql_variant_codes(v, l);
+    ql_weight written = {0};
+
+    *differs = true;
+    if (v->parent && !ql_variant_is_made(v)) {
+        QL_TRY(w->cx, written_weight(w, v, l, &written));
+        out->w = written.w;
+        return QL_OK;
+    }
+    *differs = s != NULL;
+    if (!s)
+        return QL_OK;
+    out->q = &s->q;
+    ql_variant_adapter(v, l, &out->b, &out->a);
+    return QL_OK;
+}
+
+ql_status
+ql_variant_stand_ins(ql_walk *w, const ql_variant *v, const ql_stand_in *const **out)
+{
+    const int n = w->model->info.linear_count;
+    const ql_stand_in **as = ql_alloc(w->cx, (size_t)n, sizeof *as);
+    ql_stand_in *all = ql_alloc(w->cx, (size_t)n, sizeof *all);
+
+    if (!as || !all)
+        return QL_MEMORY;
+    for (int l = 0; l < n; l++) {
+        bool differs;
+
+        QL_TRY(w->cx, stand_in(w, v, l, &all[l], &differs));
+        as[l] = differs ? &all[l] : NULL;
+    }
+    *out = as;
+    return QL_OK;
+}
+
 /* --- letting go ----------------------------------------------------------------------------------------------- */
 
 static void

@@ -350,6 +350,7 @@ walk_level(ql_walk *w)
     QL_TRY(w->cx, ql_lanes_deal(w));
     for (w->pass = 0; w->pass < w->passes; w->pass++)
         QL_TRY(w->cx, walk_pass(w));
+    QL_TRY(w->cx, ql_texts_run(w));
     w->pass = 0;
     end_progress(w);
     return ql_sinks_end(w);

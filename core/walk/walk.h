@@ -5,7 +5,7 @@
 
 #include "base/progress.h"
 #include "device/guard.h"
-#include "model/block.h"
+#include "model/resident.h"
 #include "store/journal.h"
 #include "tensor/memo.h"
 #include "plan.h"
@@ -41,6 +41,7 @@ struct ql_walk {
     bool damaged; /* an entry of the store turned out unreadable and is gone: the walk has to begin again */
     ql_progress progress;
     int64_t layer;   /* of the block at hand */
+    int64_t layers;  /* that the model has, of which a rehearsal may take fewer */
     ql_block *block; /* NULL where its weights are not needed */
     ql_block *next;  /* on its way to the device; NULL: it comes when its turn does */
     int64_t stream_count, reading_count, lane_count;
@@ -140,6 +141,8 @@ ql_status ql_variant_decoded(ql_walk *w, const ql_variant *v, int64_t l, const q
 ql_status ql_variant_linear(ql_walk *w, const ql_variant *v, int64_t l, ql_linear_result *out);
 /* The linears for ql_block_linears, an array in the innermost scope. With subset >= 0 only that subset's entries are set. */
 ql_status ql_variant_weights(ql_walk *w, const ql_variant *v, int subset, const ql_weight *const **out);
+/* The same for a model at rest: [linear_count] in the innermost scope; NULL entries: the original. Codes stay codes. */
+ql_status ql_variant_stand_ins(ql_walk *w, const ql_variant *v, const ql_stand_in *const **out);
 /* Where the tensors of a state are. */
 void ql_linear_tensors(ql_linear_state *s, ql_tensor **out[QL_LINEAR_TENSORS]);
 void ql_variant_forget_decoded(ql_walk *w);
@@ -187,6 +190,12 @@ ql_status ql_lanes_end(ql_walk *w);
 ql_status ql_lanes_forget(ql_walk *w, const ql_sink *s);
 /* Has the sink to be handed the chunks of this pass? */
 bool ql_lanes_wanted(const ql_walk *w, const ql_sink *s);
+
+/* --- texts.c: what finished models generate, when all passes of a level are over --- */
+/* Does the sink, of the level under way, judge texts that its model has yet to generate? */
+bool ql_texts_wanted(const ql_walk *w, const ql_sink *s);
+/* Puts each such model together from the store, and has it go on with the prompts. */
+ql_status ql_texts_run(ql_walk *w);
 
 /* --- outline.c: what passes of a rehearsal read, which has no store --- */
 ql_status ql_outline_put(ql_walk *w, ql_variant *v);
@@ -280,6 +289,15 @@ ql_status ql_sinks_chunks(ql_walk *w);
 /* After the last pass of a level. */
 ql_status ql_sinks_end(ql_walk *w);
 void ql_sinks_close(ql_walk *w);
+/* Around a call of its plugin: what that allocates is kept for it and, beyond `scope` (NULL: none), let go of after the call; log lines
+ * say who writes them. ql_sink_leave: after a call that came back with `st`. */
+void ql_sink_enter(ql_walk *w, ql_sink *s, int64_t linear, ql_scope *scope);
+ql_status ql_sink_leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st);
+/* What a call is lent, beside tensors: parameters, tokens, and what the walk goes on with of a linear `in` or a chunk `seqs` (NULL: of
+ * none). */
+ql_status ql_sink_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql_seqs *seqs, ql_guard *out);
+/* A numerical failure stays in the cell. */
+ql_status ql_sink_settle(ql_walk *w, ql_sink *s, ql_status st);
 /* Has it no numbers, for a reason of its own or of its variant? */
 bool ql_sink_failed(const ql_sink *s);
 

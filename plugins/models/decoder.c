@@ -241,6 +241,7 @@ open_model(ql_ctx *cx, const void *self, ql_source *src, ql_model_info *out)
     out->by_length = m->rope[FULL].dynamic > 0 || m->rope[SLIDING].dynamic > 0;
     QL_TRY(cx, read_ends(cx, arch, src, out));
     QL_TRY(cx, list_tensors(cx, m, out));
+    out->key_width = m->kv_heads * m->head_dim;
     return stored_open(cx, src, params->adapter, out, &m->stored);
 }
 

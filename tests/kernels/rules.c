@@ -14,6 +14,9 @@ typedef struct trial {
     bool whole;     /* rows without gaps, at aligned addresses; else with gaps, at odd ones */
     int64_t lengths[LETTERS], offsets[3];
     ql_seqs seqs;
+    ql_kept kept;
+    int32_t pages[2][4];
+    const int32_t *paged[2];
     uint32_t key[2];
     float freq[16];
     ql_grid grid;
@@ -42,6 +45,8 @@ lengths(trial *t)
     t->lengths['m'] = n + k_int(k, 1, 40);
     t->lengths['t'] = k_int(k, 130, 170);
     t->lengths['.'] = t->lengths['m'];
+    t->lengths['K'] = n;
+    t->lengths['P'] = 8 * QL_PAGE;
     t->offsets[1] = k_int(k, 0, t->lengths['t']);
     t->offsets[2] = t->lengths['t'];
 }
@@ -70,6 +75,14 @@ fill_in(trial *t, ql_op_code code)
         t->spec.rope = (ql_rope_spec){32, t->freq, 0, 1};
         t->op.spec = &t->spec.rope;
         break;
+    case QL_OP_ATTENTION_KEPT:
+        for (int i = 0; i < 8; i++)
+            t->pages[i / 4][i % 4] = 7 - i;
+        t->paged[0] = t->pages[0];
+        t->paged[1] = t->pages[1];
+        t->kept.pages = t->paged;
+        t->seqs.kept = &t->kept;
+        /* fall through */
     case QL_OP_ATTENTION:
     case QL_OP_ATTENTION_BACK:
         t->lengths['h'] = 4;
@@ -168,13 +181,16 @@ prepare(trial *t, kernel *k, ql_op_code code)
     lengths(t);
     fill_in(t, code);
     for (int i = 0; ql_operand_next(&rule, &o); i++) {
-        const bool left_out = strncmp(o.name, "zeros", 5) == 0    ? levels
+        const bool left_out = strncmp(o.name, "scales", 6) == 0   ? false
+                              : strncmp(o.name, "zeros", 5) == 0  ? levels
                               : strncmp(o.name, "levels", 6) == 0 ? !levels
                                                                   : k_int(k, 0, 1) != 0;
 
         if (o.dtype && !o.made && !(o.optional && left_out))
             t->op.t[i] = make(t, &o);
     }
+    for (int i = 2; code == QL_OP_RESTING && ql_dtype_of(t->op.t[1]) != QL_U8 && i < 6; i++)
+        t->op.t[i] = NULL; /* numbers have no scales */
     if (code == QL_OP_GATHER) {
         t->op.n[0] = ql_dim(t->op.t[t->op.t[1] ? 1 : 0], 0);
         t->op.n[1] = t->op.t[2] ? ql_dim(t->op.t[2], 0) : ql_dim(t->op.t[0], 1);

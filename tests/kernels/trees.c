@@ -111,9 +111,9 @@ wrong_trees(kernel *k)
     ql_tensor *t = k_put(k, QL_F32, 5, 8, x), *y;
     const ql_tensor *qkv[] = {t, t, t};
 
-    CHECK_ERROR(k->cx, ql_attention(k->cx, &(ql_seqs){2, offsets, zero, self}, &spec, qkv, &y), QL_INVALID,
+    CHECK_ERROR(k->cx, ql_attention(k->cx, &(ql_seqs){2, offsets, zero, self, NULL}, &spec, qkv, &y), QL_INVALID,
                 "sequence 1 has the parent 1, expected an earlier sequence");
-    CHECK_ERROR(k->cx, ql_attention(k->cx, &(ql_seqs){2, offsets, early, root}, &spec, qkv, &y), QL_INVALID,
+    CHECK_ERROR(k->cx, ql_attention(k->cx, &(ql_seqs){2, offsets, early, root, NULL}, &spec, qkv, &y), QL_INVALID,
                 "sequence 1 starts at position 2, its parent ends at 3");
 }
 

@@ -285,6 +285,84 @@ check_statistic(const ql_json *line)
     CHECK_NEAR(ql_row(&row, 0)->real, expected, 1e-10 * expected);
 }
 
+/* --- texts that were generated ----------------------------------------------------------------------------------- */
+
+static void
+check_cut(const ql_json *line)
+{
+    const ql_json *stop = ql_json_member(line, "stop");
+    const char *stops[8], *text = text_of(line, "text");
+
+    for (int64_t i = 0; i < ql_json_length(stop); i++)
+        stops[i] = ql_json_string(ql_json_item(stop, i));
+    CHECK_STR(ql_format(&cx, "%.*s", (int)ql_task_cut(stops, ql_json_length(stop), text, strlen(text)), text),
+              text_of(line, "cut"));
+}
+
+/* What the task's filters find in a text, and whether it is the reference. */
+static void
+check_found(const ql_task *task, int64_t f, const char *text, const char *reference, const char *expected, bool right)
+{
+    const char *found;
+    bool same;
+
+    REQUIRE_OK(&cx, ql_task_extract(&cx, task, f, text, strlen(text), &found));
+    CHECK_STR(found, expected);
+    REQUIRE_OK(&cx, ql_task_matches(&cx, task, f, found, reference, &same));
+    if (same != right)
+        TEST_FAIL("'%s' with the reference '%s': got %d, expected %d", text, reference, same, right);
+}
+
+static void
+check_extract(const ql_json *line)
+{
+    static const ql_task *task;
+    const char *text = text_of(line, "text"), *cut;
+    const ql_task_generation *g;
+
+    if (!task)
+        REQUIRE_OK(&cx, ql_task_open(&cx, "gsm8k", &task));
+    g = ql_task_generates(task);
+    CHECK_INT(g->filter_count, 2);
+    cut = ql_format(&cx, "%.*s", (int)ql_task_cut(g->stops, g->stop_count, text, strlen(text)), text);
+    CHECK_STR(cut, text_of(line, "cut"));
+    for (int64_t f = 0; f < 2; f++)
+        check_found(task, f, cut, text_of(line, "reference"), text_of(line, g->filters[f]),
+                    int_of(ql_json_member(line, ql_format(&cx, "%s_match", g->filters[f]))) == 1);
+}
+
+/* As the ProjQ release scores what its recipe trains. */
+static void
+check_numbers(void)
+{
+    static const struct {
+        const char *text, *reference, *found;
+        bool right;
+    } rows[] = {
+        {"so 3 + 4 = 7. The final answer is:  7", "7", "7", true},
+        {"The final answer is: 1,234 of 99", "1234", "1234", true},
+        {"The final answer is: 18.0", "18", "18.0", true},
+        {"The final answer is: 18.", "18", "18.", true},
+        {"The final answer is: none. 5", "5", "5", true},
+        {"first 5, then 6. The final answer is: none", "6", "6.", true}, /* none behind it: the last of all */
+        {"He has 12 or -3", "-3", "-3", true},
+        {"no number", "5", "[invalid]", false},
+        {"The final answer is: 7", "8", "7", false},
+    };
+    const ql_task_document *d =
+        first_of("gsm8k@projq", "{\"question\": \"Q?\", \"answer\": \"a <<1+2=3>>3\\n#### 1,003\"}\n", "jsonl");
+    const ql_task *task;
+
+    CHECK_STR(d->requests[0].context,
+              "Q?\nAnswer the above question. First think step by step and then answer the final number.\n");
+    CHECK_STR(d->requests[0].continuation, "1003");
+    REQUIRE_OK(&cx, ql_task_open(&cx, "gsm8k@projq", &task));
+    CHECK_INT(ql_task_generates(task)->stop_count, 0);
+    CHECK_INT(ql_task_generates(task)->max_gen, 256);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check_found(task, 0, rows[i].text, rows[i].reference, rows[i].found, rows[i].right);
+}
+
 int
 main(void)
 {
@@ -304,6 +382,9 @@ main(void)
     CHECK(each_line("detokenize.jsonl", check_detokenize) > 20);
     CHECK(each_line("wikitext.jsonl", check_article) == 62);
     CHECK_INT(article, 62);
+    CHECK(each_line("extract.jsonl", check_extract) == 65);
+    CHECK(each_line("cut.jsonl", check_cut) == 10);
+    check_numbers();
     CHECK(each_line("statistics.jsonl", check_statistic) > 15);
     CHECK_OK(&cx, ql_remove_tree(&cx, folder));
     ql_scope_close(&cx, &scope);

@@ -102,7 +102,14 @@ QL_API ql_status ql_scratch(ql_ctx *cx, size_t bytes, void *out);
     X(DROPOUT, "dropout", "x:float[t,n], y:same[t,n]!~") \
     /* Packed codes in the bits of the grid: columns * bits fit into the words. */ \
     X(DECODE, "decode", "codes:i32[m,p], scales:grid[m,#0], zeros:grid[m,#0]?, levels:grid[#1]?, the group index:i32[n]?, " \
-      "W:float[m,n]!")
+      "W:float[m,n]!") \
+    /* Over seqs->kept, which gains k and v before any query reads it. A row's bits follow from its path alone. spec: ql_attention_spec */ \
+    X(ATTENTION_KEPT, "attention", "q:float[t,#0], k:same[t,#1], v:same[t,#1], the kept keys:same[P,#1]!, " \
+      "the kept values:same[P,#1]!, y:same[t,#0]+, @t") \
+    /* y = x W + beta y, beta 0 or 1, for a weight that rests turned, [in, out]: as numbers of another dtype than x or, u8 with scales, as \
+     * codes that decode as a ql_qlinear's (grid->group inputs a group). A row of y does not depend on the other rows of x. */ \
+    X(RESTING, "product with a resting weight", "x:float[t,K], the weight:float|u8[K,n], scales:f32[#0,n]?, zeros:f32[#0,n]?, " \
+      "levels:f32[#1]?, the group index:i32[K]?, y:same|sum[t,n]!")
 /* clang-format on */
 
 typedef enum ql_op_code {

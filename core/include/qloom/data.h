@@ -27,15 +27,18 @@ typedef struct ql_document {
     const char *name, *part;              /* "record 3 of FILE"; a subject, NULL for none */
     int64_t first_request, request_count; /* side by side */
     int64_t gold_count;
-    const int64_t *gold;  /* right choices */
-    int64_t words, bytes; /* of a text that is scored whole */
+    const int64_t *gold;   /* right choices */
+    int64_t words, bytes;  /* of a text that is scored whole */
+    const char *reference; /* what the text that a model goes on with is compared with; NULL: nothing */
 } ql_document;
 
 /* What documents ask of a model, and what is said of it. */
 typedef struct ql_questions {
-    const char *task, *protocol; /* its name; version, shots, seed, bos, … in words */
-    bool rolling;                /* texts are scored whole; else choices are compared */
-    bool partial;                /* a choice is another context, and only what follows is scored */
+    const char *task, *protocol;     /* its name; version, shots, seed, bos, … in words */
+    bool rolling;                    /* texts are scored whole; else choices are compared */
+    const struct ql_task *generates; /* sequences are prompts, one a document, to go on with (tasks.h); NULL: not so */
+    int64_t max_gen;                 /* tokens of such a text at most */
+    bool partial;                    /* a choice is another context, and only what follows is scored */
     int64_t metric_count;
     const char *const *metrics;
     int64_t document_count, request_count, scored_count, target_count;

@@ -92,7 +92,24 @@ typedef struct ql_eval_info {
     const ql_tokens *tokens;
     const char *folder; /* where the stage may write files, made */
     const char *cell;   /* a file-name-safe name of the path that is evaluated */
+    const ql_tokenizer *tokenizer;
 } ql_eval_info;
+
+/* How a model has gone on with the prompt of a document so far. */
+typedef struct ql_said {
+    const ql_questions *questions;
+    const ql_document *document;
+    const ql_tokenizer *tokenizer;
+    const int32_t *ids; /* [count]: the new tokens */
+    int64_t count;
+} ql_said;
+
+/* How an evaluator wants texts to be generated. */
+typedef struct ql_pool_wish {
+    int64_t sequences;     /* that run at a time, at most; 0: 64 */
+    uint64_t kv_memory;    /* bytes of keys and values, at most; 0: half of what is free */
+    bool ignore_penalties; /* of generation_config.json; else one that asks for some is an error */
+} ql_pool_wish;
 
 typedef struct ql_evaluator {
     size_t size;          /* of this table: QL_TABLE sets it */
@@ -113,6 +130,12 @@ typedef struct ql_evaluator {
     bool (*leaves_files)(const void *self);
     ql_status (*chunk)(ql_ctx *cx, const void *self, const ql_eval_chunk *chunk, ql_eval_found *found);
     ql_status (*end)(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found *found, ql_facts *out);
+
+    /* Generating evaluators, in the place of `chunk`: they read data whose questions are prompts, which the finished model goes on with,
+     * greedily. `said`, after each new token: does the text end with it? Texts end with the model's own tokens for that, too, and with
+     * questions->max_gen. What `end` then finds is, of each document in order, the number of its tokens and their ids, as int32_t. */
+    ql_status (*said)(ql_ctx *cx, const void *self, const ql_said *said, bool *end);
+    void (*pool)(const void *self, ql_pool_wish *out); /* NULL: the defaults */
 } ql_evaluator;
 
 #ifdef __cplusplus

@@ -77,7 +77,9 @@ typedef struct ql_model_info {
     const char *head_copy; /* tied: what a file may call a second copy of the embedding, unread; NULL: nothing */
     const char *const *ignored; /* tensors below a block that files may hold, unread; NULL-terminated; NULL: none */
     double norm_eps;
-    int64_t bos;       /* -1: none in config.json */
+    int64_t bos; /* -1: none in config.json */
+    /* Numbers of a token that attention of a block keeps as keys, and as many as values; 0: not said, so that it can't generate. */
+    int64_t key_width;
     const void *state; /* the plugin's own, from ql_alloc; read-only after open */
 } ql_model_info;
 

@@ -82,7 +82,18 @@ typedef struct ql_seqs {
     /* [count], host: an earlier sequence p, of which first[s] = first[p] + its length; -1: none, first[s] = 0. NULL: no sequence has one.
      * Where it is given, the bits of a row follow from its path alone, however the tree is cut and whatever else is there. */
     const int64_t *parent;
+    /* Attention also sees the first[s] tokens that came before sequence s, whose keys and values are kept here, and keeps those of the
+     * sequence's own. No sequence has a parent then, and a row's bits follow from its path alone. NULL: nothing is kept. */
+    const struct ql_kept *kept;
 } ql_seqs;
+
+#define QL_PAGE 64 /* tokens */
+
+/* Keys and values of a block's attention, kept from call to call in pages. How a page lies in the tensors is the backend's own. */
+typedef struct ql_kept {
+    ql_tensor *keys, *values;    /* [pages * QL_PAGE, width of a key], in the dtype of the activations */
+    const int32_t *const *pages; /* [count], host: of sequence s, the page of positions i * QL_PAGE … at pages[s][i] */
+} ql_kept;
 
 /* y[t, :] = x[t, :] * rsqrt(mean(x[t, :]^2) + eps) * w, the product with w after rounding to the dtype of x. `y` is made. */
 QL_API ql_status ql_rmsnorm(ql_ctx *cx, const ql_tensor *x, const ql_tensor *w, double eps, ql_tensor **y);

@@ -15,6 +15,13 @@ padded(int64_t dim)
     return (dim + LANES_MOST - 1) / LANES_MOST * LANES_MOST;
 }
 
+/* The page of position `p` of sequence `s`. */
+static float *
+page_of(const attention *a, const mat *kept, int64_t s, int64_t p)
+{
+    return mat_at(kept, (int64_t)a->seqs->kept->pages[s][p / QL_PAGE] * QL_PAGE, 0);
+}
+
 /* What one task works in. */
 typedef struct workspace {
     float *q, *k, *v; /* [QUERIES, dim], [KEYS, dim] copies where the dtype is not float */
@@ -141,6 +148,67 @@ add_path_keys(const attention *a, workspace *w, int64_t s, int64_t rows, const i
                                       .add = true});
 }
 
+/* --- pages: keys as columns, [width, QL_PAGE], values as rows, [QL_PAGE, width] ------------------------------------------ */
+
+/* Sequence `s` of the call: its keys and values go where they are kept. */
+static void
+keep_task(void *arg, int64_t s, void *scratch)
+{
+    const attention *a = arg;
+    const int64_t before = a->seqs->first ? a->seqs->first[s] : 0, width = a->k.cols;
+
+    (void)scratch;
+    for (int64_t t = a->seqs->offsets[s]; t < a->seqs->offsets[s + 1]; t++) {
+        const int64_t p = before + t - a->seqs->offsets[s];
+        const float *key = mat_at(&a->k, t, 0);
+        float *page = page_of(a, &a->kept_k, s, p) + p % QL_PAGE;
+
+        for (int64_t j = 0; j < width; j++)
+            page[j * QL_PAGE] = key[j];
+        memcpy(page_of(a, &a->kept_v, s, p) + p % QL_PAGE * width, mat_at(&a->v, t, 0), (size_t)width * sizeof *key);
+    }
+}
+
+/* Values of `keys` positions of a page, in place where rows are readable to a multiple of LANES_MOST columns. */
+static const float *
+page_values(const attention *a, workspace *w, const float *page, int64_t keys, int64_t col, int64_t *ld)
+{
+    const int64_t dim = a->spec->head_dim, width = a->k.cols;
+
+    *ld = width;
+    if (dim % LANES_MOST == 0)
+        return page + col;
+    *ld = padded(dim);
+    for (int64_t i = 0; i < keys; i++)
+        memcpy(w->v + i * *ld, page + i * width + col, (size_t)dim * sizeof *page);
+    return w->v;
+}
+
+/* As add_path_keys, over pages. */
+static void
+add_page_keys(const attention *a, workspace *w, int64_t s, int64_t rows, const int64_t at[3])
+{
+    const int64_t first = at[0], position = at[1], col = at[2], dim = a->spec->head_dim,
+                  keys = cpu_min(KEYS, position + rows - first);
+    isa_product scores = {.a = w->q, .rows = rows, .depth = dim, .lda = dim, .ldb = QL_PAGE, .ldc = KEYS};
+    isa_product sum = {.c = w->y, .rows = rows, .columns = dim, .lda = KEYS, .ldc = dim, .add = true};
+
+    for (int64_t p = 0; p < keys; p += QL_PAGE) {
+        scores.b = page_of(a, &a->kept_k, s, first + p) + col * QL_PAGE;
+        scores.c = w->scores + p;
+        scores.columns = cpu_min(QL_PAGE, keys - p);
+        a->d->isa->product(&scores);
+    }
+    for (int64_t i = 0; i < rows; i++)
+        softmax_row(a, w, i, position + i, first, keys);
+    for (int64_t p = 0; p < keys; p += QL_PAGE) {
+        sum.a = w->scores + p;
+        sum.depth = cpu_min(QL_PAGE, keys - p);
+        sum.b = page_values(a, w, page_of(a, &a->kept_v, s, first + p), sum.depth, col, &sum.ldb);
+        a->d->isa->product(&sum);
+    }
+}
+
 /* The queries of a tile, scaled. */
 static void
 load_queries(const attention *a, workspace *w, int64_t t, int64_t rows, int64_t col)
@@ -162,7 +230,7 @@ attention_task(void *arg, int64_t task, void *scratch)
     int64_t heads = a->spec->heads, dim = a->spec->head_dim, head = task % heads;
     const int64_t *tile = a->tiles[task / heads];
     int64_t s = tile[1], start = a->seqs->offsets[s], end = a->seqs->offsets[s + 1];
-    int64_t position = tile[0] - start + (a->seqs->parent && a->seqs->first ? a->seqs->first[s] : 0);
+    int64_t position = tile[0] - start + (a->exact && a->seqs->first ? a->seqs->first[s] : 0);
     int64_t rows = cpu_min(QUERIES, end - tile[0]), col = head / (heads / a->spec->kv_heads) * dim, first = 0;
     workspace *w = scratch;
     product scores = {.tb = true, .m = rows, .k = dim, .alpha = 1 / sqrt((double)dim), .ldc = KEYS};
@@ -172,7 +240,7 @@ attention_task(void *arg, int64_t task, void *scratch)
     w->v = w->k + KEYS * dim;
     w->scores = w->v + KEYS * padded(dim);
     w->y = w->scores + QUERIES * KEYS;
-    if (a->seqs->parent)
+    if (a->exact)
         load_queries(a, w, tile[0], rows, head * dim);
     else
         scores.a = head_rows(a->d, &a->q, tile[0], rows, head * dim, dim, w->q, &scores.lda);
@@ -185,7 +253,9 @@ attention_task(void *arg, int64_t task, void *scratch)
     if (a->spec->window > 0 && position >= a->spec->window) /* tiles that no query of this one sees */
         first = (position - a->spec->window + 1) / KEYS * KEYS;
     for (; first < position + rows; first += KEYS)
-        if (a->seqs->parent)
+        if (a->seqs->kept)
+            add_page_keys(a, w, s, rows, (const int64_t[]){first, position, col});
+        else if (a->exact)
             add_path_keys(a, w, s, rows, (const int64_t[]){first, position, col});
         else
             add_keys(a, w, &scores, (const int64_t[]){start, first, position, col});
@@ -219,31 +289,69 @@ list_tiles(const ql_seqs *seqs, int64_t (*tiles)[2])
 }
 
 static ql_status
+attend(ql_ctx *cx, cpu *d, attention *a)
+{
+    const int64_t count = list_tiles(a->seqs, NULL);
+    const size_t floats = (size_t)(2 * QUERIES + 2 * KEYS) * (size_t)padded(a->spec->head_dim) + QUERIES * KEYS;
+
+    QL_TRY(cx, cpu_fits(cx, &a->q));
+    QL_TRY(cx, ql_scratch(cx, (size_t)count * sizeof *a->tiles, &a->tiles));
+    list_tiles(a->seqs, a->tiles);
+    return cpu_run(cx, d, count * a->spec->heads, sizeof(workspace) + floats * sizeof(float), attention_task, a);
+}
+
+static ql_status
 cpu_attention(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const ql_seqs *seqs = op->seqs;
-    const ql_attention_spec *spec = op->spec;
     attention a = {.d = dev,
-                   .seqs = seqs,
-                   .spec = spec,
+                   .seqs = op->seqs,
+                   .spec = op->spec,
                    .q = cpu_mat(op->t[0]),
                    .k = cpu_mat(op->t[1]),
                    .v = cpu_mat(op->t[2]),
-                   .y = cpu_mat(op->t[3])};
-    int64_t count = list_tiles(seqs, NULL);
-    size_t floats = (size_t)(2 * QUERIES + 2 * KEYS) * (size_t)padded(spec->head_dim) + QUERIES * KEYS;
+                   .y = cpu_mat(op->t[3]),
+                   .exact = op->seqs->parent};
 
     if (op->t[4])
         a.lse = cpu_mat(op->t[4]);
     if (a.q.dtype == QL_F64)
         return cpu_run(cx, dev, a.q.rows, 0, attention_double_task, &a);
-    QL_TRY(cx, cpu_fits(cx, &a.q));
-    QL_TRY(cx, ql_scratch(cx, (size_t)count * sizeof *a.tiles, &a.tiles));
-    list_tiles(seqs, a.tiles);
-    return cpu_run(cx, dev, count * spec->heads, sizeof(workspace) + floats * sizeof(float), attention_task, &a);
+    return attend(cx, dev, &a);
+}
+
+static ql_status
+cpu_attention_kept(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    attention a = {.d = dev,
+                   .seqs = op->seqs,
+                   .spec = op->spec,
+                   .q = cpu_mat(op->t[0]),
+                   .k = cpu_mat(op->t[1]),
+                   .v = cpu_mat(op->t[2]),
+                   .kept_k = cpu_mat(op->t[3]),
+                   .kept_v = cpu_mat(op->t[4]),
+                   .y = cpu_mat(op->t[5]),
+                   .exact = true};
+
+    QL_TRY(cx, cpu_run(cx, dev, a.seqs->count, 0, keep_task, &a));
+    return attend(cx, dev, &a);
+}
+
+static ql_status
+supports_kept(ql_ctx *cx, const ql_op *op)
+{
+    const ql_tensor *keys = op->t[3], *values = op->t[4];
+
+    if (ql_dtype_of(op->t[0]) != QL_F32)
+        return QL_FAIL(cx, QL_UNSUPPORTED, "the cpu keeps keys and values in f32, got %s",
+                       ql_dtype_name(ql_dtype_of(op->t[0])));
+    if (ql_stride(keys, 0) != ql_dim(keys, 1) || ql_stride(values, 0) != ql_dim(values, 1))
+        return QL_FAIL(cx, QL_UNSUPPORTED, "the cpu keeps keys and values in rows without gaps");
+    return QL_OK;
 }
 
 const ql_op_row cpu_attention_ops[] = {
     QL_OP_ROW(ATTENTION, cpu_attention),
+    {QL_OP_ATTENTION_KEPT, cpu_attention_kept, NULL, supports_kept},
     QL_OP_ROWS_END,
 };

@@ -10,6 +10,8 @@ typedef struct attention {
     const ql_attention_spec *spec;
     mat q, k, v, y, lse; /* lse.p NULL: not wanted */
     int64_t (*tiles)[2]; /* first token of a tile of queries, its sequence */
+    bool exact;          /* a row's bits follow from its path alone */
+    mat kept_k, kept_v;  /* pages, if the sequences have them */
 } attention;
 
 /* Token `task`, in double. */

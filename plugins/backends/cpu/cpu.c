@@ -208,9 +208,9 @@ cpu_sync(ql_ctx *cx, void *dev)
 }
 
 static const ql_op_row *const ops[] = {
-    cpu_attention_ops, cpu_attention_back_ops, cpu_elementwise_ops, cpu_gemm_ops,   cpu_gram_ops, cpu_group_ops,
-    cpu_kl_ops,        cpu_lapack_ops,         cpu_logprob_ops,     cpu_memory_ops, cpu_nll_ops,  cpu_norm_rope_ops,
-    cpu_random_ops,    cpu_reduce_ops,         cpu_sweep_ops,       cpu_train_ops,  NULL,
+    cpu_attention_ops, cpu_attention_back_ops, cpu_elementwise_ops, cpu_gemm_ops,   cpu_gram_ops,  cpu_group_ops,
+    cpu_kl_ops,        cpu_lapack_ops,         cpu_logprob_ops,     cpu_memory_ops, cpu_nll_ops,   cpu_norm_rope_ops,
+    cpu_random_ops,    cpu_reduce_ops,         cpu_resting_ops,     cpu_sweep_ops,  cpu_train_ops, NULL,
 };
 
 static const ql_backend backend = {

@@ -118,6 +118,7 @@ extern const ql_op_row cpu_nll_ops[];
 extern const ql_op_row cpu_norm_rope_ops[];
 extern const ql_op_row cpu_random_ops[];
 extern const ql_op_row cpu_reduce_ops[];
+extern const ql_op_row cpu_resting_ops[];
 extern const ql_op_row cpu_sweep_ops[];
 extern const ql_op_row cpu_train_ops[];
 

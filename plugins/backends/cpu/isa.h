@@ -48,6 +48,9 @@ typedef struct isa_loops {
     /* The two halves of a head, n elements each, turned by the angles whose cosines and sines are given. */
     void (*rotate)(float *x, const float *cosines, const float *sines, int64_t n);
     void (*product)(const isa_product *p);
+    /* x[i] = scales[i] (codes[i] - zeros[i]); x[i] = scales[i] levels[codes[i]]. */
+    void (*decode)(const uint8_t *codes, int64_t n, const float *scales, const float *zeros, float *x);
+    void (*decode_levels)(const uint8_t *codes, int64_t n, const float *scales, const float *levels, float *x);
     int sweep_rows, sweep_cols;
     void (*sweep_apply)(const sweep_tile *t);                         /* w -= e^T u */
     void (*sweep_encode)(const sweep_tile *t, const sweep_codes *to); /* the same, then encodes column by column */

@@ -334,6 +334,20 @@ product_rows(const isa_product *p)
     }
 }
 
+static void
+decode(const uint8_t *codes, int64_t n, const float *scales, const float *zeros, float *x)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = scales[i] * ((float)codes[i] - zeros[i]);
+}
+
+static void
+decode_levels(const uint8_t *codes, int64_t n, const float *scales, const float *levels, float *x)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = scales[i] * levels[codes[i]];
+}
+
 #include "sweep_kernel.h"
 
 const isa_loops ISA_TABLE = {
@@ -350,6 +364,8 @@ const isa_loops ISA_TABLE = {
     .scaled_product = scaled_product,
     .rotate = rotate,
     .product = product_rows,
+    .decode = decode,
+    .decode_levels = decode_levels,
     .sweep_rows = SWEEP_ROWS,
     .sweep_cols = SWEEP_COLS,
     .sweep_apply = sweep_apply,

@@ -129,8 +129,8 @@ list_tiles(const ql_seqs *seqs, int64_t queries, query_tile *tiles)
 
     for (int64_t s = seqs->count; s-- > 0;) {
         const int64_t start = seqs->offsets[s], end = seqs->offsets[s + 1],
-                      before = seqs->parent ? position_of(seqs, s) : 0;
-        const bool joined = seqs->parent && seqs->parent[s] >= 0;
+                      before = seqs->parent || seqs->kept ? position_of(seqs, s) : 0;
+        const bool joined = seqs->kept || (seqs->parent && seqs->parent[s] >= 0);
 
         for (int64_t t = div_up(end - start, queries) - 1; t >= 0; t--) {
             if (tiles)
@@ -142,20 +142,31 @@ list_tiles(const ql_seqs *seqs, int64_t queries, query_tile *tiles)
     return count;
 }
 
-/* Rows of the keys on the path of every sequence that has a parent, in the order of list_tiles. Returns how many; fills `rows` unless
- * NULL. */
+/* The row of `kept` at which position `p` of sequence `s` lies. */
+static int32_t
+kept_row(const ql_seqs *seqs, int64_t s, int64_t p)
+{
+    return seqs->kept->pages[s][p / QL_PAGE] * QL_PAGE + static_cast<int32_t>(p % QL_PAGE);
+}
+
+/* Rows of the keys on the path of every sequence that has a parent or keys that are kept, in the order of list_tiles. Returns how many;
+ * fills `rows` unless NULL. */
 static int64_t
 list_rows(const ql_seqs *seqs, int32_t *rows)
 {
     int64_t count = 0;
 
-    for (int64_t s = seqs->count; s-- > 0 && seqs->parent;) {
-        if (seqs->parent[s] < 0)
+    for (int64_t s = seqs->count; s-- > 0 && (seqs->parent || seqs->kept);) {
+        const int64_t length = position_of(seqs, s) + seqs->offsets[s + 1] - seqs->offsets[s];
+
+        if (!seqs->kept && seqs->parent[s] < 0)
             continue;
-        for (int64_t at = s; rows && at >= 0; at = seqs->parent[at])
+        for (int64_t p = 0; rows && seqs->kept && p < length; p++)
+            rows[count + p] = kept_row(seqs, s, p);
+        for (int64_t at = s; rows && !seqs->kept && at >= 0; at = seqs->parent[at])
             for (int64_t t = seqs->offsets[at]; t < seqs->offsets[at + 1]; t++)
                 rows[count + position_of(seqs, at) + t - seqs->offsets[at]] = static_cast<int32_t>(t);
-        count += position_of(seqs, s) + seqs->offsets[s + 1] - seqs->offsets[s];
+        count += length;
     }
     return count;
 }
@@ -182,6 +193,59 @@ send_lists(ql_ctx *cx, void *dev, const ql_seqs *seqs, int64_t queries, attentio
     a->tiles = reinterpret_cast<query_tile *>(p);
     a->rows = reinterpret_cast<int32_t *>(p + tile_bytes);
     return st;
+}
+
+template <typename U> struct keep_op {
+    const U *from;
+    int64_t from_ld;
+    const int32_t *rows;
+    U *to;
+    int64_t to_ld;
+
+    __device__ void
+    operator()(int64_t i, int64_t j) const
+    {
+        to[rows[i] * to_ld + j] = from[i * from_ld + j];
+    }
+};
+
+static size_t
+keep_bytes(void *dev, const ql_op *op)
+{
+    (void)dev;
+    return static_cast<size_t>(ql_dim(op->t[0], 0)) * sizeof(int32_t);
+}
+
+/* Keys and values of the call's tokens go where they are kept. */
+static ql_status
+keep(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const ql_seqs *seqs = op->seqs;
+    int32_t *host, *rows;
+    ql_status st;
+
+    QL_TRY(cx, ql_scratch(cx, keep_bytes(dev, op), &rows));
+    host = static_cast<int32_t *>(malloc(keep_bytes(dev, op)));
+    if (!host)
+        return QL_FAIL(cx, QL_MEMORY, "no memory for the rows of %lld tokens",
+                       static_cast<long long>(ql_dim(op->t[0], 0)));
+    for (int64_t s = 0; s < seqs->count; s++)
+        for (int64_t t = seqs->offsets[s]; t < seqs->offsets[s + 1]; t++)
+            host[t] = kept_row(seqs, s, position_of(seqs, s) + t - seqs->offsets[s]);
+    st = cuda_upload(cx, dev, host, rows, keep_bytes(dev, op));
+    free(host);
+    QL_TRY(cx, st);
+    for (int i = 1; i <= 2; i++) {
+        const mat from = cuda_mat(op->t[i]), to = cuda_mat(op->t[i + 2]);
+
+        with_bits(from.dtype, [&](auto type) {
+            using U = type_in<decltype(type)>;
+
+            each(cuda_stream(dev), from.rows, from.cols,
+                 keep_op<U>{static_cast<const U *>(from.p), from.ld, rows, static_cast<U *>(to.p), to.ld});
+        });
+    }
+    return cuda_launched(cx, dev, "keep");
 }
 
 static bool
@@ -231,29 +295,45 @@ supports(ql_ctx *cx, const ql_op *op)
                        static_cast<long long>(dim));
     if (ql_dtype_of(op->t[0]) == QL_F64)
         return QL_FAIL(cx, QL_UNSUPPORTED, "cuda works in f32, bf16 or f16, got f64");
-    if (op->t[4])
+    if (op->code == QL_OP_ATTENTION && op->t[4])
         return QL_FAIL(cx, QL_UNSUPPORTED, "cuda keeps no sums of exponentials");
     return QL_OK;
 }
 
 static ql_status
-cuda_attention(ql_ctx *cx, void *dev, const ql_op *op)
+attend_to(ql_ctx *cx, void *dev, const ql_op *op, const mat m[4])
 {
-    const ql_seqs *seqs = op->seqs;
     const ql_attention_spec *spec = static_cast<const ql_attention_spec *>(op->spec);
-    const mat m[4] = {cuda_mat(op->t[0]), cuda_mat(op->t[1]), cuda_mat(op->t[2]), cuda_mat(op->t[3])};
 
     switch (m[0].dtype) {
     case QL_F32:
-        return attend<float>(cx, dev, seqs, spec, m);
+        return attend<float>(cx, dev, op->seqs, spec, m);
     case QL_BF16:
-        return attend<__nv_bfloat16>(cx, dev, seqs, spec, m);
+        return attend<__nv_bfloat16>(cx, dev, op->seqs, spec, m);
     default:
-        return attend<__half>(cx, dev, seqs, spec, m);
+        return attend<__half>(cx, dev, op->seqs, spec, m);
     }
+}
+
+static ql_status
+cuda_attention(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const mat m[4] = {cuda_mat(op->t[0]), cuda_mat(op->t[1]), cuda_mat(op->t[2]), cuda_mat(op->t[3])};
+
+    return attend_to(cx, dev, op, m);
+}
+
+static ql_status
+cuda_attention_kept(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const mat m[4] = {cuda_mat(op->t[0]), cuda_mat(op->t[3]), cuda_mat(op->t[4]), cuda_mat(op->t[5])};
+
+    QL_TRY(cx, keep(cx, dev, op));
+    return attend_to(cx, dev, op, m);
 }
 
 const ql_op_row cuda_attention_ops[] = {
     {QL_OP_ATTENTION, cuda_attention, nullptr, supports},
+    {QL_OP_ATTENTION_KEPT, cuda_attention_kept, keep_bytes, supports},
     QL_OP_ROWS_END,
 };

@@ -90,6 +90,7 @@ extern const ql_op_row cuda_logits_ops[];
 extern const ql_op_row cuda_norm_rope_ops[];
 extern const ql_op_row cuda_random_ops[];
 extern const ql_op_row cuda_reduce_ops[];
+extern const ql_op_row cuda_resting_ops[];
 extern const ql_op_row cuda_sweep_ops[];
 extern const ql_op_row cuda_trtri_ops[];
 

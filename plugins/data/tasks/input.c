@@ -13,8 +13,8 @@ typedef struct maker {
 } maker;
 
 /* CRC-32 as in zlib and PNG, of ids as 32-bit little-endian integers. */
-static uint32_t
-crc_of(const int32_t *ids, int64_t count)
+uint32_t
+tasks_crc(const int32_t *ids, int64_t count)
 {
     uint32_t crc = 0xFFFFFFFFu;
 
@@ -100,7 +100,7 @@ add_choices(maker *m, const ql_task_document *d)
                           .tokens = rest.count,
                           .points = d->requests[i].points,
                           .bytes = d->requests[i].bytes,
-                          .crc = {crc_of(context.ids, context.count), crc_of(rest.ids, rest.count)}};
+                          .crc = {tasks_crc(context.ids, context.count), tasks_crc(rest.ids, rest.count)}};
         QL_TRY(m->cx, add_request(m, &context, &rest, i));
     }
     return QL_OK;
@@ -139,7 +139,7 @@ add_rolling(maker *m, const ql_task_document *d)
     QL_TRY(m->cx, ql_tokenizer_encode(m->cx, tk, d->text, d->text_bytes, (ql_bos)m->p->bos, &text));
     QL_TRY(m->cx, ql_task_windows(m->cx, text.count, m->max_length, &windows, &count));
     m->out->requests[m->out->request_count++] = (ql_request){
-        .document = m->out->document_count - 1, .tokens = text.count, .crc = {0, crc_of(text.ids, text.count)}};
+        .document = m->out->document_count - 1, .tokens = text.count, .crc = {0, tasks_crc(text.ids, text.count)}};
     for (int64_t i = 0; i < count; i++)
         QL_TRY(m->cx, add_window(m, &text, &windows[i], (int32_t)prefix));
     return QL_OK;

@@ -18,6 +18,7 @@ static const ql_param params[] = {
     QL_ENUM(tasks, bos, QL_BOS_AUTO, ql_bos_words,
             "begin a text with the BOS token: auto: as the tokenizer's files say"),
     QL_NUM(tasks, max_length, 0, 0, 1 << 24, "tokens that the model reads at most; 0: the positions that it has"),
+    QL_NUM(tasks, max_gen, 0, 0, 1 << 20, "tokens of a generated text at most; 0: as many as the task says"),
     QL_FLAG(tasks, allow_long, false, "a max_length beyond the positions that the model has"),
     QL_FLAG(tasks, share, true, "read what several texts begin with once; the numbers are the same bits without"),
     QL_PARAMS_END};
@@ -39,9 +40,8 @@ check(ql_ctx *cx, const void *self)
     const ql_task *task;
 
     QL_TRY(cx, open_task(cx, p, &task));
-    if (ql_task_about(task)->kind == QL_TASK_GENERATE)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "task '%s' generates text, which no evaluator does yet",
-                       ql_task_about(task)->name);
+    if (p->max_gen && ql_task_about(task)->kind != QL_TASK_GENERATE)
+        return QL_FAIL(cx, QL_INVALID, "max_gen: task '%s' generates no texts", ql_task_about(task)->name);
     return ql_task_check(cx, task, &options);
 }
 
@@ -71,27 +71,42 @@ length_of(ql_ctx *cx, const tasks *p, const ql_data_request *req, int64_t *out)
     return QL_OK;
 }
 
+/* What is asked and how, once the documents are known. */
 static ql_status
-describe(ql_ctx *cx, const tasks *p, const ql_task *task, int64_t max_length, const tasks_inputs *in, ql_questions *out)
+describe(ql_ctx *cx, const tasks *p, const ql_task *task, int64_t max_length, ql_questions *out)
 {
     const ql_task_info *info = ql_task_about(task);
     const int64_t shots = p->shots < 0 ? info->shots : p->shots;
 
-    *out = (ql_questions){.task = info->name,
-                          .rolling = info->kind == QL_TASK_ROLLING,
-                          .partial = info->kind == QL_TASK_CONTEXTS,
-                          .metric_count = info->metric_count,
-                          .metrics = info->metrics,
-                          .document_count = in->document_count,
-                          .request_count = in->request_count,
-                          .documents = in->documents,
-                          .requests = in->requests};
+    out->task = info->name;
+    out->rolling = info->kind == QL_TASK_ROLLING;
+    out->partial = info->kind == QL_TASK_CONTEXTS;
+    out->metric_count = info->metric_count;
+    out->metrics = info->metrics;
     out->protocol =
-        ql_format(cx, "%s version %lld, %lld shots%s, bos %s, max_length %lld%s, %lld documents", info->name,
+        ql_format(cx, "%s version %lld, %lld shots%s, bos %s, max_length %lld%s%s, %lld documents", info->name,
                   (long long)info->version, (long long)shots,
                   shots ? ql_format(cx, " (seed %llu)", (unsigned long long)p->seed) : "", ql_bos_words[p->bos],
-                  (long long)max_length, info->whole ? ", whole strings scored" : "", (long long)in->document_count);
+                  (long long)max_length, out->max_gen ? ql_format(cx, ", max_gen %lld", (long long)out->max_gen) : "",
+                  info->whole ? ", whole strings scored" : "", (long long)out->document_count);
     return out->protocol ? QL_OK : QL_MEMORY;
+}
+
+/* The inputs of all answers that are scored, as segments of trees. */
+static ql_status
+read_answers(ql_ctx *cx, const tasks *p, const ql_data_request *req, const ql_task *task, int64_t max_length,
+             ql_tokens *out, ql_questions *questions)
+{
+    tasks_inputs in = {0};
+
+    QL_TRY(cx, tasks_inputs_make(cx, p, req, task, max_length, &in));
+    questions->document_count = in.document_count;
+    questions->request_count = in.request_count;
+    questions->documents = in.documents;
+    questions->requests = in.requests;
+    for (int64_t i = 0; i < in.count; i++)
+        out->asked += in.items[i].count;
+    return tasks_tree_make(cx, &in, p->share && !req->apart ? req->chunk_tokens : 0, out, questions);
 }
 
 /* A token beyond the vocabulary is found by the model's embedding; here is what came of the questions. */
@@ -100,28 +115,26 @@ read(ql_ctx *cx, const void *self, const ql_data_request *req, ql_tokens *out)
 {
     const tasks *p = self;
     ql_questions *questions = ql_alloc(cx, 1, sizeof *questions);
-    tasks_inputs in = {0};
     const ql_task *task;
-    int64_t max_length, asked = 0;
+    int64_t max_length;
 
     if (!questions)
         return QL_MEMORY;
     QL_TRY(cx, open_task(cx, p, &task));
     QL_TRY(cx, length_of(cx, p, req, &max_length));
-    QL_TRY(cx, tasks_inputs_make(cx, p, req, task, max_length, &in));
-    QL_TRY(cx, describe(cx, p, task, max_length, &in, questions));
-    QL_TRY(cx, tasks_tree_make(cx, &in, p->share && !req->apart ? req->chunk_tokens : 0, out, questions));
-    for (int64_t i = 0; i < in.count; i++)
-        asked += in.items[i].count;
+    if (ql_task_about(task)->kind == QL_TASK_GENERATE)
+        QL_TRY(cx, tasks_prompts_make(cx, p, req, task, max_length, out, questions));
+    else
+        QL_TRY(cx, read_answers(cx, p, req, task, max_length, out, questions));
+    QL_TRY(cx, describe(cx, p, task, max_length, questions));
     out->seqlen = max_length;
     out->bos = p->bos == QL_BOS_YES || (p->bos == QL_BOS_AUTO && ql_tokenizer_adds_bos(req->tokenizer));
     out->bos_id = ql_tokenizer_bos(req->tokenizer);
-    out->documents = in.document_count;
-    out->asked = asked;
+    out->documents = questions->document_count;
     out->questions = questions;
     ql_info(cx, "%s: %lld documents, %lld requests, %lld tokens to read of %lld, %lld scored", questions->task,
-            (long long)in.document_count, (long long)in.request_count, (long long)out->offsets[out->count],
-            (long long)asked, (long long)questions->scored_count);
+            (long long)questions->document_count, (long long)questions->request_count,
+            (long long)out->offsets[out->count], (long long)out->asked, (long long)questions->scored_count);
     return QL_OK;
 }
 

@@ -7,7 +7,7 @@
 
 typedef struct tasks { /* the parameters */
     const char *task, *file, *path, *pool;
-    int shots, limit, bos, max_length;
+    int shots, limit, bos, max_length, max_gen;
     uint64_t seed;
     bool share, allow_long;
 } tasks;
@@ -31,6 +31,12 @@ typedef struct tasks_inputs {
 /* Everything that the documents ask. */
 ql_status tasks_inputs_make(ql_ctx *cx, const tasks *p, const ql_data_request *req, const ql_task *task,
                             int64_t max_length, tasks_inputs *out);
+
+uint32_t tasks_crc(const int32_t *ids, int64_t count); /* of ids, as ql_request.crc */
+
+/* prompts.c: those of a task that generates, as sequences of at most max_length - max_gen tokens, one a document. */
+ql_status tasks_prompts_make(ql_ctx *cx, const tasks *p, const ql_data_request *req, const ql_task *task,
+                             int64_t max_length, ql_tokens *out, ql_questions *questions);
 
 /* tree.c */
 /* The inputs as segments of trees with at most `most` tokens each, where one input has no more; 0: nothing is shared. Fills sequences, ids,

@@ -61,8 +61,9 @@ typedef struct ql_task_document {
     int64_t gold_count;
     const int64_t *gold; /* right choices */
     int64_t request_count;
-    const ql_task_request *requests; /* of a rolling text: none */
-    const char *text;                /* rolling */
+    const ql_task_request
+        *requests; /* of a rolling text: none; of one to generate: its prompt and, as the continuation, the reference */
+    const char *text; /* rolling */
     size_t text_bytes;
     int64_t words, count_bytes; /* of the text that perplexities are per word and byte of */
 } ql_task_document;
@@ -80,6 +81,30 @@ QL_API ql_status ql_task_read(ql_ctx *cx, const ql_task *task, const ql_task_opt
  * gets none. INVALID where nothing is left of the continuation. */
 QL_API ql_status ql_task_encode(ql_ctx *cx, const ql_tokenizer *tk, ql_bos bos, const ql_task_request *request,
                                 ql_ids *context, ql_ids *continuation);
+
+/* --- texts that a model goes on with ------------------------------------------------------------------------------------- */
+
+typedef struct ql_task_generation {
+    int64_t max_gen; /* new tokens at most */
+    int64_t stop_count, filter_count;
+    const char *const *stops;   /* texts that end a generation */
+    const char *const *filters; /* names of the ways to find the answer in a text */
+} ql_task_generation;
+
+/* Of a task that generates. [any thread] */
+QL_API const ql_task_generation *ql_task_generates(const ql_task *task);
+
+/* A prompt as ids. `bos` as for ql_tokenizer_encode; a prompt that begins with the text of BOS gets none. INVALID when there are none. */
+QL_API ql_status ql_task_encode_prompt(ql_ctx *cx, const ql_tokenizer *tk, ql_bos bos, const char *text, size_t bytes,
+                                       ql_ids *out);
+/* Bytes of `text` before stop strings, which cut one after the other: the first of them, the second what the first has left, … */
+QL_API size_t ql_task_cut(const char *const *stops, int64_t count, const char *text, size_t bytes);
+/* What filter `f` finds in a text, and whether that is the reference; in the innermost scope. UNSUPPORTED when a pattern needs too many
+ * steps. */
+QL_API ql_status ql_task_extract(ql_ctx *cx, const ql_task *task, int64_t f, const char *text, size_t bytes,
+                                 const char **out);
+QL_API ql_status ql_task_matches(ql_ctx *cx, const ql_task *task, int64_t f, const char *found, const char *reference,
+                                 bool *same);
 
 /* One window of a rolling text: `count` ids from `first` on are read, behind the prefix token where `prefix` is set, and the `scored` ids
  * that end one behind them are predicted. */

@@ -381,6 +381,20 @@ close_database(ql_results *r)
     memset(r->prepared, 0, sizeof r->prepared);
 }
 
+/* SQLite has no room for the names of longer ones, and says only that it can't open them. */
+static ql_status
+check_length(ql_ctx *cx, const char *path)
+{
+    const sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    const int most = vfs ? vfs->mxPathname - (int)strlen("-journal") : 0;
+
+    QL_TRY(cx, ql_path_resolve(cx, path, &path));
+    return !vfs || strlen(path) <= (size_t)most
+               ? QL_OK
+               : QL_FAIL(cx, QL_INVALID, "%s: SQLite opens no file whose path has more than %d bytes, and this has %zu",
+                         path, most, strlen(path));
+}
+
 /* Someone else may have put a link there, and the file that it leads to is not ours; and what SQLite keeps beside it are files, too: it
  * would wait for ever for whoever writes into a FIFO. */
 static ql_status
@@ -418,6 +432,8 @@ ql_results_open(ql_ctx *cx, const char *path, bool write, ql_results **out)
         return QL_FAIL(cx, QL_NOT_FOUND, "%s: there are no results here", path);
     if (path)
         QL_TRY(cx, refuse_others(cx, path, write));
+    if (path)
+        QL_TRY(cx, check_length(cx, path));
     r = ql_heap(cx, 1, sizeof *r);
     if (!r)
         return QL_MEMORY;

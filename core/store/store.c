@@ -186,20 +186,28 @@ ql_store_drop(ql_ctx *cx, const ql_store *s, const ql_entry *e)
     return spoil(cx, path);
 }
 
+/* What lies where the cache has something of another kind is removed. */
+static ql_status
+make_way(ql_ctx *cx, const char *path, mode_t wanted)
+{
+    mode_t type;
+
+    QL_TRY(cx, ql_store_type(cx, path, &type));
+    if (type == 0 || type == wanted)
+        return QL_OK;
+    ql_warn(cx, "%s: it is no %s of the cache; it is removed", path, wanted == S_IFDIR ? "folder" : "entry");
+    return ql_remove_tree(cx, path);
+}
+
 ql_status
 ql_store_put(ql_ctx *cx, const ql_store *s, const ql_entry *e, ql_parcel *parcel)
 {
     const identity id = identity_of(e);
     const char *node, *path;
-    mode_t folder;
 
     QL_TRY(cx, entry_path(cx, s, e, &node, &path));
-    QL_TRY(cx, ql_store_type(cx, node, &folder));
-    if (folder && folder != S_IFDIR) {
-        ql_warn(cx, "%s: it is no folder of the cache; it is removed", node);
-        if (unlink(node) != 0)
-            return QL_FAIL(cx, QL_IO, "%s: %s", node, strerror(errno));
-    }
+    QL_TRY(cx, make_way(cx, node, S_IFDIR));
+    QL_TRY(cx, make_way(cx, path, S_IFREG));
     QL_TRY(cx, ql_make_folders(cx, node));
     QL_TRY(cx, ql_parcel_put(cx, parcel, IDENTITY, &id, sizeof id));
     QL_TRY(cx, ql_parcel_put(cx, parcel, ABOUT, e->about, strlen(e->about)));

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "core/base/path.h"
 #include "runs.h"
 
 /* --- runs --- */
@@ -262,6 +263,30 @@ test_damaged_bytes(ql_ctx *cx, ql_registry *registry, uint64_t *random)
     close_place(&p);
 }
 
+/* Longer paths than SQLite opens are refused in words; what it opens is not. */
+static void
+test_long(ql_ctx *cx, ql_registry *registry)
+{
+    char deep[700];
+    ql_results *r;
+    size_t n;
+    place p;
+
+    open_place(cx, registry, &p);
+    n = (size_t)snprintf(deep, sizeof deep, "%s", p.folder);
+    while (n < 504 - 102)
+        n += (size_t)snprintf(deep + n, sizeof deep - n, "/%0100d", 0);
+    n += (size_t)snprintf(deep + n, sizeof deep - n, "/%0*d", (int)(504 - n - 3), 0);
+    REQUIRE_OK(cx, ql_make_folders(cx, deep));
+    CHECK_OK(cx, ql_results_open(cx, ql_format(cx, "%s/r", deep), true, &r));
+    ql_results_close(r);
+    CHECK_ERROR(cx, ql_results_open(cx, ql_format(cx, "%s/rr", deep), true, &r), QL_INVALID,
+                "/rr: SQLite opens no file whose path has more than 504 bytes, and this has 505");
+    CHECK_OK(cx, ql_remove_tree(cx, p.folder));
+    CHECK_INT(mkdir(p.folder, 0700), 0);
+    close_place(&p);
+}
+
 static void
 test_foreign(ql_ctx *cx, ql_registry *registry)
 {
@@ -341,6 +366,7 @@ main(void)
     test_damaged_rows(&cx, registry);
     test_damaged_bytes(&cx, registry, &random);
     test_interrupt(&cx, registry);
+    test_long(&cx, registry);
     test_foreign(&cx, registry);
     test_memory(&cx, registry);
     ql_registry_close(registry);

@@ -241,6 +241,29 @@ test_misplaced(ql_ctx *cx, const char *folder)
     CHECK(!get(cx, &s, &other_kind) && !has(cx, &s, a, 0));
 }
 
+/* A folder in the place of an entry, whatever it holds, is none, and makes way for one; so does a file in the place of a node's folder. */
+static void
+test_in_the_way(ql_ctx *cx, const char *folder)
+{
+    const ql_key key = random_key();
+    const char *node, *place;
+    ql_store s;
+
+    REQUIRE_OK(cx, ql_store_open(cx, ql_format(cx, "%s/way", folder), &s));
+    node = ql_store_node(cx, &s, key);
+    place = ql_format(cx, "%s/00000.safetensors", node);
+    REQUIRE_OK(cx, ql_make_folders(cx, ql_format(cx, "%s/deeper", place)));
+    REQUIRE_OK(cx, ql_file_write(cx, ql_format(cx, "%s/deeper/file", place), "x", 1));
+    CHECK(!has(cx, &s, key, 0));
+    save(cx, &s, key, 0, "made", 100);
+    CHECK(get(cx, &s, &(ql_entry){.key = key, .kind = "test", .about = "something"}));
+    REQUIRE_OK(cx, ql_remove_tree(cx, node));
+    REQUIRE_OK(cx, ql_file_write(cx, node, "x", 1));
+    CHECK(!has(cx, &s, key, 0));
+    save(cx, &s, key, 0, "made", 100);
+    CHECK(has(cx, &s, key, 0));
+}
+
 static void
 count_lines(void *user, ql_log_level level, const char *line)
 {
@@ -466,6 +489,7 @@ main(void)
     test_store(&cx, folder);
     test_damaged_in_store(&cx, folder);
     test_misplaced(&cx, folder);
+    test_in_the_way(&cx, folder);
     test_earlier(&cx, folder);
     test_links(&cx, folder);
     test_trim(&cx, folder);

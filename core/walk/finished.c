@@ -124,13 +124,44 @@ check_counts(ql_walk *w, const ql_variant *v)
     return QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: its counts are not those of its linears");
 }
 
+/* Is `s` what the variant's stage leaves of the linear? A quantizer codes, a compensator adapters of the rank that it describes, or both
+ * where it couples, and nothing where a rule leaves the linear out. */
+static bool
+is_of_stage(const ql_variant *v, const ql_linear_state *s, const char *linear, int64_t in)
+{
+    const ql_plugin *p = v->stage->plugin;
+    const bool quantizer = p->kind == QL_QUANTIZER, compensator = p->kind == QL_COMPENSATOR,
+               coded = quantizer || (compensator && p->compensator->couples);
+    ql_described said, other;
+    bool left_out = !ql_node_describe(v->stage, linear, in, &said);
+
+    if (!quantizer && !compensator)
+        return true; /* what an exporter or a trainer wrote */
+    for (const ql_variant *before = v->parent; before && before->parent; before = before->parent)
+        left_out = left_out || !ql_node_describe(before->stage, linear, in, &other);
+    if (s->skipped != left_out)
+        return false;
+    if (s->skipped)
+        return !s->q.codes && !s->b && !s->status && s->k == -1;
+    return (s->q.codes != NULL) == coded &&
+           (quantizer ? !s->b && s->k == -1 && s->status == s->own : s->b || said.rank < 1);
+}
+
 static ql_status
 take_linears(ql_walk *w, const ql_parcel *parcel, void *into)
 {
     ql_variant *v = into;
 
-    for (int l = 0; l < w->model->info.linear_count; l++)
+    for (int l = 0; l < w->model->info.linear_count; l++) {
+        const ql_linear_info *info = &w->model->info.linears[l];
+        const char *name = ql_name_in_block(w->cx, &w->model->info, w->layer, info->name);
+
+        if (!name)
+            return QL_MEMORY;
         QL_TRY(w->cx, ql_kept_take(w, parcel, l, &v->linears[l]));
+        if (!is_of_stage(v, &v->linears[l], name, info->in))
+            return QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: %s is not what its stage leaves", name);
+    }
     QL_TRY(w->cx, copy_tally(w, parcel, 1, &v->block));
     return check_counts(w, v);
 }

@@ -1,5 +1,6 @@
 /* A variant's linear as the store has it: codes and zeros at their width, scales in the dtype that they were rounded to, adapters as they
  * are exported. What comes back is the same to the bit. */
+#include <math.h>
 #include <string.h>
 
 #include "tensor/tensor.h"
@@ -107,6 +108,17 @@ group_count(const ql_grid *g, int64_t in)
     return g->group >= 1 ? (in - 1) / g->group + 1 : 0;
 }
 
+/* Numbers that a stage can leave. */
+static bool
+values_fit(const ql_linear_state *s, const ql_linear_info *info)
+{
+    const unsigned unknown = ~((1u << QL_NUM_COUNT) - 1);
+    const int64_t most = info->out > info->in ? info->out : info->in;
+
+    return !((s->status | s->own | s->q.status) & unknown) && !(s->own & ~s->status) && s->k >= -1 && s->k <= most &&
+           s->q.dead >= 0 && s->q.dead <= info->in && isfinite(s->q.damp) && s->q.damp >= 0;
+}
+
 /* --- to the store ------------------------------------------------------------------------------------------------ */
 
 /* Is column i of group i / group, for all of them? */
@@ -144,6 +156,10 @@ ql_kept_put(ql_walk *w, ql_linear_state *s, int l, ql_parcel *parcel)
 
     if (!record || !bits)
         return QL_MEMORY;
+    if (!values_fit(s, &w->model->info.linears[l]))
+        return QL_FAIL(w->cx, QL_BUG,
+                       "%s: the plugin's flags, rank, damping or dead columns can't be those of a linear",
+                       w->model->info.linears[l].name);
     (void)copy_values(s, record, true);
     QL_TRY(w->cx, is_ordered(w, &s->q, &ordered));
     *bits = present(s) | (ordered ? ORDERED : 0);
@@ -185,17 +201,6 @@ check_groups(ql_walk *w, const ql_tensor *g_idx, int64_t groups, bool *fine)
     for (int64_t i = 0; i < ql_count(g_idx); i++)
         *fine = *fine && at[i] >= 0 && at[i] < groups;
     return ql_unmap(w->cx, g_idx);
-}
-
-/* Numbers that a stage can leave. */
-static bool
-values_fit(const ql_linear_state *s, const ql_linear_info *info)
-{
-    const unsigned unknown = ~((1u << QL_NUM_COUNT) - 1);
-    const int64_t most = info->out > info->in ? info->out : info->in;
-
-    return !((s->status | s->own | s->q.status) & unknown) && !(s->own & ~s->status) && s->k >= -1 && s->k <= most &&
-           s->q.dead >= 0 && s->q.dead <= info->in;
 }
 
 /* What is read has the shapes that its users take for granted. */

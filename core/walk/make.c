@@ -143,6 +143,7 @@ compensate(ql_walk *w, ql_variant *v, const ql_stats *stats, ql_linear_state *s)
     ql_compensate_in in = {.w = w->weight, .quantizer = &quantizer, .stats = stats};
     const void *self = ql_self_of(w, v->stage, w->linear);
     ql_adapter made = {.k = -1};
+    ql_described said;
     ql_guard guard;
 
     QL_TRY(w->cx, ql_variant_decoded(w, v->parent, w->linear, &in.what));
@@ -150,6 +151,8 @@ compensate(ql_walk *w, ql_variant *v, const ql_stats *stats, ql_linear_state *s)
     QL_TRY(w->cx, ql_guard_close(w->cx, &guard, c->compensate(w->cx, self, &in, &made)));
     QL_TRY(w->cx, round_adapter(w, v->stage, &made.b, &made.a));
     QL_TRY(w->cx, check_adapter(w->cx, made.b, made.a, w->weight));
+    if (!made.b && ql_node_describe(v->stage, w->cx->site.linear, ql_dim(w->weight, 1), &said) && said.rank > 0)
+        return QL_FAIL(w->cx, QL_BUG, "the plugin returned no adapter, and describes one");
     if (c->couples)
         QL_TRY(w->cx, check_qlinear(w->cx, &made.qlinear, w->weight));
     *s = (ql_linear_state){.b = made.b, .a = made.a, .k = made.k};

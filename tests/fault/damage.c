@@ -1,6 +1,6 @@
 /* damage KIND FILE SEED: changes a file of a run or a cache at a random place, and says how. Kinds for any file: flip a bit, truncate,
  * zero a stretch, grow. Kinds for entries of the store, with the checksum made right again, so that only what is inside betrays them:
- * drop a part, shorten one, make its counts huge, or turn its shape. Exit 3 when the file has nothing of that kind to damage, 4 when the
+ * drop a part, shorten one, make its counts huge, turn its shape, or lose a linear's tensors, which then says that it has none. Exit 3 when the file has nothing of that kind to damage, 4 when the
  * checksum of the untouched entry is not the one that this program knows how to make. */
 #include <unistd.h>
 
@@ -68,6 +68,31 @@ has_counts(const char *name)
     return strcmp(name, "tally") == 0 || strcmp(name, "values") == 0 || strcmp(name, "present") == 0;
 }
 
+static bool
+ends_with(const char *name, const char *end)
+{
+    return strlen(name) >= strlen(end) && strcmp(name + strlen(name) - strlen(end), end) == 0;
+}
+
+/* The tensors of the linear whose part "3.present" is `p` go, and the part says that there are none. */
+static void
+lose(forged_part *p)
+{
+    const size_t prefix = strlen(p->name) - strlen("present");
+    int kept = 0;
+    char linear[sizeof p->name];
+
+    memcpy(linear, p->name, sizeof linear);
+    memset(p->data, 0, p->bytes);
+    for (int i = 0; i < entry.count; i++) {
+        const char *name = entry.parts[i].name;
+
+        if (strncmp(name, linear, prefix) != 0 || ends_with(name, ".present") || ends_with(name, ".values"))
+            entry.parts[kept++] = entry.parts[i];
+    }
+    entry.count = kept;
+}
+
 /* Chooses a part that has the kind of damage's victim in it; NULL: there is none. */
 static forged_part *
 victim(const char *kind)
@@ -78,6 +103,7 @@ victim(const char *kind)
         forged_part *p = &entry.parts[(first + i) % entry.count];
 
         if (strcmp(kind, "drop") == 0 || (strcmp(kind, "shorten") == 0 && p->ndim > 0 && p->dims[0] > 1) ||
+            (strcmp(kind, "lose") == 0 && ends_with(p->name, ".present")) ||
             (strcmp(kind, "counts") == 0 && has_counts(p->name)) ||
             (strcmp(kind, "turn") == 0 && p->ndim == 2 && p->dims[0] != p->dims[1]))
             return p;
@@ -98,6 +124,8 @@ change(const char *kind, forged_part *p)
     } else if (strcmp(kind, "shorten") == 0) {
         p->dims[0] = 1 + (int64_t)drawn((uint64_t)rows - 1);
         p->bytes = p->bytes / (size_t)rows * (size_t)p->dims[0];
+    } else if (strcmp(kind, "lose") == 0) {
+        lose(p);
     } else if (strcmp(kind, "turn") == 0) {
         p->dims[0] = p->dims[1];
         p->dims[1] = rows;

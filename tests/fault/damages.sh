@@ -79,7 +79,7 @@ while [ $trial -lt "$count" ]; do
     drawn_of "$files"
     file=$line
     case $place in
-    0 | 1 | 2) kinds="flip truncate zero grow delete swap duplicate drop shorten counts turn" ;;
+    0 | 1 | 2) kinds="flip truncate zero grow delete swap duplicate drop shorten counts turn lose" ;;
     *) kinds="flip truncate zero grow delete" ;;
     esac
     drawn_of "$(echo "$kinds" | tr ' ' '\n')"
@@ -87,7 +87,7 @@ while [ $trial -lt "$count" ]; do
     damage "$kind" "$file" "$files" || { cd ..; continue; }
     trial=$((trial + 1))
     echo "$kind" >>"$dir/kinds"
-    case $kind in drop | shorten | counts | turn) forged=$((forged + 1)) ;; esac
+    case $kind in drop | shorten | counts | turn | lose) forged=$((forged + 1)) ;; esac
     number 2
     [ "$drawn" -eq 1 ] || { told="$told; without results.db"; rm -f runs/results.db; }
     cd ..

@@ -14,8 +14,8 @@ model 3020
 pipeline 3160
 yaml 930
 store 1430
-results 1890
-walk 8640
+results 1905
+walk 8670
 run 430
 job 1880
 text 8970

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <qloom/mt19937.h>
+#include <qloom/records.h>
 
 #include "task.h"
 
@@ -441,7 +442,11 @@ ql_status
 ql_task_check(ql_ctx *cx, const ql_task *task, const ql_task_options *o)
 {
     const int64_t shots = shots_of(task, o);
+    const char *const files[] = {o->path, shots > 0 ? o->pool : NULL};
 
+    for (int i = 0; i < 2; i++)
+        if (files[i])
+            QL_TRY(cx, ql_records_check(cx, &(ql_records_options){.path = files[i], .whole = true}));
     if (shots > 0 && task->info.kind == QL_TASK_ROLLING)
         return QL_FAIL(cx, QL_INVALID, "shots: %" PRId64 ": a rolling text has none", shots);
     if (task->fixed && shots > task->fixed_count)

@@ -74,11 +74,13 @@ static ql_status
 check(ql_ctx *cx, const void *self)
 {
     const pairs *p = self;
+    const ql_task_options options = {.path = p->path};
     const ql_task *task;
 
     if (p->part == HELD && p->holdout == 0)
         return QL_FAIL(cx, QL_INVALID, "part: held needs holdout, the share of the records that is kept out");
-    return open_task(cx, p, &task);
+    QL_TRY(cx, open_task(cx, p, &task));
+    return ql_task_check(cx, task, &options);
 }
 
 /* The shipped task file, which no parameter names by its path. */

@@ -93,11 +93,14 @@ float_kernel(attention<float> a)
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         const float sum = warp_sum(q[r].sum);
+        const int64_t token = t.first + first + r;
 
+        if (a.lse && lane == 0 && token < t.end)
+            a.lse[token * a.lse_ld + head] = q[r].max + logf(sum);
 #pragma unroll
         for (int slot = 0; slot < SLOTS; slot++)
-            if (t.first + first + r < t.end && slot * WARP + lane < dim)
-                a.y[(t.first + first + r) * a.y_ld + head * dim + slot * WARP + lane] = q[r].y[slot] / sum;
+            if (token < t.end && slot * WARP + lane < dim)
+                a.y[token * a.y_ld + head * dim + slot * WARP + lane] = q[r].y[slot] / sum;
     }
 }
 
@@ -256,7 +259,7 @@ aligned(const mat *m)
 
 template <typename T>
 static ql_status
-attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const mat m[4])
+attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const mat m[5])
 {
     const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(spec->head_dim)));
     const bool whole =
@@ -273,7 +276,9 @@ attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec
                       nullptr,
                       nullptr,
                       scale,
-                      whole};
+                      whole,
+                      static_cast<float *>(m[4].p),
+                      m[4].ld};
     int64_t count;
 
     QL_TRY(cx, send_lists(cx, dev, seqs, std::is_same_v<T, float> ? QUERIES : attention_mma_queries(spec->head_dim), &a,
@@ -295,13 +300,11 @@ supports(ql_ctx *cx, const ql_op *op)
                        static_cast<long long>(dim));
     if (ql_dtype_of(op->t[0]) == QL_F64)
         return QL_FAIL(cx, QL_UNSUPPORTED, "cuda works in f32, bf16 or f16, got f64");
-    if (op->code == QL_OP_ATTENTION && op->t[4])
-        return QL_FAIL(cx, QL_UNSUPPORTED, "cuda keeps no sums of exponentials");
     return QL_OK;
 }
 
 static ql_status
-attend_to(ql_ctx *cx, void *dev, const ql_op *op, const mat m[4])
+attend_to(ql_ctx *cx, void *dev, const ql_op *op, const mat m[5])
 {
     const ql_attention_spec *spec = static_cast<const ql_attention_spec *>(op->spec);
 
@@ -318,7 +321,8 @@ attend_to(ql_ctx *cx, void *dev, const ql_op *op, const mat m[4])
 static ql_status
 cuda_attention(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const mat m[4] = {cuda_mat(op->t[0]), cuda_mat(op->t[1]), cuda_mat(op->t[2]), cuda_mat(op->t[3])};
+    const mat m[5] = {cuda_mat(op->t[0]), cuda_mat(op->t[1]), cuda_mat(op->t[2]), cuda_mat(op->t[3]),
+                      op->t[4] ? cuda_mat(op->t[4]) : mat{}};
 
     return attend_to(cx, dev, op, m);
 }
@@ -326,7 +330,7 @@ cuda_attention(ql_ctx *cx, void *dev, const ql_op *op)
 static ql_status
 cuda_attention_kept(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    const mat m[4] = {cuda_mat(op->t[0]), cuda_mat(op->t[3]), cuda_mat(op->t[4]), cuda_mat(op->t[5])};
+    const mat m[5] = {cuda_mat(op->t[0]), cuda_mat(op->t[3]), cuda_mat(op->t[4]), cuda_mat(op->t[5]), {}};
 
     QL_TRY(cx, keep(cx, dev, op));
     return attend_to(cx, dev, op, m);

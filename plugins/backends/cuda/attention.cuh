@@ -19,6 +19,8 @@ template <typename T> struct attention {
     const int32_t *rows; /* of the keys on all paths */
     float scale;         /* of scores */
     bool whole;          /* rows of heads can be moved 16 bytes at a time */
+    float *lse;          /* [T, heads]: logarithms of sums of exponentials; NULL: not wanted */
+    int64_t lse_ld;
 };
 
 /* Keys that a tile of `queries` sees: from a multiple of `keys`, positions in the sequence. */

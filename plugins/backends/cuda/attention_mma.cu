@@ -150,7 +150,7 @@ add_values(const room<T, DIM, KEYS> *r, int lane, queries<DIM, KEYS> *q)
 
 template <typename T, int DIM, int KEYS>
 __device__ static void
-store_queries(const attention<T> &a, T *y, const queries<DIM, KEYS> *q, int row, int64_t there)
+store_queries(const attention<T> &a, T *y, float *lse, const queries<DIM, KEYS> *q, int row, int64_t there)
 {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -160,6 +160,8 @@ store_queries(const attention<T> &a, T *y, const queries<DIM, KEYS> *q, int row,
         sum += __shfl_xor_sync(ALL_LANES, sum, 2);
         if (row + 8 * half >= there)
             continue;
+        if (lse && threadIdx.x % 4 == 0) /* from powers of 2 */
+            lse[(row + 8 * half) * a.lse_ld] = (q->max[half] + log2f(sum)) * 0.693147180559945309f;
 #pragma unroll
         for (int n = 0; n < DIM / 8; n++) {
             const int64_t column = n * 8 + threadIdx.x % 4 * 2;
@@ -219,7 +221,8 @@ __launch_bounds__(WARPS *WARP, DIM > 128 ? 1 : 2) mma_kernel(attention<T> a)
     }
 #pragma unroll
     for (int i = 0; i < TILES; i++)
-        store_queries(a, a.y + t.first * a.y_ld + head * dim, &q[i], row + i * 16, left);
+        store_queries(a, a.y + t.first * a.y_ld + head * dim, a.lse ? a.lse + t.first * a.lse_ld + head : nullptr,
+                      &q[i], row + i * 16, left);
 }
 
 template <typename T, int DIM, int KEYS>

@@ -226,9 +226,23 @@ cuda_sync(ql_ctx *cx, void *dev)
 }
 
 static const ql_op_row *const ops[] = {
-    cuda_attention_ops, cuda_blas_ops,    cuda_copy_ops,   cuda_elementwise_ops, cuda_factor_ops,
-    cuda_gather_ops,    cuda_group_ops,   cuda_logits_ops, cuda_norm_rope_ops,   cuda_random_ops,
-    cuda_reduce_ops,    cuda_resting_ops, cuda_sweep_ops,  cuda_trtri_ops,       NULL,
+    cuda_attention_ops,
+    cuda_attention_back_ops,
+    cuda_blas_ops,
+    cuda_copy_ops,
+    cuda_elementwise_ops,
+    cuda_factor_ops,
+    cuda_gather_ops,
+    cuda_group_ops,
+    cuda_logits_ops,
+    cuda_norm_rope_ops,
+    cuda_random_ops,
+    cuda_reduce_ops,
+    cuda_resting_ops,
+    cuda_sweep_ops,
+    cuda_train_ops,
+    cuda_trtri_ops,
+    NULL,
 };
 
 static const ql_backend backend = {

@@ -1,5 +1,6 @@
 /* Group quantization of whole weights: scales, codes and back. */
 #include "grid.cuh"
+#include "loose.cuh"
 
 #define WARPS 8 /* of a block */
 
@@ -226,7 +227,49 @@ cuda_pack(ql_ctx *cx, void *dev, const ql_op *op)
     return cuda_launched(cx, dev, "pack");
 }
 
+/* A code may end in the word after the one it begins in. */
+template <typename R> struct decode_packed_op {
+    grouped<R> q;
+    const uint32_t *words;
+    loose w;
+    int64_t words_ld;
+
+    __device__ void
+    operator()(int64_t i, int64_t j) const
+    {
+        const int64_t k = q.group_at(j), bit = j * q.grid.bits, at = bit / 32;
+        const int shift = static_cast<int>(bit % 32);
+        const uint32_t *row = words + i * words_ld + at;
+        uint32_t code = row[0] >> shift;
+        R value;
+
+        if (shift + q.grid.bits > 32)
+            code |= row[1] << (32 - shift);
+        code &= (1u << q.grid.bits) - 1;
+        value = q.scales[i * q.scales_ld + k] *
+                (q.levels ? q.levels[code] : static_cast<R>(code) - q.zeros[i * q.zeros_ld + k]);
+        w.put(i, j, value);
+    }
+};
+
+static ql_status
+cuda_decode(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const mat words = cuda_mat(op->t[0]);
+
+    QL_TRY(cx, cuda_check_groups(cx, dev, op->t[4], ql_dim(op->t[1], 1)));
+    with_real(ql_dtype_of(op->t[1]), [&](auto type) {
+        using R = type_in<decltype(type)>;
+
+        each(cuda_stream(dev), words.rows, ql_dim(op->t[5], 1),
+             decode_packed_op<R>{grouped_of<R>(op), static_cast<const uint32_t *>(words.p), loosely(op->t[5]),
+                                 words.ld});
+    });
+    return cuda_launched(cx, dev, "decode");
+}
+
 const ql_op_row cuda_group_ops[] = {
+    QL_OP_ROW(DECODE, cuda_decode),
     QL_OP_ROW(GROUP_MINMAX, cuda_group_minmax),
     QL_OP_ROW(GROUP_ENCODE, cuda_group_encode),
     QL_OP_ROW(GROUP_DECODE, cuda_group_decode),

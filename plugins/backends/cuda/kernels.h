@@ -80,6 +80,7 @@ ql_status cuda_first_nonfinite(ql_ctx *cx, void *dev, const mat *m, int64_t *fir
 /* --- what each file has of the operations ----------------------------------------------------------------------------- */
 
 extern const ql_op_row cuda_attention_ops[];
+extern const ql_op_row cuda_attention_back_ops[];
 extern const ql_op_row cuda_blas_ops[];
 extern const ql_op_row cuda_copy_ops[];
 extern const ql_op_row cuda_elementwise_ops[];
@@ -92,6 +93,7 @@ extern const ql_op_row cuda_random_ops[];
 extern const ql_op_row cuda_reduce_ops[];
 extern const ql_op_row cuda_resting_ops[];
 extern const ql_op_row cuda_sweep_ops[];
+extern const ql_op_row cuda_train_ops[];
 extern const ql_op_row cuda_trtri_ops[];
 
 #ifdef __cplusplus

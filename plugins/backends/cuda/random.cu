@@ -1,5 +1,5 @@
 /* Counter-based random numbers: Philox 4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011). */
-#include "launch.cuh"
+#include "loose.cuh"
 
 __device__ static uint4
 philox(uint2 key, uint64_t row, uint64_t col)
@@ -47,7 +47,44 @@ cuda_random(ql_ctx *cx, void *dev, const ql_op *op)
     return cuda_launched(cx, dev, "random");
 }
 
+/* Four neighbours share a block of words. */
+struct dropout_op {
+    loose x, y;
+    int64_t cols, first;
+    uint2 key;
+    unsigned drops; /* words below it drop their element */
+    double factor;
+
+    __device__ void
+    operator()(int64_t i, int64_t block) const
+    {
+        const uint4 w = philox(key, static_cast<uint64_t>(first + i), static_cast<uint64_t>(block));
+        const unsigned words[4] = {w.x, w.y, w.z, w.w};
+
+        for (int64_t k = 0, j = 4 * block; k < 4 && j < cols; k++, j++)
+            y.put(i, j, words[k] < drops ? 0 : x.get<double>(i, j) * factor);
+    }
+};
+
+static ql_status
+cuda_dropout(ql_ctx *cx, void *dev, const ql_op *op)
+{
+    const uint32_t *key = static_cast<const uint32_t *>(op->spec);
+    const int64_t cols = ql_dim(op->t[0], 1);
+
+    each(cuda_stream(dev), ql_dim(op->t[0], 0), div_up(cols, 4),
+         dropout_op{loosely(op->t[0]),
+                    loosely(op->t[1]),
+                    cols,
+                    op->n[0],
+                    {key[0], key[1]},
+                    static_cast<unsigned>(op->alpha * 0x1p32),
+                    1 / (1 - op->alpha)});
+    return cuda_launched(cx, dev, "dropout");
+}
+
 const ql_op_row cuda_random_ops[] = {
     QL_OP_ROW(RANDOM, cuda_random),
+    QL_OP_ROW(DROPOUT, cuda_dropout),
     QL_OP_ROWS_END,
 };

@@ -15,6 +15,9 @@ typedef struct job {
     sgemm_fn sgemm;
     ql_tensor *a, *b, *c, *d;
     ql_grid grid;
+    ql_trans trans;
+    ql_attended at;
+    const int32_t *targets;
     double loss;
     int m, n, k;
 } job;
@@ -33,7 +36,7 @@ run_gemm(void *arg)
 {
     job *j = arg;
 
-    require(j->cx, ql_gemm(j->cx, QL_NT, 1, j->a, j->b, 0, j->c));
+    require(j->cx, ql_gemm(j->cx, j->trans, 1, j->a, j->b, 0, j->c));
 }
 
 static void
@@ -69,6 +72,32 @@ run_attention(void *arg)
     require(j->cx,
             ql_attention(j->cx, &(ql_seqs){.count = 1, .offsets = offsets}, &(ql_attention_spec){j->k, j->k, j->n, 0},
                          (const ql_tensor *const[]){j->a, j->b, j->c}, &y));
+    ql_scope_close(j->cx, &scope);
+}
+
+static void
+run_attention_back(void *arg)
+{
+    job *j = arg;
+    const int64_t offsets[] = {0, j->m};
+    ql_tensor *d[3];
+    ql_scope scope;
+
+    ql_scope_open(j->cx, &scope);
+    require(j->cx, ql_attention_back(j->cx, &(ql_seqs){.count = 1, .offsets = offsets},
+                                     &(ql_attention_spec){j->k, j->k, j->n, 0}, &j->at, j->a, d));
+    ql_scope_close(j->cx, &scope);
+}
+
+static void
+run_head_loss(void *arg)
+{
+    job *j = arg;
+    ql_tensor *nll, *dx;
+    ql_scope scope;
+
+    ql_scope_open(j->cx, &scope);
+    require(j->cx, ql_head_loss(j->cx, j->a, j->b, j->targets, 1, &nll, &dx));
     ql_scope_close(j->cx, &scope);
 }
 
@@ -181,9 +210,40 @@ bench_gemm(shapes *s, int repetitions)
         jobs[i] = (job){.cx = cx,
                         .a = random_tensor(cx, s->tokens, s->n, 1),
                         .b = random_tensor(cx, s->n, s->n, 1),
-                        .c = random_tensor(cx, s->tokens, s->n, 1)};
+                        .c = random_tensor(cx, s->tokens, s->n, 1),
+                        .trans = QL_NT};
     }
     compare(s, "gemm (x W^T)", run_gemm, jobs, &bound, 1, repetitions);
+    for (int i = 0; i < 2; i++)
+        jobs[i].trans = QL_NN;
+    compare(s, "gemm (dy W)", run_gemm, jobs, &bound, 1, repetitions);
+}
+
+/* The products of an adapter of rank 64: u = x A^T, du A, and dB = dy^T u. */
+static void
+bench_adapter(shapes *s, int repetitions)
+{
+    static const char *const names[] = {"gemm (x A^T)", "gemm (du A)", "gemm (dy^T u)"};
+    static const ql_trans trans[] = {QL_NT, QL_NN, QL_TN};
+    const int rank = 64, n = s->n, t = s->tokens,
+              sizes[][3] = {{t, rank, n}, {t, n, rank}, {n, rank, t}}; /* rows and columns of the result, depth */
+
+    for (int p = 0; p < 3; p++) {
+        const int rows = sizes[p][0], cols = sizes[p][1], depth = sizes[p][2];
+        job bound = bound_of(s, rows, cols, depth), jobs[2];
+
+        for (int i = 0; i < 2; i++) {
+            ql_ctx *cx = &s->cx[i];
+
+            jobs[i] =
+                (job){.cx = cx,
+                      .a = trans[p] == QL_TN ? random_tensor(cx, depth, rows, 1) : random_tensor(cx, rows, depth, 1),
+                      .b = trans[p] == QL_NT ? random_tensor(cx, cols, depth, 1) : random_tensor(cx, depth, cols, 1),
+                      .c = random_tensor(cx, rows, cols, 1),
+                      .trans = trans[p]};
+        }
+        compare(s, names[p], run_gemm, jobs, &bound, 1, repetitions);
+    }
 }
 
 static void
@@ -221,6 +281,43 @@ bench_attention(shapes *s, int repetitions)
                         .k = heads};
     }
     compare(s, "attention", run_attention, jobs, &bound, 1, repetitions);
+}
+
+/* Heads of 64; five products under the mask, each half of T x T x heads 64. */
+static void
+bench_attention_back(shapes *s, int repetitions)
+{
+    const int heads = s->n / 64;
+    job bound = bound_of(s, s->tokens, s->tokens, heads * 64), jobs[2];
+
+    for (int i = 0; i < 2; i++) {
+        ql_ctx *cx = &s->cx[i];
+        const int64_t offsets[] = {0, s->tokens};
+        ql_tensor *x = random_tensor(cx, s->tokens, heads * 64, 1), *lse, *y;
+
+        require(cx, ql_attention_lse(cx, &(ql_seqs){.count = 1, .offsets = offsets},
+                                     &(ql_attention_spec){heads, heads, 64, 0}, (const ql_tensor *const[]){x, x, x},
+                                     &lse, &y));
+        jobs[i] = (job){.cx = cx, .a = x, .at = {x, x, x, y, lse}, .m = s->tokens, .n = 64, .k = heads};
+    }
+    compare(s, "attention_back", run_attention_back, jobs, &bound, 2.5, repetitions);
+}
+
+static void
+bench_head_loss(shapes *s, int repetitions)
+{
+    const int words = 8 * s->n, dim = s->n / 2, tokens = s->tokens / 2;
+    job bound = bound_of(s, tokens, words, dim), jobs[2];
+
+    for (int i = 0; i < 2; i++) {
+        ql_ctx *cx = &s->cx[i];
+
+        jobs[i] = (job){.cx = cx,
+                        .a = random_tensor(cx, tokens, dim, 1),
+                        .b = random_tensor(cx, words, dim, 1),
+                        .targets = ql_alloc(cx, (size_t)tokens, sizeof(int32_t))};
+    }
+    compare(s, "head_loss", run_head_loss, jobs, &bound, 2, repetitions);
 }
 
 static void
@@ -264,8 +361,15 @@ main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(shapes *s, int repetitions);
-    } benches[] = {{"sweep", bench_sweep},         {"gemm", bench_gemm}, {"gram", bench_gram},
-                   {"attention", bench_attention}, {"nll", bench_nll},   {"factor", bench_factor}};
+    } benches[] = {{"sweep", bench_sweep},
+                   {"gemm", bench_gemm},
+                   {"gram", bench_gram},
+                   {"attention", bench_attention},
+                   {"nll", bench_nll},
+                   {"factor", bench_factor},
+                   {"adapter", bench_adapter},
+                   {"attention_back", bench_attention_back},
+                   {"head_loss", bench_head_loss}};
     shapes s = {.n = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2048};
     int repetitions = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 7;
     ql_device *devices[2];

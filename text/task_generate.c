@@ -350,12 +350,15 @@ ql_status
 ql_task_matches(ql_ctx *cx, const ql_task *task, int64_t f, const char *found, const char *reference, bool *same)
 {
     const ql_filter *filter = &task->filters[f];
+    const ql_filter_step *last = &filter->steps[filter->step_count - 1];
     ql_value a, b;
 
     QL_TRY(cx, what_counts(cx, task, found, &a));
     QL_TRY(cx, what_counts(cx, task, reference, &b));
-    if (filter->steps[filter->step_count - 1].kind == QL_STEP_NUMBER)
+    if (last->kind == QL_STEP_NUMBER) {
+        QL_TRY(cx, number_step(cx, last, &b)); /* a reference may be the whole of what a model learns to say */
         return equal_numbers(cx, &a, &b, same);
+    }
     *same = ql_value_equal(&a, &b);
     return QL_OK;
 }

@@ -223,6 +223,10 @@ test_shipped(lab *l)
          "Q|: Where?\nA: y$"},
         {"gsm8k", "{\"question\": \"1+1?\", \"answer\": \"<<1+1=2>>2\\n#### 2\"}",
          "Question: 1+1?\nAnswer:| <<1+1=2>>2\n#### 2$"},
+        {"gsm8k@projq", "{\"question\": \"1+1?\", \"answer\": \"2\\n#### 2\"}",
+         "1+1?\nAnswer the above question. First think step by step and then answer the final number.\n|2\nThe final "
+         "answer "
+         "is:  2$"},
         {"gsm8k@qera", "{\"question\": \"1+1?\", \"answer\": \"2\\n#### 2\"}",
          "1+1?\nAnswer the above question. First think step by step and then answer the final number.\n|2\nThe final "
          "answer "

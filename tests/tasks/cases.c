@@ -348,6 +348,8 @@ check_numbers(void)
         {"He has 12 or -3", "-3", "-3", true},
         {"no number", "5", "[invalid]", false},
         {"The final answer is: 7", "8", "7", false},
+        {"The final answer is: 1003", "a <<1+2=3>>3\nThe final answer is:  1,003", "1003", true},
+        {"The final answer is: 3", "a <<1+2=3>>3\nThe final answer is:  1,003", "3", false},
     };
     const ql_task_document *d =
         first_of("gsm8k@projq", "{\"question\": \"Q?\", \"answer\": \"a <<1+2=3>>3\\n#### 1,003\"}\n", "jsonl");
@@ -355,7 +357,7 @@ check_numbers(void)
 
     CHECK_STR(d->requests[0].context,
               "Q?\nAnswer the above question. First think step by step and then answer the final number.\n");
-    CHECK_STR(d->requests[0].continuation, "1003");
+    CHECK_STR(d->requests[0].continuation, "a <<1+2=3>>3\nThe final answer is:  1,003"); /* as the release learns it */
     REQUIRE_OK(&cx, ql_task_open(&cx, "gsm8k@projq", &task));
     CHECK_INT(ql_task_generates(task)->stop_count, 0);
     CHECK_INT(ql_task_generates(task)->max_gen, 256);

@@ -51,19 +51,17 @@ find_along(const back *b, workspace *w, int64_t start, int64_t tokens, int64_t c
     const int64_t dim = b->spec->head_dim;
 
     for (int64_t t = 0; t < tokens; t++) {
+        int64_t ld;
+        const void *y = head_rows(b, w, Y, start + t, 1, col, &ld), *dy = head_rows(b, w, DY, start + t, 1, col, &ld);
         double sum = 0;
 
-        for (int64_t j = 0; j < dim; j++) {
-            double y, dy;
-
-            cpu_load_double(b->given[Y].dtype, mat_at(&b->given[Y], start + t, col + j), 1, &y);
-            cpu_load_double(b->given[DY].dtype, mat_at(&b->given[DY], start + t, col + j), 1, &dy);
-            sum += y * dy;
+        if (b->real == QL_F32) {
+            ((float *)w->along)[t] = (float)b->d->isa->dot(y, dy, NULL, dim);
+            continue;
         }
-        if (b->real == QL_F64)
-            ((double *)w->along)[t] = sum;
-        else
-            ((float *)w->along)[t] = (float)sum;
+        for (int64_t j = 0; j < dim; j++)
+            sum += ((const double *)y)[j] * ((const double *)dy)[j];
+        ((double *)w->along)[t] = sum;
     }
 }
 

@@ -30,6 +30,13 @@ typedef struct isa_product {
     bool add;
 } isa_product;
 
+/* dx = beta dx + scale (w dy - along x) for one row of n elements; beta 0: what dx holds is forgotten. */
+typedef struct isa_norm_back {
+    const float *x, *w, *dy;
+    float *dx, scale, along, beta;
+    int64_t n;
+} isa_norm_back;
+
 #define SWEEP_MAX_ROWS 48 /* of a strip, on any processor */
 
 typedef struct isa_loops {
@@ -44,6 +51,8 @@ typedef struct isa_loops {
     void (*swiglu_back)(const float *gate, const float *up, const float *dy, int64_t n, float *dgate, float *dup);
     void (*softmax_back)(const float *p, float d, float scale, int64_t n, float *dp); /* dp = p (dp - d) scale */
     double (*sum_squares)(const float *x, int64_t n);
+    double (*dot)(const float *x, const float *y, const float *z, int64_t n); /* sum x y z; z NULL: sum x y */
+    void (*norm_back)(const isa_norm_back *r);
     void (*scaled_product)(const float *x, float scale, const float *w, int64_t n, float *y); /* y = (x scale) w */
     /* The two halves of a head, n elements each, turned by the angles whose cosines and sines are given. */
     void (*rotate)(float *x, const float *cosines, const float *sines, int64_t n);

@@ -253,6 +253,38 @@ sum_squares(const float *x, int64_t n)
     return total;
 }
 
+static double
+dot(const float *x, const float *y, const float *z, int64_t n)
+{
+    double total = 0;
+
+    for (int64_t i = 0; i < n;) { /* in spans, as the squares */
+        const int64_t end = n - i < 64 * LANES ? n : i + 64 * LANES;
+        vf sum = splat(0);
+
+        for (; i < end; i += LANES) {
+            const vf product = load_some(x + i, end - i) * load_some(y + i, end - i);
+
+            sum += z ? product * load_some(z + i, end - i) : product;
+        }
+        i = end;
+        total += (double)lane_sum(sum);
+    }
+    return total;
+}
+
+static void
+norm_back(const isa_norm_back *r)
+{
+    for (int64_t i = 0; i < r->n; i += LANES) {
+        const int64_t left = r->n - i;
+        const vf d =
+            (load_some(r->w + i, left) * load_some(r->dy + i, left) - r->along * load_some(r->x + i, left)) * r->scale;
+
+        store_some(r->dx + i, r->beta == 0 ? d : r->beta * load_some(r->dx + i, left) + d, left);
+    }
+}
+
 static void
 scaled_product(const float *x, float scale, const float *w, int64_t n, float *y)
 {
@@ -361,6 +393,8 @@ const isa_loops ISA_TABLE = {
     .swiglu_back = swiglu_back,
     .softmax_back = softmax_back,
     .sum_squares = sum_squares,
+    .dot = dot,
+    .norm_back = norm_back,
     .scaled_product = scaled_product,
     .rotate = rotate,
     .product = product_rows,

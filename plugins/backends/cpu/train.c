@@ -10,6 +10,7 @@
 /* --- rmsnorm --- */
 
 typedef struct norm_back {
+    const isa_loops *isa;
     mat x, w, dy, dx;
     double eps, beta;
     int64_t grain;
@@ -40,19 +41,40 @@ norm_back_row(const norm_back *n, int64_t i, double *x, double *g, double *out)
 }
 
 static void
+norm_back_row_float(const norm_back *n, int64_t i)
+{
+    const float *x = mat_at(&n->x, i, 0), *dy = mat_at(&n->dy, i, 0);
+    const double cols = (double)n->x.cols, rho = 1 / sqrt(n->isa->sum_squares(x, n->x.cols) / cols + n->eps);
+
+    n->isa->norm_back(&(isa_norm_back){.x = x,
+                                       .w = n->w.p,
+                                       .dy = dy,
+                                       .dx = mat_at(&n->dx, i, 0),
+                                       .scale = (float)rho,
+                                       .along = (float)(n->isa->dot(x, n->w.p, dy, n->x.cols) * rho * rho / cols),
+                                       .beta = (float)n->beta,
+                                       .n = n->x.cols});
+}
+
+static void
 norm_back_rows(void *arg, int64_t task, void *scratch)
 {
     const norm_back *n = arg;
     double *x = scratch, *g = x + n->x.cols, *out = g + n->x.cols;
 
     for (int64_t i = task * n->grain; i < cpu_min((task + 1) * n->grain, n->x.rows); i++)
-        norm_back_row(n, i, x, g, out);
+        if (n->x.dtype == QL_F32)
+            norm_back_row_float(n, i);
+        else
+            norm_back_row(n, i, x, g, out);
 }
 
 static ql_status
 cpu_rmsnorm_back(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    norm_back n = {.x = cpu_mat(op->t[0]),
+    cpu *d = dev;
+    norm_back n = {.isa = d->isa,
+                   .x = cpu_mat(op->t[0]),
                    .w = cpu_mat(op->t[1]),
                    .dy = cpu_mat(op->t[2]),
                    .dx = cpu_mat(op->t[3]),
@@ -60,7 +82,7 @@ cpu_rmsnorm_back(ql_ctx *cx, void *dev, const ql_op *op)
                    .beta = op->beta};
 
     n.grain = cpu_div_up(CPU_SPAN, n.x.cols);
-    return cpu_run(cx, dev, cpu_div_up(n.x.rows, n.grain), 3 * (size_t)n.x.cols * sizeof(double), norm_back_rows, &n);
+    return cpu_run(cx, d, cpu_div_up(n.x.rows, n.grain), 3 * (size_t)n.x.cols * sizeof(double), norm_back_rows, &n);
 }
 
 /* --- swiglu --- */

@@ -47,7 +47,7 @@ make_spec(ql_ctx *cx, const shared_options *opt, ql_runs *r)
     ql_table_spec *spec = &r->spec, file;
 
     QL_TRY(cx, ql_book_spec(&r->book, &file));
-    *spec = (ql_table_spec){.value = opt->value};
+    *spec = (ql_table_spec){.value = opt->value, .picks = file.picks, .pick_count = file.pick_count};
     QL_TRY(cx, split(cx, "--rows", r->rows, &spec->rows, &spec->row_count));
     QL_TRY(cx, split(cx, "--columns", r->columns, &spec->columns, &spec->column_count));
     if (!r->rows && !r->columns) {

@@ -22,6 +22,7 @@ static const char tables[] =
     "CREATE TEMP TABLE linear (cell INTEGER, stage TEXT, linear TEXT, name TEXT, value REAL);"
     "CREATE TEMP TABLE item (cell INTEGER, stage TEXT, block INTEGER, linear TEXT, name TEXT, item INTEGER, value "
     "REAL);"
+    "CREATE TEMP TABLE series (cell INTEGER, stage TEXT, name TEXT, step INTEGER, value REAL);"
     "CREATE INDEX temp.item_of ON item (cell, stage, name, linear, item);"
     "CREATE TEMP TABLE kind (run INTEGER, stage TEXT, name TEXT, metric TEXT, unit TEXT, better INTEGER, parts TEXT,"
     " exp INTEGER);"
@@ -85,6 +86,10 @@ static const struct {
     {"SELECT c.number + ?3, n.stage, f.block, f.linear, f.name, f.part, f.value" FACTS " AND typeof(f.part) = 'integer'"
      " AND n.prefix = ''" IN_ORDER,
      "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?)", true},
+    {"SELECT c.number + ?3, n.stage, s.name, s.step, s.value FROM cell c JOIN cell_node n ON n.cell = c.id JOIN series "
+     "s"
+     " ON s.node = n.node WHERE c.run = ?1 AND n.error IS NULL ORDER BY c.number, n.position, s.name, s.step",
+     "INSERT INTO series VALUES (?, ?, ?, ?, ?)", true},
     {"SELECT ?2, stage, name, unit, iif(better = 'lower', 1, iif(better = 'higher', 2, 0)), parts, exp FROM kind"
      " WHERE run = ?1 ORDER BY position",
      "INSERT INTO kind VALUES (?1, ?2, ?3, ?2 || '.' || ?3, ?4, ?5, ?6, ?7)", false},
@@ -232,6 +237,7 @@ ql_book_spec(const ql_book *b, ql_table_spec *out)
     *out = (ql_table_spec){0};
     QL_TRY(b->cx, ql_book_texts(b, sql, "row", &out->rows, &out->row_count));
     QL_TRY(b->cx, ql_book_texts(b, sql, "column", &out->columns, &out->column_count));
+    QL_TRY(b->cx, ql_book_texts(b, sql, "pick", &out->picks, &out->pick_count));
     QL_TRY(b->cx, ql_book_texts(b, sql, "value", &value, &count));
     out->value = count ? value[0] : NULL;
     return QL_OK;

@@ -12,6 +12,7 @@
  *   number (cell, position, metric, value, cost): "ppl.perplexity"; `cost` 1: of ql_book_cost
  *   note (cell, position, stage, name, value), footnote (cell, position, text)
  *   linear (cell, stage, linear, name, value), item (cell, stage, block, linear, name, item, value): facts of linears, and items of lists
+ *   series (cell, stage, name, step, value): what a trainer saw, update by update
  *   kind (run, stage, name, metric, unit, better, parts, exp): `better` as ql_better
  *   stage (run, position, stage, kind, label, cells, seconds, calls, up, down, peak), edge (run, stage, position, port, source)
  *   citation (run, stage, label, plugin, cite), layout (run, part, position, reference)

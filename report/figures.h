@@ -7,7 +7,8 @@
 
 typedef struct ql_figure_input {
     const ql_book *book;
-    const char *value; /* the metric that is looked at: "ppl.perplexity"; NULL: no cell has one */
+    const char *value;  /* the metric that is looked at: "ppl.perplexity"; NULL: no cell has one */
+    const char *series; /* of a trainer: "tune.loss"; NULL: the losses of all */
 } ql_figure_input;
 
 typedef struct ql_figure {
@@ -26,6 +27,7 @@ extern const ql_figure_kind ql_figures[]; /* ends with a row without a name */
 /* --- for the figures */
 
 ql_status ql_figure_pareto(ql_ctx *cx, const ql_figure_input *in, ql_figure *out);
+ql_status ql_figure_series(ql_ctx *cx, const ql_figure_input *in, ql_figure *out);
 ql_status ql_figure_heat(ql_ctx *cx, const ql_figure_input *in, ql_figure *out);
 ql_status ql_figure_spectrum(ql_ctx *cx, const ql_figure_input *in, ql_figure *out);
 ql_status ql_figure_time(ql_ctx *cx, const ql_figure_input *in, ql_figure *out);

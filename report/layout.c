@@ -1,14 +1,19 @@
 /* Rows and columns of a table: which references make them, and where a cell belongs. */
 #include "layout.h"
 
-#define RUN_KEY "run"   /* the reference whose labels are the names of the runs */
-#define SEED_KEY "seed" /* the axis that numbers are averaged over */
+#include <string.h>
+
+#include "base/ctx.h"
+
+#define RUN_KEY "run" /* the reference whose labels are the names of the runs */
 
 static const char tables[] =
     "DROP TABLE IF EXISTS key; CREATE TEMP TABLE key (part TEXT, position INTEGER, reference TEXT, PRIMARY KEY (part, "
     "position),"
     " UNIQUE (part, reference)) WITHOUT ROWID;"
     "DROP TABLE IF EXISTS metric; CREATE TEMP TABLE metric (position INTEGER PRIMARY KEY, metric TEXT);"
+    "DROP TABLE IF EXISTS free; CREATE TEMP TABLE free (reference TEXT PRIMARY KEY);"
+    "DROP TABLE IF EXISTS lost; CREATE TEMP TABLE lost (cell INTEGER PRIMARY KEY);"
     "DROP TABLE IF EXISTS place; CREATE TEMP TABLE place (part TEXT, cell INTEGER, baseline INTEGER, place TEXT);"
     "DROP TABLE IF EXISTS ordinal; CREATE TEMP TABLE ordinal (part TEXT, baseline INTEGER, place TEXT, number INTEGER,"
     " PRIMARY KEY (part, baseline, place)) WITHOUT ROWID;"
@@ -53,8 +58,8 @@ put_keys(ql_book *b, const char *part, const char *const *references, int64_t co
 static const char default_rows[] =
     "INSERT INTO key SELECT 'row', -1, '" RUN_KEY "' WHERE (SELECT count(*) FROM run) > 1"
     " AND NOT EXISTS (SELECT 1 FROM key WHERE reference = '" RUN_KEY "');"
-    "INSERT INTO key SELECT 'row', min(a.rowid), a.reference FROM axis a WHERE a.in_matrix AND a.reference <> "
-    "'" SEED_KEY "'"
+    "INSERT INTO key SELECT 'row', min(a.rowid), a.reference FROM axis a WHERE a.in_matrix"
+    " AND a.reference NOT IN (SELECT reference FROM free)"
     " AND NOT EXISTS (SELECT 1 FROM key k WHERE k.part = 'column' AND k.reference IN (a.reference, a.reference || "
     "'.use'))"
     " GROUP BY a.reference;"
@@ -84,11 +89,47 @@ choose_metrics(ql_book *b, const char *value)
     return QL_OK;
 }
 
+/* Of cells of a run that differ on axis ?1 alone, those stay away that another beats by metric ?2; a footnote of the one that is shown says
+ * which it is. */
+static const char contest[] =
+    "CREATE TEMP TABLE contest AS SELECT cell, label, loss, count(*) OVER (PARTITION BY run, rest) AS many,"
+    " row_number() OVER (PARTITION BY run, rest ORDER BY loss IS NULL, loss, cell) AS place FROM (SELECT c.id AS cell,"
+    " c.run, (SELECT label FROM label WHERE cell = c.id AND reference = ?1) AS label,"
+    " (SELECT group_concat(reference || char(2) || label, char(1)) FROM (SELECT * FROM label WHERE cell = c.id"
+    " AND reference <> ?1 ORDER BY reference)) AS rest, (SELECT iif((SELECT max(better) FROM kind k WHERE k.metric = "
+    "?2)"
+    " = 2, -n.value, n.value) FROM number n WHERE n.cell = c.id AND n.metric = ?2) AS loss FROM cell c"
+    " WHERE NOT c.baseline AND c.id NOT IN (SELECT cell FROM lost))";
+static const char winners[] =
+    "INSERT INTO footnote SELECT cell, (SELECT ifnull(max(position), -1) + 1 FROM footnote f WHERE f.cell = c.cell),"
+    " ?1 || ' ' || label || ', the best by ' || ?2 FROM contest c WHERE place = 1 AND many > 1 AND loss IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM footnote f WHERE f.cell = c.cell AND f.text = ?1 || ' ' || label || ', the best by "
+    "'"
+    " || ?2)";
+
+static ql_status
+pick(ql_book *b, const char *text)
+{
+    const char *space = strchr(text, ' '), *axis = ql_copy_text(b->cx, text, (size_t)(space - text));
+    ql_sheet rows;
+
+    if (!axis)
+        return QL_MEMORY;
+    QL_TRY(b->cx, ql_sheet_read(b->db, &rows, "SELECT 1 FROM number WHERE metric = ? LIMIT 1", "t", space + 1));
+    if (rows.count == 0)
+        return QL_FAIL(b->cx, QL_INVALID, "table: pick: no cell has the number '%s'", space + 1);
+    QL_TRY(b->cx, ql_results_exec(b->db, "DROP TABLE IF EXISTS contest"));
+    QL_TRY(b->cx, ql_sheet_read(b->db, &rows, contest, "tt", axis, space + 1));
+    QL_TRY(b->cx, ql_sheet_read(b->db, &rows, winners, "tt", axis, space + 1));
+    return ql_results_exec(b->db, "INSERT INTO lost SELECT cell FROM contest WHERE place > 1");
+}
+
 /* A tuple's place is the text of its labels. Places of original models come in the order of their first cells, others in that of their
  * labels' ranks, key by key; the rank of a label is the number of the first cell that has it. */
 static const char places[] =
     "INSERT INTO place SELECT part, cell, baseline, group_concat(label, char(1)) FROM (SELECT * FROM called"
-    " WHERE NOT baseline OR part = 'row' ORDER BY cell, part, position) GROUP BY cell, part;"
+    " WHERE (NOT baseline OR part = 'row') AND cell NOT IN (SELECT cell FROM lost) ORDER BY cell, part, position) "
+    "GROUP BY cell, part;"
     "INSERT INTO ordinal SELECT part, baseline, place, dense_rank() OVER (PARTITION BY part ORDER BY baseline DESC,"
     " iif(baseline, cell, 0), ranks) - 1 FROM (SELECT part, baseline, place, cell, group_concat(format('%012d', rank), "
     "'') AS ranks"
@@ -107,11 +148,30 @@ static const char places[] =
     " FROM called x JOIN called y ON y.cell = c.cell AND y.part = 'column' AND y.position = x.position"
     " WHERE x.cell = r.cell AND x.part = 'column' AND x.label NOT IN ('" QL_ORIGINAL_LABEL "', y.label))";
 
+/* What a place of the table does not tell apart: seeds, over which numbers are averaged, and axes of which one label is picked. */
+static ql_status
+find_free(ql_book *b, const ql_table_spec *spec)
+{
+    ql_sheet none;
+
+    QL_TRY(b->cx,
+           ql_results_exec(b->db, "INSERT OR IGNORE INTO free SELECT reference FROM axis WHERE reference = 'seed'"
+                                  " OR reference LIKE '%.seed'"));
+    for (int64_t i = 0; i < spec->pick_count; i++)
+        QL_TRY(b->cx,
+               ql_sheet_read(b->db, &none, "INSERT OR IGNORE INTO free VALUES (substr(?1, 1, instr(?1, ' ') - 1))", "t",
+                             spec->picks[i]));
+    return QL_OK;
+}
+
 ql_status
 ql_layout_make(ql_book *b, const ql_table_spec *spec)
 {
     QL_TRY(b->cx, ql_results_exec(b->db, tables));
+    QL_TRY(b->cx, find_free(b, spec));
     QL_TRY(b->cx, choose_keys(b, spec));
     QL_TRY(b->cx, choose_metrics(b, spec->value));
+    for (int64_t i = 0; i < spec->pick_count; i++)
+        QL_TRY(b->cx, pick(b, spec->picks[i]));
     return ql_results_exec(b->db, places);
 }

@@ -11,6 +11,7 @@
 
 const ql_figure_kind ql_figures[] = {
     {"pareto", "Quality against size", ql_figure_pareto, false},
+    {"series", "Training", ql_figure_series, false},
     {"time", "Time of each stage", ql_figure_time, false},
     {"memory", "Device memory of each stage", ql_figure_memory, false},
     {"spectrum", "Singular values", ql_figure_spectrum, false},
@@ -278,9 +279,9 @@ find_figure(ql_ctx *cx, const char *name, const ql_figure_kind **out)
 }
 
 static ql_status
-write_plot(ql_book *b, const char *value, const char *figure, FILE *out)
+write_plot(ql_book *b, const char *value, const char *figure, const char *series, FILE *out)
 {
-    ql_figure_input in = {.book = b};
+    ql_figure_input in = {.book = b, .series = series};
     const ql_figure_kind *kind;
     const char *svg;
     made m;
@@ -296,13 +297,13 @@ write_plot(ql_book *b, const char *value, const char *figure, FILE *out)
 }
 
 ql_status
-ql_plot_write(ql_book *b, const ql_table_spec *spec, const char *figure, FILE *out)
+ql_plot_write(ql_book *b, const ql_table_spec *spec, const char *figure, const char *series, FILE *out)
 {
     ql_scope scope;
     ql_status st;
 
     ql_scope_open(b->cx, &scope);
-    st = write_plot(b, spec->value, figure, out);
+    st = write_plot(b, spec->value, figure, series, out);
     ql_scope_close(b->cx, &scope);
     return st;
 }

@@ -10,7 +10,7 @@
 ql_status ql_report_write(ql_book *b, const ql_table_spec *spec, FILE *out);
 
 /* One figure as an SVG file that follows the reader's choice of light or dark. INVALID lists the names; NOT_FOUND when
- * the results have nothing that it could show. */
-ql_status ql_plot_write(ql_book *b, const ql_table_spec *spec, const char *figure, FILE *out);
+ * the results have nothing that it could show. `series`: that of the figure `series`, "tune.loss"; NULL: all losses. */
+ql_status ql_plot_write(ql_book *b, const ql_table_spec *spec, const char *figure, const char *series, FILE *out);
 
 #endif

@@ -47,10 +47,12 @@ enum { ROW, COLUMN, METRIC, CELL, RUN, BASELINE, ERROR, AXES, NOTES, FOOTNOTES, 
  * items. */
 static const char numbers_sql[] =
     "SELECT t.row, t.col, m.position, c.id, c.run, c.baseline, c.error, iif((SELECT count(*) FROM axis WHERE in_matrix"
-    " AND reference <> 'seed' AND reference NOT IN (SELECT reference FROM key WHERE reference IS NOT NULL)) = 0, '',"
+    " AND reference NOT IN (SELECT reference FROM free) AND reference NOT IN (SELECT reference FROM key WHERE "
+    "reference IS NOT NULL)) = 0, '',"
     " (SELECT group_concat(ifnull(label, ''), char(1)) FROM (SELECT l.label FROM axis a LEFT JOIN label l ON l.cell = "
     "c.id AND l.reference = a.reference"
-    " WHERE a.run = c.run AND a.in_matrix AND a.reference <> 'seed' ORDER BY a.position))), (SELECT group_concat(name "
+    " WHERE a.run = c.run AND a.in_matrix AND a.reference NOT IN (SELECT reference FROM free) ORDER BY a.position))), "
+    "(SELECT group_concat(name "
     "|| ' '"
     " || value, ', ') FROM note WHERE cell = c.id AND stage = substr(m.metric, 1, instr(m.metric || '.', '.') - 1)),"
     " (SELECT group_concat(text, char(1)) FROM footnote WHERE cell = c.id), v.value, %s"
@@ -58,14 +60,15 @@ static const char numbers_sql[] =
     "m.metric"
     " WHERE v.cell IS NOT NULL OR c.error IS NOT NULL ORDER BY c.id, t.col, m.position";
 
-/* Two cells may share a place when nothing but the seed tells them apart. */
+/* Two cells may share a place when nothing but a seed, or what was picked, tells them apart. */
 static ql_status
 may_meet(const maker *m, const ql_field *a, const ql_field *b)
 {
     static const char sql[] =
         "SELECT a.reference FROM axis a LEFT JOIN label x ON x.cell = ?2 AND x.reference = a.reference LEFT JOIN label "
         "y"
-        " ON y.cell = ?3 AND y.reference = a.reference WHERE a.run = ?1 AND a.in_matrix AND a.reference <> 'seed'"
+        " ON y.cell = ?3 AND y.reference = a.reference WHERE a.run = ?1 AND a.in_matrix AND a.reference NOT IN (SELECT "
+        "reference FROM free)"
         " AND ifnull(x.label, '') <> ifnull(y.label, '') ORDER BY a.position LIMIT 1";
     const bool one_run = a[RUN].integer == b[RUN].integer;
     ql_sheet rows;

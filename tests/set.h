@@ -283,6 +283,10 @@ set_put_cell(ql_book *b, int64_t run, const ql_result_set *set, const ql_result_
         for (int64_t k = 0; k < c->lists[i].count; k++)
             SET_PUT("INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?)", "itittir", id, c->lists[i].stage,
                     c->lists[i].block, c->lists[i].linear, c->lists[i].name, k, c->lists[i].values[k]);
+    for (int64_t i = 0; i < c->list_count; i++) /* a trainer's curve beside singular values */
+        for (int64_t k = 0; c->lists[i].linear && k < c->lists[i].count; k++)
+            SET_PUT("INSERT INTO series VALUES (?, ?, iif(? % 2, 'eval_loss', 'loss'), ?, ?)", "itiir", id,
+                    c->lists[i].stage, i, k, c->lists[i].values[k]);
 }
 
 static inline void

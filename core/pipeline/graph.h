@@ -65,8 +65,10 @@ typedef struct ql_table_spec {
     int64_t row_count, column_count;
     const char *const *rows, *const *columns; /* "quant.bits", "quant.use", an axis key */
     const char *value;                        /* "ppl.perplexity"; NULL: every metric a column */
-    ql_best best;                             /* which numbers stand out */
-    bool differences;                         /* numbers less those of what each cell is compared with */
+    int64_t pick_count;
+    const char *const *picks; /* "AXIS METRIC": of cells that differ on that axis alone, the one with the best metric */
+    ql_best best;             /* which numbers stand out */
+    bool differences;         /* numbers less those of what each cell is compared with */
 } ql_table_spec;
 
 typedef struct ql_graph {

@@ -5,6 +5,7 @@
 #include "build.h"
 
 #define PIPELINE_VERSION "1"
+#define PICK "pick" /* of `table:`, a mapping and so no row of its keys */
 
 static const char *const versions[] = {PIPELINE_VERSION, NULL};
 static const char *const computes[] = {"fp32", "bf16", "fp16", NULL};
@@ -157,13 +158,13 @@ read_keys(ql_build *b, const char *prefix, const ql_plugin *table, const ql_yaml
             ok = ql_build_value(b, prefix, row, map->items[i], self) && ok;
             continue;
         }
-        if (with_sections && ql_is_file_key(key->text))
+        if (with_sections ? ql_is_file_key(key->text) : strcmp(key->text, PICK) == 0)
             continue;
         ql_param_offer(&near, table->params);
         if (with_sections)
             ql_guess_offer_all(&near, ql_file_sections, 4);
         ok = ql_wrong(b, key->place, "%sunknown key '%s'%s", prefix, key->text,
-                      ql_guess_text(b->cx, &near, with_sections ? "" : "; expected rows, columns or value"));
+                      ql_guess_text(b->cx, &near, with_sections ? "" : "; expected rows, columns, value or pick"));
     }
     return ok;
 }
@@ -233,21 +234,49 @@ check_references(ql_build *b, const char *prefix, const ql_yaml *v, const ql_str
 }
 
 static bool
-check_metric(ql_build *b, ql_place place, const char *text)
+check_metric(ql_build *b, ql_place place, const char *prefix, const char *text)
 {
     const char *dot = strchr(text, '.');
     const ql_build_stage *s;
     ql_reference ref;
 
     if (!dot || dot == text || !dot[1])
-        return ql_wrong(b, place, "table: value: expected STAGE.METRIC, such as ppl.perplexity");
-    if (!ql_build_target(b, place, "table: value: ", text, &ref))
+        return ql_wrong(b, place, "%sexpected STAGE.METRIC, such as ppl.perplexity", prefix);
+    if (!ql_build_target(b, place, prefix, text, &ref))
         return false;
     s = &b->stages[ref.stage];
     return !s->plugin || ql_kind_of(s->plugin->kind)->sink ||
-           ql_wrong(b, place,
-                    "table: value: stage '%s' (%s) is a %s; only evaluators, trainers and exporters give metrics",
+           ql_wrong(b, place, "%sstage '%s' (%s) is a %s; only evaluators, trainers and exporters give metrics", prefix,
                     s->name, s->plugin->name, ql_kind_name(s->plugin->kind));
+}
+
+/* `pick: {AXIS: STAGE.METRIC}`, whose axes the matrix varies. */
+static bool
+read_picks(ql_build *b, const ql_yaml *v, ql_graph *g)
+{
+    const char **picks = v && v->kind == QL_YAML_MAP ? ql_build_alloc(b, v->count, sizeof *picks) : NULL;
+    bool ok = true;
+
+    if (!v || ql_yaml_empty(v))
+        return true;
+    if (v->kind != QL_YAML_MAP)
+        return ql_wrong(b, v->place, "table: pick: expected a mapping such as {tune.learning_rate: tune.eval_loss}");
+    for (int64_t i = 0; picks && i < v->count; i++) {
+        const ql_yaml *metric = v->items[i];
+        const char *axis = v->keys[i]->text;
+        ql_reference ref;
+
+        if (metric->kind != QL_YAML_SCALAR)
+            return ql_wrong(b, metric->place, "table: pick: expected STAGE.METRIC, such as tune.eval_loss");
+        ok = ql_build_reference(b, v->keys[i]->place, "table: pick: ", axis, &ref) &&
+             check_metric(b, metric->place, "table: pick: ", metric->text) && ok;
+        if (ok && ref.axis < 0)
+            ok = ql_wrong(b, v->keys[i]->place, "table: pick: the matrix does not vary '%s'", axis);
+        picks[i] = ql_build_text(b, ql_format(b->cx, "%s %s", axis, metric->text));
+    }
+    g->table.picks = picks;
+    g->table.pick_count = v->count;
+    return ok;
 }
 
 bool
@@ -267,7 +296,8 @@ ql_build_table(ql_build *b, ql_graph *g)
     (void)check_references(b, "table: rows: ", ql_yaml_get(table, "rows"), &keys.rows);
     (void)check_references(b, "table: columns: ", ql_yaml_get(table, "columns"), &keys.columns);
     if (keys.value)
-        (void)check_metric(b, ql_yaml_get(table, "value")->place, keys.value);
+        (void)check_metric(b, ql_yaml_get(table, "value")->place, "table: value: ", keys.value);
+    (void)read_picks(b, ql_yaml_get(table, PICK), g);
     g->table.rows = keys.rows.items;
     g->table.row_count = keys.rows.count;
     g->table.columns = keys.columns.items;

@@ -286,7 +286,8 @@ put_table(shape *s)
 
     QL_TRY(s->cx, put_layout(s, "row", t->rows, t->row_count));
     QL_TRY(s->cx, put_layout(s, "column", t->columns, t->column_count));
-    return put_layout(s, "value", &t->value, t->value != NULL);
+    QL_TRY(s->cx, put_layout(s, "value", &t->value, t->value != NULL));
+    return put_layout(s, "pick", t->picks, t->pick_count);
 }
 
 /* --- the whole --- */

@@ -31,7 +31,7 @@ struct ql_variant {
     ql_tally block, all;       /* of the block at hand; of the blocks before, or of the whole walk when `told` */
     bool told;                 /* the store had `all` */
     int64_t node;              /* of a trainer: of the results, whose facts and series are what it found */
-    ql_series series;
+    ql_curve series;
     ql_train_sums sums;
 };
 

@@ -114,6 +114,26 @@ add_lacking(ql_walk *w, int64_t c)
     return QL_OK;
 }
 
+/* Adapters that began at zero, since no stage before the trainer left any. */
+static ql_status
+add_fresh(ql_walk *w, int64_t c)
+{
+    for (int64_t s = 0; s < w->graph->stage_count; s++) {
+        const ql_node *n = w->graph->cells[c].stages[s];
+        const ql_variant *v = NULL;
+
+        if (n && n->plugin->kind == QL_TRAINER && ql_node_before(n, QL_MODEL) == w->plan->root)
+            v = ql_plan_variant(w->plan, n);
+        if (v && v->told && v->sums.fresh) {
+            const char *text =
+                ql_format(w->cx, "%s starts from zero: no stage before it leaves an adapter", w->graph->stage_names[s]);
+
+            QL_TRY(w->cx, text ? ql_run_footnote(w->results, c, text) : QL_MEMORY);
+        }
+    }
+    return QL_OK;
+}
+
 ql_status
 ql_remarks(ql_walk *w)
 {
@@ -126,6 +146,7 @@ ql_remarks(ql_walk *w)
     }
     for (int64_t c = 0; c < w->graph->cell_count; c++) {
         QL_TRY(w->cx, add_lacking(w, c));
+        QL_TRY(w->cx, add_fresh(w, c));
         QL_TRY(w->cx, add_statuses(w, c));
     }
     return QL_OK;

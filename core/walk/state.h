@@ -63,16 +63,16 @@ typedef struct ql_tally { /* what a stage's work came to; kept in the store as i
     double bits, weights; /* what the model that ends in it stores of its linears, and their weights */
 } ql_tally;
 
-typedef struct ql_series_row { /* a number of a series; kept in the store as it is */
-    char name[16];             /* zeros behind it */
+typedef struct ql_curve_row { /* a number of a series; kept in the store as it is */
+    char name[16];            /* zeros behind it */
     int64_t step;
     double value;
-} ql_series_row;
+} ql_curve_row;
 
-typedef struct ql_series { /* what a trainer saw, in the order in which it did; on the heap */
+typedef struct ql_curve { /* what a trainer saw, in the order in which it did; on the heap */
     int64_t count, capacity;
-    ql_series_row *rows;
-} ql_series;
+    ql_curve_row *rows;
+} ql_curve;
 
 typedef struct ql_train_sums { /* of a trainer that has ended; kept in the store as they are */
     double moved; /* |BA - B'A'| / |B'A'| against the start, Frobenius, all linears together; NaN: the start is zero */

@@ -138,14 +138,14 @@ record(ql_training *t, const ql_batch *batch, double loss, double norm, double r
 {
     const int64_t tokens = batch->corpus.tokens.offsets[batch->corpus.tokens.count];
     ql_ctx *cx = t->w->cx;
-    ql_series *s = &t->v->series;
+    ql_curve *s = &t->v->series;
 
     t->tokens += tokens;
     t->loss = loss;
-    QL_TRY(cx, ql_series_add(cx, s, "loss", t->update, loss));
-    QL_TRY(cx, ql_series_add(cx, s, "grad_norm", t->update, norm));
-    QL_TRY(cx, ql_series_add(cx, s, "rate", t->update, rate));
-    QL_TRY(cx, ql_series_add(cx, s, "tokens", t->update, (double)tokens));
+    QL_TRY(cx, ql_curve_add(cx, s, "loss", t->update, loss));
+    QL_TRY(cx, ql_curve_add(cx, s, "grad_norm", t->update, norm));
+    QL_TRY(cx, ql_curve_add(cx, s, "rate", t->update, rate));
+    QL_TRY(cx, ql_curve_add(cx, s, "tokens", t->update, (double)tokens));
     return t->lines ? write_line(t, t->lines, loss, norm, rate) : QL_OK;
 }
 
@@ -184,7 +184,7 @@ evaluate(ql_training *t)
     QL_TRY(cx, ql_train_pass(t, &batch, false, &loss));
     if (!isfinite(loss))
         return QL_FAIL(cx, QL_NUMERIC, "update %lld: the loss of the eval data is %g", (long long)t->update, loss);
-    return ql_series_add(cx, &t->v->series, "eval_loss", t->update, loss);
+    return ql_curve_add(cx, &t->v->series, "eval_loss", t->update, loss);
 }
 
 static ql_status

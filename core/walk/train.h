@@ -115,6 +115,6 @@ ql_status ql_train_resume(ql_training *t);
 ql_status ql_train_publish(ql_training *t);
 /* The variant is there, and says so; its checkpoints go. */
 ql_status ql_train_settle(ql_training *t);
-ql_status ql_series_add(ql_ctx *cx, ql_series *s, const char *name, int64_t step, double value);
+ql_status ql_curve_add(ql_ctx *cx, ql_curve *s, const char *name, int64_t step, double value);
 
 #endif

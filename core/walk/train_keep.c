@@ -12,19 +12,19 @@
 /* --- series --------------------------------------------------------------------------------------------------------- */
 
 ql_status
-ql_series_add(ql_ctx *cx, ql_series *s, const char *name, int64_t step, double value)
+ql_curve_add(ql_ctx *cx, ql_curve *s, const char *name, int64_t step, double value)
 {
-    ql_series_row *row;
+    ql_curve_row *row;
 
     QL_TRY(cx, ql_grow(cx, &s->rows, &s->capacity, s->count + 1, sizeof *s->rows));
     row = &s->rows[s->count++];
-    *row = (ql_series_row){.step = step, .value = value};
+    *row = (ql_curve_row){.step = step, .value = value};
     memcpy(row->name, name, strlen(name) < sizeof row->name ? strlen(name) : sizeof row->name - 1);
     return QL_OK;
 }
 
 static ql_status
-put_series(ql_ctx *cx, const ql_series *s, ql_parcel *parcel)
+put_series(ql_ctx *cx, const ql_curve *s, ql_parcel *parcel)
 {
     static const char nothing;
 
@@ -34,7 +34,7 @@ put_series(ql_ctx *cx, const ql_series *s, ql_parcel *parcel)
 
 /* INVALID where it is none. */
 static ql_status
-take_series(ql_ctx *cx, const ql_parcel *parcel, ql_series *out)
+take_series(ql_ctx *cx, const ql_parcel *parcel, ql_curve *out)
 {
     const void *data;
     size_t bytes;
@@ -343,7 +343,7 @@ ql_train_settle(ql_training *t)
 
 /* The last value of a series; NaN: none. */
 static double
-last_of(const ql_series *s, const char *name)
+last_of(const ql_curve *s, const char *name)
 {
     for (int64_t i = s->count; i-- > 0;)
         if (strcmp(s->rows[i].name, name) == 0)
@@ -384,8 +384,6 @@ tell(ql_walk *w, const ql_variant *v, ql_facts *f)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!isnan(numbers[i].value))
             QL_TRY(w->cx, ql_fact(w->cx, f, numbers[i].name, NULL, numbers[i].value));
-    if (v->sums.fresh)
-        QL_TRY(w->cx, ql_fact_note(w->cx, f, "start", "zero"));
     QL_TRY(w->cx, ql_results_begin(w->results));
     QL_TRY(w->cx, ql_results_add(w->results, v->node, QL_WHOLE_MODEL, NULL, f));
     QL_TRY(w->cx, ql_results_keep(w->results, v->node, QL_WHOLE_MODEL, &v->all.cost));

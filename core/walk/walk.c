@@ -199,7 +199,7 @@ open_variant(ql_walk *w, ql_variant *v)
     v->failed = NULL;
     v->block = v->all = (ql_tally){0};
     v->told = false;
-    v->series = (ql_series){0};
+    v->series = (ql_curve){0};
     v->outlines = w->store || w->folder
                       ? NULL
                       : ql_alloc(w->cx, layers * (size_t)w->model->info.linear_count, sizeof *v->outlines);

@@ -32,7 +32,7 @@ done
 run 0 plot "$dir/runs/$name"
 cmp -s "$dir/out" "$dir/pareto.svg" || fail "plot draws something else than pareto"
 run 2 plot "$dir/runs/$name" -f pie
-says err "plot: there is no figure 'pie', expected one of pareto, time, memory, spectrum, heat, graph"
+says err "plot: there is no figure 'pie', expected one of pareto, series, time, memory, spectrum, heat, graph"
 run 2 plot "$dir/runs/$name" -f heat
 says err "plot: these results have nothing that 'heat' could show"
 run 2 plot "$dir/runs/$name" --value ppl.perplexiti

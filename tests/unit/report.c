@@ -80,7 +80,7 @@ plot(ql_ctx *cx, const ql_result_set *set, const char *figure)
     ql_printer p;
 
     REQUIRE_OK(cx, ql_printer_open(cx, &p));
-    REQUIRE_OK(cx, ql_plot_write(&b, &set->table, figure, p.out));
+    REQUIRE_OK(cx, ql_plot_write(&b, &set->table, figure, NULL, p.out));
     ql_book_close(&b);
     REQUIRE_OK(cx, ql_printer_close(cx, &p, &text));
     return text;
@@ -163,9 +163,9 @@ test_page(ql_ctx *cx)
     CHECK_INT(count(part, "<g class=\"node\">"), 3);
     CHECK_INT(count(part, "<path class=\"edge\""), 2);
 
-    CHECK_INT(count(text, "<figure>"), 6);
-    CHECK_INT(count(text, "<figcaption>"), 6);
-    CHECK_INT(count(text, "<summary>Numbers</summary><div class=\"scroll\"><table"), 6);
+    CHECK_INT(count(text, "<figure>"), 7);
+    CHECK_INT(count(text, "<figcaption>"), 7);
+    CHECK_INT(count(text, "<summary>Numbers</summary><div class=\"scroll\"><table"), 7);
     CHECK_INT(count(text, " d=\"\""), 0);
     ql_results_fini(cx, &set);
 }
@@ -259,10 +259,10 @@ test_little(ql_ctx *cx)
     check_balance(text);
     CHECK_INT(count(text, "<figure>"), 0);
     b = set_book(cx, sets, 1);
-    CHECK_ERROR(cx, ql_plot_write(&b, &set.table, "pareto", stdout), QL_NOT_FOUND,
+    CHECK_ERROR(cx, ql_plot_write(&b, &set.table, "pareto", NULL, stdout), QL_NOT_FOUND,
                 "plot: these results have nothing that 'pareto' could show");
-    CHECK_ERROR(cx, ql_plot_write(&b, &set.table, "pie", stdout), QL_INVALID,
-                "plot: there is no figure 'pie', expected one of pareto, time, memory, spectrum, heat, graph");
+    CHECK_ERROR(cx, ql_plot_write(&b, &set.table, "pie", NULL, stdout), QL_INVALID,
+                "plot: there is no figure 'pie', expected one of pareto, series, time, memory, spectrum, heat, graph");
     ql_book_close(&b);
     set.cell_count = 0;
     text = report(cx, sets, 1, &(ql_table_spec){.value = "ppl.perplexity"});

@@ -34,7 +34,7 @@ check_output(const place *p, const char *name)
     if (strstr(name, ".json"))
         CHECK_OK(cx, ql_table_write(&b, &spec, QL_TABLE_JSON, f));
     else
-        CHECK_OK(cx, ql_plot_write(&b, &(ql_table_spec){0}, "heat", f));
+        CHECK_OK(cx, ql_plot_write(&b, &(ql_table_spec){0}, "heat", NULL, f));
     fclose(f);
     ql_book_close(&b);
     CHECK_STR(got, want);

@@ -131,7 +131,8 @@ is_of_stage(const ql_variant *v, const ql_linear_state *s, const char *linear, i
 {
     const ql_plugin *p = v->stage->plugin;
     const bool quantizer = p->kind == QL_QUANTIZER, compensator = p->kind == QL_COMPENSATOR,
-               coded = quantizer || (compensator && p->compensator->couples);
+               keeps = quantizer && (p->quantizer->yields & QL_KEEPS_WEIGHT),
+               coded = (quantizer && !keeps) || (compensator && p->compensator->couples);
     ql_described said, other;
     bool left_out = !ql_node_describe(v->stage, linear, in, &said);
 

@@ -78,6 +78,8 @@ print_totals(const ql_forecast *f)
     printf("\nhost: %s at most", ql_bytes_text(f->host, bytes, sizeof bytes));
     if (f->host_room)
         printf(" of %s", ql_bytes_text(f->host_room, bytes, sizeof bytes));
+    if (f->spare)
+        printf("; %s of it for speed, where there is room", ql_bytes_text(f->spare, bytes, sizeof bytes));
     if (f->timed)
         printf("\ntime: about %.0f s, reading files apart", f->seconds);
     if (f->timed && f->extra > 0)

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
 limits="include 1930
 base 2920
-device 790
+device 880
 tensor 3060
 plugin 1920
 model 3020
@@ -15,7 +15,7 @@ pipeline 3190
 yaml 930
 store 1430
 results 1905
-walk 8680
+walk 8690
 run 430
 job 1880
 text 8990
@@ -23,9 +23,9 @@ methods 810
 export 1290
 report 4035
 kit 930
-cli 2600
-core 31480
-all 49900"
+cli 2605
+core 31625
+all 50045"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

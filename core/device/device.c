@@ -16,6 +16,77 @@ typedef struct holder {
     size_t bytes;
 } holder;
 
+/* --- freed memory that is kept ----------------------------------------------------------------------------------- */
+
+/* Piece i leaves the list. */
+static void *
+take_spare(ql_device *d, int i)
+{
+    void *ptr = d->spares[i].ptr;
+
+    d->spare_bytes -= d->spares[i].bytes;
+    memmove(d->spares + i, d->spares + i + 1, (size_t)(--d->spare_count - i) * sizeof *d->spares);
+    return ptr;
+}
+
+/* The one that was freed first goes back to the system. False: there is none. */
+static bool
+drop_spare(ql_device *d)
+{
+    const size_t bytes = d->spares[0].bytes;
+
+    if (d->spare_count == 0)
+        return false;
+    d->backend->free(d->dev, take_spare(d, 0), bytes);
+    return true;
+}
+
+/* The last freed of exactly that size; NULL: none. */
+static void *
+find_spare(ql_device *d, size_t bytes)
+{
+    for (int i = d->spare_count; i-- > 0;)
+        if (d->spares[i].bytes == bytes)
+            return take_spare(d, i);
+    return NULL;
+}
+
+/* Keeps it, or gives it back. */
+static void
+give(ql_device *d, void *ptr, size_t bytes)
+{
+    if (!d->info.host_memory || bytes < QL_SPARE_LEAST || bytes > QL_SPARE_MOST) {
+        d->backend->free(d->dev, ptr, bytes);
+        return;
+    }
+    while (d->spare_count == QL_SPARES || d->spare_bytes + bytes > QL_SPARE_MOST)
+        (void)drop_spare(d);
+    d->spares[d->spare_count++] = (ql_spare){ptr, bytes};
+    d->spare_bytes += bytes;
+}
+
+/* Memory for that many bytes, which the limit allows; what is kept makes room. NULL: there is none. */
+static void *
+find_memory(ql_device *d, size_t bytes)
+{
+    void *ptr = find_spare(d, bytes);
+
+    while (d->limit && !ptr && d->spare_bytes > d->limit - d->used - bytes)
+        (void)drop_spare(d);
+    while (!ptr && !(ptr = d->backend->alloc(d->dev, bytes)) && drop_spare(d))
+        continue;
+    return ptr;
+}
+
+void
+ql_device_trim(ql_device *d)
+{
+    while (drop_spare(d))
+        continue;
+}
+
+/* --- devices ------------------------------------------------------------------------------------------------------ */
+
 void
 ql_device_bind(ql_device *d)
 {
@@ -87,6 +158,7 @@ ql_device_close(ql_device *d)
     if (!d)
         return;
     ql_buffer_unref(d->reserved);
+    ql_device_trim(d);
     if (d->dev)
         d->backend->close(d->dev);
     free(d->held);
@@ -201,7 +273,7 @@ find_room(ql_ctx *cx, ql_device *d, size_t bytes, const char *owner, void **out)
         const bool allowed = !d->limit || (bytes <= d->limit && d->used <= d->limit - bytes);
 
         if (allowed && bytes)
-            *out = d->backend->alloc(d->dev, bytes);
+            *out = find_memory(d, bytes);
         if (*out || (allowed && !bytes))
             return QL_OK;
         freed = false;
@@ -233,6 +305,7 @@ hold(ql_ctx *cx, ql_device *d, void *ptr, size_t bytes, const char *owner, ql_bu
     d->held[d->held_count++] = b;
     d->used += bytes;
     d->peak = d->used > d->peak ? d->used : d->peak;
+    d->taken = d->used + d->spare_bytes > d->taken ? d->used + d->spare_bytes : d->taken;
     d->mark = d->used > d->mark ? d->used : d->mark;
     atomic_init(&b->refs, 1);
     *out = b;
@@ -311,7 +384,7 @@ ql_buffer_unref(ql_buffer *b)
         return;
     d = b->device;
     if (b->ptr && ql_buffer_protect(b, false)) /* else nobody may get it */
-        d->backend->free(d->dev, b->ptr, b->bytes);
+        give(d, b->ptr, b->bytes);
     d->used -= b->bytes;
     d->held[b->slot] = d->held[--d->held_count];
     d->held[b->slot]->slot = b->slot;

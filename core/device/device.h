@@ -25,6 +25,15 @@ typedef struct ql_buffer {
     uint64_t sum[2]; /* with QL_GUARD_SUM: of its bytes before the call */
 } ql_buffer;
 
+#define QL_SPARES 32               /* pieces of freed memory that wait to be asked for again */
+#define QL_SPARE_LEAST (1 << 18)   /* bytes from which a fresh piece costs page faults worth avoiding */
+#define QL_SPARE_MOST (256u << 20) /* bytes of all that are kept */
+
+typedef struct ql_spare {
+    void *ptr;
+    size_t bytes;
+} ql_spare;
+
 struct ql_device {
     const ql_backend *backend;
     void *dev;
@@ -35,7 +44,11 @@ struct ql_device {
     const double *clock;     /* seconds of a rehearsal (rehearsal.h), whose memory nobody may read; NULL: real */
     size_t limit;            /* bytes, 0: none */
     size_t used, peak, mark; /* bytes; mark: the most used since somebody set it */
-    uint64_t up, down;       /* bytes copied to and from the device */
+    ql_spare spares
+        [QL_SPARES]; /* of a device that is the host, the last freed at the end: activations come in the same few sizes */
+    size_t spare_bytes, taken; /* taken: used and kept together, at most */
+    int spare_count;
+    uint64_t up, down; /* bytes copied to and from the device */
     size_t
         host_limit; /* bytes of the host that may hold hidden states of a device with memory of its own; 0: no limit */
     size_t host_used, host_peak;
@@ -57,6 +70,8 @@ ql_status ql_device_imagine(ql_ctx *cx, const ql_backend *backend, const ql_devi
 /* Finds the rows of d->backend. For who makes a device. */
 void ql_device_bind(ql_device *d);
 void ql_device_close(ql_device *d); /* NULL is fine; all its tensors must be gone */
+/* What is kept of freed memory goes back to the system. */
+void ql_device_trim(ql_device *d);
 /* Now: of a rehearsal, what its operations have taken. */
 double ql_device_seconds(const ql_device *d);
 /* Bytes that may be in use: the limit, else the memory of a device that has its own; 0: the system says. */

@@ -1,6 +1,7 @@
 #include "host.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,19 +42,20 @@ typedef struct hierarchy { /* of control groups: where it is mounted, and the fi
 static const hierarchy unified = {"/sys/fs/cgroup", "memory.max", "memory.current"};
 static const hierarchy separate = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"};
 
-/* What is left below the limits of a group and of those around it. Pages of files count as used, so it may be more. */
+/* The least of `least`, the limits of a group and those of the groups around it; with `left` what is left below them: pages of files count
+ * as used, so it may be more. */
 static uint64_t
-left_in(const hierarchy *h, char *group, uint64_t least)
+least_in(const hierarchy *h, char *group, bool left, uint64_t least)
 {
     for (;;) {
         char path[8192];
-        uint64_t limit, usage;
+        uint64_t limit, usage = 0;
         char *slash;
 
         snprintf(path, sizeof path, "%s%s/%s", h->mount, group, h->limit);
         if (read_number(path, &limit)) {
             snprintf(path, sizeof path, "%s%s/%s", h->mount, group, h->usage);
-            if (read_number(path, &usage) && limit - (usage < limit ? usage : limit) < least)
+            if ((!left || read_number(path, &usage)) && limit - (usage < limit ? usage : limit) < least)
                 least = limit - (usage < limit ? usage : limit);
         }
         slash = strrchr(group, '/');
@@ -65,7 +67,7 @@ left_in(const hierarchy *h, char *group, uint64_t least)
 
 /* Lines of /proc/self/cgroup: "0::/GROUP" of the unified hierarchy, "4:memory:/GROUP" of the separate one. */
 static uint64_t
-left_in_groups(uint64_t least)
+least_in_groups(bool left, uint64_t least)
 {
     FILE *f = fopen("/proc/self/cgroup", "re");
     char line[4096];
@@ -78,9 +80,9 @@ left_in_groups(uint64_t least)
         *group++ = '\0';
         group[strcspn(group, "\n")] = '\0';
         if (kinds[1] == '\0')
-            least = left_in(&unified, group, least);
+            least = least_in(&unified, group, left, least);
         else if (strcmp(kinds + 1, "memory") == 0)
-            least = left_in(&separate, group, least);
+            least = least_in(&separate, group, left, least);
     }
     if (f)
         (void)fclose(f);
@@ -92,15 +94,25 @@ ql_host_free(void)
 {
     const uint64_t here = available();
 
-    return here ? (size_t)left_in_groups(here) : 0;
+    return here ? (size_t)least_in_groups(true, here) : 0;
+}
+
+size_t
+ql_host_all(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page > 0 ? (size_t)least_in_groups(false, (uint64_t)pages * (uint64_t)page) : 0;
 }
 
 size_t
 ql_host_resident(void)
 {
-    FILE *f = fopen("/proc/self/statm", "re");
+    FILE *f;
     uint64_t all, resident = 0;
 
+    (void)malloc_trim(0);
+    f = fopen("/proc/self/statm", "re");
     if (f && fscanf(f, "%" SCNu64 " %" SCNu64, &all, &resident) != 2)
         resident = 0;
     if (f)

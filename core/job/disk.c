@@ -21,11 +21,6 @@ ql_job_cache(ql_job *job)
 
 /* --- what a walk writes ------------------------------------------------------------------------------------------ */
 
-typedef struct sizes { /* bytes of one linear */
-    double codes, adapter, dense;
-    bool skipped; /* no codes */
-} sizes;
-
 /* Codes and zeros at their width, and scales. */
 static double
 code_bytes(const ql_grid *g, double rows, double cols)
@@ -36,68 +31,45 @@ code_bytes(const ql_grid *g, double rows, double cols)
     return rows * (cols * bits / 8 + groups * (scale + bits / 8));
 }
 
-/* What the stages up to `v` make of linear l of block `layer`. */
-static ql_status
-size_linear(ql_ctx *cx, ql_variant *v, const ql_model_info *m, int64_t layer, int l, sizes *out)
+/* What stage `n` alone puts into the cache of a linear or, with an exporter, what that writes of it. */
+static double
+linear_bytes(const ql_node *n, const ql_exporter *x, const char *name, const ql_linear_info *info)
 {
-    const ql_linear_info *info = &m->linears[l];
+    const ql_outcome o = ql_node_outcome(n, name, info->in);
     const double rows = (double)info->out, cols = (double)info->in;
-    const char *name = ql_name_in_block(cx, m, layer, info->name);
-    const ql_variant *quantizer = ql_variant_quantizer(v);
+    const double adapter = o.rank > 0 ? 2 * o.rank * (rows + cols) : 0;
+    const double codes = o.skipped ? 0 : code_bytes(&o.grid, rows, cols);
+    const ql_compensator *c = n->plugin->kind == QL_COMPENSATOR ? n->plugin->compensator : NULL;
 
-    *out = (sizes){.dense = 2 * rows * cols, .skipped = true};
-    if (!name)
-        return QL_MEMORY;
-    for (const ql_variant *at = v; at && ql_variant_is_made(at); at = at->parent) {
-        ql_described d;
-
-        if (!ql_node_describe(at->stage, name, info->in, &d))
-            continue;
-        if (at == quantizer) {
-            out->codes = code_bytes(&d.grid, rows, cols);
-            out->skipped = false;
-        }
-        if (d.rank > 0 && (at != quantizer || (at->stage->plugin->quantizer->yields & QL_YIELDS_ADAPTER)))
-            out->adapter += 2 * d.rank * (rows + cols);
-    }
-    return QL_OK;
-}
-
-/* What the stage of `v` alone puts into the cache of that linear. */
-static double
-kept_bytes(ql_variant *v, const sizes *all, const sizes *before)
-{
-    const ql_plugin *plugin = v->stage->plugin;
-    const bool codes = plugin->kind == QL_QUANTIZER || (plugin->kind == QL_COMPENSATOR && plugin->compensator->couples);
-
-    return LINEAR_BYTES + (codes ? all->codes : 0) + all->adapter - before->adapter;
-}
-
-static double
-export_bytes(const ql_exporter *x, const sizes *s)
-{
+    if (!x)
+        return LINEAR_BYTES + adapter + (n->plugin->kind == QL_QUANTIZER || (c && c->couples) ? codes : 0);
     if (x->writes == QL_WRITES_ADAPTERS)
-        return s->adapter;
-    return x->writes == QL_WRITES_CODES && !s->skipped ? s->codes : s->dense;
+        return adapter;
+    return x->writes == QL_WRITES_CODES && !o.skipped ? codes : 2 * rows * cols;
 }
 
-/* Bytes over all linears of what `v` puts into the cache or, with an exporter, of what that writes of them. */
+/* The same over all linears of all blocks; `most`: of a block. */
 static ql_status
-sum_linears(ql_ctx *cx, ql_variant *v, const ql_model_info *m, const ql_exporter *x, double *sum)
+sum_linears(ql_ctx *cx, const ql_variant *v, const ql_model_info *m, const ql_exporter *x, double *sum, double *most)
 {
-    *sum = 0;
-    for (int64_t layer = 0; layer < m->layers; layer++)
+    *sum = *most = 0;
+    for (int64_t layer = 0; layer < m->layers; layer++) {
+        double block = 0;
+
         for (int l = 0; l < m->linear_count; l++) {
-            sizes all, before = {0};
+            const char *name;
             ql_scope scope;
 
             ql_scope_open(cx, &scope);
-            QL_TRY(cx, size_linear(cx, v, m, layer, l, &all));
-            if (!x && v->parent)
-                QL_TRY(cx, size_linear(cx, v->parent, m, layer, l, &before));
-            *sum += x ? export_bytes(x, &all) : kept_bytes(v, &all, &before);
+            name = ql_name_in_block(cx, m, layer, m->linears[l].name);
+            if (!name)
+                return QL_MEMORY;
+            block += linear_bytes(v->stage, x, name, &m->linears[l]);
             ql_scope_close(cx, &scope);
         }
+        *sum += block;
+        *most = block > *most ? block : *most;
+    }
     return QL_OK;
 }
 
@@ -125,8 +97,9 @@ add_export(ql_job *job, const ql_sink *s, const ql_model_handle *m, ql_forecast_
 {
     const ql_exporter *x = s->stage->plugin->exporter;
     const char *path = ql_param_text(s->stage->plugin, s->stage->self, "path");
+    double block;
 
-    QL_TRY(&job->cx, sum_linears(&job->cx, s->of, &m->info, x, &out->bytes));
+    QL_TRY(&job->cx, sum_linears(&job->cx, s->of, &m->info, x, &out->bytes, &block));
     out->bytes = 2 * out->bytes + (x->writes == QL_WRITES_ADAPTERS ? 0 : rest_bytes(m));
     out->stage = s->stage->name;
     out->help = s->stage->plugin->help;
@@ -152,14 +125,17 @@ ql_disk_add(ql_job *job, const ql_plan *walk, const ql_model_handle *m, bool key
     ql_ctx *cx = &job->cx;
     double cache = 0, known = 0;
 
+    for (int64_t i = 0; i < ql_source_count(m->source); i++)
+        d->model += (double)ql_source_item(m->source, i)->bytes;
     for (int64_t i = 0; i < walk->variant_count; i++) {
         ql_variant *v = walk->variants[i];
-        double bytes;
+        double bytes, block;
 
         if (!ql_variant_is_made(v))
             continue;
-        QL_TRY(cx, sum_linears(cx, v, &m->info, NULL, &bytes));
+        QL_TRY(cx, sum_linears(cx, v, &m->info, NULL, &bytes, &block));
         cache += bytes;
+        d->entry = block > d->entry ? block : d->entry;
         known += keyed ? bytes * stored_part(d, v->key, m->info.layers) : 0;
     }
     if (!keyed)
@@ -306,36 +282,28 @@ add_root(ql_job *job, const ql_store *store, const ql_node *root, ql_disk *d)
     return st;
 }
 
-static ql_status
-add_roots(ql_job *job, ql_disk *d)
+ql_status
+ql_disk_survey(ql_job *job, ql_disk *out)
 {
     ql_ctx *cx = &job->cx;
     const ql_graph *g = &job->graph;
     const char *folder = ql_job_cache(job);
     ql_store store;
 
-    if (!folder)
-        return QL_MEMORY;
+    QL_TRY(cx, ql_disk_open(job, out));
     if (cx->device)
         QL_TRY(cx, ql_store_open(cx, folder, &store));
     for (int64_t i = 0; i < g->node_count; i++)
         if (g->nodes[i]->plugin->kind == QL_MODEL)
-            QL_TRY(cx, add_root(job, cx->device ? &store : NULL, g->nodes[i], d));
+            QL_TRY(cx, add_root(job, cx->device ? &store : NULL, g->nodes[i], out));
     return QL_OK;
 }
 
 ql_status
-ql_disk_check(ql_job *job, double waiting)
+ql_disk_check(ql_job *job, const ql_disk *d)
 {
-    const char *full = NULL;
-    ql_disk d;
-    ql_status st = ql_disk_open(job, &d);
+    const char *full;
 
-    d.waiting = waiting;
-    if (st == QL_OK)
-        st = add_roots(job, &d);
-    if (st == QL_OK)
-        st = ql_disk_look(job, &d, &full);
-    ql_disk_close(&d);
-    return st == QL_OK && full ? QL_FAIL(&job->cx, QL_IO, "%s", full) : st;
+    QL_TRY(&job->cx, ql_disk_look(job, d, &full));
+    return full ? QL_FAIL(&job->cx, QL_IO, "%s", full) : QL_OK;
 }

@@ -90,6 +90,18 @@ ql_job_error(const ql_job *job)
     return ql_error(&job->cx);
 }
 
+static ql_status
+check_disks(ql_job *job)
+{
+    ql_disk disk;
+    ql_status st = ql_disk_survey(job, &disk);
+
+    if (st == QL_OK)
+        st = ql_disk_check(job, &disk);
+    ql_disk_close(&disk);
+    return st;
+}
+
 ql_status
 ql_job_check(ql_job *job)
 {
@@ -97,7 +109,7 @@ ql_job_check(ql_job *job)
     ql_status st = ql_graph_advise(&job->cx, job->registry, &job->graph);
 
     if (st == QL_OK)
-        st = ql_disk_check(job, 0);
+        st = check_disks(job);
     ql_locale_leave(locale);
     return st;
 }

@@ -25,7 +25,6 @@ struct ql_job {
     ql_job_info info;
     ql_folder folder;    /* open from the first run on */
     int64_t lane_tokens; /* of a run: the most tokens of evaluation in memory at once */
-    double waiting;      /* of a run: bytes of the file in which hidden states wait, at most */
     ql_crash *crashes;   /* of earlier runs, since one without skip_failed began */
     int cancelled;
 };
@@ -36,9 +35,11 @@ ql_status ql_job_device(ql_job *job, bool imagine);
 /* The folder of the cache: of the pipeline file, else the one beside the runs. In the innermost scope; NULL without memory. */
 const char *ql_job_cache(ql_job *job);
 
-/* What a run writes, and what is there already. */
+/* What a run writes, what is there already, and how large its models are. */
 typedef struct ql_disk {
+    double model;         /* bytes of the weights in the models' files */
     double cache, known;  /* bytes of finished blocks, and those of them that the cache has */
+    double entry;         /* bytes of a finished block of one stage, at most */
     double stored;        /* bytes of all that the cache has */
     double waiting;       /* bytes of the file in which hidden states wait */
     ql_store_item *items; /* [item_count], on the heap */
@@ -49,15 +50,14 @@ typedef struct ql_disk {
 /* Lists what the cache has. Close in any case. */
 ql_status ql_disk_open(ql_job *job, ql_disk *out);
 void ql_disk_close(ql_disk *d);
-/* Adds what a walk over an open model writes. `keyed`: its variants have keys; else any entry of the cache may be of them. */
+/* Adds an open model and what a walk over it writes. `keyed`: its variants have keys; else any entry of the cache may be of them. */
 ql_status ql_disk_add(ql_job *job, const ql_plan *walk, const ql_model_handle *m, bool keyed, ql_disk *d);
+/* Both, for every model of the job; one that can't be opened is left out. Keys are made where the device is open. Close in any case. */
+ql_status ql_disk_survey(ql_job *job, ql_disk *out);
 /* Which disk lacks the room for that, and what could be freed; NULL: none. */
 ql_status ql_disk_look(ql_job *job, const ql_disk *d, const char **full);
-/* All of it, for every model of the job; one that can't be opened is left out. IO when there is not the room. Keys are made where the
- * device is open. `waiting`: bytes of the file in which hidden states will wait. */
-ql_status ql_disk_check(ql_job *job, double waiting);
-/* Bytes of the files that hold the weights of the job's models. */
-ql_status ql_job_model_bytes(ql_job *job, double *out);
+/* IO where one does. */
+ql_status ql_disk_check(ql_job *job, const ql_disk *d);
 
 #define QL_PAGE_BYTES 4096
 /* Maps the run folder's file `at` at the job's page; where it can't, the page stays as it is. What an earlier process that died left

@@ -6,8 +6,10 @@
 #include "tensor/rehearsal.h"
 
 #define SHARE 0.8 /* of what is free, where the file says nothing */
-#define GROWTH \
-    ((size_t)56 << 20) /* of the host beside the pool, once stages work: working space of libraries, pages of files */
+#define WORKER \
+    ((size_t)6 << 20) /* of a thread, once it works: panels that BLAS packs, scratch of operations, its stack */
+#define FILES \
+    ((size_t)12 << 20) /* pages of files: of a model's a strip, of results.db those that change, of libraries */
 #define FEW_LAYERS 3   /* blocks are alike: what the first few take, the others do */
 #define PRECISION 0.02 /* of the least that is looked for */
 
@@ -26,39 +28,32 @@ without(size_t all, size_t part)
 }
 
 void
-ql_limits_find(const ql_job *job, ql_limits *out)
+ql_limits_find(const ql_job *job, const ql_run_work *seen, double entry, ql_limits *out)
 {
     const ql_graph *g = &job->graph;
-    const size_t resident = ql_host_resident(), there = ql_host_free();
-    const bool one = job->cx.device->info.host_memory;
+    const ql_device *d = job->cx.device;
+    const size_t resident = seen ? seen->resident : ql_host_resident(), there = ql_host_free();
+    const bool one = d->info.host_memory;
 
-    *out = (ql_limits){.memory = (size_t)g->memory, .host_memory = (size_t)g->host_memory, .other = resident + GROWTH};
+    *out = (ql_limits){.memory = (size_t)g->memory,
+                       .host_memory = (size_t)g->host_memory,
+                       .other = resident + (size_t)d->threads * WORKER + FILES + (size_t)entry};
     out->said = out->memory || out->host_memory;
     if (one) /* either names it */
         out->memory = out->host_memory = smaller(out->memory, out->host_memory);
     if (out->host_memory == 0 && there)
         out->host_memory = resident + (size_t)(SHARE * (double)there);
-    out->pool = one ? without(out->host_memory, out->other) : out->memory ? out->memory : job->cx.device->info.memory;
+    out->pool = one ? without(out->host_memory, out->other) : out->memory ? out->memory : d->info.memory;
     out->pinned = one ? 0 : without(out->host_memory, out->other);
 }
 
 ql_status
-ql_job_model_bytes(ql_job *job, double *out)
+ql_limits_measure(ql_job *job, double entry, ql_limits *out)
 {
-    ql_ctx *cx = &job->cx;
+    ql_trial t = {.pool = QL_NO_LIMIT, .lane_tokens = INT64_MAX, .layers = 1};
 
-    *out = 0;
-    for (int64_t i = 0; i < job->graph.node_count; i++) {
-        const ql_node *n = job->graph.nodes[i];
-        ql_model_handle m = {0};
-
-        if (n->plugin->kind != QL_MODEL)
-            continue;
-        QL_TRY(cx, ql_model_open(cx, job->registry, n->plugin, n->self, ql_param_text(n->plugin, n->self, "path"), &m));
-        for (int64_t t = 0; t < ql_source_count(m.source); t++)
-            *out += (double)ql_source_item(m.source, t)->bytes;
-        ql_model_close(&m);
-    }
+    QL_TRY(&job->cx, ql_rehearse(job, &t));
+    ql_limits_find(job, &t.work, entry, out);
     return QL_OK;
 }
 
@@ -94,6 +89,7 @@ ql_rehearse(ql_job *job, ql_trial *t)
     ql_status st;
 
     t->work = (ql_run_work){0};
+    ql_device_trim(cx->device); /* it counts what the process has beside tensors */
     QL_TRY(cx, ql_rehearsal_open(cx, cx->device, t->rate > 0 ? t->rate : 1e9, &d));
     d->limit = t->pool;
     d->host_limit = t->pinned;
@@ -102,6 +98,7 @@ ql_rehearse(ql_job *job, ql_trial *t)
     cx->log = log;
     t->fits = st == QL_OK && (!t->pinned || d->host_peak <= t->pinned);
     t->memory = d->peak;
+    t->taken = d->taken;
     t->host = d->host_peak;
     t->seconds = *d->clock;
     ql_device_close(d);

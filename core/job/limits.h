@@ -12,12 +12,15 @@ typedef struct ql_limits { /* bytes; 0: none */
     size_t host_memory;    /* the same of the host, or 80 % of what is free there */
     size_t pool,
         pinned; /* what is left of them for tensors, and for hidden states on the host of a device with memory of its own */
-    size_t other; /* of the host: program, libraries, texts, what stages found */
+    size_t other; /* of the host: program, libraries, tokens, a block on its way to the cache or from it */
     bool said;    /* by the file: it is an error where they are too small */
 } ql_limits;
 
-/* From the file and from what the system has, on the job's open or imagined device. */
-void ql_limits_find(const ql_job *job, ql_limits *out);
+/* From the file and from what the system has, on the job's open or imagined device. `seen`: of a rehearsal, which says what a walk has in
+ * memory beside tensors; NULL: the process as it is. `entry`: bytes of a block in the cache, at most. */
+void ql_limits_find(const ql_job *job, const ql_run_work *seen, double entry, ql_limits *out);
+/* The same after a rehearsal of one block, which is enough for that. */
+ql_status ql_limits_measure(ql_job *job, double entry, ql_limits *out);
 
 #define QL_NO_LIMIT (SIZE_MAX / 2) /* of a trial: more than any device has */
 
@@ -31,6 +34,7 @@ typedef struct ql_trial { /* a rehearsal */
     /* after it */
     bool fits;           /* it did not run out of memory */
     size_t memory, host; /* bytes of the device's and of its host's at most */
+    size_t taken;        /* as `memory`, with what the pool keeps of freed ones */
     double seconds;
     ql_run_work work;
 } ql_trial;

@@ -63,6 +63,7 @@ describe_model(ql_job *job, const ql_node *root, ql_disk *disk, ql_forecast_mode
     ql_ctx *cx = &job->cx;
     ql_model_handle model = {0};
     const ql_model_info *m = &model.info;
+    const double before = disk->model;
     ql_plan walk;
     ql_status st;
 
@@ -80,8 +81,7 @@ describe_model(ql_job *job, const ql_node *root, ql_disk *disk, ql_forecast_mode
     if (st == QL_OK)
         st = ql_disk_add(job, &walk, &model, false, disk);
     count_work(&walk, out);
-    for (int64_t i = 0; i < ql_source_count(model.source); i++)
-        out->bytes += (double)ql_source_item(model.source, i)->bytes;
+    out->bytes = disk->model - before;
     ql_model_close(&model);
     return st;
 }
@@ -136,7 +136,8 @@ take(const ql_job *job, const ql_trial *t, const ql_limits *l, ql_forecast *f)
     const bool one = job->cx.device->info.host_memory;
 
     f->memory = t->memory;
-    f->host = l->other + (one ? t->memory : t->host);
+    f->host = l->other + (one ? t->taken : t->host);
+    f->spare = one ? t->taken - t->memory : 0;
     f->seconds = t->seconds;
     f->passes = t->work.passes;
     f->waiting = (double)t->work.spilled;
@@ -182,22 +183,22 @@ least(ql_job *job, const ql_limits *l, ql_forecast *f)
 }
 
 static ql_status
-rehearse(ql_job *job, ql_forecast *f)
+rehearse(ql_job *job, double entry, ql_forecast *f)
 {
     ql_ctx *cx = &job->cx;
     ql_trial t = {.pool = QL_NO_LIMIT, .lane_tokens = INT64_MAX, .rate = f->rate, .loud = true};
     ql_limits l;
     ql_status st;
 
-    ql_limits_find(job, &l);
-    f->room = l.memory;
-    f->host_room = l.host_memory;
     QL_TRY(cx, ql_results_open(cx, NULL, true, &t.results));
     st = ql_rehearse(job, &t);
     if (st == QL_OK)
         st = collect_stages(cx, t.results, job->graph.node_count, f);
     ql_results_close(t.results);
     QL_TRY(cx, st);
+    ql_limits_find(job, &t.work, entry, &l);
+    f->room = l.memory;
+    f->host_room = l.host_memory;
     take(job, &t, &l, f);
     if (l.pool && (t.memory > l.pool || !t.fits))
         QL_TRY(cx, rehearse_within(job, &l, f));
@@ -220,7 +221,7 @@ plan_job(ql_job *job, ql_forecast *out)
     if (st == QL_OK)
         st = describe(job, &disk, out);
     if (st == QL_OK)
-        st = rehearse(job, out);
+        st = rehearse(job, disk.entry, out);
     disk.waiting = out->waiting;
     if (st == QL_OK)
         st = ql_disk_look(job, &disk, &out->full);

@@ -103,31 +103,43 @@ count_failures(ql_ctx *cx, ql_results *results)
 /* Sets the limits of the open device, and how long lanes of evaluation are. Where the file says nothing and the models are small next to
  * what is free, no rehearsal is needed to know that all goes at once. */
 static ql_status
-keep_to_limits(ql_job *job)
+keep_to_limits(ql_job *job, ql_disk *disk)
 {
     ql_ctx *cx = &job->cx;
     ql_limits limits;
-    double bytes;
     ql_trial t;
 
-    ql_limits_find(job, &limits);
-    cx->device->limit = limits.pool;
-    cx->device->host_limit = limits.pinned;
+    ql_limits_find(job, NULL, disk->entry, &limits);
     job->lane_tokens = INT64_MAX;
     job->info.planned = 0;
-    if (!limits.said) {
-        QL_TRY(cx, ql_job_model_bytes(job, &bytes));
-        if (bytes < SMALL * (double)limits.host_memory)
-            return QL_OK;
+    if (limits.said || disk->model >= SMALL * (double)limits.host_memory) {
+        QL_TRY(cx, ql_limits_measure(job, disk->entry, &limits));
+        t = (ql_trial){.pool = limits.pool, .pinned = limits.pinned};
+        QL_TRY(cx, ql_fit(job, &t));
+        if (!t.fits)
+            return ql_fail_limits(job, &limits);
+        job->lane_tokens = t.lane_tokens;
+        job->info.planned = t.memory;
+        disk->waiting = (double)t.work.spilled;
     }
-    t = (ql_trial){.pool = limits.pool, .pinned = limits.pinned};
-    QL_TRY(cx, ql_fit(job, &t));
-    if (!t.fits)
-        return ql_fail_limits(job, &limits);
-    job->lane_tokens = t.lane_tokens;
-    job->info.planned = t.memory;
-    job->waiting = (double)t.work.spilled;
+    cx->device->limit = limits.pool;
+    cx->device->host_limit = limits.pinned;
     return QL_OK;
+}
+
+/* What it will take of memory and of disks, before anything is written. */
+static ql_status
+look_ahead(ql_job *job)
+{
+    ql_disk disk;
+    ql_status st = ql_disk_survey(job, &disk);
+
+    if (st == QL_OK)
+        st = keep_to_limits(job, &disk);
+    if (st == QL_OK)
+        st = ql_disk_check(job, &disk);
+    ql_disk_close(&disk);
+    return st;
 }
 
 static ql_status
@@ -160,8 +172,7 @@ run_job(ql_job *job)
     if (!path)
         return QL_MEMORY;
     QL_TRY(cx, ql_job_device(job, false));
-    QL_TRY(cx, keep_to_limits(job));
-    QL_TRY(cx, ql_disk_check(job, job->waiting));
+    QL_TRY(cx, look_ahead(job));
     if (!job->folder.path)
         QL_TRY(cx, ql_folder_open(cx, job->info.runs, &job->graph, &job->folder));
     QL_TRY(cx, ql_job_map(job));

@@ -6,6 +6,9 @@
 #include "source.h"
 #include "tensor/tensor.h"
 
+#define STRIP ((size_t)4 << 20) /* bytes of a file that are mapped beside the tensor that they become */
+#define ROWS ((size_t)1 << 19)  /* bytes of rows of a table that are gathered at once */
+
 /* "[256, 128]", in the innermost scope. */
 static const char *
 shape_text(ql_ctx *cx, int64_t ndim, const int64_t *dims)
@@ -94,25 +97,11 @@ widen(ql_ctx *cx, const ql_st_tensor *t, int64_t *out)
     return QL_OK;
 }
 
-/* ql_upload or ql_upload_begin */
-typedef ql_status (*uploader)(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host,
-                              ql_tensor **out);
-
-/* Bytes of the host, contiguous, as a tensor of the shape that was asked for. */
+/* A tensor of the shape that was asked for; a scalar is one element. */
 static ql_status
-upload(ql_ctx *cx, uploader up, ql_dtype dtype, const ql_want *want, const void *host, ql_tensor **out)
+new_tensor(ql_ctx *cx, ql_dtype dtype, const ql_want *want, ql_tensor **out)
 {
-    int64_t count = 1;
-    ql_tensor *flat;
-
-    if (want->ndim == 2)
-        return up(cx, dtype, want->dims[0], want->dims[1], host, out);
-    for (int i = 0; i < want->ndim; i++)
-        count *= want->dims[i]; /* the reader has checked that this fits */
-    if (want->ndim < 2)         /* a scalar is one element */
-        return up(cx, dtype, count, -1, host, out);
-    QL_TRY(cx, up(cx, dtype, count, -1, host, &flat));
-    return ql_reshape(cx, flat, want->ndim, want->dims, out);
+    return want->ndim ? ql_new_nd(cx, dtype, want->ndim, want->dims, out) : ql_new(cx, dtype, 1, -1, out);
 }
 
 static ql_status
@@ -122,7 +111,9 @@ upload_wide(ql_ctx *cx, const ql_st_tensor *t, const ql_want *want, ql_tensor **
     ql_status st = wide ? widen(cx, t, wide) : QL_MEMORY;
 
     if (st == QL_OK)
-        st = upload(cx, ql_upload, QL_I64, want, wide, out);
+        st = new_tensor(cx, QL_I64, want, out);
+    if (st == QL_OK)
+        st = ql_upload_bytes(cx, *out, 0, wide, ql_tensor_bytes(*out));
     free(wide);
     return st;
 }
@@ -140,15 +131,22 @@ deliver(ql_ctx *cx, ql_tensor *raw, ql_dtype dtype, ql_tensor **out)
     return QL_OK;
 }
 
-/* The tensor as its file has it. */
+/* The tensor as its file has it, of which no more than a strip is mapped at once. */
 static ql_status
-fetch(ql_ctx *cx, uploader up, const ql_want *want, const ql_st_tensor *t, ql_tensor **raw)
+fetch(ql_ctx *cx, const ql_want *want, const ql_st_tensor *t, ql_tensor **raw)
 {
     const ql_dtype dtype = dtype_for(want, t);
 
     if (dtype == QL_DTYPE_NONE)
         return upload_wide(cx, t, want, raw);
-    return upload(cx, up, dtype, want, ql_st_data(t), raw);
+    QL_TRY(cx, new_tensor(cx, dtype, want, raw));
+    for (size_t at = 0; at < t->bytes; at += STRIP) {
+        const size_t bytes = t->bytes - at < STRIP ? t->bytes - at : STRIP;
+
+        QL_TRY(cx, ql_upload_bytes(cx, *raw, at, ql_st_data(t) + at, bytes));
+        ql_st_release_part(t, at, bytes);
+    }
+    return QL_OK;
 }
 
 ql_status
@@ -160,7 +158,7 @@ ql_source_load(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor 
 
     QL_TRY(cx, locate(cx, src, want, &t));
     atomic_fetch_add(&t->reads, 1);
-    st = fetch(cx, ql_upload, want, t, &raw);
+    st = fetch(cx, want, t, &raw);
     ql_st_release(t);
     QL_TRY(cx, st);
     return deliver(cx, raw, want->dtype, out);
@@ -170,9 +168,14 @@ ql_status
 ql_source_begin(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tensor **raw)
 {
     ql_st_tensor *t;
+    ql_dtype dtype;
 
     QL_TRY(cx, locate(cx, src, want, &t));
-    return fetch(cx, ql_upload_begin, want, t, raw);
+    dtype = dtype_for(want, t);
+    if (dtype == QL_DTYPE_NONE)
+        return upload_wide(cx, t, want, raw);
+    QL_TRY(cx, new_tensor(cx, dtype, want, raw));
+    return ql_upload_begin(cx, *raw, ql_st_data(t));
 }
 
 ql_status
@@ -186,15 +189,34 @@ ql_source_finish(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tenso
     return deliver(cx, raw, want->dtype, out);
 }
 
+/* Rows `ids` of the table as those of `out`, some at a time: each fault maps more of the file than its row. */
+static ql_status
+gather(ql_ctx *cx, const ql_st_tensor *t, const int32_t *ids, int64_t count, const ql_tensor *out)
+{
+    const size_t bytes = ql_tensor_bytes(out) / (size_t)count;
+    const int64_t most = bytes < ROWS ? (int64_t)(ROWS / (bytes ? bytes : 1)) : 1;
+    unsigned char *rows = ql_heap(cx, (size_t)most, bytes);
+    ql_status st = rows ? QL_OK : QL_MEMORY;
+
+    for (int64_t first = 0, n; st == QL_OK && first < count; first += n) {
+        n = count - first < most ? count - first : most;
+        if (!cx->device->clock) { /* a rehearsal reads no weight */
+            for (int64_t i = 0; i < n; i++)
+                memcpy(rows + (size_t)i * bytes, ql_st_data(t) + (size_t)ids[first + i] * bytes, bytes);
+            ql_st_release(t);
+        }
+        st = ql_upload_bytes(cx, out, (size_t)first * bytes, rows, (size_t)n * bytes);
+    }
+    free(rows);
+    return st;
+}
+
 ql_status
 ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, const int32_t *ids, int64_t count,
                ql_tensor **out)
 {
     ql_st_tensor *t;
     ql_tensor *raw;
-    unsigned char *rows;
-    size_t bytes;
-    ql_status st;
 
     QL_TRY(cx, locate(cx, src, want, &t));
     if (want->ndim != 2 || is_widened(t->dtype))
@@ -204,16 +226,9 @@ ql_source_rows(ql_ctx *cx, const ql_source *src, const ql_want *want, const int3
         if (ids[i] < 0 || ids[i] >= want->dims[0])
             return QL_FAIL(cx, QL_INVALID, "token id %d at position %lld is outside the vocabulary of %lld",
                            (int)ids[i], (long long)i, (long long)want->dims[0]);
-    bytes = (size_t)want->dims[1] * ql_dtype_size(ql_st_dtype_device(t->dtype));
-    rows = ql_heap(cx, (size_t)count, bytes);
-    if (!rows)
-        return QL_MEMORY;
-    for (int64_t i = 0; i < count && !cx->device->clock; i++) /* a rehearsal reads no weight */
-        memcpy(rows + (size_t)i * bytes, ql_st_data(t) + (size_t)ids[i] * bytes, bytes);
-    st = ql_upload(cx, ql_st_dtype_device(t->dtype), count, want->dims[1], rows, &raw);
-    free(rows);
-    ql_st_release(t);
-    QL_TRY(cx, st);
+    QL_TRY(cx, ql_new(cx, ql_st_dtype_device(t->dtype), count, want->dims[1], &raw));
+    if (count)
+        QL_TRY(cx, gather(cx, t, ids, count, raw));
     return deliver(cx, raw, want->dtype, out);
 }
 

@@ -3,10 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "device/host.h"
 
 struct ql_source {
     const char *folder;
@@ -218,21 +218,20 @@ read_config(ql_ctx *cx, ql_source *src)
     return st == QL_OK ? QL_OK : ql_where(cx, st, "%s", src->folder);
 }
 
-/* A model larger than the machine's memory would push out of the system's cache all that is there, itself before it is read again. */
+/* A model larger than the memory that there is would push out of the system's cache all that lies there, itself before it is read again. */
 static void
 read_once(ql_ctx *cx, const ql_source *src)
 {
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    const double memory = (double)pages * (double)page;
+    const double memory = (double)ql_host_all();
     double bytes = 0;
 
     for (int64_t i = 0; i < src->file_count; i++)
         bytes += (double)src->files[i].size;
-    if (pages < 1 || page < 1 || bytes <= memory)
+    if (memory <= 0 || bytes <= memory)
         return;
     for (int64_t i = 0; i < src->file_count; i++)
         src->files[i].once = true;
-    ql_info(cx, "%s: %.1f GiB of weights, more than the memory of this machine: they don't stay in the system's cache",
+    ql_info(cx, "%s: %.1f GiB of weights, more than the memory that there is: they don't stay in the system's cache",
             src->folder, bytes / 0x1p30);
 }
 

@@ -44,9 +44,26 @@ ql_writable(ql_ctx *cx, ql_tensor **t)
     return QL_OK;
 }
 
-/* The bytes of `t`, which are counted, from `host`, or at some time before ql_uploads_arrive returns. */
-static ql_status
-upload(ql_ctx *cx, const ql_tensor *t, const void *host, bool later)
+ql_status
+ql_upload_bytes(ql_ctx *cx, const ql_tensor *t, size_t at, const void *host, size_t bytes)
+{
+    ql_device *d = cx->device;
+
+    if (bytes == 0)
+        return QL_OK;
+    d->up += bytes;
+    return ql_op_done(cx, "upload", d->backend->upload(cx, d->dev, host, (char *)ql_ptr(t) + at, bytes));
+}
+
+ql_status
+ql_upload(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out)
+{
+    QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
+    return ql_upload_bytes(cx, *out, 0, host, ql_tensor_bytes(*out));
+}
+
+ql_status
+ql_upload_begin(ql_ctx *cx, const ql_tensor *t, const void *host)
 {
     ql_device *d = cx->device;
     const size_t bytes = ql_tensor_bytes(t);
@@ -54,22 +71,7 @@ upload(ql_ctx *cx, const ql_tensor *t, const void *host, bool later)
     if (bytes == 0)
         return QL_OK;
     d->up += bytes;
-    return later ? ql_op_done(cx, "prefetch", d->backend->prefetch(cx, d->dev, host, ql_ptr(t), bytes))
-                 : ql_op_done(cx, "upload", d->backend->upload(cx, d->dev, host, ql_ptr(t), bytes));
-}
-
-ql_status
-ql_upload(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out)
-{
-    QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
-    return upload(cx, *out, host, false);
-}
-
-ql_status
-ql_upload_begin(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out)
-{
-    QL_TRY(cx, ql_new(cx, dtype, rows, cols, out));
-    return upload(cx, *out, host, true);
+    return ql_op_done(cx, "prefetch", d->backend->prefetch(cx, d->dev, host, ql_ptr(t), bytes));
 }
 
 ql_status
@@ -108,7 +110,7 @@ hand_back(ql_ctx *cx, ql_tensor *t, const void *host)
     ql_tensor *flat, *shaped;
 
     if (ql_contiguous(t))
-        return upload(cx, t, host, false);
+        return ql_upload_bytes(cx, t, 0, host, ql_tensor_bytes(t));
     QL_TRY(cx, ql_upload(cx, t->dtype, ql_count(t), -1, host, &flat));
     QL_TRY(cx, ql_reshape(cx, flat, t->ndim, t->dims, &shaped));
     return ql_copy(cx, shaped, t);

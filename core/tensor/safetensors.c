@@ -379,14 +379,14 @@ ql_st_data(const ql_st_tensor *t)
 /* A fault maps the pages around it too, so what is given back is rounded outwards to what a fault may have mapped.
  * Neighbours lose nothing: the mapping is read-only, so they only have to find their pages again. */
 static void
-advise(const ql_st_tensor *t, int advice)
+advise(const ql_st_tensor *t, size_t at, size_t bytes, int advice)
 {
     const ql_st_file *f = t->file;
-    const uintptr_t map = (uintptr_t)f->data, first = (uintptr_t)ql_st_data(t);
+    const uintptr_t map = (uintptr_t)f->data, first = (uintptr_t)ql_st_data(t) + at;
     uintptr_t start = first / FAULT_WINDOW * FAULT_WINDOW;
-    uintptr_t end = (first + t->bytes + FAULT_WINDOW - 1) / FAULT_WINDOW * FAULT_WINDOW;
+    uintptr_t end = (first + bytes + FAULT_WINDOW - 1) / FAULT_WINDOW * FAULT_WINDOW;
 
-    if (!f->mapped || !t->bytes)
+    if (!f->mapped || !bytes)
         return;
     start = start < map ? map : start;
     end = end > map + f->size ? map + f->size : end;
@@ -398,11 +398,17 @@ advise(const ql_st_tensor *t, int advice)
 void
 ql_st_prefetch(const ql_st_tensor *t)
 {
-    advise(t, MADV_WILLNEED);
+    advise(t, 0, t->bytes, MADV_WILLNEED);
+}
+
+void
+ql_st_release_part(const ql_st_tensor *t, size_t at, size_t bytes)
+{
+    advise(t, at, bytes, MADV_DONTNEED);
 }
 
 void
 ql_st_release(const ql_st_tensor *t)
 {
-    advise(t, MADV_DONTNEED);
+    ql_st_release_part(t, 0, t->bytes);
 }

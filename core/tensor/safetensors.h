@@ -85,8 +85,9 @@ ql_st_tensor *ql_st_find(const ql_st_file *f, const char *name);
 
 /* The bytes of a tensor; not aligned. */
 const unsigned char *ql_st_data(const ql_st_tensor *t);
-/* Hints to the system, which never fail: read the pages ahead; give them back. */
+/* Hints to the system, which never fail: read the pages ahead; give them back, those of `bytes` from byte `at` on or all. */
 void ql_st_prefetch(const ql_st_tensor *t);
+void ql_st_release_part(const ql_st_tensor *t, size_t at, size_t bytes);
 void ql_st_release(const ql_st_tensor *t);
 
 #endif

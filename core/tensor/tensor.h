@@ -35,8 +35,10 @@ ql_status ql_tensor_element(ql_ctx *cx, const ql_tensor *t, int64_t index, ql_te
  * Returns `st`, or why a move failed. */
 ql_status ql_scope_yield(ql_ctx *cx, ql_scope *scope, ql_status st, ql_tensor **const *kept, int count);
 
-/* As ql_upload, but beside the device's work: `host` stays readable, and the tensor is not to be used, until ql_uploads_arrive. */
-ql_status ql_upload_begin(ql_ctx *cx, ql_dtype dtype, int64_t rows, int64_t cols, const void *host, ql_tensor **out);
+/* `bytes` of the host become those of contiguous `t` from byte `at` on, and can then be forgotten. */
+ql_status ql_upload_bytes(ql_ctx *cx, const ql_tensor *t, size_t at, const void *host, size_t bytes);
+/* All bytes of `t`, beside the device's work: `host` stays readable, and the tensor is not to be used, until ql_uploads_arrive. */
+ql_status ql_upload_begin(ql_ctx *cx, const ql_tensor *t, const void *host);
 ql_status ql_uploads_arrive(ql_ctx *cx);
 /* The same where the tensors' memory is about to go: the context keeps the error that it has. */
 void ql_uploads_settle(ql_ctx *cx);

@@ -89,6 +89,7 @@ typedef struct ql_run_work {
     int64_t chunks, chunk_tokens; /* of evaluation, and tokens of the longest; what lanes are made of */
     int64_t passes;
     int64_t spilled; /* bytes of the file in which hidden states waited */
+    size_t resident; /* of a rehearsal: bytes of the process in memory during it, where no tensor is */
     ql_run_phase first, further;
 } ql_run_work;
 

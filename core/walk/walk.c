@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "device/host.h"
 #include "store/content.h"
 #include "tensor/tensor.h"
 
@@ -304,6 +305,14 @@ serves_linears(const ql_walk *w)
     return w->pass == 0 && w->level == 0;
 }
 
+static void
+note_resident(ql_run_work *work)
+{
+    const size_t bytes = ql_host_resident();
+
+    work->resident = bytes > work->resident ? bytes : work->resident;
+}
+
 /* The first makes variants and takes the first lane of evaluation; a further one is of a further lane only. */
 static ql_status
 walk_pass(ql_walk *w)
@@ -329,6 +338,8 @@ walk_pass(ql_walk *w)
     QL_TRY(w->cx, ql_lanes_end(w));
     QL_TRY(w->cx, ql_meter_stop(w, &meter, &cost));
     phase->seconds += ql_device_seconds(w->cx->device) - start;
+    if (w->cx->device->clock && w->pass == 0)
+        note_resident(w->work);
     phase->memory = cost.peak > phase->memory ? cost.peak : phase->memory;
     return QL_OK;
 }

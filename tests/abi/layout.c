@@ -321,8 +321,8 @@ static const struct {
     SIZE(ql_forecast_stage, 32),
     SIZE(ql_forecast_export, 32),
     SIZE(ql_forecast_phase, 16),
-    SIZE(ql_forecast, 200),
-    AT(ql_forecast, exports, 192),
+    SIZE(ql_forecast, 208),
+    AT(ql_forecast, exports, 200),
 };
 
 int

@@ -38,8 +38,10 @@ check_finished() {
 # halfway PLAN: `memory` is in the middle between what it says that the run takes and the least. Enough tokens make that far from both,
 # whatever a process has beside its tensors.
 halfway() {
-    memory=$(sed -n 's/^host: \([0-9.]*\) MiB.*/\1/p; s/^least: .memory: \([0-9.]*\) MiB.*/\1/p' "$1" |
-        awk '{ sum += $1 } END { printf "%dKiB", sum / 2 * 1024 }')
+    memory=$(tr -d '\140' <"$1" | awk '
+        $1 == "host:" || $1 == "least:" { sum += $1 == "host:" ? $2 : $3 }
+        match($0, /; [0-9.]* MiB of it for speed/) { sum -= substr($0, RSTART + 2) }
+        END { printf "%dKiB", sum / 2 * 1024 }')
 }
 
 if [ "${limited:-}" ]; then

@@ -60,14 +60,15 @@ check(walk_test *t, const char *text)
     WALK_OK(t, walk_job(t, text, 1, 0));
     WALK_OK(t, ql_job_plan(t->job, &f));
     CHECK(f.least > 0);
-    limit = f.least + (f.host - f.least) / 3; /* far from both, whatever the process has beside tensors by then */
-    printf("%zu bytes, at least %zu; limit %zu\n", f.host, f.least, limit);
+    limit =
+        f.least + (f.host - f.spare - f.least) / 2; /* far from both, whatever the process has beside tensors by then */
+    printf("%zu bytes, at least %zu; limit %zu\n", f.host - f.spare, f.least, limit);
     in_passes(t, text, limit, plain);
     t->runs = walk_format(t, "%s/again", t->folder);
     t->fresh = true; /* passes read what the first one has put into the store, although nothing older is taken */
     in_passes(t, text, limit, plain);
     t->fresh = false;
-    WALK_OK(t, walk_run(t, text, 2, limit)); /* all of it is known */
+    WALK_OK(t, walk_run(t, text, 1, limit)); /* all of it is known */
     walk_check_same(walk_dump_all(t), plain);
 }
 

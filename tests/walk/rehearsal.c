@@ -19,7 +19,7 @@ compare(walk_test *t, const char *what, const char *text, bool limited)
     walk_shell(t,
                walk_format(t, "test ! -e %s/out && rm -rf %s/out", t->folder, t->folder)); /* a plan writes nothing */
     if (limited)
-        limit = f.least + (f.host - f.least) / 2;
+        limit = f.least + (f.host - f.spare - f.least) / 2;
     WALK_OK(t, walk_run(t, text, 1, limit));
     info = ql_job_about(t->job);
     planned = limited ? info->planned : f.memory;

@@ -97,14 +97,16 @@ limits(walk_test *t, const char *all)
     double waiting = 0;
 
     CHECK(shared != MAP_FAILED);
-    apart(t, 0, 1, NULL, &shared[0]);
-    CHECK_INT(whole->passes, 1);
     for (size_t eighths = 1; eighths < 8 && test_failures == 0; eighths += 2) {
-        const size_t limit = whole->least + (whole->host - whole->least) * eighths / 8;
+        const int threads = 1 + (int)(eighths / 2) % 2;
+        size_t limit;
 
-        apart(t, limit, 1, NULL, &shared[1]);
+        apart(t, 0, threads, NULL, &shared[0]);
+        CHECK_INT(whole->passes, 1);
+        limit = whole->least + (whole->host - whole->spare - whole->least) * eighths / 8;
+        apart(t, limit, threads, NULL, &shared[1]);
         t->made++; /* a folder of runs each */
-        apart(t, limit, 1 + (int)(eighths / 2) % 2, all, &shared[1]);
+        apart(t, limit, threads, all, &shared[1]);
         printf("%zu of %zu bytes: %lld passes, %.0f bytes wait\n", limit, whole->host, (long long)f->passes,
                f->waiting);
         most = f->passes > most ? f->passes : most;

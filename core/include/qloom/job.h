@@ -126,6 +126,7 @@ typedef struct ql_forecast {
     double extra;                     /* seconds of them that limits cost */
     double waiting;                   /* bytes of the file in which hidden states wait, at most */
     double cache;                     /* bytes of finished blocks on the disk, about */
+    size_t spare; /* of `host`: what freed tensors leave for those to come; it goes where something needs the room */
     const char *full; /* which disk lacks room for cache, exports and run folder, and what could be freed; NULL: none */
     int64_t model_count, stage_count, export_count;
     const ql_forecast_model *models;

@@ -9,17 +9,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Freed buffer i leaves the list. */
-static void *
-take_kept(cpu *d, int i)
-{
-    void *ptr = d->kept[i].ptr;
-
-    d->kept_bytes -= d->kept[i].bytes;
-    memmove(d->kept + i, d->kept + i + 1, (size_t)(--d->kept_count - i) * sizeof *d->kept);
-    return ptr;
-}
-
 static void
 cpu_close(void *dev)
 {
@@ -30,8 +19,6 @@ cpu_close(void *dev)
     for (int i = 0; d->scratch && i < pool_threads(d->pool); i++)
         free(d->scratch[i].data);
     free(d->scratch);
-    while (d->kept_count > 0)
-        free(take_kept(d, 0));
     pool_close(d->pool);
     blas_close(&d->blas);
     free(d);
@@ -158,11 +145,8 @@ cpu_info(ql_ctx *cx, void *dev, ql_device_info *out)
 static void *
 cpu_alloc(void *dev, size_t bytes)
 {
-    cpu *d = dev;
+    const cpu *d = dev;
 
-    for (int i = d->kept_count; i-- > 0;)
-        if (d->kept[i].bytes == bytes)
-            return take_kept(d, i);
     if (bytes > SIZE_MAX - d->page)
         return NULL;
     return aligned_alloc(d->page, bytes ? (bytes + d->page - 1) / d->page * d->page : d->page);
@@ -171,16 +155,9 @@ cpu_alloc(void *dev, size_t bytes)
 static void
 cpu_free(void *dev, void *ptr, size_t bytes)
 {
-    cpu *d = dev;
-
-    if (!ptr || bytes < CPU_KEPT_LEAST || bytes > CPU_KEPT_MOST) {
-        free(ptr);
-        return;
-    }
-    while (d->kept_count == CPU_KEPT || d->kept_bytes + bytes > CPU_KEPT_MOST)
-        free(take_kept(d, 0));
-    d->kept[d->kept_count++] = (cpu_kept){ptr, bytes};
-    d->kept_bytes += bytes;
+    (void)dev;
+    (void)bytes;
+    free(ptr);
 }
 
 static ql_status

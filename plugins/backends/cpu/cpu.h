@@ -17,24 +17,12 @@ typedef struct cpu_scratch { /* one a worker; grows, never shrinks: fresh memory
     size_t bytes;
 } cpu_scratch;
 
-#define CPU_KEPT 32                /* freed buffers that wait to be asked for again */
-#define CPU_KEPT_LEAST (1 << 18)   /* bytes from which a fresh buffer costs page faults worth avoiding */
-#define CPU_KEPT_MOST (256u << 20) /* bytes of all that are kept */
-
-typedef struct cpu_kept {
-    void *ptr;
-    size_t bytes;
-} cpu_kept;
-
 typedef struct cpu {
     size_t page; /* bytes: memory begins and ends on pages */
     blas blas;
     pool *pool;
     const isa_loops *isa;
-    cpu_scratch *scratch;    /* [threads] */
-    cpu_kept kept[CPU_KEPT]; /* the last freed at the end: activations come in the same few sizes, chunk after chunk */
-    size_t kept_bytes;
-    int kept_count;
+    cpu_scratch *scratch; /* [threads] */
 } cpu;
 
 /* A tensor as rows of `cols` elements, `ld` apart; leading dimensions are joined, a vector is one row. */

@@ -207,7 +207,7 @@ by_begin(const void *a, const void *b)
 }
 
 static ql_status
-build_list(ql_ctx *cx, const ql_added_tokens *a, bool normalized, ql_added_list *out)
+build_list(ql_ctx *cx, const ql_added_tokens *a, bool normalized, bool split, ql_added_list *out)
 {
     int64_t count = 0;
 
@@ -215,7 +215,8 @@ build_list(ql_ctx *cx, const ql_added_tokens *a, bool normalized, ql_added_list 
     if (!out->items)
         return QL_MEMORY;
     for (int64_t i = 0; i < a->count; i++)
-        if (a->items[i].bytes && a->items[i].normalized == normalized) /* an empty one would match everywhere */
+        if (a->items[i].bytes && /* an empty one would match everywhere */
+            a->items[i].normalized == normalized && !(split && a->items[i].special))
             out->items[count++] = &a->items[i];
     qsort(out->items, (size_t)count, sizeof *out->items, by_begin);
     for (int64_t i = 0; i < count; i++)
@@ -233,7 +234,9 @@ ql_added_read(ql_ctx *cx, const ql_json *array, const ql_json *config, const ql_
     reading r = {.vocab = vocab, .out = out, .next = vocab->count};
     ql_normal_work work = {0};
     ql_status st = QL_OK;
+    bool split;
 
+    QL_TRY(cx, ql_json_bool(cx, config, "split_special_tokens", false, &split));
     QL_TRY(cx, add_array(cx, &r, array));
     QL_TRY(cx, add_of_config(cx, &r, config));
     if (out->count)
@@ -242,8 +245,8 @@ ql_added_read(ql_ctx *cx, const ql_json *array, const ql_json *config, const ql_
         st = read_shown(cx, n, &work, &out->items[i]);
     ql_normal_work_fini(&work);
     QL_TRY(cx, st);
-    QL_TRY(cx, build_list(cx, out, false, &out->raw));
-    return build_list(cx, out, true, &out->normal);
+    QL_TRY(cx, build_list(cx, out, false, split, &out->raw));
+    return build_list(cx, out, true, split, &out->normal);
 }
 
 void

@@ -32,7 +32,8 @@ typedef struct ql_cut {    /* a token in a text: [begin, end) with the white spa
 } ql_cut;
 
 /* The `added_tokens` of tokenizer.json, then those that only tokenizer_config.json (NULL: none) knows, with the ids that
- * the public library gives them, whatever the files say: that of the vocabulary, or the next free one. */
+ * the public library gives them, whatever the files say: that of the vocabulary, or the next free one. With its
+ * `split_special_tokens` special ones are texts like others. */
 ql_status ql_added_read(ql_ctx *cx, const ql_json *array, const ql_json *config, const ql_vocab *vocab,
                         const ql_text_steps *n, ql_added_tokens *out);
 void ql_added_fini(ql_added_tokens *a);

@@ -425,6 +425,22 @@ test_map(ql_ctx *cx)
     }
 }
 
+/* split_special_tokens: a special token in a text is a text; one that is not special stays a token. */
+static void
+test_split_special(ql_ctx *cx)
+{
+#define TOKEN(id, text, special) "{\"id\": " id ", \"content\": \"" text "\", \"special\": " special "}"
+    static const char json[] = WITH("\"added_tokens\": [" TOKEN("3", "aa", "true") ", " TOKEN("4", "bb", "false") "]");
+    ql_tokenizer *tk;
+
+    REQUIRE_OK(cx, parse(cx, json, NULL, &tk));
+    CHECK_STR(encoded(cx, tk, "aabb", QL_BOS_NO), "34");
+    ql_tokenizer_close(tk);
+    REQUIRE_OK(cx, parse(cx, json, "{\"split_special_tokens\": true}", &tk));
+    CHECK_STR(encoded(cx, tk, "aabb", QL_BOS_NO), "004");
+    ql_tokenizer_close(tk);
+}
+
 /* What the older program reads is named where tokenizer.json is not there. */
 static void
 test_model_alone(ql_ctx *cx)
@@ -462,6 +478,7 @@ main(void)
     test_texts(&cx);
     test_clean_up(&cx);
     test_map(&cx);
+    test_split_special(&cx);
     test_model_alone(&cx);
     ql_scope_close(&cx, &scope);
     ql_ctx_fini(&cx);

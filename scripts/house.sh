@@ -15,7 +15,7 @@ pipeline 3190
 yaml 930
 store 1430
 results 1905
-walk 8690
+walk 8730
 run 430
 job 1880
 text 8990

@@ -124,28 +124,26 @@ check_counts(ql_walk *w, const ql_variant *v)
     return QL_FAIL(w->cx, QL_INVALID, "an entry of the cache: its counts are not those of its linears");
 }
 
-/* Is `s` what the variant's stage leaves of the linear? A quantizer codes, a compensator adapters of the rank that it describes, or both
- * where it couples, and nothing where a rule leaves the linear out. */
+/* Is `s` what the variant's stage leaves of the linear? A quantizer codes, where it does not keep the weight; a compensator adapters of the
+ * rank that it describes, and codes where it couples; nothing where a rule leaves the linear out. */
 static bool
 is_of_stage(const ql_variant *v, const ql_linear_state *s, const char *linear, int64_t in)
 {
     const ql_plugin *p = v->stage->plugin;
-    const bool quantizer = p->kind == QL_QUANTIZER, compensator = p->kind == QL_COMPENSATOR,
-               keeps = quantizer && (p->quantizer->yields & QL_KEEPS_WEIGHT),
-               coded = (quantizer && !keeps) || (compensator && p->compensator->couples);
+    const bool coded = s->q.codes != NULL;
     ql_described said, other;
     bool left_out = !ql_node_describe(v->stage, linear, in, &said);
 
-    if (!quantizer && !compensator)
-        return true; /* what an exporter or a trainer wrote */
     for (const ql_variant *before = v->parent; before && before->parent; before = before->parent)
         left_out = left_out || !ql_node_describe(before->stage, linear, in, &other);
-    if (s->skipped != left_out)
-        return false;
     if (s->skipped)
-        return !s->q.codes && !s->b && !s->status && s->k == -1;
-    return (s->q.codes != NULL) == coded &&
-           (quantizer ? !s->b && s->k == -1 && s->status == s->own : s->b || said.rank < 1);
+        return left_out && !coded && !s->b && !s->status && s->k == -1;
+    if (p->kind == QL_QUANTIZER)
+        return !left_out && (coded || p->quantizer->yields & QL_KEEPS_WEIGHT) && !s->b && s->k == -1 &&
+               s->status == s->own;
+    if (p->kind == QL_COMPENSATOR)
+        return !left_out && coded == p->compensator->couples && (s->b || said.rank < 1);
+    return true; /* what a trainer or an exporter left */
 }
 
 static ql_status

@@ -86,6 +86,15 @@ clip_gradients(ql_training *t, double *norm)
     return QL_OK;
 }
 
+ql_status
+ql_train_guard(ql_training *t, ql_guard *out)
+{
+    const ql_node *n = t->v->stage;
+    const ql_lent lent[] = {{"parameters", t->self, n->plugin->self_size}, {0}};
+
+    return ql_guard_open(t->w->cx, n->foreign, lent, out);
+}
+
 static ql_status
 update_parameters(ql_training *t, double rate)
 {
@@ -96,7 +105,6 @@ update_parameters(ql_training *t, double rate)
         for (int i = 0; a->trained && i < QL_TUNED; i++) {
             const ql_tensor *factors = t->course.scale_gradients ? NULL : a->factors;
             ql_train_param at = {.p = a->p[i],
-                                 .g = a->g[i],
                                  .rows = i == QL_TUNED_A ? factors : NULL,
                                  .cols = i == QL_TUNED_B ? factors : NULL,
                                  .update = t->update,
@@ -104,11 +112,14 @@ update_parameters(ql_training *t, double rate)
                                  .rate = rate};
             ql_scope scope;
             ql_guard guard;
+            ql_tensor *g;
 
             for (int s = 0; s < t->rule->state_tensors; s++)
                 at.state[s] = a->state[i][s];
             ql_scope_open(cx, &scope);
-            QL_TRY(cx, ql_guard_open(cx, t->v->stage->foreign, NULL, &guard));
+            QL_TRY(cx, ql_tensor_lend(cx, a->g[i], &g));
+            at.g = g;
+            QL_TRY(cx, ql_train_guard(t, &guard));
             QL_TRY(cx, ql_guard_close(cx, &guard, t->rule->update(cx, t->self, &at)));
             ql_scope_close(cx, &scope);
         }
@@ -157,6 +168,8 @@ update(ql_training *t)
     double loss, norm;
     ql_batch batch;
 
+    if (!isfinite(rate))
+        return QL_FAIL(cx, QL_BUG, "the plugin's rate at update %lld is %g", (long long)t->update, rate);
     QL_TRY(cx, ql_train_batch(t, t->update, &batch));
     QL_TRY(cx, clear_gradients(t));
     t->dropping = true;

@@ -92,6 +92,10 @@ ql_status ql_train_all(ql_training *t, const ql_tokens *tokens, ql_batch *out);
 /* Updates of an epoch. */
 int64_t ql_train_epoch(const ql_training *t);
 
+/* --- train.c --- */
+/* Begins to guard what a call of the trainer is lent. */
+ql_status ql_train_guard(ql_training *t, ql_guard *out);
+
 /* --- train_block.c: one chunk through one block --- */
 /* What multiplies in block `layer`, decoded, in the innermost scope. */
 ql_status ql_train_weights(ql_training *t, int64_t layer, const ql_tensor ***out);

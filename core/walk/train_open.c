@@ -7,6 +7,9 @@
 #include "tensor/tensor.h"
 #include "train.h"
 
+#define MOST INT32_MAX /* updates, and sequences of one */
+#define RANK_MOST 65536
+
 /* --- data ----------------------------------------------------------------------------------------------------------- */
 
 static int64_t
@@ -212,6 +215,7 @@ find_factors(ql_training *t, ql_tuned *a, const ql_tensor *start_b, const ql_ten
     float *single = ql_alloc(cx, (size_t)a->rank, sizeof *single);
     ql_tensor *b, *a32, *made;
     bool plain = true;
+    ql_guard guard;
 
     if (!factors || !single)
         return QL_MEMORY;
@@ -219,7 +223,8 @@ find_factors(ql_training *t, ql_tuned *a, const ql_tensor *start_b, const ql_ten
         factors[i] = 1;
     QL_TRY(cx, ql_convert(cx, start_b, QL_F32, &b));
     QL_TRY(cx, ql_convert(cx, start_a, QL_F32, &a32));
-    QL_TRY(cx, t->rule->factors(cx, t->self, b, a32, a->k, factors));
+    QL_TRY(cx, ql_train_guard(t, &guard));
+    QL_TRY(cx, ql_guard_close(cx, &guard, t->rule->factors(cx, t->self, b, a32, a->k, factors)));
     for (int64_t i = 0; i < a->rank; i++) {
         plain = plain && factors[i] == 1;
         single[i] = (float)factors[i];
@@ -229,6 +234,7 @@ find_factors(ql_training *t, ql_tuned *a, const ql_tensor *start_b, const ql_ten
     QL_TRY(cx, t->sum == QL_F64 ? ql_upload(cx, QL_F64, a->rank, -1, factors, &made)
                                 : ql_upload(cx, QL_F32, a->rank, -1, single, &made));
     a->factors = ql_tensor_ref(made);
+    ql_tensor_seal(a->factors);
     return QL_OK;
 }
 
@@ -342,17 +348,37 @@ open_blocks(ql_training *t)
     return ql_model_ends(cx, t->w->model, &t->ends);
 }
 
+/* Written so that what is no number is refused. */
+static bool
+can_be(const ql_course *c)
+{
+    return c->updates >= 1 && c->updates <= MOST && c->batch >= 1 && c->batch <= MOST && c->rank >= 0 &&
+           c->rank <= RANK_MOST && c->alpha >= 0 && isfinite(c->alpha) && c->dropout >= 0 && c->dropout < 1 &&
+           c->clip >= 0 && c->eval_every >= 0 && c->checkpoint_every >= 0;
+}
+
 static ql_status
 begin(ql_training *t)
 {
     ql_ctx *cx = t->w->cx;
     const ql_train_info info = {.sequences = t->data->count, .targets = count_targets(t->data)};
+    ql_course *c = &t->course;
+    ql_guard guard;
 
-    t->course = (ql_course){.seed = t->v->stage->seed};
-    QL_TRY(cx, t->rule->begin(cx, t->self, &info, &t->course));
-    if (t->course.updates < 1 || t->course.batch < 1)
-        return QL_FAIL(cx, QL_BUG, "the plugin asks for %lld updates of %lld sequences", (long long)t->course.updates,
-                       (long long)t->course.batch);
+    *c = (ql_course){.seed = t->v->stage->seed};
+    if (t->rule->state_tensors < 0 || t->rule->state_tensors > QL_TRAINER_STATES)
+        return QL_FAIL(cx, QL_BUG, "the plugin keeps %d tensors for a parameter, at most %d are possible",
+                       t->rule->state_tensors, QL_TRAINER_STATES);
+    QL_TRY(cx, ql_train_guard(t, &guard));
+    QL_TRY(cx, ql_guard_close(cx, &guard, t->rule->begin(cx, t->self, &info, c)));
+    if (!can_be(c))
+        return QL_FAIL(cx, QL_BUG,
+                       "the plugin asks for what can't be: %lld updates of %lld sequences, rank %d, alpha %g, dropout "
+                       "%g, clip %g, a look at the eval data every %lld updates, a checkpoint every %g s",
+                       (long long)c->updates, (long long)c->batch, c->rank, c->alpha, c->dropout, c->clip,
+                       (long long)c->eval_every, c->checkpoint_every);
+    if (c->eval_every == 0)
+        c->eval_every = c->updates;
     t->sum = t->course.fp64 ? QL_F64 : QL_F32;
     return QL_OK;
 }

@@ -293,9 +293,6 @@ void ql_sinks_close(ql_walk *w);
  * say who writes them. ql_sink_leave: after a call that came back with `st`. */
 void ql_sink_enter(ql_walk *w, ql_sink *s, int64_t linear, ql_scope *scope);
 ql_status ql_sink_leave(ql_walk *w, ql_sink *s, ql_scope *scope, ql_status st);
-/* What a call is lent, beside tensors: parameters, tokens, and what the walk goes on with of a linear `in` or a chunk `seqs` (NULL: of
- * none). */
-ql_status ql_sink_guard(ql_walk *w, const ql_sink *s, const ql_linear_result *in, const ql_seqs *seqs, ql_guard *out);
 /* A numerical failure stays in the cell. */
 ql_status ql_sink_settle(ql_walk *w, ql_sink *s, ql_status st);
 /* Has it no numbers, for a reason of its own or of its variant? */

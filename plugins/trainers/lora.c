@@ -150,7 +150,8 @@ descend(ql_ctx *cx, const lora *p, const ql_train_param *at)
 {
     ql_tensor *step;
 
-    QL_TRY(cx, ql_convert(cx, at->g, ql_dtype_of(at->g), &step));
+    QL_TRY(cx, ql_new(cx, ql_dtype_of(at->g), ql_dim(at->g, 0), ql_dim(at->g, 1), &step));
+    QL_TRY(cx, ql_copy(cx, at->g, step));
     QL_TRY(cx, ql_axpby(cx, at->rate * p->weight_decay, at->p, at->rate, step));
     if (at->rows)
         QL_TRY(cx, ql_scale_rows(cx, at->rows, step));

@@ -26,7 +26,7 @@ typedef struct ql_course {  /* what the host is to do; arrives zeroed */
     double dropout; /* of the adapter's input */
     double clip;    /* most that the norm of all gradients together may be; 0: no limit */
     bool scale_gradients;    /* factors multiply gradients, before the clip; else `update` gets them */
-    int64_t eval_every;      /* updates between two looks at the `eval` data */
+    int64_t eval_every;      /* updates between two looks at the `eval` data; 0: at the start and the end alone */
     double checkpoint_every; /* seconds between two checkpoints */
     ql_strings targets;      /* names of the linears that are trained, or their ends: "q_proj"; none: all */
 } ql_course;

@@ -1,10 +1,11 @@
 """What a task costs here and in the public harness: processor time of one thread for the same documents, the same answers.
 
-    VENV/bin/python bench/tasks.py build/release/bin/qloom MODEL FIXTURES RUNS [TASK[:SHOTS[:BATCH]]...]
+    VENV/bin/python bench/tasks.py build/release/bin/qloom MODEL FIXTURES RUNS [TASK[:SHOTS[:BATCH[:DOCUMENTS]]]...]
 
 MODEL is a model's folder, FIXTURES the folder with datasets/ and golden-eval/, RUNS a folder for what is written. VENV is made by
-tests/peers/setup.sh. qloom runs before and after the harness and the cheaper run counts; its time is that of the whole process, the harness's that of
-its calls of the model alone. A row a task, and whether every log-likelihood agrees.
+tests/peers/setup.sh. Of a task that is no mmlu the first DOCUMENTS (60) are asked. qloom runs before and after the harness and the cheaper
+run counts; its time is that of the whole process, the harness's that of its calls of the model alone. A row a task, and whether every
+log-likelihood agrees.
 """
 import json
 import pathlib
@@ -57,9 +58,9 @@ def harness_tasks():
     return TASKS
 
 
-def compare(name, shots, batch, args):
+def compare(name, shots, batch, docs, args):
     qloom, model, fixtures, runs = args
-    docs = None if name == "mmlu" else 60
+    docs = None if name == "mmlu" else docs
     first, answers = ours(qloom, model, fixtures, runs, name, shots, docs)
     harness = [sys.executable, str(HERE / "tests/peers/harness.py"), model, fixtures, str(runs), f"{name}:{shots}", "--batch", str(batch)]
     _, text = spent(harness + (["--docs", str(docs)] if docs else []))
@@ -69,7 +70,8 @@ def compare(name, shots, batch, args):
     assert len(golden) == len(answers)
     off = max(abs(a - b) for x, y in zip(golden, answers) for a, b in zip(x["ll"], y["ll"]))
     seconds, count = min(first, second), len(answers)
-    print(f"| {name} | {shots} | {count} | {batch} | {count / theirs['cpu_s']:.2f} | {count / seconds:.2f} | {theirs['cpu_s'] / seconds:.2f} |"
+    rates = [count / theirs["cpu_s"], count / seconds]
+    print(f"| {name} | {shots} | {count} | {batch} | {rates[0]:.2f} | {rates[1]:.2f} | {rates[1] / rates[0]:.2f} |"
           f" {theirs['cpu_s']:.1f} | {first:.1f}, {second:.1f} | {off:.1e}{'' if off < TOLERANCE else ' DIFFERS'} |", flush=True)
     return off < TOLERANCE
 
@@ -79,8 +81,8 @@ def main():
     args[3].mkdir(parents=True, exist_ok=True)
     print("| task | shots | documents | batch | harness, documents a second | qloom | ratio | harness, s | qloom, s | off at most |\n"
           "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    equal = [compare(name, int(shots or 0), int(batch or 8), args)
-             for name, shots, batch in ((word + "::").split(":")[:3] for word in sys.argv[5:] or DEFAULT)]
+    equal = [compare(name, int(shots or 0), int(batch or 8), int(docs or 60), args)
+             for name, shots, batch, docs in ((word + ":::").split(":")[:4] for word in sys.argv[5:] or DEFAULT)]
     sys.exit(0 if all(equal) else 1)
 
 

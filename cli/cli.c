@@ -79,8 +79,8 @@ print_command_help(const ql_command *c)
            c->usage[0] && c->usage[strlen(c->usage) - 1] != '\n' ? "\n" : "", common_help);
 }
 
-static ql_status
-parse_threads(ql_ctx *cx, const char *text, int *out)
+ql_status
+ql_parse_number(ql_ctx *cx, const char *option, const char *text, int least, int most, int *out)
 {
     char *end;
     long n;
@@ -89,8 +89,9 @@ parse_threads(ql_ctx *cx, const char *text, int *out)
         return QL_OK;
     errno = 0;
     n = strtol(text, &end, 10);
-    if (errno || end == text || *end || n < 1 || n > THREADS_MAX)
-        return QL_FAIL(cx, QL_INVALID, "--threads: got '%s', expected a whole number from 1 to %d", text, THREADS_MAX);
+    if (errno || end == text || *end || n < least || n > most)
+        return QL_FAIL(cx, QL_INVALID, "%s: got '%s', expected a whole number from %d to %d", option, text, least,
+                       most);
     *out = (int)n;
     return QL_OK;
 }
@@ -143,7 +144,7 @@ dispatch(ql_cli *cli, const common_options *common, int argc, char **argv)
         return unknown_command(cli->cx, argv[1]);
     if (common->verbose && !common->version)
         return QL_FAIL(cli->cx, QL_INVALID, "--verbose goes with --version");
-    QL_TRY(cli->cx, parse_threads(cli->cx, common->threads, &cli->threads));
+    QL_TRY(cli->cx, ql_parse_number(cli->cx, "--threads", common->threads, 1, THREADS_MAX, &cli->threads));
     if (common->version) {
         return print_version(cli->cx, common->verbose);
     } else if (command && common->help) {

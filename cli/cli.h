@@ -52,6 +52,8 @@ extern const char *const ql_common_names[];
 /* Takes the options out of argv ("--name value" and "--name=value"; "--" ends them); *argc and argv keep the operands, argv[0] included.
  * INVALID for an unknown option, with the nearest known one. */
 ql_status ql_options_take(ql_ctx *cx, const ql_option_table *table, int *argc, char **argv);
+/* The number that an option's text is; NULL leaves *out as it is. */
+ql_status ql_parse_number(ql_ctx *cx, const char *option, const char *text, int least, int most, int *out);
 /* The same for a command, whose table ends with QL_OPTIONS_END (NULL: no options), and that takes from `least` to `most` operands, which
  * `operands` names: "one pipeline file". */
 ql_status ql_options(ql_cli *cli, const ql_option *options, int *argc, char **argv, int least, int most,

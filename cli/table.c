@@ -4,7 +4,7 @@
 #include "runs.h"
 
 typedef struct table_options {
-    const char *format, *best;
+    const char *format, *best, *bootstrap;
 } table_options;
 
 static ql_status
@@ -25,6 +25,7 @@ write_table(ql_ctx *cx, const table_options *opt, ql_runs *r)
         QL_TRY(cx, ql_table_format_parse(cx, opt->format, &format));
     if (opt->best)
         QL_TRY(cx, set_best(cx, opt->best, &r->spec));
+    QL_TRY(cx, ql_parse_number(cx, "--bootstrap", opt->bootstrap, 0, 100000, &r->spec.bootstrap));
     r->spec.differences = r->reference != NULL;
     if (r->reference)
         QL_TRY(cx, ql_book_compare(&r->book, r->reference));
@@ -41,6 +42,7 @@ run(ql_cli *cli, int argc, char **argv)
         {.name = "--columns", .value = &r.columns},
         {.name = "--format", .letter = "-f", .value = &opt.format},
         {.name = "--best", .value = &opt.best},
+        {.name = "--bootstrap", .value = &opt.bootstrap},
         {.name = "--reference", .list = &r.reference},
         QL_OPTIONS_END,
     };
@@ -64,6 +66,8 @@ const ql_command ql_cmd_table = {
         "                       differences from the cell with that label and otherwise the same ones, with the "
         "paired\n"
         "                       standard error over windows (repeatable); 'original': from the original "
-        "model\n" QL_RUNS_USAGE,
+        "model\n"
+        "  --bootstrap N        with an interval of each difference, of N draws of the windows or "
+        "documents\n" QL_RUNS_USAGE,
     .run = run,
 };

@@ -114,13 +114,10 @@ show_first(ql_ctx *cx, const showing *s, const ql_task *task)
     ql_tokenizer *tk = NULL;
     int64_t count;
     ql_status st;
-    char *end;
+    int shots = -1;
 
-    if (s->shots) {
-        options.shots = strtoll(s->shots, &end, 10);
-        if (*end || end == s->shots || options.shots < 0)
-            return QL_FAIL(cx, QL_INVALID, "--shots: expected a number, got '%s'", s->shots);
-    }
+    QL_TRY(cx, ql_parse_number(cx, "--shots", s->shots, 0, 1 << 10, &shots));
+    options.shots = shots;
     QL_TRY(cx, ql_task_read(cx, task, &options, &documents, &count));
     if (s->tokens)
         QL_TRY(cx, ql_tokenizer_open(cx, s->tokens, &tk));

@@ -143,6 +143,8 @@ copy(ql_book *b, ql_results *from, int64_t run, bool lists)
     const char *name;
     ql_sheet rows;
 
+    QL_TRY(b->cx, ql_sheet_read(from, &rows, "SELECT 1 FROM layout WHERE run = ? AND part = 'compare'", "i", run));
+    lists = lists || rows.count;
     QL_TRY(b->cx, ql_sheet_read(from, &rows, misfit, "i", run));
     name = ql_row(&rows, 0)[1].text;
     if (ql_row(&rows, 0)->text)
@@ -217,7 +219,7 @@ ql_book_texts(const ql_book *b, const char *sql, const char *part, const char *c
     ql_sheet rows;
 
     QL_TRY(b->cx, ql_sheet_read(b->db, &rows, sql, "t", part));
-    list = ql_alloc(b->cx, (size_t)rows.count, sizeof *list);
+    list = ql_alloc(b->cx, (size_t)rows.count + 1, sizeof *list);
     if (!list)
         return QL_MEMORY;
     for (int64_t i = 0; i < rows.count; i++)
@@ -233,6 +235,7 @@ ql_book_spec(const ql_book *b, ql_table_spec *out)
     static const char sql[] = "SELECT reference FROM layout WHERE run = 1 AND part = ? ORDER BY position";
     const char *const *value;
     int64_t count;
+    ql_sheet draws;
 
     *out = (ql_table_spec){0};
     QL_TRY(b->cx, ql_book_texts(b, sql, "row", &out->rows, &out->row_count));
@@ -240,6 +243,11 @@ ql_book_spec(const ql_book *b, ql_table_spec *out)
     QL_TRY(b->cx, ql_book_texts(b, sql, "pick", &out->picks, &out->pick_count));
     QL_TRY(b->cx, ql_book_texts(b, sql, "value", &value, &count));
     out->value = count ? value[0] : NULL;
+    QL_TRY(b->cx, ql_book_texts(b, sql, "compare", &out->compare, &out->compare_count));
+    QL_TRY(b->cx,
+           ql_sheet_read(b->db, &draws,
+                         "SELECT ifnull(max(0 + reference), 0) FROM layout WHERE run = 1 AND part = 'bootstrap'", ""));
+    out->bootstrap = (int)ql_row(&draws, 0)->integer;
     return QL_OK;
 }
 

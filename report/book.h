@@ -45,17 +45,18 @@ ql_status ql_book_filter(ql_book *b, const char *const *choices);
 /* What differences are taken from: each cell's original model (NULL, or "original" alone), or the cell that has these labels and is like
  * it on all other axes. Makes the table pair (cell, other). */
 ql_status ql_book_compare(ql_book *b, const char *const *choices);
-/* Makes the table difference (cell, metric, value, error, p) of all pairs; `metric` NULL: of all metrics. `error`, the standard error of
- * the difference, comes from the parts (windows, questions) that both cells have of the same data: part by part a difference has far less
- * variance than either (docs/methods.md 10). NULL: the metric has no parts, or not the same ones. `p` is that of McNemar's exact test where
- * all parts are 0 or 1. */
-ql_status ql_book_differences(ql_book *b, const char *metric);
+/* Makes the table difference (cell, metric, value, error, p, draws) of all pairs; `metric` NULL: of all metrics. `error`, the standard
+ * error of the difference, comes from the parts (windows, questions) that both cells have of the same data: part by part a difference
+ * has far less variance than either (docs/methods.md 10). NULL: the metric has no parts, or not the same ones. `p` is that of McNemar's
+ * exact test where all parts are 0 or 1. `draws` are the differences of as many draws of the parts, the same ones in all cells with the
+ * same data. */
+ql_status ql_book_differences(ql_book *b, const char *metric, int draws);
 
 /* Makes numbers of "cost.bits", "cost.seconds" or "cost.memory": what each cell cost, unless a stage has a number of that name. Any other
  * metric changes nothing, and neither does the same one again. */
 ql_status ql_book_cost(ql_book *b, const char *metric);
 
-/* The texts that a query of one column gives for its argument. In the innermost scope. */
+/* The texts that a query of one column gives for its argument, NULL behind them. In the innermost scope. */
 ql_status ql_book_texts(const ql_book *b, const char *sql, const char *part, const char *const **items, int64_t *count);
 
 typedef struct ql_names { /* a growing list */

@@ -122,22 +122,26 @@ static const char differences[] =
     " SELECT c.cell, c.metric, c.a - c.b, (SELECT standard_error(iif(c.exp, c.a, 1) * i.value"
     " - iif(c.exp, c.b, 1) * j.value)" PARTS
     "), iif(c.exp, NULL, (SELECT iif(min(i.value IN (0, 1) AND j.value IN (0, 1)),"
-    " mcnemar(sum(i.value > j.value), sum(i.value < j.value)), NULL)" PARTS ")) FROM c";
+    " mcnemar(sum(i.value > j.value), sum(i.value < j.value)), NULL)" PARTS
+    ")), iif(?2 > 0, (SELECT resampled(c.data, ?2, i.value, j.value,"
+    " ifnull(c.exp, 0))" PARTS "), NULL) FROM c";
 
 /* Terms of a mean are independent. */
 static const char of_means[] =
-    "UPDATE difference SET error = (SELECT iif(count(d.error) = m.terms, sqrt(sum(d.error * d.error)) / m.terms, NULL)"
-    " FROM mean m JOIN difference d ON d.metric = m.metric AND d.cell = difference.cell WHERE m.name = "
-    "difference.metric)"
+    "UPDATE difference SET (error, draws) = (SELECT iif(count(d.error) = m.terms, sqrt(sum(d.error * d.error)) / "
+    "m.terms, NULL),"
+    " iif(count(d.draws) = m.terms, average(d.draws), NULL) FROM mean m JOIN difference d ON d.metric = m.metric"
+    " AND d.cell = difference.cell WHERE m.name = difference.metric)"
     " WHERE metric IN (SELECT name FROM mean)";
 
 ql_status
-ql_book_differences(ql_book *b, const char *metric)
+ql_book_differences(ql_book *b, const char *metric, int draws)
 {
     ql_sheet none;
 
-    QL_TRY(b->cx, ql_results_exec(b->db, "DROP TABLE IF EXISTS difference; CREATE TEMP TABLE difference (cell INTEGER,"
-                                         " metric TEXT, value REAL, error REAL, p REAL, PRIMARY KEY (cell, metric))"));
-    QL_TRY(b->cx, ql_sheet_read(b->db, &none, differences, "t", metric));
+    QL_TRY(b->cx, ql_results_exec(
+                      b->db, "DROP TABLE IF EXISTS difference; CREATE TEMP TABLE difference (cell INTEGER,"
+                             " metric TEXT, value REAL, error REAL, p REAL, draws BLOB, PRIMARY KEY (cell, metric))"));
+    QL_TRY(b->cx, ql_sheet_read(b->db, &none, differences, "ti", metric, (int64_t)draws));
     return ql_results_exec(b->db, of_means);
 }

@@ -125,12 +125,19 @@ ql_table_format_parse(ql_ctx *cx, const char *word, ql_table_format *out)
 static ql_status
 write_layout(ql_book *b, const ql_table_spec *spec, ql_table_format format, FILE *out)
 {
+    ql_table_spec differences = *spec;
     ql_table table;
 
     QL_TRY(b->cx, ql_table_make(b, spec, &table));
     if (format == QL_TABLE_CSV)
         return ql_render_csv(b->cx, &table, out);
-    return ql_render_text(b->cx, &table, format == QL_TABLE_LATEX ? QL_TEXT_LATEX : QL_TEXT_MARKDOWN, out);
+    QL_TRY(b->cx, ql_render_text(b->cx, &table, format == QL_TABLE_LATEX ? QL_TEXT_LATEX : QL_TEXT_MARKDOWN, out));
+    if (spec->differences || !spec->compare_count || format != QL_TABLE_MARKDOWN)
+        return QL_OK;
+    differences.differences = true; /* a second table of what the file's `compare` asks for */
+    fputs("\n", out);
+    QL_TRY(b->cx, ql_book_compare(b, spec->compare));
+    return write_layout(b, &differences, format, out);
 }
 
 ql_status

@@ -48,6 +48,24 @@ has_sd(const ql_table *t, int64_t column)
     return false;
 }
 
+static bool
+has_interval(const ql_table *t, int64_t column)
+{
+    for (int64_t i = 0; i < t->row_count; i++)
+        if (t->entries[i * t->column_count + column].interval)
+            return true;
+    return false;
+}
+
+static void
+put_number(double value, bool there, FILE *out)
+{
+    char text[QL_NUMBER_SIZE];
+
+    ql_number_exact(value, text);
+    fprintf(out, "%s,", there ? text : "");
+}
+
 static ql_status
 put_header(ql_ctx *cx, const ql_table *t, FILE *out)
 {
@@ -62,26 +80,34 @@ put_header(ql_ctx *cx, const ql_table *t, FILE *out)
             return QL_MEMORY;
         put_field(t->columns[k].text, out);
         fputc(',', out);
-        if (!has_sd(t, k))
-            continue;
-        put_field(sd, out);
-        fputc(',', out);
+        if (has_sd(t, k)) {
+            put_field(sd, out);
+            fputc(',', out);
+        }
+        if (has_interval(t, k)) {
+            put_field(ql_format(cx, "%s low", t->columns[k].text), out);
+            fputc(',', out);
+            put_field(ql_format(cx, "%s high", t->columns[k].text), out);
+            fputc(',', out);
+        }
     }
     fputs("notes\n", out);
     return QL_OK;
 }
 
 static void
-put_entry(const ql_table_entry *e, bool sd, FILE *out)
+put_entry(const ql_table_entry *e, bool sd, bool interval, FILE *out)
 {
-    char text[QL_NUMBER_SIZE];
-
-    ql_number_exact(e->mean, text);
-    fprintf(out, "%s,", e->count ? text : e->failed ? "failed" : "");
-    if (!sd)
-        return;
-    ql_number_exact(e->sd, text);
-    fprintf(out, "%s,", e->spread ? text : "");
+    if (e->count)
+        put_number(e->mean, true, out);
+    else
+        fprintf(out, "%s,", e->failed ? "failed" : "");
+    if (sd)
+        put_number(e->sd, e->spread, out);
+    if (interval) {
+        put_number(e->low, e->interval, out);
+        put_number(e->high, e->interval, out);
+    }
 }
 
 /* The footnotes of a row's numbers, each once: labels keep theirs for formats that people read. */
@@ -119,7 +145,7 @@ ql_render_csv(ql_ctx *cx, const ql_table *t, FILE *out)
             fputc(',', out);
         }
         for (int64_t k = 0; k < t->column_count; k++)
-            put_entry(&t->entries[i * t->column_count + k], has_sd(t, k), out);
+            put_entry(&t->entries[i * t->column_count + k], has_sd(t, k), has_interval(t, k), out);
         QL_TRY(cx, put_notes(cx, t, i, out));
     }
     return QL_OK;

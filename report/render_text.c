@@ -193,7 +193,7 @@ static const char *
 entry_text(ql_ctx *cx, const format *f, const ql_table *t, const ql_table_entry *e)
 {
     const char *marks = marks_text(cx, f, &e->notes), *sign = t->differences && e->mean > 0 ? "+" : "";
-    char mean[QL_NUMBER_SIZE], sd[QL_NUMBER_SIZE];
+    char mean[QL_NUMBER_SIZE], sd[QL_NUMBER_SIZE], low[QL_NUMBER_SIZE], high[QL_NUMBER_SIZE];
 
     if (!marks)
         return NULL;
@@ -201,8 +201,11 @@ entry_text(ql_ctx *cx, const format *f, const ql_table *t, const ql_table_entry 
         return ql_format(cx, "%s%s", e->failed ? f->failed : "", marks);
     ql_number_short(e->mean, mean);
     ql_number_short(e->sd, sd);
-    return ql_format(cx, "%s%s%s%s%s%s%s", e->best ? f->best[0] : "", sign, mean, e->spread ? f->plus_minus : "",
-                     e->spread ? sd : "", e->best ? f->best[1] : "", marks);
+    ql_number_short(e->low, low);
+    ql_number_short(e->high, high);
+    return ql_format(cx, "%s%s%s%s%s%s%s%s", e->best ? f->best[0] : "", sign, mean, e->spread ? f->plus_minus : "",
+                     e->spread ? sd : "", e->interval ? ql_format(cx, " [%s, %s]", low, high) : "",
+                     e->best ? f->best[1] : "", marks);
 }
 
 /* All fields of a table, the header's first: (row_count + 1) x (key_count + column_count). */

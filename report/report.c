@@ -246,8 +246,8 @@ write_report(ql_book *b, const ql_table_spec *spec, FILE *out)
     ql_figure_input in = {.book = b};
 
     QL_TRY(b->cx, choose_value(b, "report", spec->value, &in.value));
-    QL_TRY(b->cx, ql_book_compare(b, NULL));
-    QL_TRY(b->cx, ql_book_differences(b, in.value));
+    QL_TRY(b->cx, ql_book_compare(b, spec->compare_count ? spec->compare : NULL));
+    QL_TRY(b->cx, ql_book_differences(b, in.value, 0));
     return write_page(b, &in, spec, out);
 }
 

@@ -29,6 +29,7 @@ typedef struct maker {
     metric *metrics;
     place *places; /* [row_count * column_count] */
     int64_t tests; /* of differences */
+    int draws;     /* for their intervals */
 } maker;
 
 static ql_status
@@ -41,7 +42,7 @@ add_name(ql_ctx *cx, ql_names *n, const char *name)
 
 /* Columns of the query for numbers. `axes`: the cell's labels on all axes but the seed, where rows and columns
  * don't show all of them; `notes`: how its number was made. */
-enum { ROW, COLUMN, METRIC, CELL, RUN, BASELINE, ERROR, AXES, NOTES, FOOTNOTES, VALUE, SPREAD, TEST };
+enum { ROW, COLUMN, METRIC, CELL, RUN, BASELINE, ERROR, AXES, NOTES, FOOTNOTES, VALUE, SPREAD, TEST, LOW, HIGH };
 
 /* In the order of cells. %s: the columns of errors and of tests, and the table of values. Texts that are lists have char(1) between two
  * items. */
@@ -140,6 +141,9 @@ put(maker *m, const ql_field *n)
         e->sd = n[SPREAD].real;
         e->spread = true;
     }
+    e->interval = e->count == 1 && !isnan(n[LOW].real);
+    e->low = n[LOW].real;
+    e->high = n[HIGH].real;
     p->p = n[TEST].real;
     p->tested = e->count == 1 && !isnan(p->p);
     m->tests += p->tested;
@@ -149,14 +153,16 @@ put(maker *m, const ql_field *n)
 static ql_status
 put_numbers(maker *m)
 {
-    const char *sql = m->out->differences ? ql_format(m->cx, numbers_sql, "v.error, v.p", "difference")
-                                          : ql_format(m->cx, numbers_sql, "NULL, NULL", "number");
+    const char *sql = m->out->differences
+                          ? ql_format(m->cx, numbers_sql,
+                                      "v.error, v.p, quantile(v.draws, 0.025), quantile(v.draws, 0.975)", "difference")
+                          : ql_format(m->cx, numbers_sql, "NULL, NULL, NULL, NULL", "number");
     ql_sheet rows;
 
     if (!sql)
         return QL_MEMORY;
     if (m->out->differences)
-        QL_TRY(m->cx, ql_book_differences(m->book, m->metric_count == 1 ? m->metrics[0].name : NULL));
+        QL_TRY(m->cx, ql_book_differences(m->book, m->metric_count == 1 ? m->metrics[0].name : NULL, m->draws));
     QL_TRY(m->cx, ql_sheet_read(m->book->db, &rows, sql, ""));
     for (int64_t i = 0; i < rows.count; i++)
         QL_TRY(m->cx, put(m, ql_row(&rows, i)));
@@ -280,6 +286,13 @@ put_remarks(maker *m)
 
     for (int64_t k = 0; k < m->metric_count; k++)
         QL_TRY(m->cx, note_metric(m, k));
+    if (m->out->differences && m->draws)
+        QL_TRY(m->cx,
+               add_name(m->cx, &m->out->remarks,
+                        ql_format(
+                            m->cx,
+                            "in brackets: the middle 95 %% of %d draws of a paired bootstrap over windows or documents",
+                            m->draws)));
     for (int pass = m->out->differences ? 0 : 1; pass < 2; pass++) {
         QL_TRY(m->cx, ql_sheet_read(m->book->db, &rows, pass ? papers : differences, ""));
         for (int64_t i = 0; i < rows.count; i++)
@@ -447,7 +460,7 @@ allocate(maker *m)
 ql_status
 ql_table_make(ql_book *b, const ql_table_spec *spec, ql_table *out)
 {
-    maker m = {.book = b, .cx = b->cx, .out = out};
+    maker m = {.book = b, .cx = b->cx, .out = out, .draws = spec->bootstrap};
 
     *out = (ql_table){.differences = spec->differences};
     QL_TRY(b->cx, ql_layout_make(b, spec));

@@ -23,6 +23,8 @@ typedef struct ql_table_entry {
     double mean, sd; /* sd: sample standard deviation, when count > 1; else of a difference its paired standard error */
     bool failed;     /* no number because the cell failed */
     bool spread;     /* sd is there */
+    bool interval;   /* of a difference, low and high are there */
+    double low, high;
     bool best;
     ql_notes notes;
 } ql_table_entry;

@@ -144,6 +144,8 @@ const char *ql_build_row_text(ql_build *b, const ql_param *row, const void *self
 /* Keys of the file; `keys` gets all but stages, matrix, exclude and table. */
 bool ql_build_file(ql_build *b, const char *file, ql_file_keys *keys);
 bool ql_build_table(ql_build *b, ql_graph *g);
+/* Has a cell each label that the table is to compare with? Once there are cells. */
+bool ql_build_compare(ql_build *b, const ql_graph *g);
 bool ql_is_file_key(const char *key);
 /* The dtype that `compute:` names; NONE: the device chooses. */
 ql_dtype ql_file_compute(const ql_file_keys *keys);

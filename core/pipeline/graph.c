@@ -134,6 +134,8 @@ build(ql_build *b, ql_graph *g)
     (void)ql_build_table(b, g);
     if (b->stage_count && b->problems.failed == QL_OK)
         QL_TRY(b->cx, ql_build_cells(b, g));
+    if (b->problems.count == 0 && b->problems.failed == QL_OK)
+        (void)ql_build_compare(b, g);
     return b->problems.count || b->problems.failed != QL_OK ? b->problems.failed : ql_build_expanded(b, &keys, g);
 }
 

@@ -67,8 +67,11 @@ typedef struct ql_table_spec {
     const char *value;                        /* "ppl.perplexity"; NULL: every metric a column */
     int64_t pick_count;
     const char *const *picks; /* "AXIS METRIC": of cells that differ on that axis alone, the one with the best metric */
-    ql_best best;             /* which numbers stand out */
-    bool differences;         /* numbers less those of what each cell is compared with */
+    const char *const *compare; /* "quant.bits=4": differences from the cell with these labels are shown, too */
+    int64_t compare_count;      /* 0: they are not */
+    int bootstrap;              /* draws for an interval of each difference; 0: none */
+    ql_best best;               /* which numbers stand out */
+    bool differences;           /* numbers less those of what each cell is compared with */
 } ql_table_spec;
 
 typedef struct ql_graph {

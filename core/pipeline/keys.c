@@ -5,7 +5,8 @@
 #include "build.h"
 
 #define PIPELINE_VERSION "1"
-#define PICK "pick" /* of `table:`, a mapping and so no row of its keys */
+#define PICK "pick"         /* of `table:`, a mapping and so no row of its keys */
+#define ORIGINAL "original" /* the model as it came, which every cell may be compared with */
 
 static const char *const versions[] = {PIPELINE_VERSION, NULL};
 static const char *const computes[] = {"fp32", "bf16", "fp16", NULL};
@@ -44,8 +45,9 @@ static const ql_param stage_rows[] = {
 };
 
 typedef struct table_keys {
-    ql_strings rows, columns;
+    ql_strings rows, columns, compare;
     const char *value;
+    int bootstrap;
 } table_keys;
 
 static const ql_param table_rows[] = {
@@ -55,6 +57,11 @@ static const ql_param table_rows[] = {
         table_keys, value, NULL,
         "STAGE.METRIC, such as ppl.perplexity, several parted by commas, mean(A.acc, B.acc); default: every metric a "
         "column"),
+    QL_LIST(table_keys, compare,
+            "AXIS=LABEL, such as quant.bits=4, or a list of them: differences are from the cell with these labels and "
+            "otherwise the same ones, in a table of their own; original: from the original model"),
+    QL_NUM(table_keys, bootstrap, 0, 0, 100000,
+           "draws of a paired bootstrap, which gives differences an interval; 0: none"),
     QL_PARAMS_END,
 };
 
@@ -163,8 +170,10 @@ read_keys(ql_build *b, const char *prefix, const ql_plugin *table, const ql_yaml
         ql_param_offer(&near, table->params);
         if (with_sections)
             ql_guess_offer_all(&near, ql_file_sections, 4);
-        ok = ql_wrong(b, key->place, "%sunknown key '%s'%s", prefix, key->text,
-                      ql_guess_text(b->cx, &near, with_sections ? "" : "; expected rows, columns, value or pick"));
+        ok =
+            ql_wrong(b, key->place, "%sunknown key '%s'%s", prefix, key->text,
+                     ql_guess_text(b->cx, &near,
+                                   with_sections ? "" : "; expected rows, columns, value, pick, compare or bootstrap"));
     }
     return ok;
 }
@@ -219,6 +228,13 @@ ql_build_file(ql_build *b, const char *file, ql_file_keys *keys)
 
 /* --- table: ------------------------------------------------------------------------------------------------------ */
 
+/* Where entry `i` of a key that is one word or a list stands. */
+static ql_place
+entry_place(const ql_yaml *v, int64_t i)
+{
+    return v->kind == QL_YAML_LIST ? v->items[i]->place : v->place;
+}
+
 /* Each of `names`, which `v` gives as a list or as one word, must mean something. */
 static bool
 check_references(ql_build *b, const char *prefix, const ql_yaml *v, const ql_strings *names)
@@ -227,9 +243,7 @@ check_references(ql_build *b, const char *prefix, const ql_yaml *v, const ql_str
     bool ok = true;
 
     for (int64_t i = 0; i < names->count; i++)
-        ok = ql_build_reference(b, v->kind == QL_YAML_LIST ? v->items[i]->place : v->place, prefix, names->items[i],
-                                &ref) &&
-             ok;
+        ok = ql_build_reference(b, entry_place(v, i), prefix, names->items[i], &ref) && ok;
     return ok;
 }
 
@@ -279,6 +293,58 @@ read_picks(ql_build *b, const ql_yaml *v, ql_graph *g)
     return ok;
 }
 
+/* The reference of "quant.bits=4"; NULL: it is not of that form. */
+static const char *
+compared(ql_build *b, const char *text)
+{
+    const char *equal = strchr(text, '=');
+
+    return equal && equal != text ? ql_build_text(b, ql_format(b->cx, "%.*s", (int)(equal - text), text)) : NULL;
+}
+
+static bool
+check_compare(ql_build *b, const ql_yaml *v, const ql_strings *texts)
+{
+    bool ok = true;
+
+    for (int64_t i = 0; i < texts->count; i++) {
+        const char *reference = compared(b, texts->items[i]);
+        ql_reference ref;
+
+        if (reference)
+            ok = ql_build_reference(b, entry_place(v, i), "table: compare: ", reference, &ref) && ok;
+        else if (strcmp(texts->items[i], ORIGINAL) != 0 || texts->count > 1)
+            ok = ql_wrong(b, entry_place(v, i),
+                          "table: compare: expected AXIS=LABEL, such as quant.bits=4, or 'original' alone");
+    }
+    return ok;
+}
+
+bool
+ql_build_compare(ql_build *b, const ql_graph *g)
+{
+    const ql_yaml *table = ql_yaml_get(b->root, "table"), *v = table ? ql_yaml_get(table, "compare") : NULL;
+    bool ok = true;
+
+    for (int64_t i = 0; i < g->table.compare_count; i++) {
+        const char *text = g->table.compare[i], *reference = compared(b, text);
+        ql_guess near = ql_guess_open(reference ? text + strlen(reference) + 1 : "");
+        bool found = !reference;
+
+        for (int64_t c = 0; c < g->cell_count && !found; c++) {
+            const char *label = ql_cell_label(b->cx, g, &g->cells[c], reference);
+
+            found = label && strcmp(label, text + strlen(reference) + 1) == 0;
+            if (label)
+                ql_guess_offer(&near, label);
+        }
+        ok = (found || ql_wrong(b, entry_place(v, i), "table: compare: no cell has that label as its %s%s", reference,
+                                ql_guess_text(b->cx, &near, ""))) &&
+             ok;
+    }
+    return ok;
+}
+
 bool
 ql_build_table(ql_build *b, ql_graph *g)
 {
@@ -295,6 +361,7 @@ ql_build_table(ql_build *b, ql_graph *g)
     (void)read_keys(b, "table: ", &table_table, table, false, &keys);
     (void)check_references(b, "table: rows: ", ql_yaml_get(table, "rows"), &keys.rows);
     (void)check_references(b, "table: columns: ", ql_yaml_get(table, "columns"), &keys.columns);
+    (void)check_compare(b, ql_yaml_get(table, "compare"), &keys.compare);
     if (keys.value)
         (void)check_metric(b, ql_yaml_get(table, "value")->place, "table: value: ", keys.value);
     (void)read_picks(b, ql_yaml_get(table, PICK), g);
@@ -303,5 +370,8 @@ ql_build_table(ql_build *b, ql_graph *g)
     g->table.columns = keys.columns.items;
     g->table.column_count = keys.columns.count;
     g->table.value = keys.value;
+    g->table.compare = keys.compare.items;
+    g->table.compare_count = keys.compare.count;
+    g->table.bootstrap = keys.bootstrap;
     return true;
 }

@@ -283,11 +283,15 @@ static ql_status
 put_table(shape *s)
 {
     const ql_table_spec *t = &s->g->table;
+    const char *draws;
 
     QL_TRY(s->cx, put_layout(s, "row", t->rows, t->row_count));
     QL_TRY(s->cx, put_layout(s, "column", t->columns, t->column_count));
     QL_TRY(s->cx, put_layout(s, "value", &t->value, t->value != NULL));
-    return put_layout(s, "pick", t->picks, t->pick_count);
+    QL_TRY(s->cx, put_layout(s, "pick", t->picks, t->pick_count));
+    QL_TRY(s->cx, put_layout(s, "compare", t->compare, t->compare_count));
+    draws = ql_format(s->cx, "%d", t->bootstrap);
+    return draws ? put_layout(s, "bootstrap", &draws, t->bootstrap > 0) : QL_MEMORY;
 }
 
 /* --- the whole --- */

@@ -42,6 +42,10 @@ ql_status ql_db_int(ql_results *r, int64_t *out, const char *sql, const char *ty
  * partition: its plain sum in the window's order over its count. standard_error(x), an aggregate: of the mean of x, in the order of rows;
  * NULL for less than two. SQLite's status. */
 int ql_db_functions(sqlite3 *handle);
+/* resampled(data, draws, x, y, exp), an aggregate: a blob of as many doubles, each the mean of x less that of y (with `exp` e to
+ * them) over pairs drawn with replacement, by a generator whose key is the text `data`. average(blob), an aggregate: number by
+ * number; NULL if they are not of one length. quantile(blob, q). SQLite's status. */
+int ql_db_bootstrap(sqlite3 *handle);
 
 /* The digest of a node's facts, notes and answers in a block: an expression over two others. The node's key and the block count as well,
  * so rows that came to lie elsewhere don't have it. */

@@ -158,6 +158,8 @@ ql_db_functions(sqlite3 *handle)
         code = sqlite3_create_function_v2(handle, "mcnemar", 2, flags, NULL, mcnemar, NULL, NULL, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_create_function_v2(handle, "standard_error", 1, flags, NULL, NULL, spread_row, spread_end, NULL);
+    if (code == SQLITE_OK)
+        code = ql_db_bootstrap(handle);
     return code != SQLITE_OK ? code
                              : sqlite3_create_window_function(handle, "mean", 1, flags, NULL, mean_row, mean_end,
                                                               mean_end, mean_lose, NULL);

@@ -1,7 +1,8 @@
 """Usage: VENV/bin/python harness.py MODEL FIXTURES OUT [TASK[:SHOTS]...] [--docs N] [--batch N] [--dtype D]: what lm-eval answers.
 
-MODEL is a folder that transformers loads. Every task's answers are written to OUT/TASK.SHOTS.jsonl, a document a line with the log-likelihood
-of each continuation, and a line about each is printed: documents, metrics, processor seconds of the model's work alone. One thread.
+MODEL is a folder that transformers loads. Every task's answers are written to OUT/TASK.SHOTS.jsonl, a document a line with the
+log-likelihood of each continuation, and a line about each is printed: documents, metrics, processor seconds of the model's work alone. One
+thread.
 """
 import argparse
 import json

@@ -3,4 +3,4 @@
 # no part of the test suite.
 set -eu
 python3 -m venv "$1"
-"$1/bin/pip" install --quiet numpy safetensors tokenizers transformers peft torch compressed-tensors
+"$1/bin/pip" install --quiet numpy safetensors tokenizers transformers peft torch compressed-tensors lm-eval==0.4.13

@@ -113,7 +113,7 @@ difference(ql_ctx *cx, const ql_result_set *set, int64_t cell, int64_t from, con
     REQUIRE_OK(cx, ql_results_exec(b.db, "CREATE TEMP TABLE pair (cell INTEGER, other INTEGER)"));
     REQUIRE_OK(cx, ql_sheet_read(b.db, &rows, "INSERT INTO pair VALUES (?, ?)", "ii", cell, from));
     REQUIRE_OK(cx, ql_book_cost(&b, metric));
-    REQUIRE_OK(cx, ql_book_differences(&b, metric));
+    REQUIRE_OK(cx, ql_book_differences(&b, metric, 0));
     REQUIRE_OK(cx, ql_sheet_read(b.db, &rows, "SELECT value, error FROM difference", ""));
     ql_book_close(&b);
     if (rows.count != 1)
@@ -177,6 +177,80 @@ test_difference(ql_ctx *cx, uint64_t seed)
     ql_results_fini(cx, &set);
 }
 
+/* --- the bootstrap ----------------------------------------------------------------------------------------------- */
+
+static double
+number(ql_book *b, const char *sql)
+{
+    ql_sheet rows;
+
+    REQUIRE_OK(b->cx, ql_sheet_read(b->db, &rows, sql, ""));
+    CHECK_INT(rows.count, 1);
+    return ql_row(&rows, 0)[0].real;
+}
+
+#define TWO " FROM (SELECT 0.0 AS x, 0.0 AS y UNION ALL VALUES (1.0, 0.0))"
+
+/* Two parts, of which one differs by 1: the mean of a draw is 0, 1/2 or 1, in one of four, two of four and one of four draws. */
+static void
+test_draws(ql_ctx *cx)
+{
+    ql_book b;
+
+    REQUIRE_OK(cx, ql_book_open(cx, &b));
+    CHECK_NEAR(number(&b, "SELECT quantile(resampled('d', 4000, x, y, 0), 0.2)" TWO), 0, 0);
+    CHECK_NEAR(number(&b, "SELECT quantile(resampled('d', 4000, x, y, 0), 0.3)" TWO), 0.5, 0);
+    CHECK_NEAR(number(&b, "SELECT quantile(resampled('d', 4000, x, y, 0), 0.7)" TWO), 0.5, 0);
+    CHECK_NEAR(number(&b, "SELECT quantile(resampled('d', 4000, x, y, 0), 0.8)" TWO), 1, 0);
+    CHECK_NEAR(number(&b, "SELECT quantile(resampled('d', 4000, x, y, 1), 0.8)" TWO), exp(1) - 1, 1e-15);
+    CHECK_NEAR(number(&b,
+                      "SELECT resampled('d', 9, x, y, 0) = resampled('d', 9, x, y, 0) AND resampled('d', 9, x, y, 0)"
+                      " <> resampled('e', 9, x, y, 0) AND average(NULL) IS NULL AND quantile(NULL, 0.5) IS NULL" TWO),
+               1, 0);
+    /* the same parts are drawn of other numbers of the same data */
+    CHECK_NEAR(number(&b, "SELECT quantile(resampled('d', 99, 2 * x, 2 * y, 0), 0.4) = 2 * quantile(resampled('d', 99, "
+                          "x, y, 0), 0.4)" TWO),
+               1, 0);
+    CHECK_NEAR(number(&b, "SELECT quantile(average(d), 0.3) FROM (SELECT resampled('d', 99, x, y, 0) AS d" TWO
+                          " UNION ALL SELECT resampled('d', 99, 3 * x, y, 0)" TWO ")"),
+               2 * number(&b, "SELECT quantile(resampled('d', 99, x, y, 0), 0.3)" TWO), 1e-15);
+    ql_book_close(&b);
+}
+
+/* An interval of many parts is about as wide as the standard error says. */
+static void
+test_interval(ql_ctx *cx)
+{
+    enum { PARTS = 300 };
+    uint64_t seed = 7;
+    double parts[2][PARTS], mean[2] = {0, 0}, low, high, error;
+    const ql_result_set *sets[1];
+    ql_result_set set;
+    ql_book b;
+
+    sets_small(cx, "a-0", &set);
+    sets[0] = &set;
+    for (int k = 0; k < 2; k++) {
+        for (int64_t i = 0; i < PARTS; i++) {
+            parts[k][i] = 1 + 0.1 * test_normal(&seed);
+            mean[k] += parts[k][i] / PARTS;
+        }
+        set.cells[k].lists[0] = (ql_result_list){.stage = "ppl", .name = "windows", .count = PARTS, .values = parts[k]};
+        set.cells[k].metrics[0].value = exp(mean[k]);
+    }
+    b = set_book(cx, sets, 1);
+    REQUIRE_OK(cx, ql_results_exec(
+                       b.db, "CREATE TEMP TABLE pair (cell INTEGER, other INTEGER); INSERT INTO pair VALUES (1, 0)"));
+    REQUIRE_OK(cx, ql_book_differences(&b, "ppl.perplexity", 1000));
+    low = number(&b, "SELECT quantile(draws, 0.025) FROM difference");
+    high = number(&b, "SELECT quantile(draws, 0.975) FROM difference");
+    error = number(&b, "SELECT error FROM difference");
+    CHECK(low < exp(mean[1]) - exp(mean[0]) && exp(mean[1]) - exp(mean[0]) < high);
+    CHECK_NEAR((high - low) / (2 * 1.96 * error), 1, 0.15);
+    ql_book_close(&b);
+    ql_results_fini(cx, &set);
+}
+
 int
 main(void)
 {
@@ -189,6 +263,8 @@ main(void)
     test_filter(&cx);
     test_reference(&cx);
     test_difference(&cx, test_seed());
+    test_draws(&cx);
+    test_interval(&cx);
     ql_scope_close(&cx, &scope);
     ql_ctx_fini(&cx);
     return TEST_DONE();

@@ -11,21 +11,21 @@ device 880
 tensor 3060
 plugin 1920
 model 3020
-pipeline 3190
+pipeline 3270
 yaml 930
 store 1430
-results 1905
+results 2110
 walk 8730
 run 430
 job 1880
-text 8990
+text 9000
 methods 810
 export 1290
-report 4035
+report 4100
 kit 930
 cli 2605
-core 31625
-all 50045"
+core 31920
+all 50310"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

@@ -1,6 +1,6 @@
 # `cmake --build BUILD --target bundle`: one archive that runs from wherever it is unpacked, with the checks of scripts/gpu-check.sh.
-set(checks test-kernels-algebra test-kernels-blocks test-kernels-groups test-kernels-random test-cuda-answers test-cuda-losses bench-device
-           make-model)
+set(checks test-kernels-algebra test-kernels-blocks test-kernels-groups test-kernels-random test-kernels-train test-cuda-answers test-cuda-losses
+           bench-device make-model)
 add_custom_target(bundle COMMAND ${CMAKE_SOURCE_DIR}/scripts/bundle.sh ${CMAKE_BINARY_DIR} ${CMAKE_BINARY_DIR}
                   DEPENDS program ${checks} VERBATIM)
 

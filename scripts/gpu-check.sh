@@ -187,7 +187,7 @@ echo
 row "what" "result"
 row "---" "---"
 [ -z "$quick" ] || export QLOOM_TEST_ROUNDS=1
-for name in algebra blocks groups random; do
+for name in algebra blocks groups random train; do
     check "operations: $name" 90 "$checks/test-kernels-$name"
 done
 check "losses of tokens of a real model" 60 env QLOOM_TEST_SEQUENCES="$([ "$quick" ] && echo 1 || echo 256)" "$checks/test-cuda-losses"
@@ -209,10 +209,10 @@ done
 # Losses of bf16 scatter by 1e-2 about the right ones: their mean needs tokens.
 [ "$(left)" -le 60 ] || pipeline "$root/pipelines/quickstart.yaml" bf16 64 "$([ "$quick" ] && echo 5e-2 || echo 5e-4)" 0.05
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
-for name in algebra blocks groups random; do
+for name in algebra blocks groups random train; do
     sanitize memcheck $name
 done
-for name in groups blocks; do
+for name in groups blocks train; do
     sanitize racecheck $name
     sanitize synccheck $name
 done

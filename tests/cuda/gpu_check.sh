@@ -24,5 +24,5 @@ test "$(cat "$work/none")" = 'no GPU to check: cuda:0: the driver answers, but h
 "$root/scripts/gpu-check.sh" --quick --model "$work/model" >"$work/out" 2>&1 || status=2
 cat "$work/out"
 test $status -eq 1
-test "$(grep -c '| fine' "$work/out")" -eq 9
+test "$(grep -c '| fine' "$work/out")" -eq 10
 grep -q '^| table of 4 cells / its distinct parts  *| [0-9.]* (' "$work/out"

@@ -11,11 +11,11 @@ device 880
 tensor 3060
 plugin 1920
 model 3020
-pipeline 3270
+pipeline 3290
 yaml 930
 store 1430
 results 2110
-walk 8730
+walk 8750
 run 430
 job 1880
 text 9000
@@ -24,8 +24,8 @@ export 1290
 report 4100
 kit 930
 cli 2605
-core 31920
-all 50310"
+core 31960
+all 50350"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

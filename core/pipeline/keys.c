@@ -150,6 +150,23 @@ ql_build_row_text(ql_build *b, const ql_param *row, const void *self)
     return row->type == QL_T_LIST || (!text && strcmp(print, "null") == 0) ? NULL : print;
 }
 
+/* A list where a row takes one text, as that text: its items, parted by commas. */
+static const ql_yaml *
+joined(ql_build *b, const ql_param *row, const ql_yaml *v)
+{
+    const char *text = "";
+
+    if (row->type != QL_T_STRING || v->kind != QL_YAML_LIST)
+        return v;
+    for (int64_t i = 0; i < v->count; i++) {
+        if (v->items[i]->kind != QL_YAML_SCALAR)
+            return v;
+        text = ql_build_text(b, ql_format(b->cx, "%s%s%s", text, i ? ", " : "", v->items[i]->text));
+    }
+    v = ql_build_scalar(b, v->place, text);
+    return v;
+}
+
 /* Every key of `map` that is a row of `table` into `self`; other keys, but the sections of a file, are told. */
 static bool
 read_keys(ql_build *b, const char *prefix, const ql_plugin *table, const ql_yaml *map, bool with_sections, void *self)
@@ -161,12 +178,13 @@ read_keys(ql_build *b, const char *prefix, const ql_plugin *table, const ql_yaml
         const ql_param *row = ql_param_find(table, key->text);
         ql_guess near = ql_guess_open(key->text);
 
+        if (with_sections ? !row && ql_is_file_key(key->text) : strcmp(key->text, PICK) == 0)
+            continue;
         if (row) {
-            ok = ql_build_value(b, prefix, row, map->items[i], self) && ok;
+            ok = ql_build_value(b, prefix, row, with_sections ? map->items[i] : joined(b, row, map->items[i]), self) &&
+                 ok;
             continue;
         }
-        if (with_sections ? ql_is_file_key(key->text) : strcmp(key->text, PICK) == 0)
-            continue;
         ql_param_offer(&near, table->params);
         if (with_sections)
             ql_guess_offer_all(&near, ql_file_sections, 4);

@@ -208,6 +208,8 @@ look(ql_training *t)
 
     if (!t->eval)
         return QL_OK;
+    if (t->w->progress.total > 0)
+        ql_progress_step(t->w->cx, &t->w->progress, 0, "a look at the eval data");
     ql_scope_open(t->w->cx, &scope);
     st = evaluate(t);
     ql_scope_close(t->w->cx, &scope);
@@ -271,6 +273,8 @@ choose_kept(ql_training *t, const ql_batch *batch)
         blocks = left < each ? 0 : left / each < (double)all ? (int64_t)(left / each) : all;
     }
     t->keep_from = t->layers - blocks;
+    if (d->clock)
+        return QL_OK;
     ql_info(t->w->cx, "%s: activations inside %lld of %lld blocks are kept between forward and backward",
             t->v->stage->name, (long long)blocks, (long long)all);
     return QL_OK;
@@ -298,11 +302,12 @@ static void
 show(ql_training *t)
 {
     ql_walk *w = t->w;
-    const double spent = ql_device_seconds(w->cx->device) - t->start;
     char what[96];
 
+    if (w->progress.total == 0)
+        return;
     snprintf(what, sizeof what, "update %lld of %lld, loss %.4f, %.0f tokens/s", (long long)t->update,
-             (long long)t->course.updates, t->loss, spent > 0 ? (double)t->tokens / spent : 0);
+             (long long)t->course.updates, t->loss, t->busy > 0 ? (double)t->tokens / t->busy : 0);
     ql_progress_step(w->cx, &w->progress, 1, what);
 }
 
@@ -333,17 +338,21 @@ stop(ql_training *t, ql_status st)
 static ql_status
 run_update(ql_training *t)
 {
+    const ql_device *d = t->w->cx->device;
     ql_scope scope;
     ql_status st = QL_OK;
+    double start;
 
     if (t->eval && t->update % t->course.eval_every == 0)
         st = look(t);
+    start = ql_device_seconds(d);
     ql_scope_open(t->w->cx, &scope);
     if (st == QL_OK)
         st = update(t);
     ql_scope_close(t->w->cx, &scope);
     if (st != QL_OK)
         return stop(t, st);
+    t->busy += ql_device_seconds(d) - start;
     t->update++;
     show(t);
     return checkpoint_is_due(t) ? ql_train_save(t) : QL_OK;
@@ -379,14 +388,17 @@ run_updates(ql_training *t)
     const ql_device *d = t->w->cx->device;
     const int64_t until = d->clock && t->course.updates > REHEARSED ? REHEARSED : t->course.updates;
 
-    ql_progress_start(t->w->cx, &t->w->progress, (double)(t->course.updates - t->update), t->v->stage->name);
-    t->start = t->seconds = ql_device_seconds(d);
+    if (!d->clock)
+        ql_progress_start(t->w->cx, &t->w->progress, (double)(t->course.updates - t->update), t->v->stage->name);
+    t->seconds = ql_device_seconds(d);
     while (t->update < until)
         QL_TRY(t->w->cx, run_update(t));
     QL_TRY(t->w->cx, round_adapters(t));
     QL_TRY(t->w->cx, look(t));
-    ql_progress_end(t->w->cx, &t->w->progress);
-    t->w->progress = (ql_progress){0};
+    if (t->busy > 0 && !d->clock)
+        ql_info(t->w->cx, "%s: %lld tokens, %.0f a second of updates", t->v->stage->name, (long long)t->tokens,
+                (double)t->tokens / t->busy);
+    ql_walk_end_progress(t->w);
     return QL_OK;
 }
 

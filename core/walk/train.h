@@ -61,10 +61,11 @@ typedef struct ql_training {
     int64_t keep_from;            /* blocks from here on keep their inner activations between forward and backward */
     bool dropping;                /* dropout is on */
     int64_t saved;                /* checkpoints, which says the slot of the next */
-    double start, seconds; /* when training began in this process; when the last checkpoint was written, or it began */
-    int64_t tokens;        /* since then */
-    double loss;           /* of the last update */
-    FILE *lines;           /* of a line an update; NULL: none */
+    double seconds;               /* when the last checkpoint was written, or training began in this process */
+    double busy;                  /* seconds of updates since then */
+    int64_t tokens;               /* since then */
+    double loss;                  /* of the last update */
+    FILE *lines;                  /* of a line an update; NULL: none */
 } ql_training;
 
 static inline ql_tuned *

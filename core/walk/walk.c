@@ -113,6 +113,8 @@ start_progress(ql_walk *w)
     const double blocks = (double)w->model->info.layers, end = cost_of(w, QL_TAP_END) + cost_of_passes(w);
     const double first = cost_of(w, QL_TAP_STATS);
 
+    if (w->cx->device->clock) /* of a rehearsal nobody waits for the end */
+        return;
     ql_progress_start(w->cx, &w->progress, blocks * (first + end) + end + (2 * blocks + 1) * (double)w->passes,
                       w->plan->root->name);
 }
@@ -123,6 +125,8 @@ step(ql_walk *w, double units)
     const long long block = w->layer + 1, blocks = w->model->info.layers;
     char what[96];
 
+    if (w->progress.total == 0)
+        return;
     if (w->passes > 1)
         snprintf(what, sizeof what, "pass %lld of %lld, block %lld of %lld", (long long)w->pass + 1,
                  (long long)w->passes, block, blocks);
@@ -344,8 +348,8 @@ walk_pass(ql_walk *w)
     return QL_OK;
 }
 
-static void
-end_progress(ql_walk *w)
+void
+ql_walk_end_progress(ql_walk *w)
 {
     if (w->progress.total > 0)
         ql_progress_end(w->cx, &w->progress);
@@ -363,7 +367,7 @@ walk_level(ql_walk *w)
         QL_TRY(w->cx, walk_pass(w));
     QL_TRY(w->cx, ql_texts_run(w));
     w->pass = 0;
-    end_progress(w);
+    ql_walk_end_progress(w);
     return ql_sinks_end(w);
 }
 
@@ -386,7 +390,7 @@ walk(ql_walk *w)
 static void
 close_walk(ql_walk *w)
 {
-    end_progress(w);
+    ql_walk_end_progress(w);
     forget_next(w);
     close_block(w);
     ql_sinks_close(w);

@@ -64,6 +64,8 @@ struct ql_walk {
 /* --- walk.c --- */
 /* One walk over an open model with an open tokenizer. INVALID with `damaged` set: it has to begin again. */
 ql_status ql_walk_run(ql_walk *w);
+void ql_walk_end_progress(
+    ql_walk *w); /* what is shown has come to its end, or is given up; nothing where nothing is shown */
 
 /* --- corpus.c --- */
 /* The tokens of stage `data` as evaluator `reader` asks for them; NULL: for calibration. Equal ones are one. */

@@ -52,11 +52,12 @@ add_identity(forged *e)
 static bool
 same(ql_ctx *cx, const ql_tensor *t, const ql_tensor *back)
 {
+    const size_t bytes = ql_tensor_bytes(t);
     const void *was, *is;
     bool equal;
 
     MUST(ql_map(cx, t, QL_READ, &was) == QL_OK && ql_map(cx, back, QL_READ, &is) == QL_OK);
-    equal = ql_tensor_bytes(t) == ql_tensor_bytes(back) && memcmp(was, is, ql_tensor_bytes(t)) == 0;
+    equal = bytes == ql_tensor_bytes(back) && (bytes == 0 || memcmp(was, is, bytes) == 0);
     MUST(ql_unmap(cx, back) == QL_OK && ql_unmap(cx, t) == QL_OK);
     return equal;
 }

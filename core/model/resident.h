@@ -48,6 +48,7 @@ typedef struct ql_generation {
     const bool *done;     /* [count]: those that are left out; NULL: none */
     int64_t pool;         /* sequences that run at a time, at most */
     size_t kv_memory;     /* bytes of keys and values, at most */
+    bool kv_said;         /* the user chose it: too little is INVALID, else MEMORY */
     int64_t chunk_tokens; /* rows of a step, unless one prompt alone has more */
     bool share;           /* what prompts begin with alike is computed once */
     int64_t end_count;
@@ -66,12 +67,12 @@ typedef struct ql_generated {
 } ql_generated;
 
 /* Goes on with every prompt, greedily: the likeliest token, of equal ones the first. What runs beside a sequence changes no bit of it.
- * INVALID when a prompt needs more pages than there are. On a rehearsal's device two steps stand for all. */
+ * INVALID or MEMORY when a prompt needs more pages than there are. On a rehearsal's device two steps stand for all. */
 ql_status ql_generate(ql_ctx *cx, ql_resident *r, const ql_generation *g, ql_generated *out);
 
 /* Token ids that end a text: those of config.json and generation_config.json; in the innermost scope. */
 ql_status ql_model_ends_of_text(ql_ctx *cx, const ql_model_handle *m, const int64_t **out, int64_t *count);
-/* UNSUPPORTED, by name, where generation_config.json asks for penalties that change what is likeliest; *text (NULL: none) says which. */
+/* The penalties that generation_config.json asks for, which change what is likeliest: "repetition_penalty, …"; NULL: none. */
 ql_status ql_model_penalties(ql_ctx *cx, const ql_model_handle *m, const char **text);
 
 #endif

@@ -220,6 +220,7 @@ generation_of(texts *t, const ql_resident *r, ql_generation *g)
                          .count = t->count,
                          .done = t->done,
                          .pool = wish.sequences ? wish.sequences : SEQUENCES,
+                         .kv_said = wish.kv_memory != 0,
                          .kv_memory = wish.kv_memory   ? (size_t)wish.kv_memory
                                       : room > d->used ? (room - d->used) / 2
                                                        : 0,
@@ -362,6 +363,7 @@ run_variant(ql_walk *w, const ql_variant *v)
     ql_resident *r = NULL;
     ql_status st = ql_resident_open(w->cx, w->model, w->layers, &r);
 
+    w->reads++;
     if (st == QL_OK)
         st = add_blocks(w, v, r);
     for (int64_t i = 0; st == QL_OK && i < w->plan->sink_count; i++)

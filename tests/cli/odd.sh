@@ -40,7 +40,7 @@ for file in eval.txt model/config.json model/tokenizer.json model/tokenizer_conf
     mv "$dir/$file" "$dir/kept"
     for make in mkfifo mkdir; do
         $make "$dir/$file"
-        timeout -k 5 60 "$QLOOM" -q run "$dir/back.yaml" --runs "$dir/runs" >"$dir/out" 2>"$dir/err" </dev/null
+        timeout -k 5 300 "$QLOOM" -q run "$dir/back.yaml" --runs "$dir/runs" >"$dir/out" 2>"$dir/err" </dev/null
         got=$?
         [ "$got" -eq 1 ] || [ "$got" -eq 2 ] || fail "$make $file: status $got: $(cat "$dir/err")"
         has err "${file##*/}: "

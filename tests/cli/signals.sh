@@ -52,7 +52,7 @@ done
 
 # A limit of addresses that leaves OpenBLAS no room is told before anything runs. With a sanitizer no program begins below it.
 if (ulimit -v 150000 && exec "$QLOOM" --version) 2>&1 | grep -q '^qloom '; then
-    (ulimit -v 150000 && exec timeout 20 "$QLOOM" -q run "$dir/p.yaml" --runs "$dir/limited" --threads 1 >"$dir/out" 2>"$dir/err")
+    (ulimit -v 150000 && exec timeout 120 "$QLOOM" -q run "$dir/p.yaml" --runs "$dir/limited" --threads 1 >"$dir/out" 2>"$dir/err")
     [ $? -eq 1 ] || fail "a limit of addresses: another status than 1: $(cat "$dir/err")"
     has err "OpenBLAS has no room for its buffers, 1 of 136 MiB of addresses: raise the limit (ulimit -v), or lower --threads"
 else

@@ -66,7 +66,6 @@ spent
 go plain || fail "the undisturbed run again: $(cat "$dir/plain/err")"
 spent
 limit=$((3 * took + 1000)) # of processor time, whatever else the machine does; who waits for ever is ended
-patience=120
 trial=0 forged=0 errors=0
 : >"$dir/kinds"
 while [ $trial -lt "$count" ]; do

@@ -25,7 +25,7 @@ exporters=$("$QLOOM" plugins --json | grep -c '"kind": "exporter"')
 
 # go BITS [FAULT]
 go() {
-    QLOOM_FAULT=${2:-} LD_PRELOAD=${2:+$SHIM} timeout -k 1 30 "$QLOOM" run "$dir/p.yaml" -s quant.bits="$1" --runs "$dir/runs" --threads 1 \
+    QLOOM_FAULT=${2:-} LD_PRELOAD=${2:+$SHIM} timeout -k 1 300 "$QLOOM" run "$dir/p.yaml" -s quant.bits="$1" --runs "$dir/runs" --threads 1 \
         >"$dir/out" 2>"$dir/err" </dev/null
 }
 

@@ -49,9 +49,9 @@ check_finished stopped
 (cd "$dir/plain" && sed '/use: gptq_checkpoint/d; /use: dequantized/d; s/{use: lordq, rank: 4}/&, {use: svd, rank: 5}/' ../p.yaml >../more.yaml &&
     "$QLOOM" run ../more.yaml >more 2>err) || fail "one more: $(cat "$dir/plain/err")"
 journal=$(grep -l svd "$dir"/plain/runs/fault-*/journal.jsonl)
-grep '"did":"run"' "$journal" | grep -vE '"what":"(layer_error of |perplexity of )?svd rank=5 on' && fail "one more: other work was done"
-[ "$(grep -c '"did":"run"' "$journal")" -eq 24 ] || fail "one more: $(grep -c '"did":"run"' "$journal") pieces of work, expected 24"
-grep -q " 1 calibration streams, 2 evaluation streams," "$dir/plain/err" || fail "one more: $(cat "$dir/plain/err")"
+grep '"did":"run"' "$journal" | grep -vE '"what":"(layer_error of |perplexity of |choices of )?svd rank=5 on' && fail "one more: other work was done"
+[ "$(grep -c '"did":"run"' "$journal")" -eq 26 ] || fail "one more: $(grep -c '"did":"run"' "$journal") pieces of work, expected 26"
+grep -q " 1 calibration streams, 4 evaluation streams," "$dir/plain/err" || fail "one more: $(cat "$dir/plain/err")"
 
 # The cache: listed, limited, cleared.
 run 0 cache --cache "$dir/plain/runs/cache"

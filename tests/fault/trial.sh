@@ -15,7 +15,7 @@ go() {
     mkdir -p "$dir/$1"
     rm -f "$dir/$1.fault"
     mv "$dir/$1" "$dir/here" # exports name folders from the root, so every trial runs in the same one
-    (cd "$dir/here" && timeout -k 1 "${patience:-60}" env QLOOM_FAULT="${2:-}" QLOOM_FAULT_LOG="${2:+$dir/$1.fault}" \
+    (cd "$dir/here" && timeout -k 1 "${patience:-300}" env QLOOM_FAULT="${2:-}" QLOOM_FAULT_LOG="${2:+$dir/$1.fault}" \
         LD_PRELOAD="${2:+$SHIM}" "$QLOOM" run ../p.yaml ${arguments:-} >out 2>err </dev/null)
     went=$?
     mv "$dir/here" "$dir/$1"

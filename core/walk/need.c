@@ -116,7 +116,7 @@ is_read(const ql_walk *w, const ql_variant *v)
     for (int64_t i = 0; i < w->plan->sink_count; i++) {
         const ql_sink *s = &w->plan->sinks[i];
         const ql_variant *of = s->of;
-        bool reads = is_export(s) || s->stream;
+        bool reads = is_export(s) || s->stream || (s->prompts && !s->told);
 
         for (int64_t block = 0; !reads && block < blocks_of(w); block++)
             reads = s->stage->plugin->evaluator->linear && !s->kept[block];

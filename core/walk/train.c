@@ -275,8 +275,8 @@ choose_kept(ql_training *t, const ql_batch *batch)
     t->keep_from = t->layers - blocks;
     if (d->clock)
         return QL_OK;
-    ql_info(t->w->cx, "%s: activations inside %lld of %lld blocks are kept between forward and backward",
-            t->v->stage->name, (long long)blocks, (long long)all);
+    ql_info(t->w->cx, "activations inside %lld of %lld blocks are kept between forward and backward", (long long)blocks,
+            (long long)all);
     return QL_OK;
 }
 
@@ -396,8 +396,7 @@ run_updates(ql_training *t)
     QL_TRY(t->w->cx, round_adapters(t));
     QL_TRY(t->w->cx, look(t));
     if (t->busy > 0 && !d->clock)
-        ql_info(t->w->cx, "%s: %lld tokens, %.0f a second of updates", t->v->stage->name, (long long)t->tokens,
-                (double)t->tokens / t->busy);
+        ql_info(t->w->cx, "%lld tokens, %.0f a second of updates", (long long)t->tokens, (double)t->tokens / t->busy);
     ql_walk_end_progress(t->w);
     return QL_OK;
 }

@@ -196,8 +196,7 @@ resume(ql_training *t, int64_t slot)
     QL_TRY(w->cx, take_series(w->cx, &parcel, &t->v->series));
     QL_TRY(w->cx, ql_parcel_copy(w->cx, &parcel, "update", &t->update, sizeof t->update));
     t->saved = slot + 1;
-    ql_info(w->cx, "%s: goes on after update %lld of %lld", t->v->stage->name, (long long)t->update,
-            (long long)t->course.updates);
+    ql_info(w->cx, "goes on after update %lld of %lld", (long long)t->update, (long long)t->course.updates);
     for (int64_t at = 0; at < t->layers * t->linears; at++)
         if (t->tuned[at].trained)
             QL_TRY(w->cx, ql_train_refresh(t, &t->tuned[at]));

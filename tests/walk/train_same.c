@@ -93,7 +93,7 @@ check_memory(walk_test *t, const char *plain)
     WALK_OK(t, walk_job(t, pipeline(t, "", ""), 2, 0));
     WALK_OK(t, ql_job_plan(t->job, &f));
     WALK_OK(t, walk_run(t, pipeline(t, "", ""), 2, f.least + f.least / 20));
-    CHECK(strstr(t->log.text + before, "tune: activations inside 0 of 3 blocks are kept"));
+    CHECK(strstr(t->log.text + before, "activations inside 0 of 3 blocks are kept"));
     walk_check_same(plain, dump(t, 0, "out"));
 }
 

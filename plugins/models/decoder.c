@@ -357,13 +357,17 @@ attend_back(ql_ctx *cx, const ql_step *st, const ql_grad *g)
 {
     const ql_attention_spec spec = attention_of(st);
     ql_attended at = {.v = st->y[2], .y = *st->x, .lse = st->kept[KEPT_LSE]};
-    ql_tensor *q, *k, *dy, *d[3];
+    const ql_tensor *dy = g->dx;
+    ql_tensor *q, *k, *rounded, *d[3];
 
     QL_TRY(cx, turn_heads(cx, st, st->y[0], head_norm(st, 0), &q));
     QL_TRY(cx, turn_heads(cx, st, st->y[1], head_norm(st, 1), &k));
     at.q = q;
     at.k = k;
-    QL_TRY(cx, ql_convert(cx, g->dx, ql_dtype_of(q), &dy));
+    if (ql_dtype_of(dy) != ql_dtype_of(q)) {
+        QL_TRY(cx, ql_convert(cx, dy, ql_dtype_of(q), &rounded));
+        dy = rounded;
+    }
     QL_TRY(cx, ql_attention_back(cx, st->seqs, &spec, &at, dy, d));
     for (int i = 0; i < 2; i++)
         QL_TRY(cx, turn_heads_back(cx, st, st->y[i], head_norm(st, i), d[i], &g->dy[i]));

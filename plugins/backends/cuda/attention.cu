@@ -212,6 +212,14 @@ template <typename U> struct keep_op {
     }
 };
 
+template <typename U>
+static void
+keep_rows(cudaStream_t stream, const mat *from, const int32_t *rows, const mat *to)
+{
+    each(stream, from->rows, from->cols,
+         keep_op<U>{static_cast<const U *>(from->p), from->ld, rows, static_cast<U *>(to->p), to->ld});
+}
+
 static size_t
 keep_bytes(void *dev, const ql_op *op)
 {
@@ -241,12 +249,10 @@ keep(ql_ctx *cx, void *dev, const ql_op *op)
     for (int i = 1; i <= 2; i++) {
         const mat from = cuda_mat(op->t[i]), to = cuda_mat(op->t[i + 2]);
 
-        with_bits(from.dtype, [&](auto type) {
-            using U = type_in<decltype(type)>;
-
-            each(cuda_stream(dev), from.rows, from.cols,
-                 keep_op<U>{static_cast<const U *>(from.p), from.ld, rows, static_cast<U *>(to.p), to.ld});
-        });
+        if (ql_dtype_size(from.dtype) == sizeof(float))
+            keep_rows<uint32_t>(cuda_stream(dev), &from, rows, &to);
+        else
+            keep_rows<uint16_t>(cuda_stream(dev), &from, rows, &to);
     }
     return cuda_launched(cx, dev, "keep");
 }

@@ -1,14 +1,14 @@
 /* Products with weights that rest turned, [in, out], as codes or in another dtype: they become numbers of the dtype of x, and cuBLAS
  * multiplies. */
 #include "grid.cuh"
+#include "loose.cuh"
 
-template <typename T> struct wake_op {
+struct wake_op {
     const uint8_t *codes;
     const float *scales, *zeros, *levels; /* levels: NULL for a uniform grid */
     const int32_t *g_idx;
     int64_t group, codes_ld, scales_ld, zeros_ld;
-    T *w;
-    int64_t w_ld;
+    loose w;
 
     __device__ void
     operator()(int64_t i, int64_t j) const
@@ -16,8 +16,8 @@ template <typename T> struct wake_op {
         const int64_t k = g_idx ? g_idx[i] : i / group;
         const uint8_t code = codes[i * codes_ld + j];
 
-        w[i * w_ld + j] = narrow<T>(scales[k * scales_ld + j] *
-                                    (levels ? levels[code] : static_cast<float>(code) - zeros[k * zeros_ld + j]));
+        w.put(i, j,
+              scales[k * scales_ld + j] * (levels ? levels[code] : static_cast<float>(code) - zeros[k * zeros_ld + j]));
     }
 };
 
@@ -38,14 +38,10 @@ wake(ql_ctx *cx, void *dev, const ql_op *op, const mat *w, const mat *to)
         return cuda_launched(cx, dev, "copy");
     }
     QL_TRY(cx, cuda_check_groups(cx, dev, g_idx, ql_dim(scales, 0)));
-    with_float(to->dtype, [&](auto type) {
-        using T = type_in<decltype(type)>;
-
-        each(cuda_stream(dev), to->rows, to->cols,
-             wake_op<T>{static_cast<const uint8_t *>(w->p), floats(scales), floats(zeros), floats(op->t[4]),
-                        g_idx ? static_cast<const int32_t *>(ql_ptr(g_idx)) : nullptr, op->grid->group, w->ld,
-                        ql_stride(scales, 0), zeros ? ql_stride(zeros, 0) : 0, static_cast<T *>(to->p), to->ld});
-    });
+    each(cuda_stream(dev), to->rows, to->cols,
+         wake_op{static_cast<const uint8_t *>(w->p), floats(scales), floats(zeros), floats(op->t[4]),
+                 g_idx ? static_cast<const int32_t *>(ql_ptr(g_idx)) : nullptr, op->grid->group, w->ld,
+                 ql_stride(scales, 0), zeros ? ql_stride(zeros, 0) : 0, loose{to->p, to->ld, to->dtype}});
     return cuda_launched(cx, dev, "wake");
 }
 

@@ -25,16 +25,19 @@ static ql_status
 list_all(ql_ctx *cx)
 {
     const char *const *names;
+    size_t width = 0;
     int64_t count;
 
     QL_TRY(cx, ql_task_list(cx, &names, &count));
+    for (int64_t i = 0; i < count; i++)
+        width = strlen(names[i]) > width ? strlen(names[i]) : width;
     for (int64_t i = 0; i < count; i++) {
         const ql_task *task;
         const ql_task_info *info;
 
         QL_TRY(cx, ql_task_open(cx, names[i], &task));
         info = ql_task_about(task);
-        printf("%-20s %s\n", names[i], info->about ? info->about : "");
+        printf("%-*s %s\n", (int)width, names[i], info->about ? info->about : "");
     }
     return QL_OK;
 }

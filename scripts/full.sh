@@ -4,6 +4,7 @@
 #   house  walls and sizes, all tests with both sanitizers, the same bits as BASE has (a program; else commit ec3edf3 is built for it)
 #   files  all models against their golden files, 50 kills of runs with exports, every write of an export failing
 #   trust  500 damages, 100 kills, 20 kills of `cache clear` beside table and report, the thread sanitizer over tables and exports
+#   memory 20 kills where evaluation goes in passes and calibration waits in a file, 40 small disks, peaks against the plan
 #   sweep  failing calls: each of the first 200 of every kind and 300 later ones, alone and with all that follow, in a new folder and a
 #          finished one
 # The last line counts the checks; the exit status is 0 when none failed.
@@ -106,6 +107,13 @@ trust)
     threads grand -s 'quant.bits=[3]'
     threads export
     ;;
+memory)
+    made release
+    step "20 kills in passes" sh tests/fault/passes.sh 20
+    step "40 small disks" sh tests/fault/disk.sh 40
+    step "peaks of SmolLM2's shape" scripts/peaks.sh build/release smollm2
+    step "peaks of a 7B's shape" scripts/peaks.sh build/release llama2-7b 8 2048 2048
+    ;;
 sweep)
     made release
     other=$(mktemp)
@@ -116,7 +124,7 @@ sweep)
     rm -f "$other"
     ;;
 *)
-    sed -n '2,10s/^# //p' "$0" >&2
+    sed -n '2,11s/^# //p' "$0" >&2
     exit 2
     ;;
 esac

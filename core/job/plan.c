@@ -200,7 +200,7 @@ rehearse(ql_job *job, double entry, ql_forecast *f)
     f->room = l.memory;
     f->host_room = l.host_memory;
     take(job, &t, &l, f);
-    if (l.pool && (t.memory > l.pool || !t.fits))
+    if (l.pool && (t.taken > l.pool || !t.fits))
         QL_TRY(cx, rehearse_within(job, &l, f));
     return least(job, &l, f);
 }

@@ -7,7 +7,7 @@
 #include "tensor/tensor.h"
 
 #define STRIP ((size_t)4 << 20) /* bytes of a file that are mapped beside the tensor that they become */
-#define ROWS ((size_t)1 << 19)  /* bytes of rows of a table that are gathered at once */
+#define ROWS 64                 /* of a table, gathered at once: the fault of each maps 64 KiB */
 
 /* "[256, 128]", in the innermost scope. */
 static const char *
@@ -189,17 +189,16 @@ ql_source_finish(ql_ctx *cx, const ql_source *src, const ql_want *want, ql_tenso
     return deliver(cx, raw, want->dtype, out);
 }
 
-/* Rows `ids` of the table as those of `out`, some at a time: each fault maps more of the file than its row. */
+/* Rows `ids` of the table as those of `out`, some at a time. */
 static ql_status
 gather(ql_ctx *cx, const ql_st_tensor *t, const int32_t *ids, int64_t count, const ql_tensor *out)
 {
     const size_t bytes = ql_tensor_bytes(out) / (size_t)count;
-    const int64_t most = bytes < ROWS ? (int64_t)(ROWS / (bytes ? bytes : 1)) : 1;
-    unsigned char *rows = ql_heap(cx, (size_t)most, bytes);
+    unsigned char *rows = ql_heap(cx, ROWS, bytes);
     ql_status st = rows ? QL_OK : QL_MEMORY;
 
     for (int64_t first = 0, n; st == QL_OK && first < count; first += n) {
-        n = count - first < most ? count - first : most;
+        n = count - first < ROWS ? count - first : ROWS;
         if (!cx->device->clock) { /* a rehearsal reads no weight */
             for (int64_t i = 0; i < n; i++)
                 memcpy(rows + (size_t)i * bytes, ql_st_data(t) + (size_t)ids[first + i] * bytes, bytes);

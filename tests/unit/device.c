@@ -64,6 +64,53 @@ pool(void)
     CHECK_STR(ql_bytes_text((size_t)3 << 39, text, sizeof text), "1.5 TiB");
 }
 
+/* Freed memory waits for who asks for as much again; below a limit it makes room, and it never counts as used. */
+static void
+spares(void)
+{
+    const int64_t piece = QL_SPARE_LEAST, small = QL_SPARE_LEAST - 1;
+    ql_ctx cx;
+    ql_scope scope;
+    ql_tensor *t;
+    const void *first;
+
+    host_begin(&cx, &scope, 3 * (size_t)piece);
+    CHECK_OK(&cx, ql_new(&cx, QL_U8, small, -1, &t));
+    ql_drop(&cx, &t);
+    CHECK_INT(host.used, 0);
+    CHECK_OK(&cx, ql_new(&cx, QL_U8, piece, -1, &t));
+    first = ql_ptr(t);
+    ql_drop(&cx, &t);
+    CHECK_INT(cx.device->used, 0);
+    CHECK_INT(host.used, piece);
+    CHECK_OK(&cx, ql_new(&cx, QL_U8, piece, -1, &t));
+    CHECK(ql_ptr(t) == first);
+    ql_drop(&cx, &t);
+    CHECK_OK(&cx, ql_new(&cx, QL_U8, 2 * piece, -1, &t)); /* both fit below the limit */
+    CHECK_INT(host.used, 3 * piece);
+    CHECK_INT(cx.device->taken, 3 * piece);
+    CHECK_INT(cx.device->peak, 2 * piece);
+    ql_drop(&cx, &t);
+    CHECK_OK(&cx, ql_new(&cx, QL_U8, piece + 1, -1, &t)); /* no room for it beside the larger of the two */
+    CHECK_INT(host.used, piece + 1);
+    CHECK_INT(cx.device->taken, 3 * piece);
+    ql_drop(&cx, &t);
+    CHECK_INT(host.used, piece + 1);
+    ql_device_trim(cx.device);
+    CHECK_INT(host.used, 0);
+    host_end(&cx);
+    CHECK_INT(host.used, 0);
+
+    host.room = 2 * (size_t)piece; /* the system has no more: what waits goes back to it */
+    host_begin(&cx, &scope, 0);
+    CHECK_OK(&cx, ql_new(&cx, QL_U8, piece, -1, &t));
+    ql_drop(&cx, &t);
+    CHECK_OK(&cx, ql_new(&cx, QL_U8, 2 * piece, -1, &t));
+    host_end(&cx);
+    host.room = 0;
+    CHECK_INT(host.used, 0);
+}
+
 /* More owners than the text can tell apart: the sum stays right, the largest comes first. */
 /* --- scratch --- */
 
@@ -520,6 +567,7 @@ main(void)
 {
     seed = test_seed();
     pool();
+    spares();
     scratch();
     many_holders();
     opening();

@@ -23,7 +23,7 @@ methods 810
 export 1290
 report 4100
 kit 930
-cli 2605
+cli 2610
 core 31960
 all 50350"
 

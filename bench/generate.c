@@ -1,7 +1,7 @@
 /* Processor time of generation by one thread, for generate.py, which compares it with transformers.
  *
- * generate FOLDER NEW < PROMPTS: PROMPTS has a line of token ids for each prompt; all run side by side, each for NEW tokens. Prints the seconds
- * of prompts and the first token, those of all tokens after it, and a line of the new ids for each prompt. */
+ * generate FOLDER NEW < PROMPTS: PROMPTS has a line of token ids for each prompt; all run side by side, each for NEW tokens. Prints the
+ * seconds of prompts and the first token, those of all tokens after it, and a line of the new ids for each prompt. */
 #include "bench.h"
 
 #include "core/model/resident.h"

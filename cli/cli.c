@@ -20,9 +20,9 @@
 
 /* In the order in which a new user needs them. */
 static const ql_command *const commands[] = {
-    &ql_cmd_run,   &ql_cmd_check,  &ql_cmd_plan,    &ql_cmd_graph,        &ql_cmd_table,   &ql_cmd_cache,
-    &ql_cmd_plot,  &ql_cmd_report, &ql_cmd_plugins, &ql_cmd_check_plugin, &ql_cmd_inspect, &ql_cmd_tokenize,
-    &ql_cmd_tasks, NULL,
+    &ql_cmd_run,     &ql_cmd_check,    &ql_cmd_plan,   &ql_cmd_graph,    &ql_cmd_table,
+    &ql_cmd_cache,   &ql_cmd_plot,     &ql_cmd_report, &ql_cmd_plugins,  &ql_cmd_check_plugin,
+    &ql_cmd_inspect, &ql_cmd_tokenize, &ql_cmd_tasks,  &ql_cmd_generate, NULL,
 };
 
 #define COMMAND_COUNT ((int)(sizeof commands / sizeof *commands) - 1)

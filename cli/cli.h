@@ -28,7 +28,8 @@ typedef struct ql_command {
 } ql_command;
 
 extern const ql_command ql_cmd_run, ql_cmd_check, ql_cmd_plan, ql_cmd_graph, ql_cmd_plugins, ql_cmd_check_plugin,
-    ql_cmd_inspect, ql_cmd_tokenize, ql_cmd_tasks, ql_cmd_table, ql_cmd_plot, ql_cmd_report, ql_cmd_cache;
+    ql_cmd_inspect, ql_cmd_tokenize, ql_cmd_tasks, ql_cmd_generate, ql_cmd_table, ql_cmd_plot, ql_cmd_report,
+    ql_cmd_cache;
 
 /* --- options.c: options out of argv --- */
 

@@ -23,9 +23,9 @@ methods 810
 export 1290
 report 4100
 kit 930
-cli 2610
+cli 2810
 core 31960
-all 50350"
+all 50560"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 limits="include 1930
 base 2920
 device 880
-tensor 3060
+tensor 3070
 plugin 1920
 model 3020
 pipeline 3290
@@ -24,7 +24,7 @@ export 1290
 report 4100
 kit 930
 cli 2810
-core 31960
+core 31980
 all 50560"
 
 . scripts/verdict.sh

@@ -13,4 +13,7 @@ ql_status ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_d
 /* Seconds that a rehearsal's device takes for what is not run there. */
 void ql_rehearsal_spend(ql_device *d, double seconds);
 
+/* On a rehearsal, what took `seconds` comes `times` times more, and is not rehearsed each time. */
+void ql_rehearsal_repeat(ql_device *d, double seconds, double times);
+
 #endif

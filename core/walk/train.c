@@ -2,17 +2,15 @@
  * blocks (docs/training.md). */
 #include "train.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "base/json.h"
 #include "device/guard.h"
+#include "tensor/rehearsal.h"
 #include "tensor/tensor.h"
 
-#define SERIES_FILE "series.jsonl"
 #define REHEARSED 1 /* updates of a rehearsal: each is as the others */
 
 /* Every parameter of the model in its order. */
@@ -129,21 +127,6 @@ update_parameters(ql_training *t, double rate)
     return QL_OK;
 }
 
-/* A line of JSON an update, for programs that watch. */
-static ql_status
-write_line(ql_training *t, FILE *out, double loss, double norm, double rate)
-{
-    const char *stage = ql_json_quote(t->w->cx, t->v->stage->name, strlen(t->v->stage->name));
-
-    if (!stage)
-        return QL_MEMORY;
-    fprintf(out,
-            "{\"stage\":%s,\"key\":\"%016" PRIx64 "%016" PRIx64 "\",\"update\":%" PRId64 ",\"loss\":%.17g,"
-            "\"grad_norm\":%.17g,\"rate\":%.17g}\n",
-            stage, t->v->key.half[0], t->v->key.half[1], t->update, loss, norm, rate);
-    return fflush(out) == 0 && !ferror(out) ? QL_OK : QL_FAIL(t->w->cx, QL_IO, "can't write to " SERIES_FILE);
-}
-
 static ql_status
 record(ql_training *t, const ql_batch *batch, double loss, double norm, double rate)
 {
@@ -157,7 +140,7 @@ record(ql_training *t, const ql_batch *batch, double loss, double norm, double r
     QL_TRY(cx, ql_curve_add(cx, s, "grad_norm", t->update, norm));
     QL_TRY(cx, ql_curve_add(cx, s, "rate", t->update, rate));
     QL_TRY(cx, ql_curve_add(cx, s, "tokens", t->update, (double)tokens));
-    return t->lines ? write_line(t, t->lines, loss, norm, rate) : QL_OK;
+    return t->lines ? ql_train_line(t, loss, norm, rate) : QL_OK;
 }
 
 static ql_status
@@ -210,9 +193,11 @@ look(ql_training *t)
         return QL_OK;
     if (t->w->progress.total > 0)
         ql_progress_step(t->w->cx, &t->w->progress, 0, "a look at the eval data");
+    t->looking = -ql_device_seconds(t->w->cx->device);
     ql_scope_open(t->w->cx, &scope);
     st = evaluate(t);
     ql_scope_close(t->w->cx, &scope);
+    t->looking += ql_device_seconds(t->w->cx->device);
     return st;
 }
 
@@ -395,6 +380,10 @@ run_updates(ql_training *t)
         QL_TRY(t->w->cx, run_update(t));
     QL_TRY(t->w->cx, round_adapters(t));
     QL_TRY(t->w->cx, look(t));
+    if (d->clock) {
+        ql_rehearsal_repeat(t->w->cx->device, t->busy / (double)until, (double)(t->course.updates - until));
+        ql_rehearsal_repeat(t->w->cx->device, t->looking, (double)((t->course.updates - 1) / t->course.eval_every));
+    }
     if (t->busy > 0 && !d->clock)
         ql_info(t->w->cx, "%lld tokens, %.0f a second of updates", (long long)t->tokens, (double)t->tokens / t->busy);
     ql_walk_end_progress(t->w);
@@ -430,7 +419,7 @@ want_chain(ql_walk *w, const ql_variant *v)
 static ql_status
 open_lines(ql_training *t)
 {
-    const char *path = t->w->folder ? ql_format(t->w->cx, "%s/" SERIES_FILE, t->w->folder) : NULL;
+    const char *path = t->w->folder ? ql_format(t->w->cx, "%s/" QL_SERIES_FILE, t->w->folder) : NULL;
 
     if (!t->w->folder)
         return QL_OK;
@@ -454,7 +443,7 @@ train_alone(ql_walk *w, ql_variant *v)
     if (st == QL_OK)
         st = train(&t);
     if (t.lines && fclose(t.lines) != 0 && st == QL_OK)
-        st = QL_FAIL(w->cx, QL_IO, "can't write to " SERIES_FILE);
+        st = QL_FAIL(w->cx, QL_IO, "can't write to " QL_SERIES_FILE);
     t.lines = NULL;
     ql_train_close(&t);
     w->cx->device->info.compute_dtype = compute;

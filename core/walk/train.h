@@ -62,7 +62,7 @@ typedef struct ql_training {
     bool dropping;                /* dropout is on */
     int64_t saved;                /* checkpoints, which says the slot of the next */
     double seconds;               /* when the last checkpoint was written, or training began in this process */
-    double busy;                  /* seconds of updates since then */
+    double busy, looking;         /* seconds of updates since then; of the last look at the eval data */
     int64_t tokens;               /* since then */
     double loss;                  /* of the last update */
     FILE *lines;                  /* of a line an update; NULL: none */
@@ -113,6 +113,9 @@ void ql_inner_close(ql_ctx *cx, ql_inner *in);
 ql_status ql_train_pass(ql_training *t, const ql_batch *batch, bool gradients, double *loss);
 
 /* --- train_keep.c: checkpoints --- */
+#define QL_SERIES_FILE "series.jsonl"
+/* A line of JSON of the update, for programs that watch. */
+ql_status ql_train_line(ql_training *t, double loss, double norm, double rate);
 ql_status ql_train_save(ql_training *t);
 /* Goes on from the newest checkpoint that is whole. */
 ql_status ql_train_resume(ql_training *t);

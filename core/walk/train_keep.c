@@ -1,8 +1,10 @@
 /* What stays of training: checkpoints in the store, the finished adapters as every stage's blocks, and numbers and series in the
  * results. */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "store/content.h"
 #include "tensor/tensor.h"
 #include "train.h"
@@ -21,6 +23,21 @@ ql_curve_add(ql_ctx *cx, ql_curve *s, const char *name, int64_t step, double val
     *row = (ql_curve_row){.step = step, .value = value};
     memcpy(row->name, name, strlen(name) < sizeof row->name ? strlen(name) : sizeof row->name - 1);
     return QL_OK;
+}
+
+ql_status
+ql_train_line(ql_training *t, double loss, double norm, double rate)
+{
+    FILE *out = t->lines;
+    const char *stage = ql_json_quote(t->w->cx, t->v->stage->name, strlen(t->v->stage->name));
+
+    if (!stage)
+        return QL_MEMORY;
+    fprintf(out,
+            "{\"stage\":%s,\"key\":\"%016" PRIx64 "%016" PRIx64 "\",\"update\":%" PRId64 ",\"loss\":%.17g,"
+            "\"grad_norm\":%.17g,\"rate\":%.17g}\n",
+            stage, t->v->key.half[0], t->v->key.half[1], t->update, loss, norm, rate);
+    return fflush(out) == 0 && !ferror(out) ? QL_OK : QL_FAIL(t->w->cx, QL_IO, "can't write to " QL_SERIES_FILE);
 }
 
 static ql_status

@@ -1,16 +1,16 @@
 /* What can't be trained says why: the cell fails, the others go on, and nothing finished is lost. */
 #include "walk.h"
 
-#define PIPELINE                                                                              \
-    "qloom: 1\n"                                                                              \
-    "name: wrong\n"                                                                           \
-    "baseline: false\n"                                                                       \
-    "stages:\n"                                                                               \
-    "  base: {use: auto, path: model}\n"                                                      \
-    "  train: {use: text, path: %s, samples: 8, seqlen: %s}\n"                                \
-    "  quant: {use: rtn, model: $base, bits: 3, group_size: 16}\n"                            \
+#define PIPELINE                                                                               \
+    "qloom: 1\n"                                                                               \
+    "name: wrong\n"                                                                            \
+    "baseline: false\n"                                                                        \
+    "stages:\n"                                                                                \
+    "  base: {use: auto, path: model}\n"                                                       \
+    "  train: {use: text, path: %s, samples: 8, seqlen: %s}\n"                                 \
+    "  quant: {use: rtn, model: $base, bits: 3, group_size: 16}\n"                             \
     "  tune: {use: lora, model: $quant, data: $train, batch: 4, updates: 12, warmup: 0, %s}\n" \
-    "  after: {use: perplexity, model: $tune, data: $train}\n"                                \
+    "  after: {use: perplexity, model: $tune, data: $train}\n"                                 \
     "%s"
 
 static const char *

@@ -1,7 +1,8 @@
 /* damage KIND FILE SEED: changes a file of a run or a cache at a random place, and says how. Kinds for any file: flip a bit, truncate,
  * zero a stretch, grow. Kinds for entries of the store, with the checksum made right again, so that only what is inside betrays them:
- * drop a part, shorten one, make its counts huge, turn its shape, or lose a linear's tensors, which then says that it has none. Exit 3 when the file has nothing of that kind to damage, 4 when the
- * checksum of the untouched entry is not the one that this program knows how to make. */
+ * drop a part, shorten one, make its counts huge, turn its shape, or lose a linear's tensors, which then says that it has none. Exit 3
+ * when the file has nothing of that kind to damage, 4 when the checksum of the untouched entry is not the one that this program knows how
+ * to make. */
 #include <unistd.h>
 
 #include "core/base/ctx.h"

@@ -390,8 +390,8 @@ write_log(ql_ctx *cx, ql_log_level level, const char *fmt, va_list ap)
         n = 0;
     vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
     ql_visible(text, "\\n", line, sizeof line);
-    if (level == QL_LOG_WARN && strcmp(line, cx->warned) == 0)
-        return; /* a stage that works in rounds says it once */
+    if (level == QL_LOG_WARN && s->linear && strcmp(line, cx->warned) == 0)
+        return; /* a stage that works on a linear in rounds says it once */
     if (level == QL_LOG_WARN)
         memcpy(cx->warned, line, sizeof line);
     cx->log->write(cx->log->user, level, line);

@@ -186,12 +186,13 @@ log_lines(void)
     cx.site.block = 3;
     ql_warn(&cx, "slow");
     CHECK_STR(line, "quant (gptq), block 3: slow");
+    cx.site.linear = "model.layers.3.mlp.down_proj";
+    ql_warn(&cx, "slow");
     *line = '\0';
     ql_warn(&cx, "slow"); /* a stage that works in rounds says it once */
     CHECK_STR(line, "");
     ql_warn(&cx, "slower");
-    CHECK_STR(line, "quant (gptq), block 3: slower");
-    cx.site.linear = "model.layers.3.mlp.down_proj";
+    CHECK_STR(line, "quant (gptq), block 3, model.layers.3.mlp.down_proj: slower");
     ql_debug(&cx, "dead: %d", 2);
     CHECK_STR(line, "quant (gptq), block 3, model.layers.3.mlp.down_proj: dead: 2");
     CHECK_STR(ql_linear_name(&cx), "model.layers.3.mlp.down_proj");

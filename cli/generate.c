@@ -40,13 +40,11 @@ hear(ql_ctx *cx, void *user, int64_t i, const int32_t *ids, int64_t count, bool 
     whole = st == QL_OK ? *end ? bytes : ql_utf8_check(text, bytes, &bad) : 0;
     if (st == QL_OK && s->count > 1)
         printf("%s%s%s\n", s->texts[i], text, i + 1 < s->count ? "\n" : "");
-    else if (whole > s->shown) {
-        fwrite(text + s->shown, 1, whole - s->shown, stdout);
-        s->shown = whole;
-    }
+    else if (whole > s->shown)
+        s->shown += fwrite(text + s->shown, 1, whole - s->shown, stdout);
     if (s->count == 1 && *end)
         putchar('\n');
-    if (st == QL_OK && fflush(stdout) != 0)
+    if (st == QL_OK && (fflush(stdout) != 0 || ferror(stdout)))
         st = QL_FAIL(cx, QL_IO, "standard output can't be written");
     ql_scope_close(cx, &scope);
     return st;

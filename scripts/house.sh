@@ -15,7 +15,7 @@ pipeline 3290
 yaml 930
 store 1430
 results 2110
-walk 8750
+walk 8765
 run 430
 job 1880
 text 9000
@@ -24,8 +24,8 @@ export 1290
 report 4100
 kit 930
 cli 2810
-core 31980
-all 50560"
+core 31995
+all 50580"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

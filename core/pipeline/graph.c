@@ -188,7 +188,8 @@ ql_node_describe(const ql_node *n, const char *linear, int64_t in, ql_described 
 ql_outcome
 ql_node_outcome(const ql_node *n, const char *linear, int64_t in)
 {
-    const ql_node *const quantizer = ql_node_before(n, QL_QUANTIZER), *const after = ql_node_before(n, QL_COMPENSATOR);
+    const ql_node *const quantizer = ql_node_before(n, QL_QUANTIZER), *const after = ql_node_before(n, QL_COMPENSATOR),
+                         *trainer = ql_node_before(n, QL_TRAINER);
     ql_outcome stored = {.skipped = true};
     ql_described d;
 
@@ -199,6 +200,9 @@ ql_node_outcome(const ql_node *n, const char *linear, int64_t in)
     }
     if (after && ql_node_describe(after, linear, in, &d))
         stored.rank = d.rank;
+    for (; trainer && stored.rank == 0; trainer = ql_node_before(ql_node_input(trainer, "model"), QL_TRAINER))
+        if (ql_node_describe(trainer, linear, in, &d))
+            stored.rank = d.rank; /* of a fresh adapter */
     return stored;
 }
 

@@ -281,6 +281,8 @@ ql_describe(const ql_plugin *p, const void *self, int64_t in)
         p->compensator->describe(self, in, &d);
     else if (p->kind == QL_COMPENSATOR && !p->compensator->compensate)
         d.rank = 0;
+    else if (p->kind == QL_TRAINER && p->trainer->describe)
+        p->trainer->describe(self, in, &d);
     return d;
 }
 

@@ -88,18 +88,29 @@ folder_of(const ql_walk *w, const ql_sink *e, const char **out)
     return *out ? ql_path_resolve(w->cx, *out, out) : QL_MEMORY;
 }
 
-/* Folder of an export that holds the model that an adapter of `e` stands on: of the same path or, where the compensator leaves the
- * quantizer's codes alone, of the quantizer's. */
+/* Has `v` the weights of `base`, whatever their adapters? A trainer leaves them as they are, as does a compensator that does not couple. */
+static bool
+stands_on(const ql_variant *v, const ql_variant *base)
+{
+    while (v != base) {
+        const ql_plugin *const p = v->stage->plugin;
+
+        if (p->kind != QL_TRAINER && (p->kind != QL_COMPENSATOR || p->compensator->couples))
+            return false;
+        v = v->parent;
+    }
+    return true;
+}
+
+/* Folder of an export that holds the model that an adapter of `e` stands on: that of the same variant, or of one before it with the same
+ * weights. */
 static ql_status
 base_of(const ql_walk *w, const ql_sink *e, const char **out, bool *exported)
 {
-    const ql_variant *mine = e->of;
-    const bool keeps = mine->stage->plugin->kind == QL_COMPENSATOR && !mine->stage->plugin->compensator->couples;
-
     for (int64_t i = 0; i < w->plan->sink_count; i++) {
         const ql_sink *o = &w->plan->sinks[i];
 
-        if (o != e && exporter(o) && exporter(o)->base && (o->of == mine || (keeps && o->of == mine->parent))) {
+        if (o != e && exporter(o) && exporter(o)->base && stands_on(e->of, o->of)) {
             *exported = true;
             return folder_of(w, o, out);
         }

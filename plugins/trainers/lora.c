@@ -179,7 +179,14 @@ update(ql_ctx *cx, const void *self, const ql_train_param *at)
     return ql_adamw(cx, &spec, at->g, at->state[0], at->state[1], at->p);
 }
 
+static void
+describe(const void *self, int64_t in, ql_described *out)
+{
+    (void)in;
+    out->rank = ((const lora *)self)->rank;
+}
+
 QL_PLUGIN(.kind = QL_TRAINER, .name = "lora", .version = "1.0", .help = "trains the adapters of a frozen model",
           .cite = "arXiv:2106.09685", .params = params, .self_size = sizeof(lora), .check = check,
           .trainer = QL_TABLE(ql_trainer, .state_tensors = 2, .begin = begin, .rate = rate, .factors = factors,
-                              .update = update), );
+                              .update = update, .describe = describe), );

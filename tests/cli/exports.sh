@@ -59,6 +59,26 @@ has err "the adapters stand on quantized weights that no stage exports, and base
 run 0 run "$dir/alone.yaml" --runs "$dir/alone" -s quant.bits=4 -s plain.path=alone -s lora.base_model=org/model
 grep -q "no stage exports" "$dir/err" && fail "a warning in spite of base_model"
 
+# An adapter that was trained stands on the quantizer's weights, too; a fresh one is seen at `check`.
+cat >"$dir/tuned.yaml" <<END
+qloom: 1
+name: tuned
+device: cpu
+baseline: false
+stages:
+  base: {use: auto, path: $QLOOM_SOURCE/examples/tiny-qwen3}
+  calib: {use: text, path: $QLOOM_SOURCE/examples/calib.txt, seqlen: 32, samples: 2}
+  quant: {use: rtn, model: \$base, bits: 4, group_size: 32}
+  tune: {use: lora, model: \$quant, data: \$calib, rank: 2, batch: 2}
+  again: {use: lora, model: \$tune, data: \$calib, batch: 2}
+  ckpt: {use: gptq_checkpoint, model: \$quant}
+  lora: {use: peft_adapter, model: \$again}
+END
+run 0 check "$dir/tuned.yaml"
+has err "stage 'lora' (peft_adapter): will load in: PEFT; vLLM and SGLang where they load its base"
+run 0 run "$dir/tuned.yaml" --runs "$dir/runs"
+grep -q '"base_model_name_or_path": ".*/tuned-.*/ckpt"' "$dir"/runs/tuned-*/lora/adapter_config.json || fail "the tuned adapter has another base"
+
 # From the cache, over an export that was cut short.
 mkdir "$dir/first"
 cp -r "$run_folder/ckpt" "$run_folder/adapters" "$dir/plain" "$dir/first"

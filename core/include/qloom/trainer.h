@@ -51,6 +51,8 @@ typedef struct ql_trainer {
      * first that were chosen before quantization (ql_adapter.k), -1 where the method has no such number. */
     ql_status (*factors)(ql_ctx *cx, const void *self, const ql_tensor *b, const ql_tensor *a, int k, double *out);
     ql_status (*update)(ql_ctx *cx, const void *self, const ql_train_param *at);
+    /* Optional: as in a compensator; the rank is that of a fresh adapter. */
+    void (*describe)(const void *self, int64_t in, ql_described *out);
 } ql_trainer;
 
 /* Rows that mean the same in every trainer. Field names are fixed. */

@@ -84,6 +84,14 @@ host_get(ql_dtype d, const void *p)
     }
 }
 
+/* The nearest whole number of a range; of no number at all, its least. */
+static inline double
+host_whole(double v, double least, double most)
+{
+    v = rint(v);
+    return v >= most ? most : v > least ? v : least;
+}
+
 static inline void
 host_put(ql_dtype d, void *p, double v)
 {
@@ -101,13 +109,13 @@ host_put(ql_dtype d, void *p, double v)
         *(uint16_t *)p = host_to_bf16(v);
         break;
     case QL_I32:
-        *(int32_t *)p = (int32_t)rint(v);
+        *(int32_t *)p = (int32_t)host_whole(v, INT32_MIN, INT32_MAX);
         break;
     case QL_I64:
-        *(int64_t *)p = (int64_t)rint(v);
+        *(int64_t *)p = (int64_t)host_whole(v, -0x1p63, 0x1.fffffffffffffp62);
         break;
     default:
-        *(uint8_t *)p = (uint8_t)rint(v);
+        *(uint8_t *)p = (uint8_t)host_whole(v, 0, UINT8_MAX);
     }
 }
 

@@ -9,11 +9,13 @@ passed=0 failed=0
 # cases FILE: the program and the first words of the cases that run its kernels
 cases() {
     case $1 in
+    attention_back*.cu) echo kernels-train attention_back ;;
     attention*.cu) echo kernels-blocks attention ;;
     device.c | memory.c) echo cuda-streams ;;
     gather.cu) echo kernels-random transpose ;;
     launch.cuh | logits.cu) echo kernels-blocks kl ;;
     sweep.cu) echo kernels-groups sweep ;;
+    train.cu) echo kernels-train head_loss ;;
     trtri.cu) echo kernels-algebra trtri ;;
     *) echo "without.sh does not know what tests $1" >&2 ;;
     esac

@@ -239,12 +239,12 @@ adamw(kernel *k)
 
 /* What decodes from words is what codes decode to, rounded once more. */
 static void
-decode(kernel *k)
+decode_grid(kernel *k, bool fp64)
 {
     static const ql_dtype dtypes[] = {QL_F32, QL_F64, QL_F16, QL_BF16};
     const int64_t m = k_size(k, 130), n = k_size(k, 600), group = k_size(k, 130), groups = (n + group - 1) / group;
     const int bits = (int)k_int(k, 2, 8);
-    const bool fp64 = k_int(k, 0, 3) == 0, levels = k_int(k, 0, 2) == 0, index = k_int(k, 0, 1) != 0;
+    const bool levels = k_int(k, 0, 2) == 0, index = k_int(k, 0, 1) != 0;
     const ql_dtype d = dtypes[k_int(k, 0, 3)];
     ql_qlinear q = {.grid = {.bits = bits, .group = group, .scale_dtype = QL_F32, .fp64 = fp64}};
     double *codes = k_doubles(k, m * n), *scales = k_normal(k, m * groups), *zeros = k_doubles(k, m * groups),
@@ -272,6 +272,13 @@ decode(kernel *k)
     got = k_get(k, words);
     CHECK(memcmp(got, expected, (size_t)(m * n) * sizeof *got) == 0);
     CHECK_ERROR(k->cx, ql_decode(k->cx, &q, n + 32, d, &words), QL_INVALID, "words hold no ");
+}
+
+static void
+decode(kernel *k)
+{
+    decode_grid(k, false);
+    decode_grid(k, true);
 }
 
 static void

@@ -114,8 +114,8 @@ loss_kernel(loss_args<W> l)
 {
     const int64_t i = blockIdx.x, target = l.targets[i];
     const W *row = l.logits + i * l.ld, chosen = row[target];
-    W *room = shared_as<W>(), max = -INFINITY;
-    double sum = 0;
+    double *sums = shared_as<double>(), sum = 0;
+    W *room = reinterpret_cast<W *>(sums + THREADS / WARP), max = -INFINITY;
 
     for (int64_t j = threadIdx.x; j < l.cols; j += THREADS)
         max = row[j] > max ? row[j] : max;
@@ -125,10 +125,9 @@ loss_kernel(loss_args<W> l)
     __syncthreads();
     for (int w = 0; w < THREADS / WARP; w++)
         max = room[w] > max ? room[w] : max;
-    __syncthreads();
     for (int64_t j = threadIdx.x; j < l.cols; j += THREADS)
         sum += static_cast<double>(exponential(row[j] - max));
-    sum = block_sum(sum, shared_as<double>()); /* every thread has read the target's logit by now */
+    sum = block_sum(sum, sums); /* every thread has read the target's logit by now */
     if (threadIdx.x == 0)
         l.losses[i] = static_cast<W>(log(sum) + static_cast<double>(max) - static_cast<double>(chosen));
     if (!l.gradient.p)
@@ -147,7 +146,7 @@ cuda_loss(ql_ctx *cx, void *dev, const ql_op *op)
     with_real(logits.dtype, [&](auto type) {
         using W = type_in<decltype(type)>;
 
-        launch(cuda_stream(dev), static_cast<unsigned>(logits.rows), THREADS, THREADS / WARP * sizeof(double),
+        launch(cuda_stream(dev), static_cast<unsigned>(logits.rows), THREADS, 2 * THREADS / WARP * sizeof(double),
                loss_kernel<W>,
                loss_args<W>{static_cast<const W *>(logits.p), static_cast<const int32_t *>(ql_ptr(op->t[1])),
                             static_cast<W *>(ql_ptr(op->t[2])), op->t[3] ? loosely(op->t[3]) : loose{}, logits.ld,

@@ -10,7 +10,7 @@ typedef struct ql_resident ql_resident;
 /* What multiplies in the place of a linear's original weight: codes or numbers [out, in], and an adapter. */
 typedef struct ql_stand_in {
     const ql_qlinear *q; /* NULL: w */
-    const ql_tensor *w;  /* NULL, without codes: the original weight */
+    const ql_tensor *w;  /* without codes */
     const ql_tensor *b, *a;
 } ql_stand_in;
 

@@ -192,7 +192,7 @@ to_compute(ql_walk *w, const ql_tensor *t, const ql_tensor **out)
 
 /* As the files of an export have it. */
 static ql_status
-written_weight(ql_walk *w, const ql_variant *v, int64_t l, ql_weight *out)
+written_weight(ql_walk *w, const ql_variant *v, int64_t l, const ql_tensor **out)
 {
     ql_linear_result in;
     ql_tensor *made;
@@ -201,26 +201,36 @@ written_weight(ql_walk *w, const ql_variant *v, int64_t l, ql_weight *out)
     QL_TRY(w->cx, ql_variant_linear(w, v->parent, l, &in));
     QL_TRY(w->cx, ql_guard_open(w->cx, v->stage->foreign, NULL, &guard));
     QL_TRY(w->cx, ql_guard_close(w->cx, &guard, v->stage->plugin->exporter->weight(w->cx, v->stage->self, &in, &made)));
-    return to_compute(w, made, &out->w);
+    return to_compute(w, made, out);
+}
+
+/* Its codes, else the weight that an adapter stands on, or the one that files hold. */
+static ql_status
+stand_in(ql_walk *w, const ql_variant *v, int64_t l, ql_stand_in *out, bool *differs)
+{
+    ql_linear_state *s = ql_variant_codes(v, l);
+
+    *out = (ql_stand_in){0};
+    *differs = true;
+    if (ql_variant_is_written(v))
+        return written_weight(w, v, l, &out->w);
+    ql_variant_adapter(v, l, &out->b, &out->a);
+    out->q = s ? &s->q : NULL;
+    *differs = s || out->b;
+    return s || !out->b ? QL_OK : ql_variant_decoded(w, v, l, &out->w);
 }
 
 static ql_status
 weight_of(ql_walk *w, const ql_variant *v, int64_t l, ql_weight *out, bool *differs)
 {
-    const ql_tensor *w_hat, *b, *a;
-    ql_linear_state *s = ql_variant_codes(v, l);
+    ql_stand_in as;
 
-    *differs = true;
-    if (ql_variant_is_written(v))
-        return written_weight(w, v, l, out);
-    ql_variant_adapter(v, l, &b, &a);
-    *differs = s || b;
-    if (!*differs)
-        return QL_OK;
-    QL_TRY(w->cx, ql_variant_decoded(w, v, l, &w_hat));
-    QL_TRY(w->cx, to_compute(w, w_hat, &out->w));
-    QL_TRY(w->cx, to_compute(w, b, &out->b));
-    return to_compute(w, a, &out->a);
+    QL_TRY(w->cx, stand_in(w, v, l, &as, differs));
+    if (as.q)
+        QL_TRY(w->cx, ql_variant_decoded(w, v, l, &as.w));
+    QL_TRY(w->cx, to_compute(w, as.w, &out->w));
+    QL_TRY(w->cx, to_compute(w, as.b, &out->b));
+    return to_compute(w, as.a, &out->a);
 }
 
 ql_status
@@ -240,26 +250,6 @@ ql_variant_weights(ql_walk *w, const ql_variant *v, int subset, const ql_weight 
         as[l] = differs ? &weights[l] : NULL;
     }
     *out = as;
-    return QL_OK;
-}
-
-static ql_status
-stand_in(ql_walk *w, const ql_variant *v, int64_t l, ql_stand_in *out, bool *differs)
-{
-    ql_linear_state *s = ql_variant_codes(v, l);
-    ql_weight written = {0};
-
-    *differs = true;
-    if (v->parent && !ql_variant_is_made(v)) {
-        QL_TRY(w->cx, written_weight(w, v, l, &written));
-        out->w = written.w;
-        return QL_OK;
-    }
-    *differs = s != NULL;
-    if (!s)
-        return QL_OK;
-    out->q = &s->q;
-    ql_variant_adapter(v, l, &out->b, &out->a);
     return QL_OK;
 }
 

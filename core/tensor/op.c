@@ -60,12 +60,6 @@ ql_operand_next(const char **rule, ql_operand *out)
     return true;
 }
 
-static ql_dtype
-double_or_single(bool is_double)
-{
-    return is_double ? QL_F64 : QL_F32;
-}
-
 static unsigned
 word_dtypes(const ql_op *op, const char *word, size_t length)
 {
@@ -81,8 +75,8 @@ word_dtypes(const ql_op *op, const char *word, size_t length)
         {"i32", QL_BIT(QL_I32)},
         {"u8", QL_BIT(QL_U8)},
         {"same", QL_BIT(ql_dtype_of(op->t[0]))},
-        {"sum", QL_BIT(double_or_single(ql_dtype_of(op->t[0]) == QL_F64))},
-        {"grid", QL_BIT(double_or_single(op->grid && op->grid->fp64))},
+        {"sum", QL_BIT(ql_op_real(ql_dtype_of(op->t[0]) == QL_F64))},
+        {"grid", QL_BIT(ql_op_real(op->grid && op->grid->fp64))},
     };
 
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)

@@ -7,6 +7,13 @@
 
 #define QL_BIT(dtype) (1u << (dtype))
 
+/* The dtypes of "sum" and "grid" in rules. */
+static inline ql_dtype
+ql_op_real(bool in_double)
+{
+    return in_double ? QL_F64 : QL_F32;
+}
+
 /* "gemm", and the text of its operands. */
 const char *ql_op_name(ql_op_code code);
 const char *ql_op_operands(ql_op_code code);

@@ -51,13 +51,14 @@ attention_kept(ql_ctx *cx, ql_op *op, ql_tensor **y)
 
 /* An operation of attention on q, k and v, whose numbers of columns follow from the spec. */
 static ql_status
-attention_op(ql_ctx *cx, ql_op_code code, const ql_seqs *seqs, const ql_attention_spec *spec, ql_op *out)
+attention_op(ql_ctx *cx, ql_op_code code, const ql_seqs *seqs, const ql_attention_spec *spec,
+             const ql_tensor *const qkv[3], ql_op *out)
 {
     const int64_t largest = 1 << 20; /* so that the products below don't overflow */
     bool sane = spec->heads > 0 && spec->kv_heads > 0 && spec->head_dim > 0 && spec->heads < largest &&
                 spec->head_dim < largest && spec->heads % spec->kv_heads == 0 && spec->window >= 0;
 
-    *out = (ql_op){.code = code, .seqs = seqs, .spec = spec};
+    *out = (ql_op){.code = code, .t = {qkv[0], qkv[1], qkv[2]}, .seqs = seqs, .spec = spec};
     if (!sane)
         return QL_FAIL(cx, QL_INVALID,
                        "%s: %lld heads, %lld kv heads, head_dim %lld, window %lld; expected positive numbers, "
@@ -76,9 +77,7 @@ ql_attention(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, con
 {
     ql_op op;
 
-    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION, seqs, spec, &op));
-    for (int i = 0; i < 3; i++)
-        op.t[i] = qkv[i];
+    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION, seqs, spec, qkv, &op));
     return seqs && seqs->kept ? attention_kept(cx, &op, y) : ql_op_make(cx, &op, y);
 }
 
@@ -106,10 +105,8 @@ ql_attention_lse(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec,
 {
     ql_op op;
 
-    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION, seqs, spec, &op));
-    QL_TRY(cx, ql_new(cx, ql_dtype_of(qkv[0]) == QL_F64 ? QL_F64 : QL_F32, ql_dim(qkv[0], 0), spec->heads, lse));
-    for (int i = 0; i < 3; i++)
-        op.t[i] = qkv[i];
+    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION, seqs, spec, qkv, &op));
+    QL_TRY(cx, ql_new(cx, ql_op_real(ql_dtype_of(qkv[0]) == QL_F64), ql_dim(qkv[0], 0), spec->heads, lse));
     op.t[4] = *lse;
     return ql_op_make(cx, &op, y);
 }
@@ -118,12 +115,13 @@ ql_status
 ql_attention_back(ql_ctx *cx, const ql_seqs *seqs, const ql_attention_spec *spec, const ql_attended *at,
                   const ql_tensor *dy, ql_tensor *dqkv[3])
 {
-    const ql_tensor *const given[] = {at->q, at->k, at->v, at->y, at->lse, dy};
+    const ql_tensor *const qkv[] = {at->q, at->k, at->v};
     ql_op op;
 
-    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION_BACK, seqs, spec, &op));
-    for (int i = 0; i < 6; i++)
-        op.t[i] = given[i];
+    QL_TRY(cx, attention_op(cx, QL_OP_ATTENTION_BACK, seqs, spec, qkv, &op));
+    op.t[3] = at->y;
+    op.t[4] = at->lse;
+    op.t[5] = dy;
     QL_TRY(cx, ql_op_begin(cx, &op));
     for (int i = 0; i < 3; i++)
         dqkv[i] = ql_op_made(&op, 6 + i);

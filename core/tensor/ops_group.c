@@ -45,7 +45,7 @@ convert_and_call(ql_ctx *cx, ql_op *op, ql_dtype dtype)
 static ql_status
 call(ql_ctx *cx, ql_op *op)
 {
-    const ql_dtype dtype = op->grid->fp64 ? QL_F64 : QL_F32;
+    const ql_dtype dtype = ql_op_real(op->grid->fp64);
     ql_scope scope;
     ql_status st;
 

@@ -8,7 +8,7 @@
 static ql_dtype
 real_of(const ql_tensor *t)
 {
-    return ql_dtype_of(t) == QL_F64 ? QL_F64 : QL_F32;
+    return ql_op_real(ql_dtype_of(t) == QL_F64);
 }
 
 ql_status

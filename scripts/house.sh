@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 limits="include 1930
 base 2920
 device 880
-tensor 3070
+tensor 3060
 plugin 1920
 model 3020
 pipeline 3290

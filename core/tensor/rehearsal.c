@@ -319,12 +319,6 @@ ql_rehearsal_spend(ql_device *d, double seconds)
     r->seconds += seconds;
 }
 
-void
-ql_rehearsal_repeat(ql_device *d, double seconds, double times)
-{
-    ((rehearsal *)d->dev)->seconds += seconds * times;
-}
-
 /* Rows for what the real device has. */
 static void
 bind(rehearsal *r)

@@ -10,10 +10,7 @@ ql_status ql_rehearsal_rate(ql_ctx *cx, double *out);
 
 /* Stands in for `real`, with its limit and its ways; `rate` from ql_rehearsal_rate. Closed by ql_device_close. */
 ql_status ql_rehearsal_open(ql_ctx *cx, const ql_device *real, double rate, ql_device **out);
-/* Seconds that a rehearsal's device takes for what is not run there. */
+/* Seconds that a rehearsal's device takes for what is not run there, as what comes again and is not rehearsed each time. */
 void ql_rehearsal_spend(ql_device *d, double seconds);
-
-/* On a rehearsal, what took `seconds` comes `times` times more, and is not rehearsed each time. */
-void ql_rehearsal_repeat(ql_device *d, double seconds, double times);
 
 #endif

@@ -381,8 +381,8 @@ run_updates(ql_training *t)
     QL_TRY(t->w->cx, round_adapters(t));
     QL_TRY(t->w->cx, look(t));
     if (d->clock) {
-        ql_rehearsal_repeat(t->w->cx->device, t->busy / (double)until, (double)(t->course.updates - until));
-        ql_rehearsal_repeat(t->w->cx->device, t->looking, (double)((t->course.updates - 1) / t->course.eval_every));
+        ql_rehearsal_spend(t->w->cx->device, t->busy / (double)until * (double)(t->course.updates - until));
+        ql_rehearsal_spend(t->w->cx->device, t->looking * (double)((t->course.updates - 1) / t->course.eval_every));
     }
     if (t->busy > 0 && !d->clock)
         ql_info(t->w->cx, "%lld tokens, %.0f a second of updates", (long long)t->tokens, (double)t->tokens / t->busy);

@@ -284,16 +284,8 @@ ql_names_add(ql_ctx *cx, ql_names *n, const char *name)
     for (int64_t i = 0; i < n->count && name; i++)
         if (strcmp(n->items[i], name) == 0)
             return i;
-    if (n->count == n->room) {
-        const char **grown = ql_alloc(cx, (size_t)(2 * n->room + 4), sizeof *grown);
-
-        if (!grown)
-            return -1;
-        if (n->count)
-            memcpy(grown, n->items, (size_t)n->count * sizeof *grown);
-        n->items = grown;
-        n->room = 2 * n->room + 4;
-    }
+    if (ql_alloc_more(cx, &n->items, &n->room, n->count + 1, sizeof(const char *)) != QL_OK)
+        return -1;
     n->items[n->count] = name;
     return name ? n->count++ : -1;
 }

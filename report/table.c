@@ -311,16 +311,7 @@ mark(maker *m, ql_notes *notes, const char *text)
 
     if (number == 0)
         return QL_MEMORY;
-    if (notes->count == notes->room) {
-        int64_t *grown = ql_alloc(m->cx, (size_t)(notes->room + 4), sizeof *grown);
-
-        if (!grown)
-            return QL_MEMORY;
-        if (notes->count)
-            memcpy(grown, notes->items, (size_t)notes->count * sizeof *grown);
-        notes->items = grown;
-        notes->room += 4;
-    }
+    QL_TRY(m->cx, ql_alloc_more(m->cx, &notes->items, &notes->room, notes->count + 1, sizeof *notes->items));
     for (; at > 0 && notes->items[at - 1] > number; at--)
         notes->items[at] = notes->items[at - 1];
     notes->items[at] = number;

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 # Lines with headers and comments. A limit goes down when its room shrinks, and up only with a reason in the commit that raises it.
 limits="include 1930
-base 2920
+base 2935
 device 880
 tensor 3060
 plugin 1920
@@ -14,18 +14,18 @@ model 3020
 pipeline 3290
 yaml 930
 store 1430
-results 2110
+results 2100
 walk 8765
 run 430
 job 1880
-text 9000
+text 8970
 methods 810
 export 1290
-report 4100
+report 4085
 kit 930
 cli 2810
-core 31995
-all 50580"
+core 32010
+all 50550"
 
 . scripts/verdict.sh
 temporary=$(mktemp -d)

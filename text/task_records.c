@@ -11,17 +11,7 @@
 static ql_status
 add(ql_ctx *cx, ql_task_records *r, const ql_json *item)
 {
-    if (r->count == r->capacity) {
-        const int64_t more = r->capacity ? 2 * r->capacity : 256;
-        const ql_json **grown = ql_alloc(cx, (size_t)more, sizeof(const ql_json *));
-
-        if (!grown)
-            return QL_MEMORY;
-        if (r->count)
-            memcpy(grown, r->items, (size_t)r->count * sizeof *grown);
-        r->items = grown;
-        r->capacity = more;
-    }
+    QL_TRY(cx, ql_alloc_more(cx, &r->items, &r->capacity, r->count + 1, sizeof(const ql_json *)));
     r->items[r->count++] = item;
     return QL_OK;
 }

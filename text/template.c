@@ -30,17 +30,7 @@ make(parser *p, ql_term term, size_t at)
 static ql_status
 add_child(parser *p, ql_expression *e, const ql_expression *child)
 {
-    if (e->count == e->capacity) {
-        const ql_expression **grown =
-            ql_alloc(p->in.cx, (size_t)(e->capacity ? 2 * e->capacity : 4), sizeof(const ql_expression *));
-
-        if (!grown)
-            return QL_MEMORY;
-        if (e->count)
-            memcpy(grown, e->children, (size_t)e->count * sizeof *grown);
-        e->children = grown;
-        e->capacity = e->capacity ? 2 * e->capacity : 4;
-    }
+    QL_TRY(p->in.cx, ql_alloc_more(p->in.cx, &e->children, &e->capacity, e->count + 1, sizeof(const ql_expression *)));
     e->children[e->count++] = child;
     return QL_OK;
 }

@@ -325,21 +325,10 @@ encode_text(ql_ctx *cx, encoder *e, const char *text, size_t bytes)
     return QL_OK;
 }
 
-/* Doubles, so that texts appended one by one cost no more than one long text. */
-static ql_status
-append_ids(ql_ctx *cx, const int32_t *ids, int64_t count, ql_ids *out)
+ql_status
+ql_ids_put(ql_ctx *cx, ql_ids *out, const int32_t *ids, int64_t count)
 {
-    if (out->count + count > out->capacity) {
-        int64_t capacity = out->count + count > 2 * out->capacity ? out->count + count : 2 * out->capacity;
-        int32_t *grown = ql_alloc(cx, (size_t)capacity, sizeof *grown);
-
-        if (!grown)
-            return QL_MEMORY;
-        if (out->count)
-            memcpy(grown, out->ids, (size_t)out->count * sizeof *grown);
-        out->ids = grown;
-        out->capacity = capacity;
-    }
+    QL_TRY(cx, ql_alloc_more(cx, &out->ids, &out->capacity, out->count + count, sizeof *ids));
     if (count)
         memcpy(out->ids + out->count, ids, (size_t)count * sizeof *ids);
     out->count += count;
@@ -361,17 +350,17 @@ ql_tokenizer_encode(ql_ctx *cx, const ql_tokenizer *tk, const char *text, size_t
     if (bos == QL_BOS_DATA)
         return QL_FAIL(cx, QL_BUG, "bos: data was not resolved before encoding");
     if (bos != QL_BOS_NO && tk->post.before.count)
-        QL_TRY(cx, append_ids(cx, tk->post.before.ids, tk->post.before.count, out));
+        QL_TRY(cx, ql_ids_put(cx, out, tk->post.before.ids, tk->post.before.count));
     else if (bos == QL_BOS_YES)
-        QL_TRY(cx, append_ids(cx, &forced, 1, out));
+        QL_TRY(cx, ql_ids_put(cx, out, &forced, 1));
     st = encode_text(cx, &e, text, bytes);
     if (st == QL_OK)
-        st = append_ids(cx, e.bpe.ids, e.bpe.count, out);
+        st = ql_ids_put(cx, out, e.bpe.ids, e.bpe.count);
     ql_normal_work_fini(&e.normal);
     ql_split_work_fini(&e.split);
     ql_bpe_work_fini(&e.bpe);
     if (st == QL_OK && bos != QL_BOS_NO)
-        st = append_ids(cx, tk->post.after.ids, tk->post.after.count, out);
+        st = ql_ids_put(cx, out, tk->post.after.ids, tk->post.after.count);
     return st;
 }
 

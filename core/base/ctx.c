@@ -215,6 +215,24 @@ ql_alloc(ql_ctx *cx, size_t count, size_t size)
     return c->data + c->used - bytes;
 }
 
+ql_status
+ql_alloc_more(ql_ctx *cx, void *items, int64_t *capacity, int64_t need, size_t size)
+{
+    const int64_t more = need > 2 * *capacity ? need : 2 * *capacity;
+    void **p = items, *grown;
+
+    if (need <= *capacity)
+        return QL_OK;
+    grown = ql_alloc(cx, (size_t)more, size);
+    if (!grown)
+        return QL_MEMORY;
+    if (*capacity)
+        memcpy(grown, *p, (size_t)*capacity * size);
+    *p = grown;
+    *capacity = more;
+    return QL_OK;
+}
+
 const char *
 ql_copy_text(ql_ctx *cx, const char *text, size_t bytes)
 {

@@ -181,16 +181,7 @@ take_rows(ql_results *r, sqlite3_stmt *s, ql_sheet *out)
         QL_TRY(r->cx, ql_db_step(r, s, &more));
         if (!more)
             return QL_OK;
-        if (out->count == room) {
-            ql_field *grown = ql_alloc(r->cx, (size_t)(2 * room + 4), (size_t)width * sizeof *grown);
-
-            if (!grown)
-                return QL_MEMORY;
-            if (room)
-                memcpy(grown, out->values, (size_t)(room * width) * sizeof *grown);
-            out->values = grown;
-            room = 2 * room + 4;
-        }
+        QL_TRY(r->cx, ql_alloc_more(r->cx, &out->values, &room, out->count + 1, (size_t)width * sizeof *out->values));
         QL_TRY(r->cx, take_row(r, s, width, out->values + out->count * width));
         out->count++;
     }

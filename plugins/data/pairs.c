@@ -136,28 +136,6 @@ choose(ql_ctx *cx, const pairs *p, uint64_t seed, int64_t n, const int64_t **out
 
 /* --- one example ------------------------------------------------------------------------------------------------- */
 
-static ql_status
-append(maker *m, const int32_t *ids, int64_t count)
-{
-    ql_ids *all = &m->ids;
-
-    if (all->count + count > all->capacity) {
-        const int64_t capacity = 2 * (all->count + count) + 1024;
-        int32_t *grown = ql_alloc(m->cx, (size_t)capacity, sizeof *grown);
-
-        if (!grown)
-            return QL_MEMORY;
-        if (all->count)
-            memcpy(grown, all->ids, (size_t)all->count * sizeof *grown);
-        all->ids = grown;
-        all->capacity = capacity;
-    }
-    if (count)
-        memcpy(all->ids + all->count, ids, (size_t)count * sizeof *ids);
-    all->count += count;
-    return QL_OK;
-}
-
 /* The right answer behind its question; a text that is scored whole has no question. */
 static ql_task_request
 pair_of(const ql_task_document *d)
@@ -204,12 +182,12 @@ add_example(maker *m, const ql_task_document *d)
     QL_TRY(m->cx, ql_check_interrupt(m->cx));
     QL_TRY(m->cx, encode(m, &pair));
     if (m->adds_bos && !(m->whole.count && m->whole.ids[0] == bos)) { /* a text may bring its own */
-        QL_TRY(m->cx, append(m, &bos, 1));
+        QL_TRY(m->cx, ql_ids_put(m->cx, &m->ids, &bos, 1));
         first++;
     }
-    QL_TRY(m->cx, append(m, m->whole.ids, m->whole.count));
+    QL_TRY(m->cx, ql_ids_put(m->cx, &m->ids, m->whole.ids, m->whole.count));
     if (m->p->eos && !(m->whole.count && m->whole.ids[m->whole.count - 1] == eos))
-        QL_TRY(m->cx, append(m, &eos, 1));
+        QL_TRY(m->cx, ql_ids_put(m->cx, &m->ids, &eos, 1));
     first = m->all ? begin + 1 : first + m->prompt.count;
     first = first > begin ? first : begin + 1;
     end = m->ids.count;

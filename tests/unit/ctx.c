@@ -168,6 +168,35 @@ last_line(void *user, ql_log_level level, const char *line)
     snprintf(user, 4096, "%s", line);
 }
 
+/* What an array held stays, whether it gets more room or there is none. */
+static void
+growing(void)
+{
+    ql_ctx cx;
+    ql_scope scope;
+    int32_t *items = NULL, *before;
+    int64_t room = 0;
+
+    ql_ctx_init(&cx, NULL);
+    ql_scope_open(&cx, &scope);
+    for (int32_t i = 0; i < 100; i++) {
+        REQUIRE_OK(&cx, ql_alloc_more(&cx, &items, &room, i + 1, sizeof *items));
+        items[i] = i * i;
+    }
+    CHECK_INT(room, 128);
+    REQUIRE_OK(&cx, ql_alloc_more(&cx, &items, &room, 1000, sizeof *items));
+    CHECK_INT(room, 1000);
+    before = items;
+    REQUIRE_OK(&cx, ql_alloc_more(&cx, &items, &room, 1000, sizeof *items));
+    CHECK_ERROR(&cx, ql_alloc_more(&cx, &items, &room, INT64_MAX / 2, sizeof *items), QL_MEMORY, "overflows");
+    CHECK(items == before);
+    CHECK_INT(room, 1000);
+    for (int32_t i = 0; i < 100; i++)
+        CHECK_INT(items[i], i * i);
+    ql_scope_close(&cx, &scope);
+    ql_ctx_fini(&cx);
+}
+
 static void
 log_lines(void)
 {
@@ -257,6 +286,7 @@ main(void)
     early_returns();
     overflow();
     errors();
+    growing();
     log_lines();
     nth_allocation();
     return TEST_DONE();

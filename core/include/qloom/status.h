@@ -87,6 +87,9 @@ QL_API ql_status ql_follow(ql_ctx *cx, const char *where, const char *fmt, ...) 
 /* Zeroed memory that lives as long as the innermost scope of `cx` (for a plugin: its call; for a model's `open`: the model).
  * `count` and `size` are multiplied with a check. NULL with the error set when there is none. [one thread per context] */
 QL_API void *ql_alloc(ql_ctx *cx, size_t count, size_t size);
+/* The array *items of that memory, with room for *capacity items of `size`, gets room for `need`, at least twice as much as it had; what it
+ * held is copied. [one thread per context] */
+QL_API ql_status ql_alloc_more(ql_ctx *cx, void *items, int64_t *capacity, int64_t need, size_t size);
 
 /* printf into memory of the innermost scope; NULL with the error set when there is none. [one thread per context] */
 QL_API const char *ql_format(ql_ctx *cx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -31,17 +31,7 @@ add_input(maker *m, const tasks_input *input)
 {
     tasks_inputs *o = m->out;
 
-    if (o->count == o->capacity) {
-        const int64_t more = o->capacity ? 2 * o->capacity : 1024;
-        tasks_input *grown = ql_alloc(m->cx, (size_t)more, sizeof *grown);
-
-        if (!grown)
-            return QL_MEMORY;
-        if (o->count)
-            memcpy(grown, o->items, (size_t)o->count * sizeof *grown);
-        o->items = grown;
-        o->capacity = more;
-    }
+    QL_TRY(m->cx, ql_alloc_more(m->cx, &o->items, &o->capacity, o->count + 1, sizeof *o->items));
     o->items[o->count++] = *input;
     return QL_OK;
 }

@@ -11,30 +11,11 @@ typedef struct prompts {
     const ql_task *task;
     int64_t most; /* tokens of a prompt that are kept */
     int64_t *offsets;
-    int32_t *ids;
-    int64_t count, capacity; /* of ids */
+    ql_ids all; /* of the prompts so far */
     ql_document *documents;
     ql_request *requests;
     ql_tokens *out;
 } prompts;
-
-static ql_status
-grow(prompts *b, int64_t more)
-{
-    const int64_t capacity = 2 * (b->count + more);
-    int32_t *grown;
-
-    if (b->count + more <= b->capacity)
-        return QL_OK;
-    grown = ql_alloc(b->cx, (size_t)capacity, sizeof *grown);
-    if (!grown)
-        return QL_MEMORY;
-    if (b->count)
-        memcpy(grown, b->ids, (size_t)b->count * sizeof *grown);
-    b->ids = grown;
-    b->capacity = capacity;
-    return QL_OK;
-}
 
 /* The reference is the answer, without the delimiter in front of it. */
 static ql_status
@@ -48,17 +29,16 @@ add_prompt(prompts *b, int64_t i, const ql_task_document *d)
     QL_TRY(b->cx,
            ql_task_encode_prompt(b->cx, b->req->tokenizer, (ql_bos)b->p->bos, r->context, r->context_bytes, &ids));
     kept = ids.count < b->most ? ids.count : b->most;
-    QL_TRY(b->cx, grow(b, kept));
-    memcpy(b->ids + b->count, ids.ids + ids.count - kept, (size_t)kept * sizeof *ids.ids);
-    b->requests[i] = (ql_request){.document = i, .context = ids.count, .crc = {tasks_crc(b->ids + b->count, kept), 0}};
+    QL_TRY(b->cx, ql_ids_put(b->cx, &b->all, ids.ids + ids.count - kept, kept));
+    b->requests[i] =
+        (ql_request){.document = i, .context = ids.count, .crc = {tasks_crc(ids.ids + ids.count - kept, kept), 0}};
     b->documents[i] = (ql_document){.number = d->number,
                                     .name = d->name,
                                     .part = d->part,
                                     .first_request = i,
                                     .request_count = 1,
                                     .reference = r->continuation + front};
-    b->count += kept;
-    b->offsets[i + 1] = b->count;
+    b->offsets[i + 1] = b->all.count;
     b->out->asked += ids.count;
     return ql_check_interrupt(b->cx);
 }
@@ -98,7 +78,7 @@ tasks_prompts_make(ql_ctx *cx, const tasks *p, const ql_data_request *req, const
                        (long long)max_gen, (long long)max_length);
     QL_TRY(cx, add_prompts(&b));
     out->offsets = b.offsets;
-    out->ids = b.ids;
+    out->ids = b.all.ids;
     questions->generates = task;
     questions->max_gen = max_gen;
     questions->document_count = questions->request_count = out->count;

@@ -6,17 +6,7 @@
 ql_status
 text_put(ql_ctx *cx, text_buffer *b, const void *data, size_t bytes)
 {
-    if (bytes > b->capacity - b->count) {
-        size_t capacity = b->count + bytes > 2 * b->capacity ? b->count + bytes : 2 * b->capacity;
-        char *grown = ql_alloc(cx, capacity, 1);
-
-        if (!grown)
-            return QL_MEMORY;
-        if (b->count)
-            memcpy(grown, b->data, b->count);
-        b->data = grown;
-        b->capacity = capacity;
-    }
+    QL_TRY(cx, ql_alloc_more(cx, &b->data, &b->capacity, (int64_t)(b->count + bytes), 1));
     if (bytes)
         memcpy(b->data + b->count, data, bytes);
     b->count += bytes;

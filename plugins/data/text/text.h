@@ -25,7 +25,8 @@ typedef struct text { /* the parameters */
 
 typedef struct text_buffer { /* zero is its empty value */
     char *data;
-    size_t count, capacity;
+    size_t count;
+    int64_t capacity;
 } text_buffer;
 
 ql_status text_put(ql_ctx *cx, text_buffer *b, const void *data, size_t bytes);

@@ -19,6 +19,9 @@ typedef struct ql_ids { /* growable; `ids` lives in the scope that made it */
     int32_t *ids;
 } ql_ids;
 
+/* Appends `count` ids. [one thread per context] */
+QL_API ql_status ql_ids_put(ql_ctx *cx, ql_ids *out, const int32_t *ids, int64_t count);
+
 /* Opens FOLDER/tokenizer.json, and FOLDER/tokenizer_config.json where there is one. What a file asks for and we do
  * not do is UNSUPPORTED and named. */
 QL_API ql_status ql_tokenizer_open(ql_ctx *cx, const char *folder, ql_tokenizer **out);

@@ -189,3 +189,34 @@ answers_fact(ql_ctx *cx, ql_facts *out, const char *name, const char *part, doub
     QL_TRY(cx, ql_fact(cx, out, name, part, value));
     return isnan(error) ? QL_OK : ql_fact(cx, out, error_name, part, error);
 }
+
+static ql_status
+save_document(ql_ctx *cx, FILE *file, const ql_eval_info *info, int64_t i, answers_members put, const void *user)
+{
+    const ql_questions *q = info->tokens->questions;
+    ql_json_writer w = {.cx = cx, .out = file};
+
+    ql_json_put_open(&w, NULL, '{', QL_JSON_TIGHT);
+    ql_json_put_text(&w, "task", q->task);
+    ql_json_put_int(&w, "doc", q->documents[i].number);
+    QL_TRY(cx, put(&w, info, i, user));
+    ql_json_put_close(&w);
+    QL_TRY(cx, ql_json_put_end(&w));
+    return fputc('\n', file) == EOF ? QL_FAIL(cx, QL_IO, "the answers can't be written") : QL_OK;
+}
+
+ql_status
+answers_save(ql_ctx *cx, const ql_eval_info *info, answers_members put, const void *user)
+{
+    const char *path = ql_format(cx, "%s/answers-%s.jsonl", info->folder, info->cell);
+    FILE *file = path ? fopen(path, "w") : NULL;
+    ql_status st = QL_OK;
+
+    if (!file)
+        return path ? QL_FAIL(cx, QL_IO, "%s: can't be written", path) : QL_MEMORY;
+    for (int64_t i = 0; st == QL_OK && i < info->tokens->questions->document_count; i++)
+        st = save_document(cx, file, info, i, put, user);
+    if (fclose(file) != 0 && st == QL_OK)
+        st = QL_FAIL(cx, QL_IO, "%s: can't be written", path);
+    return st;
+}

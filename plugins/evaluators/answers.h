@@ -3,6 +3,7 @@
 #define EVALUATORS_ANSWERS_H
 
 #include <qloom/evaluator.h>
+#include <qloom/json.h>
 #include <qloom/quantizer.h>
 
 typedef struct answers_options { /* their parameters */
@@ -51,5 +52,10 @@ void answers_put(answers_mean *m, double value);
 double answers_error(const answers_mean *m);
 /* The fact `name`, and where there are two values or more `name`_stderr. */
 ql_status answers_fact(ql_ctx *cx, ql_facts *out, const char *name, const char *part, double value, double error);
+
+/* Puts the members of document `i` behind its `task` and `doc`. */
+typedef ql_status (*answers_members)(ql_json_writer *w, const ql_eval_info *info, int64_t i, const void *user);
+/* Writes answers-CELL.jsonl in the run's folder, an object a document. */
+ql_status answers_save(ql_ctx *cx, const ql_eval_info *info, answers_members put, const void *user);
 
 #endif

@@ -1,6 +1,4 @@
 /* Multiple choice and cloze: the likeliest of several continuations, or the likelihood of one (docs/evaluation.md). */
-#include <qloom/json.h>
-
 #include "agreement.h"
 #include "answers.h"
 
@@ -233,45 +231,30 @@ put_list(ql_json_writer *w, const ql_questions *q, const ql_document *d, const a
     ql_json_put_close(w);
 }
 
+typedef struct judged { /* [request_count], [document_count] */
+    const answers_sum *sums;
+    const verdict *verdicts;
+} judged;
+
 static ql_status
-put_document(ql_ctx *cx, FILE *file, const ql_questions *q, const ql_document *d, const answers_sum *sums,
-             const verdict *v)
+put_document(ql_json_writer *w, const ql_eval_info *info, int64_t i, const void *user)
 {
     static const char *const fields[] = {"ll", "greedy", "ctx", "cont", "crc"};
-    ql_json_writer w = {.cx = cx, .out = file};
-
-    ql_json_put_open(&w, NULL, '{', QL_JSON_TIGHT);
-    ql_json_put_text(&w, "task", q->task);
-    ql_json_put_int(&w, "doc", d->number);
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        put_list(&w, q, d, sums, fields[i]);
-    if (d->request_count > 1) {
-        ql_json_put_int(&w, "pred", v->pred[ACC]);
-        ql_json_put_real(&w, "margin", v->margin);
-    }
-    ql_json_put_int(&w, "acc", v->right[ACC]);
-    for (int rule = ACC_NORM; rule < RULES && d->request_count > 1 && !q->partial; rule++)
-        ql_json_put_int(&w, rules[rule], v->right[rule]);
-    ql_json_put_close(&w);
-    QL_TRY(cx, ql_json_put_end(&w));
-    return fputc('\n', file) == EOF ? QL_FAIL(cx, QL_IO, "the answers can't be written") : QL_OK;
-}
-
-static ql_status
-save(ql_ctx *cx, const ql_eval_info *info, const answers_sum *sums, const verdict *verdicts)
-{
+    const judged *all = user;
+    const verdict *v = &all->verdicts[i];
     const ql_questions *q = info->tokens->questions;
-    const char *path = ql_format(cx, "%s/answers-%s.jsonl", info->folder, info->cell);
-    FILE *file = path ? fopen(path, "w") : NULL;
-    ql_status st = QL_OK;
+    const ql_document *d = &q->documents[i];
 
-    if (!file)
-        return path ? QL_FAIL(cx, QL_IO, "%s: can't be written", path) : QL_MEMORY;
-    for (int64_t i = 0; st == QL_OK && i < q->document_count; i++)
-        st = put_document(cx, file, q, &q->documents[i], sums, &verdicts[i]);
-    if (fclose(file) != 0 && st == QL_OK)
-        st = QL_FAIL(cx, QL_IO, "%s: can't be written", path);
-    return st;
+    for (size_t k = 0; k < sizeof fields / sizeof *fields; k++)
+        put_list(w, q, d, all->sums, fields[k]);
+    if (d->request_count > 1) {
+        ql_json_put_int(w, "pred", v->pred[ACC]);
+        ql_json_put_real(w, "margin", v->margin);
+    }
+    ql_json_put_int(w, "acc", v->right[ACC]);
+    for (int rule = ACC_NORM; rule < RULES && d->request_count > 1 && !q->partial; rule++)
+        ql_json_put_int(w, rules[rule], v->right[rule]);
+    return QL_OK;
 }
 
 /* --- the end ----------------------------------------------------------------------------------------------------- */
@@ -306,7 +289,7 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     QL_TRY(cx, ql_fact(cx, out, "documents", NULL, (double)q->document_count));
     QL_TRY(cx, ql_fact(cx, out, "tokens", NULL, (double)info->tokens->offsets[info->tokens->count]));
     QL_TRY(cx, ql_fact(cx, out, "tokens_unshared", NULL, (double)info->tokens->asked));
-    return p->save ? save(cx, info, sums, verdicts) : QL_OK;
+    return p->save ? answers_save(cx, info, put_document, &(judged){.sums = sums, .verdicts = verdicts}) : QL_OK;
 }
 
 static const ql_metric_kind metrics[] = {

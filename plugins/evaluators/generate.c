@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include <qloom/json.h>
 #include <qloom/tasks.h>
 
 #include "answers.h"
@@ -190,54 +189,34 @@ keep_answer(ql_ctx *cx, const ql_questions *q, const ql_document *d, const verdi
     return ql_fact_answer(cx, out, &a);
 }
 
+/* `user`: the verdicts. */
 static ql_status
-put_document(ql_ctx *cx, FILE *file, const ql_eval_info *info, int64_t i, const verdict *v)
+put_document(ql_json_writer *w, const ql_eval_info *info, int64_t i, const void *user)
 {
+    const verdict *v = (const verdict *)user + i;
     const ql_questions *q = info->tokens->questions;
     const ql_task_generation *g = ql_task_generates(q->generates);
-    ql_json_writer w = {.cx = cx, .out = file};
     char crc[9];
 
     snprintf(crc, sizeof crc, "%08x", (unsigned)q->requests[i].crc[0]);
-    ql_json_put_open(&w, NULL, '{', QL_JSON_TIGHT);
-    ql_json_put_text(&w, "task", q->task);
-    ql_json_put_int(&w, "doc", q->documents[i].number);
-    ql_json_put_int(&w, "ctx_full", q->requests[i].context);
-    ql_json_put_int(&w, "ctx", info->tokens->offsets[i + 1] - info->tokens->offsets[i]);
-    ql_json_put_text(&w, "crc", crc);
-    ql_json_put_open(&w, "ids", '[', QL_JSON_TIGHT);
+    ql_json_put_int(w, "ctx_full", q->requests[i].context);
+    ql_json_put_int(w, "ctx", info->tokens->offsets[i + 1] - info->tokens->offsets[i]);
+    ql_json_put_text(w, "crc", crc);
+    ql_json_put_open(w, "ids", '[', QL_JSON_TIGHT);
     for (int64_t k = 0; k < v->count; k++)
-        ql_json_put_int(&w, NULL, v->ids[k]);
-    ql_json_put_close(&w);
-    ql_json_put_text(&w, "text", v->text);
-    ql_json_put_text(&w, "reference", q->documents[i].reference);
+        ql_json_put_int(w, NULL, v->ids[k]);
+    ql_json_put_close(w);
+    ql_json_put_text(w, "text", v->text);
+    ql_json_put_text(w, "reference", q->documents[i].reference);
     for (int64_t f = 0; f < g->filter_count; f++) {
-        const char *match = ql_format(cx, "%s_match", g->filters[f]);
+        const char *match = ql_format(w->cx, "%s_match", g->filters[f]);
 
         if (!match)
             return QL_MEMORY;
-        ql_json_put_text(&w, g->filters[f], v->found[f]);
-        ql_json_put_int(&w, match, v->right[f]);
+        ql_json_put_text(w, g->filters[f], v->found[f]);
+        ql_json_put_int(w, match, v->right[f]);
     }
-    ql_json_put_close(&w);
-    QL_TRY(cx, ql_json_put_end(&w));
-    return fputc('\n', file) == EOF ? QL_FAIL(cx, QL_IO, "the answers can't be written") : QL_OK;
-}
-
-static ql_status
-save(ql_ctx *cx, const ql_eval_info *info, const verdict *all)
-{
-    const char *path = ql_format(cx, "%s/answers-%s.jsonl", info->folder, info->cell);
-    FILE *file = path ? fopen(path, "w") : NULL;
-    ql_status st = QL_OK;
-
-    if (!file)
-        return path ? QL_FAIL(cx, QL_IO, "%s: can't be written", path) : QL_MEMORY;
-    for (int64_t i = 0; st == QL_OK && i < info->tokens->questions->document_count; i++)
-        st = put_document(cx, file, info, i, &all[i]);
-    if (fclose(file) != 0 && st == QL_OK)
-        st = QL_FAIL(cx, QL_IO, "%s: can't be written", path);
-    return st;
+    return QL_OK;
 }
 
 static ql_status
@@ -250,7 +229,7 @@ end(ql_ctx *cx, const void *self, const ql_eval_info *info, const ql_eval_found 
     for (int64_t i = 0; i < q->document_count; i++)
         QL_TRY(cx, keep_answer(cx, q, &q->documents[i], &all[i], out));
     QL_TRY(cx, report(cx, q, all, out));
-    return ((const generate *)self)->save ? save(cx, info, all) : QL_OK;
+    return ((const generate *)self)->save ? answers_save(cx, info, put_document, all) : QL_OK;
 }
 
 static const ql_metric_kind metrics[] = {

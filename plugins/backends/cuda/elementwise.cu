@@ -170,15 +170,11 @@ cuda_add_bias(ql_ctx *cx, void *dev, const ql_op *op)
 }
 
 struct swiglu_fn {
-    __device__ float
-    operator()(float gate, float up, int64_t) const
+    template <typename W>
+    __device__ W
+    operator()(W gate, W up, int64_t) const
     {
-        return gate / (1 + expf(-gate)) * up;
-    }
-    __device__ double
-    operator()(double gate, double up, int64_t) const
-    {
-        return gate / (1 + exp(-gate)) * up;
+        return gate / (1 + exponential(-gate)) * up;
     }
 };
 

@@ -195,6 +195,18 @@ narrow(float x)
         return static_cast<T>(x);
 }
 
+__device__ inline float
+exponential(float x)
+{
+    return expf(x);
+}
+
+__device__ inline double
+exponential(double x)
+{
+    return exp(x);
+}
+
 /* --- sums, in an order that follows from the shape --------------------------------------------------------------------- */
 
 template <typename T>

@@ -60,18 +60,6 @@ cuda_rmsnorm_back(ql_ctx *cx, void *dev, const ql_op *op)
 
 /* --- swiglu --- */
 
-__device__ inline float
-exponential(float x)
-{
-    return expf(x);
-}
-
-__device__ inline double
-exponential(double x)
-{
-    return exp(x);
-}
-
 template <typename W> struct swiglu_back_op {
     loose gate, up, dy, dgate, dup;
 

@@ -74,6 +74,14 @@ template <typename R> struct grouped {
     {
         return g_idx ? g_idx[j] : j / grid.group;
     }
+
+    __device__ R
+    decoded(int64_t i, int64_t j, uint32_t code) const
+    {
+        const int64_t k = group_at(j);
+
+        return scales[i * scales_ld + k] * (levels ? levels[code] : static_cast<R>(code) - zeros[i * zeros_ld + k]);
+    }
 };
 
 /* The nearest level, the lower index on ties. */
@@ -122,11 +130,7 @@ template <typename R> struct decode_op {
     __device__ void
     operator()(int64_t i, int64_t j) const
     {
-        const int64_t k = q.group_at(j);
-        const uint8_t code = codes[i * codes_ld + j];
-
-        w[i * w_ld + j] = q.scales[i * q.scales_ld + k] *
-                          (q.levels ? q.levels[code] : static_cast<R>(code) - q.zeros[i * q.zeros_ld + k]);
+        w[i * w_ld + j] = q.decoded(i, j, codes[i * codes_ld + j]);
     }
 };
 
@@ -237,18 +241,14 @@ template <typename R> struct decode_packed_op {
     __device__ void
     operator()(int64_t i, int64_t j) const
     {
-        const int64_t k = q.group_at(j), bit = j * q.grid.bits, at = bit / 32;
+        const int64_t bit = j * q.grid.bits, at = bit / 32;
         const int shift = static_cast<int>(bit % 32);
         const uint32_t *row = words + i * words_ld + at;
         uint32_t code = row[0] >> shift;
-        R value;
 
         if (shift + q.grid.bits > 32)
             code |= row[1] << (32 - shift);
-        code &= (1u << q.grid.bits) - 1;
-        value = q.scales[i * q.scales_ld + k] *
-                (q.levels ? q.levels[code] : static_cast<R>(code) - q.zeros[i * q.zeros_ld + k]);
-        w.put(i, j, value);
+        w.put(i, j, q.decoded(i, j, code & ((1u << q.grid.bits) - 1)));
     }
 };
 

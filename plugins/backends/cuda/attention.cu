@@ -2,7 +2,6 @@
 #include "attention.cuh"
 
 #include <cmath>
-#include <cstdlib>
 
 #define WARPS 8
 #define ROWS 4 /* queries of a warp */
@@ -182,20 +181,16 @@ send_lists(ql_ctx *cx, void *dev, const ql_seqs *seqs, int64_t queries, attentio
     const int64_t rows = list_rows(seqs, nullptr);
     const size_t tile_bytes = static_cast<size_t>(*count = list_tiles(seqs, queries, nullptr)) * sizeof(query_tile),
                  bytes = tile_bytes + static_cast<size_t>(rows) * sizeof(int32_t);
-    char *host, *p;
-    ql_status st;
+    const auto fill = [&](char *host) {
+        list_tiles(seqs, queries, reinterpret_cast<query_tile *>(host));
+        list_rows(seqs, reinterpret_cast<int32_t *>(host + tile_bytes));
+    };
+    char *p;
 
-    QL_TRY(cx, ql_scratch(cx, bytes, &p));
-    host = static_cast<char *>(malloc(bytes));
-    if (!host)
-        return QL_FAIL(cx, QL_MEMORY, "no memory for a list of %lld tiles of queries", static_cast<long long>(*count));
-    list_tiles(seqs, queries, reinterpret_cast<query_tile *>(host));
-    list_rows(seqs, reinterpret_cast<int32_t *>(host + tile_bytes));
-    st = cuda_upload(cx, dev, host, p, bytes);
-    free(host);
+    QL_TRY(cx, send_list(cx, dev, bytes, {"a list", *count, "tiles of queries"}, fill, &p));
     a->tiles = reinterpret_cast<query_tile *>(p);
     a->rows = reinterpret_cast<int32_t *>(p + tile_bytes);
-    return st;
+    return QL_OK;
 }
 
 template <typename U> struct keep_op {
@@ -232,20 +227,14 @@ static ql_status
 keep(ql_ctx *cx, void *dev, const ql_op *op)
 {
     const ql_seqs *seqs = op->seqs;
-    int32_t *host, *rows;
-    ql_status st;
+    const auto fill = [&](int32_t *host) {
+        for (int64_t s = 0; s < seqs->count; s++)
+            for (int64_t t = seqs->offsets[s]; t < seqs->offsets[s + 1]; t++)
+                host[t] = kept_row(seqs, s, position_of(seqs, s) + t - seqs->offsets[s]);
+    };
+    int32_t *rows;
 
-    QL_TRY(cx, ql_scratch(cx, keep_bytes(dev, op), &rows));
-    host = static_cast<int32_t *>(malloc(keep_bytes(dev, op)));
-    if (!host)
-        return QL_FAIL(cx, QL_MEMORY, "no memory for the rows of %lld tokens",
-                       static_cast<long long>(ql_dim(op->t[0], 0)));
-    for (int64_t s = 0; s < seqs->count; s++)
-        for (int64_t t = seqs->offsets[s]; t < seqs->offsets[s + 1]; t++)
-            host[t] = kept_row(seqs, s, position_of(seqs, s) + t - seqs->offsets[s]);
-    st = cuda_upload(cx, dev, host, rows, keep_bytes(dev, op));
-    free(host);
-    QL_TRY(cx, st);
+    QL_TRY(cx, send_list(cx, dev, keep_bytes(dev, op), {"the rows", ql_dim(op->t[0], 0), "tokens"}, fill, &rows));
     for (int i = 1; i <= 2; i++) {
         const mat from = cuda_mat(op->t[i]), to = cuda_mat(op->t[i + 2]);
 
@@ -257,19 +246,13 @@ keep(ql_ctx *cx, void *dev, const ql_op *op)
     return cuda_launched(cx, dev, "keep");
 }
 
-static bool
-aligned(const mat *m)
-{
-    return reinterpret_cast<uintptr_t>(m->p) % 16 == 0 && m->ld * ql_dtype_size(m->dtype) % 16 == 0;
-}
-
 template <typename T>
 static ql_status
 attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec, const mat m[5])
 {
     const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(spec->head_dim)));
-    const bool whole =
-        spec->head_dim * sizeof(T) % 16 == 0 && aligned(&m[0]) && aligned(&m[1]) && aligned(&m[2]) && aligned(&m[3]);
+    const bool whole = spec->head_dim * sizeof(T) % 16 == 0 && aligned(&m[0], 16) && aligned(&m[1], 16) &&
+                       aligned(&m[2], 16) && aligned(&m[3], 16);
     attention<T> a = {static_cast<const T *>(m[0].p),
                       static_cast<const T *>(m[1].p),
                       static_cast<const T *>(m[2].p),
@@ -296,8 +279,8 @@ attend(ql_ctx *cx, void *dev, const ql_seqs *seqs, const ql_attention_spec *spec
     return cuda_launched(cx, dev, "attention");
 }
 
-static ql_status
-supports(ql_ctx *cx, const ql_op *op)
+ql_status
+cuda_attention_supports(ql_ctx *cx, const ql_op *op)
 {
     const int64_t dim = static_cast<const ql_attention_spec *>(op->spec)->head_dim;
 
@@ -314,14 +297,8 @@ attend_to(ql_ctx *cx, void *dev, const ql_op *op, const mat m[5])
 {
     const ql_attention_spec *spec = static_cast<const ql_attention_spec *>(op->spec);
 
-    switch (m[0].dtype) {
-    case QL_F32:
-        return attend<float>(cx, dev, op->seqs, spec, m);
-    case QL_BF16:
-        return attend<__nv_bfloat16>(cx, dev, op->seqs, spec, m);
-    default:
-        return attend<__half>(cx, dev, op->seqs, spec, m);
-    }
+    return with_attended(m[0].dtype,
+                         [&](auto type) { return attend<type_in<decltype(type)>>(cx, dev, op->seqs, spec, m); });
 }
 
 static ql_status
@@ -343,7 +320,7 @@ cuda_attention_kept(ql_ctx *cx, void *dev, const ql_op *op)
 }
 
 const ql_op_row cuda_attention_ops[] = {
-    {QL_OP_ATTENTION, cuda_attention, nullptr, supports},
-    {QL_OP_ATTENTION_KEPT, cuda_attention_kept, keep_bytes, supports},
+    {QL_OP_ATTENTION, cuda_attention, nullptr, cuda_attention_supports},
+    {QL_OP_ATTENTION_KEPT, cuda_attention_kept, keep_bytes, cuda_attention_supports},
     QL_OP_ROWS_END,
 };

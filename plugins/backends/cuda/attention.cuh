@@ -4,6 +4,8 @@
 
 #include "launch.cuh"
 
+#include <cstdlib>
+
 /* Tokens from `first` on of the sequence [start, end), which stands behind `before` tokens of its ancestors. Where `path` is not -1, the
  * rows of keys by their positions, ancestors' included, are attention.rows[path …]; else they are those from `start` on. */
 struct query_tile {
@@ -64,6 +66,51 @@ int attention_mma_queries(int64_t head_dim); /* of a tile */
 void launch_attention_mma(cudaStream_t stream, const attention<__nv_bfloat16> *a, int64_t tiles);
 void launch_attention_mma(cudaStream_t stream, const attention<__half> *a, int64_t tiles);
 
-#define HEAD_MOST 256 /* numbers of a head that both kernels hold */
+/* --- what the entries of attention and of its vjp share --- */
+
+#define HEAD_MOST 256 /* numbers of a head that all kernels hold */
+
+ql_status cuda_attention_supports(ql_ctx *cx, const ql_op *op);
+
+/* f(type_of<T>()) with the type of q. */
+template <typename F>
+static ql_status
+with_attended(ql_dtype dtype, F f)
+{
+    switch (dtype) {
+    case QL_F32:
+        return f(type_of<float>());
+    case QL_BF16:
+        return f(type_of<__nv_bfloat16>());
+    default:
+        return f(type_of<__half>());
+    }
+}
+
+/* "a list", 3, "tiles" */
+struct list_text {
+    const char *list;
+    int64_t count;
+    const char *of;
+};
+
+/* What `fill` writes to `bytes` of the host goes to scratch of the device, *out. */
+template <typename U, typename F>
+static ql_status
+send_list(ql_ctx *cx, void *dev, size_t bytes, const list_text &text, F fill, U **out)
+{
+    void *host;
+    ql_status st;
+
+    QL_TRY(cx, ql_scratch(cx, bytes, out));
+    host = malloc(bytes);
+    if (!host)
+        return QL_FAIL(cx, QL_MEMORY, "no memory for %s of %lld %s", text.list, static_cast<long long>(text.count),
+                       text.of);
+    fill(static_cast<U *>(host));
+    st = cuda_upload(cx, dev, host, *out, bytes);
+    free(host);
+    return st;
+}
 
 #endif

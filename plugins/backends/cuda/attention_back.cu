@@ -4,12 +4,10 @@
 #include "loose.cuh"
 
 #include <cmath>
-#include <cstdlib>
 
 #define WARPS 4
 #define ROWS 4 /* of a warp */
 #define OWNED (WARPS * ROWS)
-#define HEAD_MOST 256
 
 /* Copies `rows` rows of one head, `to_ld` apart in shared memory, zeros where there are no more. */
 __device__ static void
@@ -181,18 +179,12 @@ static ql_status
 send_tiles(ql_ctx *cx, void *dev, const ql_seqs *seqs, int64_t rows, const owned_tile **out, int64_t *count)
 {
     const size_t bytes = static_cast<size_t>(*count = list_tiles(seqs, rows, nullptr)) * sizeof(owned_tile);
-    owned_tile *host, *p;
-    ql_status st;
+    const auto fill = [&](owned_tile *host) { list_tiles(seqs, rows, host); };
+    owned_tile *p;
 
-    QL_TRY(cx, ql_scratch(cx, bytes, &p));
-    host = static_cast<owned_tile *>(malloc(bytes));
-    if (!host)
-        return QL_FAIL(cx, QL_MEMORY, "no memory for a list of %lld tiles", static_cast<long long>(*count));
-    list_tiles(seqs, rows, host);
-    st = cuda_upload(cx, dev, host, p, bytes);
-    free(host);
+    QL_TRY(cx, send_list(cx, dev, bytes, {"a list", *count, "tiles"}, fill, &p));
     *out = p;
-    return st;
+    return QL_OK;
 }
 
 template <typename T>
@@ -207,7 +199,7 @@ run(ql_ctx *cx, void *dev, const ql_op *op, float *along)
     int64_t tiles;
 
     for (const mat *m : {&q, &k, &v, &dy})
-        whole = whole && reinterpret_cast<uintptr_t>(m->p) % 16 == 0 && m->ld * sizeof(T) % 16 == 0;
+        whole = whole && aligned(m, 16);
     a = {static_cast<const T *>(q.p),
          static_cast<const T *>(k.p),
          static_cast<const T *>(v.p),
@@ -251,19 +243,6 @@ back_scratch(void *, const ql_op *op)
 }
 
 static ql_status
-supports(ql_ctx *cx, const ql_op *op)
-{
-    const int64_t dim = static_cast<const ql_attention_spec *>(op->spec)->head_dim;
-
-    if (dim > HEAD_MOST)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "cuda has heads of up to %d numbers, got %lld", HEAD_MOST,
-                       static_cast<long long>(dim));
-    if (ql_dtype_of(op->t[0]) == QL_F64)
-        return QL_FAIL(cx, QL_UNSUPPORTED, "cuda works in f32, bf16 or f16, got f64");
-    return QL_OK;
-}
-
-static ql_status
 cuda_attention_back(ql_ctx *cx, void *dev, const ql_op *op)
 {
     const ql_attention_spec *spec = static_cast<const ql_attention_spec *>(op->spec);
@@ -274,17 +253,11 @@ cuda_attention_back(ql_ctx *cx, void *dev, const ql_op *op)
     QL_TRY(cx, ql_scratch(cx, along_bytes(op), &along));
     launch(cuda_stream(dev), static_cast<unsigned>(div_up(tokens * spec->heads, block.y)), block, 0, along_kernel,
            loosely(op->t[3]), loosely(op->t[5]), tokens, spec->heads, spec->head_dim, along);
-    switch (ql_dtype_of(op->t[0])) {
-    case QL_F32:
-        return run<float>(cx, dev, op, along);
-    case QL_BF16:
-        return run<__nv_bfloat16>(cx, dev, op, along);
-    default:
-        return run<__half>(cx, dev, op, along);
-    }
+    return with_attended(ql_dtype_of(op->t[0]),
+                         [&](auto type) { return run<type_in<decltype(type)>>(cx, dev, op, along); });
 }
 
 const ql_op_row cuda_attention_back_ops[] = {
-    {QL_OP_ATTENTION_BACK, cuda_attention_back, back_scratch, supports},
+    {QL_OP_ATTENTION_BACK, cuda_attention_back, back_scratch, cuda_attention_supports},
     QL_OP_ROWS_END,
 };

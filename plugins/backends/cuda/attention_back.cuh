@@ -4,7 +4,7 @@
 #ifndef QLOOM_CUDA_ATTENTION_BACK_CUH
 #define QLOOM_CUDA_ATTENTION_BACK_CUH
 
-#include "launch.cuh"
+#include "attention.cuh"
 
 #define COLUMNS 32 /* of a tile */
 

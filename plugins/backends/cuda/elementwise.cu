@@ -28,14 +28,6 @@ template <typename T, int N, typename F> struct map_op {
     }
 };
 
-static bool
-aligned(const mat *m, size_t bytes)
-{
-    const size_t row = static_cast<size_t>(m->ld) * ql_dtype_size(m->dtype);
-
-    return reinterpret_cast<uintptr_t>(m->p) % bytes == 0 && row % bytes == 0;
-}
-
 template <typename T, int N, typename F>
 static void
 map_packs(cudaStream_t stream, const mat *a, const mat *b, const mat *y, F f)

@@ -46,6 +46,15 @@ div_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* Does every row begin at a multiple of `bytes`? */
+static inline bool
+aligned(const mat *m, size_t bytes)
+{
+    const size_t row = static_cast<size_t>(m->ld) * ql_dtype_size(m->dtype);
+
+    return reinterpret_cast<uintptr_t>(m->p) % bytes == 0 && row % bytes == 0;
+}
+
 /* Blocks for `count` pieces of work, along a side of the grid that kernels walk in strides. */
 static inline unsigned
 blocks_for(int64_t count, unsigned most)

@@ -63,8 +63,7 @@ seen(int64_t key, int64_t position, int64_t window)
 
 /* A block a tile and head, heads of a tile side by side: they share keys. attention_mma.cu: bf16 and f16 by tensor cores. */
 int attention_mma_queries(int64_t head_dim); /* of a tile */
-void launch_attention_mma(cudaStream_t stream, const attention<__nv_bfloat16> *a, int64_t tiles);
-void launch_attention_mma(cudaStream_t stream, const attention<__half> *a, int64_t tiles);
+template <typename T> void launch_attention_mma(cudaStream_t stream, const attention<T> *a, int64_t tiles);
 
 /* --- what the entries of attention and of its vjp share --- */
 

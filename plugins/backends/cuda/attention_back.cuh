@@ -61,7 +61,6 @@ template <bool KEYS> struct pair_at {
 
 /* attention_back_mma.cu: bf16 and f16 by tensor cores. A block a tile and head, heads of a tile side by side. */
 int attention_back_mma_rows(void); /* of a tile */
-void launch_attention_back_mma(cudaStream_t stream, const attention_back<__nv_bfloat16> *a, int64_t tiles);
-void launch_attention_back_mma(cudaStream_t stream, const attention_back<__half> *a, int64_t tiles);
+template <typename T> void launch_attention_back_mma(cudaStream_t stream, const attention_back<T> *a, int64_t tiles);
 
 #endif

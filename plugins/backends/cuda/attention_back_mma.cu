@@ -184,32 +184,23 @@ launch_dim(cudaStream_t stream, const attention_back<T> &a, int64_t tiles)
            mma_back_kernel<T, DIM, true>, a);
 }
 
-template <typename T>
-static void
-launch_mma(cudaStream_t stream, const attention_back<T> &a, int64_t tiles)
-{
-    if (a.spec.head_dim <= 64)
-        launch_dim<T, 64>(stream, a, tiles);
-    else if (a.spec.head_dim <= 128)
-        launch_dim<T, 128>(stream, a, tiles);
-    else
-        launch_dim<T, 256>(stream, a, tiles);
-}
-
 int
 attention_back_mma_rows(void)
 {
     return OWNED;
 }
 
+template <typename T>
 void
-launch_attention_back_mma(cudaStream_t stream, const attention_back<__nv_bfloat16> *a, int64_t tiles)
+launch_attention_back_mma(cudaStream_t stream, const attention_back<T> *a, int64_t tiles)
 {
-    launch_mma(stream, *a, tiles);
+    if (a->spec.head_dim <= 64)
+        launch_dim<T, 64>(stream, *a, tiles);
+    else if (a->spec.head_dim <= 128)
+        launch_dim<T, 128>(stream, *a, tiles);
+    else
+        launch_dim<T, 256>(stream, *a, tiles);
 }
 
-void
-launch_attention_back_mma(cudaStream_t stream, const attention_back<__half> *a, int64_t tiles)
-{
-    launch_mma(stream, *a, tiles);
-}
+template void launch_attention_back_mma(cudaStream_t stream, const attention_back<__nv_bfloat16> *a, int64_t tiles);
+template void launch_attention_back_mma(cudaStream_t stream, const attention_back<__half> *a, int64_t tiles);

@@ -240,9 +240,11 @@ attention_mma_queries(int64_t head_dim)
 }
 
 template <typename T>
-static void
-launch_mma(cudaStream_t stream, attention<T> a, int64_t tiles)
+void
+launch_attention_mma(cudaStream_t stream, const attention<T> *given, int64_t tiles)
 {
+    attention<T> a = *given;
+
     a.scale *= 1.44269504088896341f; /* log2 e */
     if (a.spec.head_dim <= 64)
         launch_tiles<T, 64, 64>(stream, a, tiles);
@@ -252,14 +254,5 @@ launch_mma(cudaStream_t stream, attention<T> a, int64_t tiles)
         launch_tiles<T, 256, 32>(stream, a, tiles);
 }
 
-void
-launch_attention_mma(cudaStream_t stream, const attention<__nv_bfloat16> *a, int64_t tiles)
-{
-    launch_mma(stream, *a, tiles);
-}
-
-void
-launch_attention_mma(cudaStream_t stream, const attention<__half> *a, int64_t tiles)
-{
-    launch_mma(stream, *a, tiles);
-}
+template void launch_attention_mma(cudaStream_t stream, const attention<__nv_bfloat16> *a, int64_t tiles);
+template void launch_attention_mma(cudaStream_t stream, const attention<__half> *a, int64_t tiles);

@@ -103,7 +103,7 @@ gather_path(const attention *a, workspace *w, int64_t s, int64_t first, int64_t 
     float *row = w->scores; /* not yet made */
 
     for (int64_t at = s, end = first + keys; end > first; at = seqs->parent[at]) {
-        const int64_t begin = seqs->first ? seqs->first[at] : 0, from = begin > first ? begin : first;
+        const int64_t begin = attention_before(a, at), from = begin > first ? begin : first;
 
         for (int64_t p = from; p < end; p++) {
             const int64_t token = seqs->offsets[at] + p - begin;
@@ -155,7 +155,7 @@ static void
 keep_task(void *arg, int64_t s, void *scratch)
 {
     const attention *a = arg;
-    const int64_t before = a->seqs->first ? a->seqs->first[s] : 0, width = a->k.cols;
+    const int64_t before = attention_before(a, s), width = a->k.cols;
 
     (void)scratch;
     for (int64_t t = a->seqs->offsets[s]; t < a->seqs->offsets[s + 1]; t++) {
@@ -230,7 +230,7 @@ attention_task(void *arg, int64_t task, void *scratch)
     int64_t heads = a->spec->heads, dim = a->spec->head_dim, head = task % heads;
     const int64_t *tile = a->tiles[task / heads];
     int64_t s = tile[1], start = a->seqs->offsets[s], end = a->seqs->offsets[s + 1];
-    int64_t position = tile[0] - start + (a->exact && a->seqs->first ? a->seqs->first[s] : 0);
+    int64_t position = tile[0] - start + attention_before(a, s);
     int64_t rows = cpu_min(QUERIES, end - tile[0]), col = head / (heads / a->spec->kv_heads) * dim, first = 0;
     workspace *w = scratch;
     product scores = {.tb = true, .m = rows, .k = dim, .alpha = 1 / sqrt((double)dim), .ldc = KEYS};
@@ -300,17 +300,24 @@ attend(ql_ctx *cx, cpu *d, attention *a)
     return cpu_run(cx, d, count * a->spec->heads, sizeof(workspace) + floats * sizeof(float), attention_task, a);
 }
 
+/* Of any form: operand `y` takes what comes out. */
+static attention
+attention_of(void *dev, const ql_op *op, int y, bool exact)
+{
+    return (attention){.d = dev,
+                       .seqs = op->seqs,
+                       .spec = op->spec,
+                       .q = cpu_mat(op->t[0]),
+                       .k = cpu_mat(op->t[1]),
+                       .v = cpu_mat(op->t[2]),
+                       .y = cpu_mat(op->t[y]),
+                       .exact = exact};
+}
+
 static ql_status
 cpu_attention(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    attention a = {.d = dev,
-                   .seqs = op->seqs,
-                   .spec = op->spec,
-                   .q = cpu_mat(op->t[0]),
-                   .k = cpu_mat(op->t[1]),
-                   .v = cpu_mat(op->t[2]),
-                   .y = cpu_mat(op->t[3]),
-                   .exact = op->seqs->parent};
+    attention a = attention_of(dev, op, 3, op->seqs->parent);
 
     if (op->t[4])
         a.lse = cpu_mat(op->t[4]);
@@ -322,17 +329,10 @@ cpu_attention(ql_ctx *cx, void *dev, const ql_op *op)
 static ql_status
 cpu_attention_kept(ql_ctx *cx, void *dev, const ql_op *op)
 {
-    attention a = {.d = dev,
-                   .seqs = op->seqs,
-                   .spec = op->spec,
-                   .q = cpu_mat(op->t[0]),
-                   .k = cpu_mat(op->t[1]),
-                   .v = cpu_mat(op->t[2]),
-                   .kept_k = cpu_mat(op->t[3]),
-                   .kept_v = cpu_mat(op->t[4]),
-                   .y = cpu_mat(op->t[5]),
-                   .exact = true};
+    attention a = attention_of(dev, op, 5, true);
 
+    a.kept_k = cpu_mat(op->t[3]);
+    a.kept_v = cpu_mat(op->t[4]);
     QL_TRY(cx, cpu_run(cx, dev, a.seqs->count, 0, keep_task, &a));
     return attend(cx, dev, &a);
 }

@@ -14,6 +14,13 @@ typedef struct attention {
     mat kept_k, kept_v;  /* pages, if the sequences have them */
 } attention;
 
+/* Tokens that stand before sequence `s` on its path and that its queries see. */
+static inline int64_t
+attention_before(const attention *a, int64_t s)
+{
+    return a->exact && a->seqs->first ? a->seqs->first[s] : 0;
+}
+
 /* Token `task`, in double. */
 void attention_double_task(void *arg, int64_t task, void *scratch);
 

@@ -6,11 +6,11 @@
 
 /* Token of position p on the path to segment *s, on which *s becomes the segment that holds it. */
 static int64_t
-token_at(const ql_seqs *seqs, int64_t *s, int64_t p)
+token_at(const attention *a, int64_t *s, int64_t p)
 {
-    while (seqs->parent && seqs->first && p < seqs->first[*s])
-        *s = seqs->parent[*s];
-    return seqs->offsets[*s] + p - (seqs->parent && seqs->first ? seqs->first[*s] : 0);
+    while (p < attention_before(a, *s))
+        *s = a->seqs->parent[*s];
+    return a->seqs->offsets[*s] + p - attention_before(a, *s);
 }
 
 /* Query head `head` of token t at position p of segment s: keys from the last to the first, twice. */
@@ -25,7 +25,7 @@ attend(const attention *a, int64_t t, int64_t s, int64_t p, int64_t head)
     memset(y, 0, (size_t)dim * sizeof *y);
     for (int pass = 0; pass < 2; pass++)
         for (int64_t key = p, at = s; key >= least; key--) {
-            const int64_t token = token_at(a->seqs, &at, key);
+            const int64_t token = token_at(a, &at, key);
             const double *k = mat_at(&a->k, token, col), *v = mat_at(&a->v, token, col);
             double score = 0, weight;
 
@@ -54,5 +54,5 @@ attention_double_task(void *arg, int64_t task, void *scratch)
 
     (void)scratch;
     for (int64_t head = 0; head < a->spec->heads; head++)
-        attend(a, t, s, t - a->seqs->offsets[s] + (a->seqs->parent && a->seqs->first ? a->seqs->first[s] : 0), head);
+        attend(a, t, s, t - a->seqs->offsets[s] + attention_before(a, s), head);
 }

@@ -46,7 +46,7 @@ gemm_ignores_c_without_beta(kernel *k)
     tc = k_put(k, d, mnk[0], mnk[1], c);
     plain_gemm(QL_NN, mnk, 1, a, b, 0, c);
     REQUIRE_OK(k->cx, ql_gemm(k->cx, QL_NN, 1, ta, tb, 0, tc));
-    k_close(k, k_get(k, tc), c, mnk[0] * mnk[1], k_eps(d) * 2, k_eps(d == QL_F64 ? d : QL_F32) * 8 * (double)mnk[2]);
+    k_close(k, k_get(k, tc), c, mnk[0] * mnk[1], k_eps(d) * 2, k_eps(k_real(d)) * 8 * (double)mnk[2]);
 }
 
 static void
@@ -54,7 +54,7 @@ gram(kernel *k)
 {
     const bool wide = k_int(k, 0, 3) == 0; /* more than a panel */
     int64_t t = k_size(k, wide ? 17 : 300), n = wide ? 1024 + k_size(k, 130) : k_size(k, 600);
-    ql_dtype d = float_dtype(k), sd = d == QL_F64 ? QL_F64 : QL_F32;
+    ql_dtype d = float_dtype(k), sd = k_real(d);
     double *x = k_normal(k, t * n), *g = k_doubles(k, n * n), *s, *c;
     ql_tensor *tx = k_put(k, d, t, n, x), *sum = k_put(k, sd, n, n, g), *comp = k_put(k, sd, n, n, g);
 

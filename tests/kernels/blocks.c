@@ -102,13 +102,11 @@ attend(kernel *k, ql_dtype d, int64_t dim, ql_seqs seqs)
     int64_t t = seqs.offsets[seqs.count], kv = k_int(k, 1, 3), heads = kv * k_int(k, 1, dim > 64 ? 2 : 3);
     ql_attention_spec spec = {heads, kv, dim, k_int(k, 0, 1) ? k_size(k, 600) : 0};
     double *q = k_normal(k, t * heads * dim), *keys = k_normal(k, t * kv * dim), *v = k_normal(k, t * kv * dim);
-    double *y = k_doubles(k, t * heads * dim), largest = 0;
+    double *y = k_doubles(k, t * heads * dim), largest = k_largest(v, t * kv * dim);
     ql_tensor *qkv[3], *ty;
 
     for (int64_t i = 0; i < t * heads * dim; i++)
         q[i] *= 3;
-    for (int64_t i = 0; i < t * kv * dim; i++)
-        largest = fmax(largest, fabs(v[i]));
     k->whole = k_int(k, 0, 1) != 0; /* rows that can be copied 16 bytes at a time */
     qkv[0] = k_put(k, d, t, heads * dim, q);
     qkv[1] = k_put(k, d, t, kv * dim, keys);
@@ -257,7 +255,7 @@ abs_stats(kernel *k)
 {
     ql_seqs seqs = sequences(k, 130);
     int64_t t = seqs.offsets[seqs.count], n = k_size(k, 600);
-    ql_dtype d = float_dtype(k), sd = d == QL_F64 ? d : QL_F32;
+    ql_dtype d = float_dtype(k), sd = k_real(d);
     double *x = k_normal(k, t * n), *sum = k_doubles(k, n), *max = k_doubles(k, n);
     ql_tensor *tx = k_put(k, d, t, n, x), *ts = k_put(k, sd, n, -1, sum), *tm = k_put(k, sd, n, -1, max);
 

@@ -69,12 +69,9 @@ expect(const book *b, const char *name, int64_t i, const ql_tensor *t)
 {
     const int64_t n = ql_count(t);
     const double *x = values(b, name) + i * n;
-    double most = 0;
 
-    for (int64_t j = 0; j < n; j++)
-        most = fmax(most, fabs(x[j]));
     b->k->name = ql_format(b->k->cx, "%s.%s in %s", b->op, name, ql_dtype_name(b->dtype));
-    k_close(b->k, k_get(b->k, t), x, n, 0, (b->dtype == QL_F64 ? (b->angles ? 1e-6 : 1e-12) : 5e-6) * most);
+    k_close(b->k, k_get(b->k, t), x, n, 0, (b->dtype == QL_F64 ? (b->angles ? 1e-6 : 1e-12) : 5e-6) * k_largest(x, n));
 }
 
 static ql_seqs

@@ -114,14 +114,13 @@ static void
 check_sequence(paged *p, int64_t s)
 {
     const int64_t n = p->length[s], offsets[] = {0, n}, none = -1;
-    double *y = k_doubles(p->k, n * width(p, 0)), largest = 0;
+    double *y = k_doubles(p->k, n * width(p, 0));
     ql_tensor *ty;
 
-    for (int64_t i = 0; i < n * width(p, 2); i++)
-        largest = fmax(largest, fabs(p->plain[s][2][i]));
     plain_attention(&(ql_seqs){.count = 1, .offsets = offsets}, &p->spec, (const double *const *)p->plain[s], y);
     k_close(p->k, p->got[s], y, n * width(p, 0), k_eps(p->d) * 2,
-            2e-6 * sqrt((double)p->spec.head_dim) + (p->d == QL_F32 ? 0 : k_eps(p->d) * largest));
+            2e-6 * sqrt((double)p->spec.head_dim) +
+                (p->d == QL_F32 ? 0 : k_eps(p->d) * k_largest(p->plain[s][2], n * width(p, 2))));
     REQUIRE_OK(p->k->cx, ql_attention(p->k->cx, &(ql_seqs){.count = 1, .offsets = offsets, .parent = &none}, &p->spec,
                                       (const ql_tensor *const *)p->qkv[s], &ty));
     k_close(p->k, p->got[s], k_get(p->k, ty), n * width(p, 0), 0, 0);

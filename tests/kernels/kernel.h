@@ -70,6 +70,23 @@ k_tiny(ql_dtype d)
     return d == QL_F16 ? 0x1p-24 : 1e-35;
 }
 
+/* The dtype that sums of a dtype are held in. */
+static inline ql_dtype
+k_real(ql_dtype d)
+{
+    return d == QL_F64 ? QL_F64 : QL_F32;
+}
+
+static inline double
+k_largest(const double *x, int64_t n)
+{
+    double most = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        most = fmax(most, fabs(x[i]));
+    return most;
+}
+
 /* A tensor of `dtype` with the values of x, which become those that the tensor holds; a view with gaps between rows, unless k->whole. */
 static inline ql_tensor *
 k_put(kernel *k, ql_dtype dtype, int64_t rows, int64_t cols, double *x)

@@ -10,22 +10,6 @@ float_dtype(kernel *k)
     return d[k_int(k, 0, 4)];
 }
 
-static ql_dtype
-real_of(ql_dtype d)
-{
-    return d == QL_F64 ? QL_F64 : QL_F32;
-}
-
-static double
-largest(const double *x, int64_t n)
-{
-    double most = 0;
-
-    for (int64_t i = 0; i < n; i++)
-        most = fmax(most, fabs(x[i]));
-    return most;
-}
-
 /* An operation that this device does not have in `d` is left out; true then. */
 static bool
 left_out(kernel *k, ql_status st, ql_dtype d)
@@ -41,7 +25,7 @@ static void
 rmsnorm_back(kernel *k)
 {
     const int64_t t = k_size(k, 300), n = k_size(k, 600);
-    const ql_dtype d = float_dtype(k), of_dy = k_int(k, 0, 1) ? d : real_of(d), of_dx = k_int(k, 0, 1) ? d : real_of(d);
+    const ql_dtype d = float_dtype(k), of_dy = k_int(k, 0, 1) ? d : k_real(d), of_dx = k_int(k, 0, 1) ? d : k_real(d);
     const double beta = k_int(k, 0, 1) ? 0 : k_int(k, 0, 1) ? 1 : -0.5;
     double *x = k_normal(k, t * n), *w = k_normal(k, n), *dy = k_normal(k, t * n), *dx = k_normal(k, t * n);
     ql_tensor *tx, *tw = k_put(k, d, n, -1, w), *tdy = k_put(k, of_dy, t, n, dy), *tdx;
@@ -56,7 +40,7 @@ rmsnorm_back(kernel *k)
         REQUIRE_OK(k->cx, ql_fill(k->cx, tdx, (double)NAN));
     plain_rmsnorm_back(t, n, x, w, 1e-6, dy, dx);
     REQUIRE_OK(k->cx, ql_rmsnorm_back(k->cx, tx, tw, 1e-6, tdy, beta, tdx));
-    k_close(k, k_get(k, tdx), dx, t * n, 2 * k_eps(of_dx), 16 * k_eps(real_of(d)) * largest(dx, t * n));
+    k_close(k, k_get(k, tdx), dx, t * n, 2 * k_eps(of_dx), 16 * k_eps(k_real(d)) * k_largest(dx, t * n));
 }
 
 /* Up to five sequences of up to `most` tokens, some of them empty or of one token. */
@@ -94,7 +78,7 @@ check_attention(kernel *k, ql_dtype d, int64_t dim, ql_seqs seqs, int64_t window
     if (left_out(k, st, d))
         return;
     REQUIRE_OK(k->cx, st);
-    k_close(k, k_get(k, tlse), lse, t * heads, 8 * k_eps(real_of(d)), 2e-6 * (d == QL_F64 ? 1e-7 : 1));
+    k_close(k, k_get(k, tlse), lse, t * heads, 8 * k_eps(k_real(d)), 2e-6 * (d == QL_F64 ? 1e-7 : 1));
     y = k_get(k, ty);
     REQUIRE_OK(k->cx, ql_attention(k->cx, &seqs, &spec, (const ql_tensor *const *)qkv, &ty));
     k_close(k, k_get(k, ty), y, t * heads * dim, 0, 0); /* the same bits with and without sums */
@@ -103,7 +87,7 @@ check_attention(kernel *k, ql_dtype d, int64_t dim, ql_seqs seqs, int64_t window
     for (int i = 0; i < 3; i++) /* tensor cores take weights and slopes in the dtype of q, and y is rounded to it */
         k_close(k, k_get(k, got[i]), grad[i], t * width[i], 2 * k_eps(d),
                 (d == QL_F64 ? 1e-14 : 2e-6 + (d == QL_F32 ? 0 : 2 * k_eps(d))) * sqrt((double)dim) *
-                    fmax(1, largest(grad[i], t * width[i])));
+                    fmax(1, k_largest(grad[i], t * width[i])));
 }
 
 static void
@@ -147,7 +131,7 @@ attention_back_of_one_token(kernel *k)
     k_close(k, k_get(k, d[2]), dv, 32, 1e-6, 1e-6);
     for (int which = 0; which < 2; which++) {
         got = k_get(k, d[which]);
-        CHECK(largest(got, which ? 32 : 64) < 1e-5);
+        CHECK(k_largest(got, which ? 32 : 64) < 1e-5);
     }
 }
 
@@ -155,7 +139,7 @@ static void
 swiglu_back(kernel *k)
 {
     const int64_t t = k_size(k, 300), n = k_size(k, 600);
-    const ql_dtype d = float_dtype(k), of_dy = k_int(k, 0, 1) ? d : real_of(d);
+    const ql_dtype d = float_dtype(k), of_dy = k_int(k, 0, 1) ? d : k_real(d);
     double *gate = k_normal(k, t * n), *up = k_normal(k, t * n), *dy = k_normal(k, t * n), *dgate = k_doubles(k, t * n),
            *dup = k_doubles(k, t * n);
     ql_tensor *tg, *tu = k_put(k, d, t, n, up), *tdy = k_put(k, of_dy, t, n, dy), *tdg, *tdu;
@@ -170,8 +154,8 @@ swiglu_back(kernel *k)
         dup[i] = dy[i] * gate[i] * sigmoid;
     }
     REQUIRE_OK(k->cx, ql_swiglu_back(k->cx, tg, tu, tdy, &tdg, &tdu));
-    k_close(k, k_get(k, tdg), dgate, t * n, 4 * k_eps(d), 16 * k_eps(real_of(d)) * largest(dgate, t * n) + k_tiny(d));
-    k_close(k, k_get(k, tdu), dup, t * n, 4 * k_eps(d), 16 * k_eps(real_of(d)) * largest(dup, t * n) + k_tiny(d));
+    k_close(k, k_get(k, tdg), dgate, t * n, 4 * k_eps(d), 16 * k_eps(k_real(d)) * k_largest(dgate, t * n) + k_tiny(d));
+    k_close(k, k_get(k, tdu), dup, t * n, 4 * k_eps(d), 16 * k_eps(k_real(d)) * k_largest(dup, t * n) + k_tiny(d));
 }
 
 /* Some tokens have no target, or all, or none; with dx and without, of the same losses. */
@@ -200,7 +184,7 @@ head_loss(kernel *k)
     k_close(k, got, nll, count, d == QL_F64 ? 1e-13 : 1e-6, (d == QL_F64 ? 1e-14 : 4e-6) * sqrt((double)n));
     k_close(k, k_get(k, alone), got, count, 0, 0);
     k_close(k, k_get(k, tdx), dx, t * n, 0,
-            (d == QL_F64 ? 1e-13 : 4e-6 + (d == QL_F32 ? 0 : 4 * k_eps(d))) * sqrt((double)n) * largest(dx, t * n));
+            (d == QL_F64 ? 1e-13 : 4e-6 + (d == QL_F32 ? 0 : 4 * k_eps(d))) * sqrt((double)n) * k_largest(dx, t * n));
 }
 
 static void

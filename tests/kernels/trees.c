@@ -50,7 +50,7 @@ check_path(kernel *k, const ql_seqs *seqs, const ql_attention_spec *spec, int64_
     int32_t *rows = ql_alloc(k->cx, (size_t)seqs->offsets[seqs->count] + 1, sizeof *rows);
     const int64_t n = path_rows(seqs, s, rows), offsets[] = {0, n}, before = n - own;
     const ql_dtype d = ql_dtype_of(qkv[0]);
-    double *flat[3], *y = k_doubles(k, n * width[0]), *got, largest = 0;
+    double *flat[3], *y = k_doubles(k, n * width[0]), *got;
     ql_tensor *tr, *part[3], *ty;
 
     if (n == 0)
@@ -62,14 +62,12 @@ check_path(kernel *k, const ql_seqs *seqs, const ql_attention_spec *spec, int64_
             memcpy(flat[i] + r * width[i], plain[i] + rows[r] * width[i], (size_t)width[i] * sizeof(double));
         REQUIRE_OK(k->cx, ql_gather(k->cx, qkv[i], tr, NULL, &part[i]));
     }
-    for (int64_t i = 0; i < n * width[2]; i++)
-        largest = fmax(largest, fabs(flat[2][i]));
     plain_attention(&(ql_seqs){.count = 1, .offsets = offsets}, spec, (const double *const *)flat, y);
     REQUIRE_OK(k->cx, ql_attention(k->cx, &(ql_seqs){.count = 1, .offsets = offsets, .parent = &none}, spec,
                                    (const ql_tensor *const *)part, &ty));
     got = k_get(k, ty);
     k_close(k, got, y, n * width[0], k_eps(d) * 2,
-            2e-6 * sqrt((double)spec->head_dim) + (d == QL_F32 ? 0 : k_eps(d) * largest));
+            2e-6 * sqrt((double)spec->head_dim) + (d == QL_F32 ? 0 : k_eps(d) * k_largest(flat[2], n * width[2])));
     if (memcmp(got + before * width[0], in_tree + seqs->offsets[s] * width[0],
                (size_t)(own * width[0]) * sizeof *got) != 0)
         TEST_FAIL("segment %lld has other bits in the tree than its path has alone", (long long)s);

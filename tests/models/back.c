@@ -94,10 +94,7 @@ step_of(lab *l, const ql_model_handle *m, const ql_block *b, int k, const ql_flo
 {
     return (at_step){.l = l,
                      .m = m,
-                     .outputs = k == 1   ? 3
-                                : k == 3 ? 2
-                                : k > 0  ? 1
-                                         : 0,
+                     .outputs = lab_outputs(k),
                      .step = {.info = &m->info,
                               .layer = b->layer,
                               .k = k,
@@ -211,20 +208,12 @@ static ql_tensor *
 golden(ql_ctx *cx, const ql_st_file *f, const char *name)
 {
     const ql_st_tensor *t = ql_st_find(f, name);
-    double *x;
 
     if (!t || t->dtype != QL_ST_F32) {
         TEST_FAIL("%s has no tensor %s of F32", f->path, name);
         exit(1);
     }
-    x = ql_alloc(cx, (size_t)t->count, sizeof *x);
-    for (uint64_t i = 0; i < t->count; i++) {
-        float value;
-
-        memcpy(&value, ql_st_data(t) + i * sizeof value, sizeof value);
-        x[i] = (double)value;
-    }
-    return put(cx, t->dims[0], t->ndim > 1 ? t->dims[1] : -1, x);
+    return put(cx, t->dims[0], t->ndim > 1 ? t->dims[1] : -1, lab_floats(cx, ql_st_data(t), (int64_t)t->count));
 }
 
 /* dx += dy (W + B A) of one linear. */
@@ -274,19 +263,17 @@ compare_golden(ql_ctx *cx, const ql_st_file *f, const char *name, int64_t i, con
 {
     const char *full = ql_format(cx, "border.%s.%lld", name, (long long)i);
     const ql_st_tensor *t = ql_st_find(f, full);
+    const double *expected, *x;
     double most = 0, worst = 0;
-    const double *x;
 
     if (!t)
         return; /* not every border is held */
     CHECK_INT(ql_count(got), (int64_t)t->count);
+    expected = lab_floats(cx, ql_st_data(t), (int64_t)t->count);
     REQUIRE_OK(cx, ql_map(cx, got, QL_READ, &x));
     for (int64_t j = 0; j < ql_count(got); j++) {
-        float e;
-
-        memcpy(&e, ql_st_data(t) + (size_t)j * sizeof e, sizeof e);
-        most = fmax(most, fabs((double)e));
-        worst = fabs(x[j] - (double)e) <= worst ? worst : fabs(x[j] - (double)e); /* NaN becomes the worst */
+        most = fmax(most, fabs(expected[j]));
+        worst = fabs(x[j] - expected[j]) <= worst ? worst : fabs(x[j] - expected[j]); /* NaN becomes the worst */
     }
     REQUIRE_OK(cx, ql_unmap(cx, got));
     if (!(worst <= GOLDEN_BAR * most))

@@ -20,17 +20,9 @@ golden(const ql_st_file *f, const char *name)
 static void
 compare(ql_ctx *cx, const ql_st_file *f, const char *name, int64_t skip, const ql_tensor *got)
 {
-    const int64_t n = ql_count(got);
-    double *expected = ql_alloc(cx, (size_t)n, sizeof *expected);
     const unsigned char *from = (const unsigned char *)golden(f, name) + (size_t)skip * sizeof(float);
 
-    for (int64_t i = 0; i < n; i++) {
-        float x;
-
-        memcpy(&x, from + (size_t)i * sizeof x, sizeof x);
-        expected[i] = (double)x;
-    }
-    lab_compare(cx, ql_format(cx, "%s: %s", f->path, name), got, expected, BAR);
+    lab_compare(cx, ql_format(cx, "%s: %s", f->path, name), got, lab_floats(cx, from, ql_count(got)), BAR);
 }
 
 /* One sequence, block by block and step by step, as the walk goes. */

@@ -81,6 +81,28 @@ lab_values(ql_ctx *cx, const ql_tensor *t)
     return v;
 }
 
+/* `n` floats of a file, wherever they begin, as doubles, in the innermost scope. */
+static inline double *
+lab_floats(ql_ctx *cx, const unsigned char *from, int64_t n)
+{
+    double *v = ql_alloc(cx, (size_t)n, sizeof *v);
+
+    for (int64_t i = 0; i < n; i++) {
+        float x;
+
+        memcpy(&x, from + (size_t)i * sizeof x, sizeof x);
+        v[i] = (double)x;
+    }
+    return v;
+}
+
+/* How many outputs of linears step `k` of a block is given. */
+static inline int
+lab_outputs(int k)
+{
+    return k == 1 ? 3 : k == 3 ? 2 : k > 0 ? 1 : 0;
+}
+
 /* Largest |got - expected|, checked against `bar` times max(1, largest |expected|). */
 static inline void
 lab_compare(ql_ctx *cx, const char *what, const ql_tensor *got, const double *expected, double bar)

@@ -38,7 +38,7 @@ static void
 check_pure(ql_ctx *cx, const ql_block *b, ql_flow flow)
 {
     for (int k = 0; k <= 4; k++) {
-        const int64_t outputs = k == 1 ? 3 : k == 3 ? 2 : k > 0 ? 1 : 0;
+        const int64_t outputs = lab_outputs(k);
         ql_flow first = flow, again = flow;
         ql_tensor *before[4], *h;
 

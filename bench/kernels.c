@@ -303,8 +303,9 @@ bench_attention_back(shapes *s, int repetitions)
     compare(s, "attention_back", run_attention_back, jobs, &bound, 2.5, repetitions);
 }
 
+/* Logits of a head over the states of the last layer; `share`: of their product, as compare takes it. */
 static void
-bench_head_loss(shapes *s, int repetitions)
+bench_head(shapes *s, const char *name, void (*run)(void *arg), double share, int repetitions)
 {
     const int words = 8 * s->n, dim = s->n / 2, tokens = s->tokens / 2;
     job bound = bound_of(s, tokens, words, dim), jobs[2];
@@ -316,23 +317,21 @@ bench_head_loss(shapes *s, int repetitions)
                         .a = random_tensor(cx, tokens, dim, 1),
                         .b = random_tensor(cx, words, dim, 1),
                         .targets = ql_alloc(cx, (size_t)tokens, sizeof(int32_t))};
+        require(cx, ql_zeros(cx, QL_I32, tokens, -1, &jobs[i].d));
     }
-    compare(s, "head_loss", run_head_loss, jobs, &bound, 2, repetitions);
+    compare(s, name, run, jobs, &bound, share, repetitions);
+}
+
+static void
+bench_head_loss(shapes *s, int repetitions)
+{
+    bench_head(s, "head_loss", run_head_loss, 2, repetitions);
 }
 
 static void
 bench_nll(shapes *s, int repetitions)
 {
-    const int words = 8 * s->n, dim = s->n / 2, tokens = s->tokens / 2;
-    job bound = bound_of(s, tokens, words, dim), jobs[2];
-
-    for (int i = 0; i < 2; i++) {
-        ql_ctx *cx = &s->cx[i];
-
-        jobs[i] = (job){.cx = cx, .a = random_tensor(cx, tokens, dim, 1), .b = random_tensor(cx, words, dim, 1)};
-        require(cx, ql_zeros(cx, QL_I32, tokens, -1, &jobs[i].d));
-    }
-    compare(s, "nll", run_nll, jobs, &bound, 1, repetitions);
+    bench_head(s, "nll", run_nll, 1, repetitions);
 }
 
 static void

@@ -252,3 +252,21 @@ ql_chart_table(const ql_chart *c, FILE *out)
         }
     fputs("</tbody></table>\n", out);
 }
+
+ql_status
+ql_charts_write(ql_ctx *cx, const char *title, const ql_chart *charts, int count, FILE *svg, FILE *data)
+{
+    double height = 0, top = 0, own[QL_CHARTS_MAX];
+
+    for (int i = 0; i < count; height += own[i++])
+        QL_TRY(cx, ql_chart_height(cx, &charts[i], &own[i]));
+    ql_svg_open(svg, QL_FIGURE_WIDTH, height, title);
+    for (int i = 0; i < count; top += own[i++]) {
+        fprintf(svg, "<g transform=\"translate(0,%.0f)\">\n", top);
+        QL_TRY(cx, ql_chart_draw(cx, &charts[i], svg));
+        fputs("</g>\n", svg);
+        ql_chart_table(&charts[i], data);
+    }
+    fputs("</svg>\n", svg);
+    return QL_OK;
+}

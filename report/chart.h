@@ -33,4 +33,8 @@ ql_status ql_chart_height(ql_ctx *cx, const ql_chart *c, double *out);
 ql_status ql_chart_draw(ql_ctx *cx, const ql_chart *c, FILE *out);
 void ql_chart_table(const ql_chart *c, FILE *out);
 
+#define QL_CHARTS_MAX 8
+/* Charts one below the other: as an SVG file, and their tables. */
+ql_status ql_charts_write(ql_ctx *cx, const char *title, const ql_chart *charts, int count, FILE *svg, FILE *data);
+
 #endif

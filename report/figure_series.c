@@ -5,8 +5,7 @@
 #include "chart.h"
 #include "figures.h"
 
-#define MOST "12" /* cells that are drawn; results.db has all */
-#define CHARTS_MAX 8
+#define MOST "12"  /* cells that are drawn; results.db has all */
 #define POINTS 400 /* of a line; between two of them updates are left out */
 
 /* The lines of each stage, cell by cell. ?1, ?2: stage and name of a series, NULL for the losses of all. */
@@ -89,26 +88,16 @@ read_lines(ql_ctx *cx, const ql_figure_input *in, ql_sheet *out)
 ql_status
 ql_figure_series(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
 {
-    double height = 0, top = 0, own[CHARTS_MAX];
-    ql_chart charts[CHARTS_MAX];
+    ql_chart charts[QL_CHARTS_MAX];
     ql_sheet lines;
     int count = 0;
 
     QL_TRY(cx, read_lines(cx, in, &lines));
-    for (int64_t at = 0; at < lines.count && count < CHARTS_MAX; height += own[count++]) {
+    for (int64_t at = 0; at < lines.count && count < QL_CHARTS_MAX; count++)
         QL_TRY(cx, make_chart(cx, in->book, &lines, &at, &charts[count]));
-        QL_TRY(cx, ql_chart_height(cx, &charts[count], &own[count]));
-    }
     if (count == 0)
         return QL_OK;
-    ql_svg_open(out->svg, QL_FIGURE_WIDTH, height, "Training");
-    for (int i = 0; i < count; top += own[i++]) {
-        fprintf(out->svg, "<g transform=\"translate(0,%.0f)\">\n", top);
-        QL_TRY(cx, ql_chart_draw(cx, &charts[i], out->svg));
-        fputs("</g>\n", out->svg);
-        ql_chart_table(&charts[i], out->data);
-    }
-    fputs("</svg>\n", out->svg);
+    QL_TRY(cx, ql_charts_write(cx, "Training", charts, count, out->svg, out->data));
     out->caption =
         ql_format(cx, "%s%s", in->series ? in->series : "Loss of every update and, dashed, of the held-out data.",
                   ql_row(&lines, 0)[MORE].integer ? " The first cells; results.db has them all." : "");

@@ -5,8 +5,7 @@
 #include "chart.h"
 #include "figures.h"
 
-#define MOST "6" /* linears and cells that are drawn; results.db has all */
-#define CHARTS_MAX 6
+#define MOST "6"    /* linears and cells that are drawn; results.db has all */
 #define THINNING 25 /* values are drawn one by one up to here, then every second, from 50 on every third, … */
 
 /* The lists of each linear, cell by cell: those that are drawn, in which of the cells, and whether there are more linears or cells. */
@@ -92,26 +91,16 @@ make_chart(ql_ctx *cx, const ql_book *b, const ql_sheet *lists, int64_t *at, ql_
 ql_status
 ql_figure_spectrum(ql_ctx *cx, const ql_figure_input *in, ql_figure *out)
 {
-    double height = 0, top = 0, own[CHARTS_MAX];
-    ql_chart charts[CHARTS_MAX];
+    ql_chart charts[QL_CHARTS_MAX];
     ql_sheet lists;
     int count = 0;
 
     QL_TRY(cx, ql_sheet_read(in->book->db, &lists, lists_sql, ""));
-    for (int64_t at = 0; at < lists.count; height += own[count++]) {
+    for (int64_t at = 0; at < lists.count; count++)
         QL_TRY(cx, make_chart(cx, in->book, &lists, &at, &charts[count]));
-        QL_TRY(cx, ql_chart_height(cx, &charts[count], &own[count]));
-    }
     if (count == 0)
         return QL_OK;
-    ql_svg_open(out->svg, QL_FIGURE_WIDTH, height, "Singular values");
-    for (int i = 0; i < count; top += own[i++]) {
-        fprintf(out->svg, "<g transform=\"translate(0,%.0f)\">\n", top);
-        QL_TRY(cx, ql_chart_draw(cx, &charts[i], out->svg));
-        fputs("</g>\n", out->svg);
-        ql_chart_table(&charts[i], out->data);
-    }
-    fputs("</svg>\n", out->svg);
+    QL_TRY(cx, ql_charts_write(cx, "Singular values", charts, count, out->svg, out->data));
     out->caption =
         ql_format(cx,
                   "Singular values, largest first, in the units of the weight: of the weight, of what quantization "

@@ -39,22 +39,23 @@ put_field(const char *text, FILE *out)
         fputc('"', out);
 }
 
-static bool
-has_sd(const ql_table *t, int64_t column)
-{
-    for (int64_t i = 0; i < t->row_count; i++)
-        if (t->entries[i * t->column_count + column].spread)
-            return true;
-    return false;
-}
+typedef struct extras { /* columns beside that of a number: those that some row has something for */
+    bool spread, interval;
+} extras;
 
-static bool
-has_interval(const ql_table *t, int64_t column)
+static ql_status
+find_extras(ql_ctx *cx, const ql_table *t, extras **out)
 {
-    for (int64_t i = 0; i < t->row_count; i++)
-        if (t->entries[i * t->column_count + column].interval)
-            return true;
-    return false;
+    *out = ql_alloc(cx, (size_t)t->column_count, sizeof **out);
+    if (!*out)
+        return QL_MEMORY;
+    for (int64_t i = 0; i < t->row_count * t->column_count; i++) {
+        extras *x = &(*out)[i % t->column_count];
+
+        x->spread = x->spread || t->entries[i].spread;
+        x->interval = x->interval || t->entries[i].interval;
+    }
+    return QL_OK;
 }
 
 static void
@@ -66,29 +67,31 @@ put_number(double value, bool there, FILE *out)
     fprintf(out, "%s,", there ? text : "");
 }
 
+/* A field and what ends it; NULL: it could not be made. */
 static ql_status
-put_header(ql_ctx *cx, const ql_table *t, FILE *out)
+put_text(const char *text, FILE *out)
 {
-    for (int64_t k = 0; k < t->key_count; k++) {
-        put_field(t->keys[k], out);
-        fputc(',', out);
-    }
-    for (int64_t k = 0; k < t->column_count; k++) {
-        const char *sd = ql_format(cx, "%s %s", t->columns[k].text, t->differences ? "error" : "sd");
+    if (!text)
+        return QL_MEMORY;
+    put_field(text, out);
+    fputc(',', out);
+    return QL_OK;
+}
 
-        if (!sd)
-            return QL_MEMORY;
-        put_field(t->columns[k].text, out);
-        fputc(',', out);
-        if (has_sd(t, k)) {
-            put_field(sd, out);
-            fputc(',', out);
-        }
-        if (has_interval(t, k)) {
-            put_field(ql_format(cx, "%s low", t->columns[k].text), out);
-            fputc(',', out);
-            put_field(ql_format(cx, "%s high", t->columns[k].text), out);
-            fputc(',', out);
+static ql_status
+put_header(ql_ctx *cx, const ql_table *t, const extras *all, FILE *out)
+{
+    for (int64_t k = 0; k < t->key_count; k++)
+        QL_TRY(cx, put_text(t->keys[k], out));
+    for (int64_t k = 0; k < t->column_count; k++) {
+        const char *column = t->columns[k].text;
+
+        QL_TRY(cx, put_text(column, out));
+        if (all[k].spread)
+            QL_TRY(cx, put_text(ql_format(cx, "%s %s", column, t->differences ? "error" : "sd"), out));
+        if (all[k].interval) {
+            QL_TRY(cx, put_text(ql_format(cx, "%s low", column), out));
+            QL_TRY(cx, put_text(ql_format(cx, "%s high", column), out));
         }
     }
     fputs("notes\n", out);
@@ -96,15 +99,15 @@ put_header(ql_ctx *cx, const ql_table *t, FILE *out)
 }
 
 static void
-put_entry(const ql_table_entry *e, bool sd, bool interval, FILE *out)
+put_entry(const ql_table_entry *e, const extras *x, FILE *out)
 {
     if (e->count)
         put_number(e->mean, true, out);
     else
         fprintf(out, "%s,", e->failed ? "failed" : "");
-    if (sd)
+    if (x->spread)
         put_number(e->sd, e->spread, out);
-    if (interval) {
+    if (x->interval) {
         put_number(e->low, e->interval, out);
         put_number(e->high, e->interval, out);
     }
@@ -138,14 +141,15 @@ put_notes(ql_ctx *cx, const ql_table *t, int64_t row, FILE *out)
 ql_status
 ql_render_csv(ql_ctx *cx, const ql_table *t, FILE *out)
 {
-    QL_TRY(cx, put_header(cx, t, out));
+    extras *all;
+
+    QL_TRY(cx, find_extras(cx, t, &all));
+    QL_TRY(cx, put_header(cx, t, all, out));
     for (int64_t i = 0; i < t->row_count; i++) {
-        for (int64_t k = 0; k < t->key_count; k++) {
-            put_field(t->rows[i * t->key_count + k].text, out);
-            fputc(',', out);
-        }
+        for (int64_t k = 0; k < t->key_count; k++)
+            QL_TRY(cx, put_text(t->rows[i * t->key_count + k].text, out));
         for (int64_t k = 0; k < t->column_count; k++)
-            put_entry(&t->entries[i * t->column_count + k], has_sd(t, k), has_interval(t, k), out);
+            put_entry(&t->entries[i * t->column_count + k], &all[k], out);
         QL_TRY(cx, put_notes(cx, t, i, out));
     }
     return QL_OK;

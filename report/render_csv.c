@@ -84,14 +84,12 @@ put_header(ql_ctx *cx, const ql_table *t, const extras *all, FILE *out)
     for (int64_t k = 0; k < t->key_count; k++)
         QL_TRY(cx, put_text(t->keys[k], out));
     for (int64_t k = 0; k < t->column_count; k++) {
-        const char *column = t->columns[k].text;
-
-        QL_TRY(cx, put_text(column, out));
+        QL_TRY(cx, put_text(t->columns[k].text, out));
         if (all[k].spread)
-            QL_TRY(cx, put_text(ql_format(cx, "%s %s", column, t->differences ? "error" : "sd"), out));
+            QL_TRY(cx, put_text(ql_format(cx, "%s %s", t->columns[k].text, t->differences ? "error" : "sd"), out));
         if (all[k].interval) {
-            QL_TRY(cx, put_text(ql_format(cx, "%s low", column), out));
-            QL_TRY(cx, put_text(ql_format(cx, "%s high", column), out));
+            QL_TRY(cx, put_text(ql_format(cx, "%s low", t->columns[k].text), out));
+            QL_TRY(cx, put_text(ql_format(cx, "%s high", t->columns[k].text), out));
         }
     }
     fputs("notes\n", out);

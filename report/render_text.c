@@ -192,7 +192,7 @@ label_text(ql_ctx *cx, const format *f, const ql_table_label *l)
 static const char *
 entry_text(ql_ctx *cx, const format *f, const ql_table *t, const ql_table_entry *e)
 {
-    const char *marks = marks_text(cx, f, &e->notes), *sign = t->differences && e->mean > 0 ? "+" : "";
+    const char *marks = marks_text(cx, f, &e->notes), *sign = t->differences && e->mean > 0 ? "+" : "", *interval;
     char mean[QL_NUMBER_SIZE], sd[QL_NUMBER_SIZE], low[QL_NUMBER_SIZE], high[QL_NUMBER_SIZE];
 
     if (!marks)
@@ -203,9 +203,11 @@ entry_text(ql_ctx *cx, const format *f, const ql_table *t, const ql_table_entry 
     ql_number_short(e->sd, sd);
     ql_number_short(e->low, low);
     ql_number_short(e->high, high);
-    return ql_format(cx, "%s%s%s%s%s%s%s%s", e->best ? f->best[0] : "", sign, mean, e->spread ? f->plus_minus : "",
-                     e->spread ? sd : "", e->interval ? ql_format(cx, " [%s, %s]", low, high) : "",
-                     e->best ? f->best[1] : "", marks);
+    interval = e->interval ? ql_format(cx, " [%s, %s]", low, high) : "";
+    return interval ? ql_format(cx, "%s%s%s%s%s%s%s%s", e->best ? f->best[0] : "", sign, mean,
+                                e->spread ? f->plus_minus : "", e->spread ? sd : "", interval,
+                                e->best ? f->best[1] : "", marks)
+                    : NULL;
 }
 
 /* All fields of a table, the header's first: (row_count + 1) x (key_count + column_count). */

@@ -1,36 +1,18 @@
 /* An evaluator of the end of the model that writes to what it is lent: `to` says to what, `by` in which way. */
-#include <qloom/backend.h>
 #include <qloom/evaluator.h>
+
+#include "touch.h"
 
 typedef struct marks {
     int to, by;
 } marks;
 
 enum { NOTHING, X, HEAD, IDS, OFFSETS, CHUNK, PARAMETERS, TOKENS };
-enum { OPERATION, MAP, POINTER };
 
 static const char *const inputs[] = {"nothing", "x", "head", "ids", "offsets", "chunk", "parameters", "tokens", NULL};
-static const char *const ways[] = {"operation", "map", "pointer", NULL};
 static const ql_param params[] = {QL_ENUM(marks, to, NOTHING, inputs, "what it writes to"),
                                   QL_ENUM(marks, by, OPERATION, ways, "how"), QL_PARAMS_END};
 static const ql_metric_kind metrics[] = {{.name = "zero"}, {.name = NULL}};
-
-static ql_status
-write_tensor(ql_ctx *cx, const ql_tensor *t, int by)
-{
-    float *p;
-
-    if (by == OPERATION)
-        return ql_fill(cx, (ql_tensor *)(uintptr_t)t, 3);
-    if (by == POINTER) {
-        p = ql_ptr(t);
-        p[0] += 7;
-        return QL_OK;
-    }
-    QL_TRY(cx, ql_map(cx, t, QL_WRITE, &p));
-    p[0] = 7;
-    return ql_unmap(cx, t);
-}
 
 static ql_status
 chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *in, ql_eval_found *out)
@@ -40,9 +22,9 @@ chunk(ql_ctx *cx, const void *self, const ql_eval_chunk *in, ql_eval_found *out)
     (void)out;
     switch (p->to) {
     case X:
-        return write_tensor(cx, in->x, p->by);
+        return write_tensor(cx, in->x, p->by, false);
     case HEAD:
-        return write_tensor(cx, in->head, p->by);
+        return write_tensor(cx, in->head, p->by, false);
     case IDS:
         ((int32_t *)(uintptr_t)in->ids)[3] = 1;
         return QL_OK;

@@ -1,6 +1,7 @@
 /* An exporter that writes to what it is lent, at its begin, a linear or its end: `to` says to what, `by` in which way. */
-#include <qloom/backend.h>
 #include <qloom/exporter.h>
+
+#include "touch.h"
 
 typedef struct spoils {
     const char *path;
@@ -9,31 +10,12 @@ typedef struct spoils {
 
 enum { BEGIN, LINEAR, END };
 enum { NOTHING, PARAMETERS, MODEL, LINEARS, W, WHAT, QLINEAR };
-enum { OPERATION, MAP, POINTER };
 
 static const char *const times[] = {"begin", "linear", "end", NULL};
 static const char *const inputs[] = {"nothing", "parameters", "model", "linears", "w", "what", "qlinear", NULL};
-static const char *const ways[] = {"operation", "map", "pointer", NULL};
 static const ql_param params[] = {QL_EXPORT_PATH(spoils), QL_ENUM(spoils, at, BEGIN, times, "when it writes"),
                                   QL_ENUM(spoils, to, NOTHING, inputs, "what it writes to"),
                                   QL_ENUM(spoils, by, OPERATION, ways, "how it writes to a tensor"), QL_PARAMS_END};
-
-static ql_status
-write_tensor(ql_ctx *cx, const ql_tensor *t, int by)
-{
-    float *p;
-
-    if (by == OPERATION)
-        return ql_fill(cx, (ql_tensor *)(uintptr_t)t, 3);
-    if (by == POINTER) {
-        p = ql_ptr(t);
-        p[0] += 7;
-        return QL_OK;
-    }
-    QL_TRY(cx, ql_map(cx, t, QL_READ | QL_WRITE, &p));
-    p[0] += 7;
-    return ql_unmap(cx, t);
-}
 
 static ql_status
 spoil(ql_ctx *cx, const spoils *p, const ql_model_info *model, const ql_linear_result *in)
@@ -53,7 +35,7 @@ spoil(ql_ctx *cx, const spoils *p, const ql_model_info *model, const ql_linear_r
         return QL_OK;
     case W:
     case WHAT:
-        return write_tensor(cx, p->to == W ? in->w : in->what, p->by);
+        return write_tensor(cx, p->to == W ? in->w : in->what, p->by, false);
     default:
         return QL_OK;
     }

@@ -3,19 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <qloom/backend.h>
 #include <qloom/compensator.h>
+
+#include "touch.h"
 
 typedef struct writes {
     int rank, to, by;
 } writes;
 
 enum { NOTHING, W, WHAT, H, ABS_MEAN, ABS_MAX, MEMO, LAST_OF_W, PARAMETERS, STATISTICS };
-enum { OPERATION, MAP, POINTER };
 
 static const char *const inputs[] = {"nothing", "w",         "what",       "h",          "abs_mean", "abs_max",
                                      "memo",    "last_of_w", "parameters", "statistics", NULL};
-static const char *const ways[] = {"operation", "map", "pointer", NULL};
 static const ql_param params[] = {QL_RANK(writes, 2), QL_ENUM(writes, to, NOTHING, inputs, "what it writes to"),
                                   QL_ENUM(writes, by, OPERATION, ways, "how"), QL_PARAMS_END};
 
@@ -27,31 +26,6 @@ index_of(const char *const *words, const char *word)
     while (words[i] && strcmp(words[i], word ? word : "") != 0)
         i++;
     return words[i] ? i : 0;
-}
-
-/* A constant tensor as one that can be written. */
-static ql_tensor *
-forced(const ql_tensor *t)
-{
-    return (ql_tensor *)(uintptr_t)t;
-}
-
-static ql_status
-write_tensor(ql_ctx *cx, const ql_tensor *t, int by, bool last)
-{
-    const int64_t at = last ? ql_count(t) - 1 : 0;
-    float *p;
-
-    if (by == OPERATION)
-        return ql_axpby(cx, 1, t, 1, forced(t));
-    if (by == POINTER) {
-        p = ql_ptr(t);
-        p[at] += 7;
-        return QL_OK;
-    }
-    QL_TRY(cx, ql_map(cx, t, QL_READ | QL_WRITE, &p));
-    p[at] += 7;
-    return ql_unmap(cx, t);
 }
 
 /* What the statistics keep for all who have them; made here where nobody else has. */

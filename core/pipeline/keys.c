@@ -163,8 +163,7 @@ joined(ql_build *b, const ql_param *row, const ql_yaml *v)
             return v;
         text = ql_build_text(b, ql_format(b->cx, "%s%s%s", text, i ? ", " : "", v->items[i]->text));
     }
-    v = ql_build_scalar(b, v->place, text);
-    return v;
+    return ql_build_scalar(b, v->place, text);
 }
 
 /* Every key of `map` that is a row of `table` into `self`; other keys, but the sections of a file, are told. */
